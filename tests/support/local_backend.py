@@ -14,6 +14,7 @@ import tuning.backend.background_ray
 import tuning.backend.tuner
 import tuning.ensemble.command
 import tuning.forecast.probe
+import tuning.resources.profiling
 import tuning.run
 from core.config import TrialConfig
 from core.data.corpus import Corpus, DatasetSource, ReadOptions
@@ -154,7 +155,7 @@ def trained_here(reviews: Path) -> Iterator[None]:
         patch.object(tuning.backend.background_ray, "BackgroundRay", NoRay),
         patch.object(tuning.backend.tuner, "_run_trials", run_trials),
         patch.object(PlainFit, "__enter__", _fit_now),
-        patch.object(tuning.forecast.probe, "ProcessPoolExecutor", Pool),
+        patch.object(tuning.resources.profiling, "ProcessPoolExecutor", Pool),
         patch.object(tuning.forecast.probe, "PROBE_SECONDS", 0.3),
         patch("core.data.datasets.resolve_snippets", tiny),
         patch("core.data.datasets.resolve_mr", tiny),

@@ -120,8 +120,7 @@ def tiny_workplace(folder: Path) -> Iterator[None]:
     with (
         contextlib.chdir(folder),
         patch.dict(os.environ, {"SENTUNE_CACHE": str(folder.parent / "cache"), "COLUMNS": "100"}),
-        patch.object(training_length, "MIN_EPOCHS", 5),
-        patch.object(training_length, "MAX_EPOCHS", 5),
+        patch.object(training_length, "AUTO_EPOCHS", (5, 5)),
         trained_here(folder / "reviews.csv"),
     ):
         for command in (
