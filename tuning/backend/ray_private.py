@@ -19,8 +19,9 @@ from ray._private import services
 from ray._private import worker as ray_worker
 from ray._private.authentication import authentication_token_setup
 from ray._private.node import Node
+from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.core.generated.gcs_pb2 import GcsNodeInfo
-from ray.exceptions import RayError
+from ray.exceptions import OutOfMemoryError, RayActorError, RayError
 
 ANSWER_SECONDS = 10
 """Time in seconds after which an idle worker that does not answer counts as dead."""
@@ -81,6 +82,28 @@ def drop_finished_trials(controller: Any) -> None:
         getattr(controller, name, set()).difference_update(ended)
     for trial in ended:
         getattr(controller, "_trial_metadata", {}).pop(trial.trial_id, None)
+
+
+@contextlib.contextmanager
+def low_memory_is_a_death() -> Iterator[None]:
+    """Let Tune treat a worker that Ray killed because memory ran low like any dead worker.
+
+    Ray reports such a death as OutOfMemoryError, which is no RayActorError, and Tune ends the whole search.
+    """
+    usual = getattr(RayActorManager, "_actor_task_failed", None)
+    if usual is None:
+        yield
+        return
+
+    def failed(manager: Any, task: Any, exception: Exception) -> None:
+        dead = isinstance(exception, OutOfMemoryError)
+        usual(manager, task, RayActorError(error_msg=str(exception)) if dead else exception)
+
+    RayActorManager._actor_task_failed = failed
+    try:
+        yield
+    finally:
+        RayActorManager._actor_task_failed = usual
 
 
 def skip_callback_telemetry() -> None:

@@ -12,7 +12,7 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from core.data.corpus import Corpus
 from tuning.backend.adapters import RayScheduler, RaySearcher
 from tuning.backend.interrupt import InterruptHandler
-from tuning.backend.ray_private import skip_callback_telemetry
+from tuning.backend.ray_private import low_memory_is_a_death, skip_callback_telemetry
 from tuning.resources.machine import TrialResources
 from tuning.scheduling.budget import EarlyEnd
 from tuning.scheduling.schedule import MAX_RESTARTS, Schedule
@@ -121,7 +121,8 @@ def _run_trials(schedule: Schedule, corpus_ref: Any, backend: RayBackend, interr
         ),
     )
     try:
-        tuner.fit()
+        with low_memory_is_a_death():
+            tuner.fit()
     except Exception:
         if not interrupt.reason:  # a full disk makes Ray fail as well
             raise

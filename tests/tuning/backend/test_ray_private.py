@@ -13,6 +13,7 @@ from ray._raylet import GcsErrorSubscriber, InnerGcsClient
 from ray.air._internal import usage
 from ray.air.execution._internal import RayActorManager
 from ray.air.execution._internal.tracked_actor import TrackedActor
+from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.utils.object_cache import _ObjectCache
@@ -21,6 +22,7 @@ from tuning.backend.ray_private import (
     UNUSED_STARTS,
     drop_finished_trials,
     keep_idle_workers,
+    low_memory_is_a_death,
     noted_nodes,
     without_unused_processes,
 )
@@ -52,6 +54,25 @@ def test_trials_that_ended_are_forgotten_and_no_others() -> None:
     assert [trial.trial_id for trial in known] == ["1", "2", "4"]
     assert sorted(ray._trial_metadata) == ["1", "2", "4"]
     assert {trial.trial_id for trial in ray._trials_to_cache} == {"1", "2", "4"}
+
+
+def test_a_worker_that_was_killed_because_memory_ran_low_is_a_dead_worker() -> None:
+    """Without that, Ray's manager raises an error that ends the search."""
+    seen: list[Exception] = []
+    actor = SimpleNamespace(actor_id=1, _on_error=lambda actor, error: seen.append(error))
+    task = SimpleNamespace(_tracked_actor=actor, _on_error=lambda actor, error: seen.append(error))
+    manager = SimpleNamespace(_failed_actor_ids=set(), _cleanup_actor=lambda tracked_actor: None)
+    killed: Any = OutOfMemoryError("the node runs low on memory")
+    fail: Any = RayActorManager._actor_task_failed
+    with pytest.raises(RuntimeError, match="unexpected exception: the node runs low"):
+        fail(manager, task, killed)
+    with low_memory_is_a_death():
+        fail = RayActorManager._actor_task_failed
+        fail(manager, task, killed)
+    assert [(type(error), str(error)) for error in seen] == [(RayActorError, "the node runs low on memory")] * 2
+    assert manager._failed_actor_ids == {1}
+    with pytest.raises(RuntimeError, match="unexpected exception"):
+        RayActorManager._actor_task_failed(manager, task, killed)  # as before
 
 
 class Worker:
