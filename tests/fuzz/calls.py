@@ -28,13 +28,17 @@ METHODS = {
 """Methods of a study, and their keywords."""
 LOAD = ("dataset", "vectors", "text_column", "label_column", "split_column", "split", "encoding", "tokenizer",
         "validation")  # fmt: skip
+SHOWABLE, PATHS_OF_CORE = ([text for text in pool if len(text) < 900 and "\n" not in text] for pool in (TEXTS, PATHS))
+"""Values for `core`, whose messages are escaped and shortened by those who show them."""
 INTEGERS = (0, 1, -1, 2, 7, 4096, 2**31, 2**32, 2**63, 10**20, -(10**20))
 FLOATS = (0.0, 1.0, -0.5, 0.5, 2.0, 1e300, 5e-324, float("nan"), float("inf"), float("-inf"))
 
 
-def call(draw: random.Random) -> tuple[str, Make]:
-    """Return the text of a call, and what makes it."""
-    return draw.choice((_search, _search, _study, _study, _frame, _load_study, _corpus, _config, _predict))(draw)
+def call(draw: random.Random) -> tuple[str, Make, tuple[str, ...]]:
+    """Return the text of a call, what makes it, and the paths that it names as its output."""
+    kinds = (_search, _search, _frame, _load_study, _corpus, _config, _predict)
+    kind = draw.choice((None, None, *kinds))
+    return _study(draw) if kind is None else (*kind(draw), ())
 
 
 def _value(draw: random.Random, name: str = "") -> Any:
@@ -80,14 +84,17 @@ def _frame(draw: random.Random) -> tuple[str, Make]:
     return f"search(data, {options}) of {ascii(texts)[:120]}, {ascii(labels)[:80]}", make
 
 
-def _study(draw: random.Random) -> tuple[str, Make]:
+def _study(draw: random.Random) -> tuple[str, Make, tuple[str, ...]]:
     from tuning import load_study
 
     method = draw.choice(list(METHODS))
     options = _keywords(draw, METHODS[method])
-    return _text(f"study.{method}", options), lambda place: getattr(load_study(place / "results" / "good"), method)(
-        **options
-    )
+
+    def make(place: Path) -> object:
+        return getattr(load_study(place / "results" / "good"), method)(**options)
+
+    written = tuple(str(options[name]) for name in ("out", "path", "images") if name in options)
+    return _text(f"study.{method}", options), make, written
 
 
 def _load_study(draw: random.Random) -> tuple[str, Make]:
@@ -101,7 +108,9 @@ def _load_study(draw: random.Random) -> tuple[str, Make]:
 def _corpus(draw: random.Random) -> tuple[str, Make]:
     from core import load_corpus
 
-    texts = {name: draw.choice(draw.choice((TEXTS, PATHS)))[:900] for name in draw.sample(LOAD, draw.randint(0, 2))}
+    texts = {
+        name: draw.choice(draw.choice((SHOWABLE, PATHS_OF_CORE))) for name in draw.sample(LOAD, draw.randint(0, 2))
+    }
     options: dict[str, Any] = {"dataset": DATA, "vectors": draw.choice(("none", VECTORS)), "embedding_dim": 4} | texts
     if draw.random() < 0.5:
         options |= {draw.choice(("embedding_dim", "seed")): draw.choice(INTEGERS)}
@@ -125,7 +134,7 @@ def _config(draw: random.Random) -> tuple[str, Make]:
 def _predict(draw: random.Random) -> tuple[str, Make]:
     from core import load_model
 
-    folder, least = draw.choice((MODEL, MODEL, draw.choice(PATHS))), draw.choice((None, *FLOATS))
+    folder, least = draw.choice((MODEL, MODEL, draw.choice(PATHS_OF_CORE))), draw.choice((None, *FLOATS))
     texts = draw.choice(([], ["x"], ["\ud800", "", "\x00" * 9], ["x " * 9000], [draw.choice(TEXTS)]))
     return f"load_model({ascii(folder)[:80]}).predict({ascii(texts)[:80]}, {least!r})", lambda _: load_model(
         folder

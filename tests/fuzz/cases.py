@@ -133,10 +133,10 @@ def predicted_file(draw: random.Random) -> Case:
 
 def api_call(draw: random.Random) -> Case:
     """Draw a call of the Python API."""
-    text, make = calls.call(draw)
+    text, make, written = calls.call(draw)
 
     def run(place: Place, seconds: float) -> Ended:
-        return run_call(lambda: make(place.folder), place, seconds)
+        return run_call(lambda: make(place.folder), place, seconds, written)
 
     return Case("Python API", text, run)
 

@@ -101,8 +101,8 @@ def run_command(words: list[str], stdin: bytes, place: Place, seconds: float) ->
     return Ended(outcome, fault, said)
 
 
-def run_call(call: Callable[[], object], place: Place, seconds: float) -> Ended:
-    """Run a call of the Python API, which must return or raise a UserError."""
+def run_call(call: Callable[[], object], place: Place, seconds: float, written: tuple[str, ...] = ()) -> Ended:
+    """Run a call of the Python API, which must return or raise a UserError; `written` are the paths that it names."""
     message = ""
 
     def guarded() -> int:
@@ -115,7 +115,7 @@ def run_call(call: Callable[[], object], place: Place, seconds: float) -> Ended:
                 return 2
         return 0
 
-    code, fault = _observed(guarded, place, seconds, ())
+    code, fault = _observed(guarded, place, seconds, written)
     if fault is None and code == 2:
         fault = _fault_of_line(message)
     outcome = "accepted" if code == 0 else "work" if message == str(ReachedWorkError()) else "refused"
