@@ -1,4 +1,4 @@
-"""Run the commands of README.md as a new user does, and write their output into the blocks below them.
+"""Run the commands of README.md and write their output below them.
 
     python -m benchmarks.quick_start
 

@@ -1,4 +1,4 @@
-"""How does a search by other programs end on the same sentences, time and processor?
+"""How good are the models of other programs that search for the same time?
 
     SENTUNE_DATA=DIR python -m benchmarks.peers.compare --environments DIR      all peers: about 2.5 hours
     python -m benchmarks.peers.compare --environments DIR --peers fasttext --sets snippets

@@ -182,7 +182,7 @@ def test_another_ray_or_python_is_one_line(nodes: Nodes) -> None:
     other = json.loads(said) | {"ray_version": "2.1.0", "python_version": "3.9.1"}
     client.internal_kv_put(b"CLUSTER_METADATA", json.dumps(other).encode(), True, b"cluster")
     try:
-        with pytest.raises(UserError, match=r"has Ray 2\.1\.0, here it is .*; Python 3\.9\.1, here it is .*:"):
+        with pytest.raises(UserError, match=r"has Ray 2\.1\.0, here it is .*; Python 3\.9\.1, here it is .*; install"):
             connect.check_head(nodes.address)
     finally:
         client.internal_kv_put(b"CLUSTER_METADATA", said, True, b"cluster")

@@ -157,7 +157,7 @@ def test_other_data_are_refused_before_anything_is_trained(
 def test_more_folds_than_there_are_sentences_are_refused_before_anything_is_trained(
     command: Command, study: Path
 ) -> None:
-    ended = command.run("confirm", study.name, "--top", "1", "--seeds", "2", "--folds", "500")
+    ended = command.run("confirm", study.name, "--top", "1", "--seeds", "2", "--folds", "100")
     assert ended.returncode == 2
-    assert "a split needs at least 500" in ended.stderr
+    assert "a split needs at least 100" in ended.stderr
     assert outcomes(study) == {}

@@ -47,7 +47,7 @@ def test_each_sentence_outside_the_test_split_is_validated_and_a_kill_changes_no
     assert [(each["verb"], each["on"], each["epochs"]) for each in readings] == [("retrain", "train", best_epoch)]
     refused = command.run("retrain", "whole", "--seeds", "2")
     assert refused.returncode == 2
-    assert "--seeds must be 1 for a study that is validated in folds" in refused.stderr
+    assert "--seeds must be 1 for a study validated in folds" in refused.stderr
     listed = json.loads(command.succeed("data", "--suspects", "whole", "--format", "json"))
     assert all(each["label"] != each["predicted"] for each in listed)
     assert all(record.state in ("COMPLETE", "PRUNED") for record in records)
@@ -63,6 +63,6 @@ def test_a_new_study_suggests_folds_for_small_data_and_wider_vectors(
     assert (first.returncode, again.returncode) == (0, 0)
     assert "validation sentences: 39, too few to distinguish trials; pass --validation folds:5\n" in first.stdout
     assert "small data  " not in first.stdout
-    wider = "the word vectors are 3 wide: wider ones usually gain points; --vectors glove-300d fetches them once"
+    wider = "the word vectors have 3 dimensions, and more usually gain points; pass --vectors glove-300d"
     assert first.stderr.count(wider) == 1
     assert wider not in again.stderr

@@ -43,7 +43,7 @@ def model(command: Command, said: str, tmp_path_factory: pytest.TempPathFactory)
 
 
 def test_run_shows_baseline_progress_table_and_the_next_command(command: Command, said: str) -> None:
-    assert "always 'negative' is right in val 50.4%" in said
+    assert "always predicting 'negative' is correct in val 50.4%" in said
     assert "4/4 trials: " in said or "3/4 trials: " in said
     assert "best so far: 0." in said
     assert "* the baseline setting: two LSTM layers of width 128, not tuned" in said
@@ -115,7 +115,7 @@ def test_another_seed_is_refused_with_the_difference(command: Command, said: str
     words = ["7" if word == "1" else word for word in RUN]
     ended = command.run(*words)
     assert ended.returncode == 2
-    assert "study 'quick' was made with " in ended.stderr
+    assert "study 'quick' was created with " in ended.stderr
     assert "seed 1, this command has 7" in ended.stderr
 
 

@@ -104,7 +104,7 @@ def test_another_study_of_the_same_name_is_not_mixed_in(tmp_path: Path, uri: str
             pass
     export_to_mlflow(tmp_path / "a" / "same", uri)
     with pytest.raises(
-        ConfigError, match=r"experiment 'same' at sqlite:.* holds something else than this study: rename"
+        ConfigError, match=r"experiment 'same' at sqlite:.* contains something else than this study; rename"
     ):
         export_to_mlflow(tmp_path / "b" / "same", uri)
     client = mlflow.MlflowClient(tracking_uri=uri)

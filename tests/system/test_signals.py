@@ -57,7 +57,7 @@ def test_an_interrupted_plan_ends_at_once_and_so_do_its_processes(command: Comma
     """The signal goes to the whole process group, as from a terminal."""
     with command.start("plan", str(sentences), "--vectors", "none", "--trials", "40") as plan:
         assert plan.stderr is not None
-        while not plan.stderr.readline().startswith("trying settings for "):
+        while not plan.stderr.readline().startswith("measuring configurations for "):
             assert plan.poll() is None
         os.killpg(plan.pid, signal.SIGINT)
         out, err = plan.communicate(timeout=60)

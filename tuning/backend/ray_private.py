@@ -95,9 +95,9 @@ def low_memory_is_a_death() -> Iterator[None]:
         yield
         return
 
-    def failed(manager: Any, task: Any, exception: Exception) -> None:
+    def failed(manager: Any, *, exception: Exception, **task: Any) -> None:
         dead = isinstance(exception, OutOfMemoryError)
-        usual(manager, task, RayActorError(error_msg=str(exception)) if dead else exception)
+        usual(manager, exception=RayActorError(error_msg=str(exception)) if dead else exception, **task)
 
     RayActorManager._actor_task_failed = failed
     try:

@@ -63,16 +63,15 @@ def test_a_worker_that_was_killed_because_memory_ran_low_is_a_dead_worker() -> N
     task = SimpleNamespace(_tracked_actor=actor, _on_error=lambda actor, error: seen.append(error))
     manager = SimpleNamespace(_failed_actor_ids=set(), _cleanup_actor=lambda tracked_actor: None)
     killed: Any = OutOfMemoryError("the node runs low on memory")
-    fail: Any = RayActorManager._actor_task_failed
+    given: Any = {"tracked_actor_task": task, "exception": killed}  # as Ray calls it
     with pytest.raises(RuntimeError, match="unexpected exception: the node runs low"):
-        fail(manager, task, killed)
+        RayActorManager._actor_task_failed(manager, **given)
     with low_memory_is_a_death():
-        fail = RayActorManager._actor_task_failed
-        fail(manager, task, killed)
+        RayActorManager._actor_task_failed(manager, **given)
     assert [(type(error), str(error)) for error in seen] == [(RayActorError, "the node runs low on memory")] * 2
     assert manager._failed_actor_ids == {1}
     with pytest.raises(RuntimeError, match="unexpected exception"):
-        RayActorManager._actor_task_failed(manager, task, killed)  # as before
+        RayActorManager._actor_task_failed(manager, **given)  # as before
 
 
 class Worker:

@@ -249,8 +249,8 @@ def test_a_trial_that_cannot_be_trained_is_named(study: Path, made: Path) -> Non
     ("changes", "said"),
     [
         ({"size": 0}, "--size must be from 1 to 100, got 0"),
-        ({"max_cost": 0}, "--max-cost must be at least 1, got 0"),
-        ({"workers": 0}, "--workers must be at least 1, got 0"),
+        ({"max_cost": 0}, "--max-cost must be from 1 to 1,000,000,000,000,000, got 0"),
+        ({"workers": 0}, "--workers must be from 1 to 10,000, got 0"),
         ({"max_cost": 1}, "multiplications per word"),
     ],
 )
