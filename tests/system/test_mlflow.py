@@ -109,7 +109,7 @@ def test_another_study_of_the_same_name_is_not_mixed_in(tmp_path: Path, uri: str
         export_to_mlflow(tmp_path / "b" / "same", uri)
     client = mlflow.MlflowClient(tracking_uri=uri)
     client.delete_experiment(client.get_experiment_by_name("same").experiment_id)
-    with pytest.raises(ConfigError, match=r"experiment 'same' at sqlite:.* is deleted: rename or purge it"):
+    with pytest.raises(ConfigError, match=r"experiment 'same' at sqlite:.* is deleted; rename or purge it"):
         export_to_mlflow(tmp_path / "a" / "same", uri)
 
 
