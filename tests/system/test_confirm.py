@@ -154,10 +154,7 @@ def test_other_data_are_refused_before_anything_is_trained(
     assert outcomes(study) == {}
 
 
-def test_more_folds_than_there_are_sentences_are_refused_before_anything_is_trained(
-    command: Command, study: Path
-) -> None:
-    ended = command.run("confirm", study.name, "--top", "1", "--seeds", "2", "--folds", "100")
-    assert ended.returncode == 2
-    assert "a split needs at least 100" in ended.stderr
+def test_too_many_folds_are_refused_before_anything_is_trained(command: Command, study: Path) -> None:
+    ended = command.run("confirm", study.name, "--top", "1", "--seeds", "2", "--folds", "500")
+    assert (ended.returncode, ended.stderr) == (2, "sentune: --folds must be from 3 to 100, got 500\n")
     assert outcomes(study) == {}
