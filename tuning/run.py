@@ -141,7 +141,7 @@ def _run(
     with say_if_slow(READING_DATA, _say):
         corpus = load_corpus(**data_of_study(options, existing), cache_dir=options.cache_dir, progress=_say)
     plan = study_config(options, fits, existing, corpus.pass_sentences())
-    audit = render_audit(corpus.source["audit"])
+    audit = render_audit(corpus.source["audit"], plan.metric)
     _say(wrap_titled(audit, shutil.get_terminal_size().columns) if sys.stdout.isatty() else audit)
     enough = len(corpus.validation()) >= MIN_VALIDATION  # otherwise the audit warns
     if corpus.folds is None and enough and len(corpus.indices(TRAIN)) < SMALL:

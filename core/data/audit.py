@@ -195,22 +195,27 @@ def count_leaks(found: Mapping[str, Any]) -> int:
     return sum(counts["near"] for counts in found["duplicates_across"].values())
 
 
-def render_audit(found: Mapping[str, Any]) -> str:
-    """Return an audit as plain lines; texts in it cannot control a terminal."""
-    return "\n".join(_lines(found))
+def render_audit(found: Mapping[str, Any], metric: str | None = None) -> str:
+    """Return an audit as plain lines; texts in it cannot control a terminal.
+
+    Args:
+        found: The audit.
+        metric: The metric of the study; None before there is one.
+    """
+    return "\n".join(_lines(found, metric))
 
 
-def audit_sections(found: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+def audit_sections(found: Mapping[str, Any], metric: str | None = None) -> list[tuple[str, list[str]]]:
     """Return the lines of `render_audit` by heading."""
     parts: list[tuple[str, list[str]]] = []
-    for line in _lines(found):
+    for line in _lines(found, metric):
         if heading := line[:_HEADING].strip():
             parts.append((heading, []))
         parts[-1][1].append(line[_HEADING:])
     return parts
 
 
-def _lines(found: Mapping[str, Any]) -> Iterator[str]:
+def _lines(found: Mapping[str, Any], metric: str | None) -> Iterator[str]:
     present = [name for name in SPLITS if found["splits"][name]]
     splits = ", ".join(f"{name} {found['splits'][name]:,}" for name in present)
     yield f"sentences   {found['sentences']:,} ({splits})"
@@ -247,7 +252,7 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
             f"{soft['agree']:.1%}, its mean probability is {soft['mean_probability']:.2f}"
         )
     yield from _vector_lines(found["coverage"])
-    for at, warning in enumerate(audit_warnings(found)):
+    for at, warning in enumerate(audit_warnings(found, metric)):
         yield f"{'' if at else 'warnings':<{_HEADING}}{warning}"
 
 
@@ -272,7 +277,7 @@ def _shares(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {values[name]:.1%}" for name in SPLITS if name in values)
 
 
-def audit_warnings(found: Mapping[str, Any]) -> list[str]:
+def audit_warnings(found: Mapping[str, Any], metric: str | None = None) -> list[str]:
     """Return a line for each finding that is likely to mislead, with the remedy; the most misleading comes first.
 
     Args:
@@ -294,7 +299,7 @@ def audit_warnings(found: Mapping[str, Any]) -> list[str]:
         lines.append(f"empty texts: {empty:,}; pass --drop-missing, or fill them in")
     if torn := found["conflicts"]["texts"]:
         lines.append(f"texts with more than one label: {torn:,}; correct their labels")
-    lines += _class_warnings([(each["name"], each["sentences"]) for each in found["classes"]])
+    lines += _class_warnings([(each["name"], each["sentences"]) for each in found["classes"]], metric)
     coverage = found["coverage"]
     if coverage is not None and coverage["by_token"] < LOW_COVERAGE:
         lines.append(
@@ -304,7 +309,7 @@ def audit_warnings(found: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _class_warnings(classes: Sequence[tuple[str, int]]) -> list[str]:
+def _class_warnings(classes: Sequence[tuple[str, int]], metric: str | None) -> list[str]:
     """Return warnings about classes, which have a name and a number of sentences."""
     lines = []
     if alike := _same_labels([name for name, _ in classes]):
@@ -317,10 +322,11 @@ def _class_warnings(classes: Sequence[tuple[str, int]]) -> list[str]:
     elif few:
         lines.append(f"classes with fewer than {MIN_CLASS} sentences: {_some(few)}; add sentences, or merge classes")
     if largest > MAX_RATIO * smallest:
-        lines.append(
-            f"class {quoted(most)} has {largest / smallest:.0f} times as many sentences as {quoted(least)}; pass "
-            "--metric macro_f1 and --set 'class_weight=choice(none,balanced)'"
-        )
+        advice = "pass --metric macro_f1 and --set 'class_weight=choice(none,balanced)'"
+        if metric not in (None, "accuracy"):
+            advice = "look at each class with best STUDY --trial N"
+        ratio = f"{largest / smallest:.0f} times as many sentences"
+        lines.append(f"class {quoted(most)} has {ratio} as {quoted(least)}; {advice}")
     return lines
 
 

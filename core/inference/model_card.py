@@ -86,7 +86,7 @@ def render_model_card(
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", line)), default=0))  # longer than any in the command
     sections = [
         f"# Sentence classifier trained on {escape_markdown(_without_folders(source.get('dataset', 'unnamed data')))}",
-        f"{_architecture(members)} It gives each text one of the labels in `labels.json`, with a probability.",
+        f"{_architecture(members)}It gives each text one of the labels in `labels.json`, with a probability.",
         "## Data",
         _table(("what", "value"), _pairs({k: v for k, v in source.items() if k not in _SOURCE_ELSEWHERE})),
         *_part("### Audit", _table(("what", "value"), _pairs(source.get("audit") or {}))),
@@ -133,7 +133,7 @@ _LIMITS = """\
 
 def _architecture(members: Sequence[Member]) -> str:
     if len(members) == 1:
-        return _member(members[0])
+        return f"{_member(members[0])} "
     shares = (f"- `{each.name}`, share {each.weight:.4g}: {_member(each)}" for each in members)
     parts = "\n".join(shares)
     return f"An ensemble of {len(members)} members, whose probabilities are averaged:\n\n{parts}\n\n"

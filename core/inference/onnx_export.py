@@ -28,7 +28,7 @@ TOLERANCE = 1e-5
 """Largest difference of a probability between an export and its model."""
 
 EXAMPLE = '''\
-"""Label sentences: pip install onnxruntime regex, then: python example.py "a sentence" "another" """
+"""Label sentences: pip install onnxruntime regex, then: python example.py "a sentence", or a pipe of lines."""
 
 import json, pathlib, re, sys
 import numpy, onnxruntime, regex
@@ -44,7 +44,7 @@ steps = [(engines[engine].compile(pattern, flags), new) for engine, pattern, fla
 ids = {word: place for place, word in enumerate(words)} | {"<pad>": 1}  # 1 is the unknown word
 session = onnxruntime.InferenceSession(here / "model.onnx")
 
-for text in sys.argv[1:]:
+for text in sys.argv[1:] or map(str.rstrip, sys.stdin):
     split = text.lower()
     for pattern, new in steps:
         split = pattern.sub(new, split)

@@ -79,8 +79,10 @@ def _evaluation(outputs: Outputs, metric: str) -> Evaluation:
 
 
 def _summary(figures: Mapping[str, Any], metric: str) -> str:
-    names = [name for name in figures if name in {f"{split}_{metric}" for split in ("val", "verified_val", "test")}]
-    return ", ".join(f"{name.removesuffix(metric).strip('_').replace('_', ' ')} {figures[name]:.4f}" for name in names)
+    """Return `val 0.9000, test 0.8000`, with the metric's title unless it is the accuracy."""
+    title = "" if metric == "accuracy" else f" {METRICS[metric].title}"
+    splits = [split for split in ("val", "verified_val", "test") if f"{split}_{metric}" in figures]
+    return ", ".join(f"{split.replace('_', ' ')}{title} {figures[f'{split}_{metric}']:.4f}" for split in splits)
 
 
 def _log(

@@ -125,7 +125,8 @@ def expected(data: ChartData) -> alt.LayerChart:
     x = _x("trials", f"trials (of {budgets[0].epochs:.1f} epochs each)", whole=True)
     base = alt.Chart(_source({name: getattr(step, name) for name in names} for step in budgets))
     base = base.encode(x=x, tooltip=[alt.Tooltip(f"{name}:Q", format=".4~f") for name in names])
-    low, unbiased, plugin = (base.encode(y=_y(name, "expected best validation accuracy")) for name in names[3:0:-1])
+    title = f"expected best validation {data.metric.title}"
+    low, unbiased, plugin = (base.encode(y=_y(name, title)) for name in names[3:0:-1])
     band = low.mark_area(color=BAND, opacity=0.35).encode(y2="high:Q")
     lines = unbiased.mark_line(color=BLUE), plugin.mark_line(color=BLUE, strokeDash=[6, 4])
     return alt.layer(band, *lines).properties(**SIZE)

@@ -68,7 +68,7 @@ def render_page(
         "shown": len(data.rows),
         "figures": drawn,
         "parts": list(charts),
-        "audit": audit_sections(facts.attributes["audit"]) if "audit" in facts.attributes else [],
+        "audit": audit_sections(facts.attributes["audit"], facts.spec["metric"]) if "audit" in facts.attributes else [],
         "command": without_folders(facts.attributes.get("command", "")),
         "typed": without_folders(command),
         "about": about(facts.spec),

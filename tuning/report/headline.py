@@ -29,16 +29,21 @@ def page_verdict(facts: ReportData, assessment: StudyAssessment) -> list[str]:
         return ["No trial has ended with an accuracy yet."]
     if assessment.nothing_learned:
         return [f"{line[0].upper()}{line[1:]}." for line in NOTHING_LEARNED]
-    found = [f"Use trial {used.trial}."]
+    gain = assessment.gain_over_plain
+    plain_is_better = gain is not None and gain.interval.high < 0
+    found = [f"Use trial {used.trial}." if not plain_is_better else f"The best choice of the trials is {used.trial}."]
     if used.corrected is not None:
         between = f"95% interval {used.corrected_low:.4f} to {used.corrected_high:.4f}"
         found.append(f"Its expected {METRICS[used.metric].title} on new sentences is {used.corrected:.4f} ({between}).")
-    if gain := assessment.gain_over_plain:
+    if plain_is_better:
+        found.append("TF-IDF with logistic regression, the plain baseline, is shown to be better than the search.")
+    elif gain is not None:
         shown = "is" if gain.interval.low > 0 else "is not"
         found.append(f"The search {shown} shown to be better than TF-IDF with logistic regression.")
     ensemble = assessment.ensemble
     if ensemble and ensemble.gains and ensemble.gain.interval.low > 0:
-        found.append(f"An ensemble is {ensemble.gain.value:.4f} better: {_ensemble_command(facts)}")
+        better = f"{ensemble.gain.value:.4f} better than the best trial"
+        found.append(f"An ensemble is {better}: {_ensemble_command(facts)}")
     return found
 
 
@@ -67,7 +72,7 @@ def cards(facts: ReportData, assessment: StudyAssessment) -> list[Card]:
         found.append(Card("Ensemble", ensemble.corrected.value, detail))
     if winner.test_accuracy is not None:
         times = "once" if winner.test_evaluations == 1 else f"{winner.test_evaluations} times"
-        detail = f"read {times}{_interval(winner.test_low, winner.test_high)}"
+        detail = f"measured {times}{_interval(winner.test_low, winner.test_high)}"
         found.append(Card("Test accuracy", winner.test_accuracy, detail))
     baseline = next((row for row in facts.rows if row.baseline and row.rank is not None), None)
     if baseline is not None and baseline.val_metric is not None:

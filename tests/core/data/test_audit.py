@@ -253,6 +253,21 @@ def test_each_doubt_is_a_line(change: dict[str, Any], line: str) -> None:
     assert audit_warnings(CLEAN | change) == [line]
 
 
+@pytest.mark.parametrize(
+    ("metric", "advice"),
+    [
+        ("accuracy", "pass --metric macro_f1 and --set 'class_weight=choice(none,balanced)'"),
+        ("macro_f1", "look at each class with best STUDY --trial N"),
+    ],
+)
+def test_the_warning_about_unequal_classes_does_not_name_what_the_study_has(metric: str, advice: str) -> None:
+    found = CLEAN | classes(rare=20, common=400)
+    assert audit_warnings(found, metric) == [f"class 'common' has 20 times as many sentences as 'rare'; {advice}"]
+    assert advice in render_audit(
+        audited([("a b", "x", TRAIN)] * 300 + [("c", "y", TRAIN)] * 20 + [("c", "y", VAL)]), metric
+    )
+
+
 def test_leaks_come_first() -> None:
     across = {pair: {"exact": 1, "near": 2} for pair in CLEAN["duplicates_across"]}
     found = CLEAN | {"duplicates_across": across, "conflicts": {"texts": 1}, "coverage": {"by_token": 0.0}}
