@@ -28,9 +28,11 @@ def main() -> None:
         "--seconds", type=float, default=HANG_SECONDS, help="Maximum processor time of a case (default: 20)."
     )
     parser.add_argument("--processes", type=int, default=2, help="Number of processes (default: 2).")
+    parser.add_argument("--first", type=int, default=0, help="Number of the first case (default: 0).")
     arguments = parser.parse_args()
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a text may hold half a pair
     began = time.monotonic()
-    numbers = arguments.cases or range(arguments.count)
+    numbers = arguments.cases or range(arguments.first, arguments.first + arguments.count)
     chunks = [(arguments.seed, numbers[at : at + CHUNK], arguments.seconds) for at in range(0, len(numbers), CHUNK)]
     outcomes, verbs, faults = Counter[str](), Counter[str](), 0
     with multiprocessing.get_context("spawn").Pool(min(arguments.processes, len(chunks)), begin) as pool:
@@ -41,6 +43,8 @@ def main() -> None:
                 faults += ended.fault is not None
                 if ended.fault is not None or arguments.cases:
                     print(f"case {number}: {text}\n  {ended.fault or ended.message}", flush=True)
+        pool.close()  # else it sends SIGTERM, which a command that ran there handles
+        pool.join()
     parts = ", ".join(f"{count} {name}" for name, count in sorted(outcomes.items()))
     print(
         f"{len(numbers)} inputs of seed {arguments.seed} in {time.monotonic() - began:.0f} s: {parts}; {faults} faults"
