@@ -54,7 +54,7 @@ class BackgroundRay:
             self._thread.join(END_SECONDS)
 
     def _hold(self) -> None:
-        """Start Ray and keep this thread alive: Linux kills Ray's processes when the thread that started them ends."""
+        """Start Ray, and shut it down when `__exit__` is called."""
         try:
             from tuning.backend.local_ray import local_ray  # imports Ray
 

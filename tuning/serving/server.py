@@ -32,8 +32,6 @@ WORDS_A_SECOND = 10_000
 """Maximum number of words per second of one client, on average."""
 STOP_SECONDS = 10
 """Time limit in seconds for the answers to pending requests when the server stops."""
-ANSWER = ("label", "probability", "probabilities", "unknown_words")
-"""Fields of a prediction in an answer."""
 
 
 def make_app(
@@ -61,7 +59,9 @@ def make_app(
 
 def _as_json(guess: "Prediction") -> str:
     """Return a prediction as JSON in ASCII, because UTF-8 cannot encode every class name."""
-    return json.dumps({name: getattr(guess, name) for name in ANSWER})
+    from tuning.serving.schema import Answer  # pydantic is of the extra `serve`
+
+    return json.dumps({name: getattr(guess, name) for name in Answer.model_fields})
 
 
 def _make_routes(

@@ -101,7 +101,7 @@ def _read_file(path: str) -> list[dict[str, Value]]:
     place = f"--first-trials {path}"
     try:
         text = read_text(path, "file of first trials", f"{PORTFOLIO}, {RANDOM}")
-        content = yaml.load(text, Loader=yaml.BaseLoader)  # lists, mappings and strings, whatever the tags
+        content = yaml.load(text, Loader=yaml.BaseLoader)  # it makes nothing but lists, mappings and strings
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{place}: neither JSON nor YAML ({shorten(reason, 200)}); fix the file") from error
