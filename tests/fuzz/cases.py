@@ -11,7 +11,7 @@ from tests.fuzz.place import DATA, FIRST, LINES, MIXTURE, MODEL, SPACE, STUDY, T
 from tests.support.models import resum
 
 Run = Callable[[Place, float], Ended]
-"""Runs a case in a place, for so many seconds at most."""
+"""Runs a case in a place, for a maximum number of seconds."""
 
 
 @dataclass(frozen=True, slots=True)

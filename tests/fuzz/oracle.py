@@ -125,7 +125,7 @@ def run_call(call: Callable[[], object], place: Place, seconds: float, written: 
 def _observed(
     call: Callable[[], int], place: Place, seconds: float, written: tuple[str, ...]
 ) -> tuple[int | None, str | None]:
-    """Return what a call returns, and a fault: it raised, hung, or changed a file that it was not told to write."""
+    """Return what a call returns, and a fault: it raised, hung, or changed a file that is not among its outputs."""
     before, here = stamps(place.folder), Path.cwd()
     os.chdir(place.folder)
     environment = {"SENTUNE_CACHE": str(place.folder / "cache"), "SENTUNE_RESULTS": str(place.folder / "results")}

@@ -15,7 +15,7 @@ STUDY, STOPPED = "results/good", "results/stopped"
 MODEL, MIXTURE = "results/good/model", "mixture/model"
 CACHE = "cache"
 PIPE = "fifo"
-"""A named pipe that nobody writes to."""
+"""A named pipe without a writer."""
 INPUTS = (DATA, TABLE, LINES, VECTORS, SPACE, FIRST)
 
 Stamp = tuple[int, int, int]

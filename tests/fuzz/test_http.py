@@ -17,7 +17,7 @@ OPERATIONS = {("get", "/"), ("get", "/health"), ("get", "/metrics"), ("post", "/
 
 
 def ask(folder: Path, examples: int) -> set[tuple[str, str]]:
-    """Send so many requests of either kind to each operation, and check each answer against the schema.
+    """Send requests of either kind to each operation, and check each answer against the schema.
 
     Checks of Schemathesis: no status 5xx, only documented statuses and content types, bodies of the documented shape,
     no accepted request that the schema forbids, and no refused one that it allows.

@@ -104,7 +104,7 @@ class Command:
         return [pid for pid, line in self._marked() if "ray::ImplicitFunc" in line]
 
     def wait_for_journal(self, study: str, records: int) -> None:
-        """Until a study's journal has so many records that are about its trials."""
+        """Wait until a study's journal has a number of records about its trials."""
         journal = self.results / study / JOURNAL
 
         def reached() -> bool:

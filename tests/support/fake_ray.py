@@ -55,7 +55,7 @@ class FakeRay:
         self.asked = 0
 
     def run(self, steps: int = 10_000) -> None:
-        """At most so many epochs; then the driver is gone in the middle."""
+        """Run a maximum number of epochs; then the driver is gone in the middle."""
         for _ in range(steps):
             self._fill()
             if not self.running:

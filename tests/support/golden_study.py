@@ -166,7 +166,7 @@ def write_study(folder: Path) -> None:
 
 
 def add(journal: StudyJournal, params: dict[str, Any] | None, origin: str, *wrong: int) -> int:
-    """Add a running trial that after its epochs is wrong on so many of the validation sentences; None: the notebook's
+    """Add a running trial that is wrong after its epochs on a number of validation sentences; None: the notebook's
     setting."""
     if params is None:
         config = TrialConfig.notebook(**PLAN.shared_settings)

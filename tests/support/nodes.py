@@ -43,7 +43,7 @@ class Nodes:
         self.address = f"{self._ip()}:{self.port}"
 
     def fill(self, count: int) -> None:
-        """Start as many as are missing to so many beside the head."""
+        """Start the missing nodes, up to a number besides the head."""
         while len(self.others()) < count:
             self.start(f"--address={self.address}")
 

@@ -114,7 +114,7 @@ class Searches:
 
 @contextlib.contextmanager
 def searches(*, cpus: int = 2, gpus: int = 0) -> Iterator[Searches]:
-    """A Ray with so many of each, and what runs searches on it."""
+    """A Ray with a number of each, and what runs searches on it."""
     with subprocess.Popen(
         [sys.executable, "-c", HOST, str(cpus), str(gpus)],
         stdin=subprocess.PIPE,

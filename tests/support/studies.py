@@ -29,7 +29,7 @@ WORDS = {"bug": ("crash", "error"), "praise": ("great", "thanks")}
 
 
 def write_sentences(path: Path, count: int = 240) -> Path:
-    """Two classes; some sentences cannot be told."""
+    """Two classes; some sentences fit both."""
     rows = ["text,label"]
     for i in range(count):
         label = list(WORDS)[i % 2]

@@ -75,7 +75,7 @@ main()
 
 @pytest.fixture(scope="module")
 def whole(command: Command, sentences: Path) -> str:
-    """A study that nobody disturbed, confirmed and retrained."""
+    """An undisturbed study, confirmed and retrained."""
     command.succeed(*notebook_run(sentences, "whole"))
     shutil.copytree(command.results / "whole", command.results / "searched")
     command.succeed("confirm", "whole", *CONFIRM)

@@ -20,7 +20,7 @@ HOW = ("--top", "2", "--seeds", "2", "--folds", "3")
 
 @pytest.fixture(scope="module")
 def searched(command: Command, sentences: Path) -> Path:
-    """A study that nobody changes."""
+    """A study that no test changes."""
     slow = {"batch_size": 8, "hidden_dim": 32}  # slow enough to be killed in the middle
     trials = setting(**slow), setting(**slow, pooling="mean"), setting(**slow, n_layers=2)
     make_study(command.results / "searched", sentences, None, *trials)

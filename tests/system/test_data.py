@@ -130,9 +130,9 @@ def _cut_pip_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @needs_mr
 def test_movie_review_has_its_counts_and_one_fingerprint_for_archive_and_folder(tmp_path: Path) -> None:
-    told: list[str] = []
-    corpus = load_corpus(f"mr:{MR}", vectors="none", cache_dir=tmp_path / "cache", progress=told.append)
-    notes = [note for note in told if not note.startswith("tokenising")]  # which appears on a slow machine only
+    reported: list[str] = []
+    corpus = load_corpus(f"mr:{MR}", vectors="none", cache_dir=tmp_path / "cache", progress=reported.append)
+    notes = [note for note in reported if not note.startswith("tokenising")]  # which appears on a slow machine only
     assert notes == []  # the files are the published ones
     assert np.bincount(corpus.labels).tolist() == [5331, 5331]
     folder = tmp_path / "unpacked"

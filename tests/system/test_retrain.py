@@ -20,7 +20,7 @@ from tuning.journal.records import rank_trials, read_study, study_attributes
 
 @pytest.fixture(scope="module")
 def whole(command: Command, sentences: Path) -> Path:
-    """A study that nobody changes."""
+    """A study that no test changes."""
     slow = {"batch_size": 4, "hidden_dim": 32}  # slow enough to be killed in the middle
     make_study(command.results / "whole", sentences, None, setting(**slow), setting(**slow, pooling="mean"))
     return command.results / "whole"
@@ -36,7 +36,7 @@ def study(whole: Path, request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(command: Command, whole: Path) -> dict[str, Any]:
-    """The metrics of a retraining on three seeds that nobody disturbed."""
+    """The metrics of a retraining on three seeds, undisturbed."""
     folder = whole.with_name("undisturbed")
     shutil.copytree(whole, folder)
     said = command.succeed("retrain", "undisturbed", "--seeds", "3", "--strict")

@@ -41,7 +41,7 @@ def test_precision_is_that_of_the_machine_on_which_the_study_is_made(
     plan = configured(options(tmp_path))
     assert plan.precision == "bf16"
     assert configured(options(tmp_path, precision="fp32")).precision == "fp32"
-    assert configured(options(tmp_path, address="ray://there")).precision == "fp32"  # nobody asked its nodes
+    assert configured(options(tmp_path, address="ray://there")).precision == "fp32"  # its nodes are not asked
     made(plan, tmp_path / "s")
     bf16(monkeypatch, False)
     assert configured(options(tmp_path)).precision == "bf16"

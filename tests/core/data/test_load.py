@@ -31,7 +31,7 @@ def csv_of(n: int = 40) -> str:
 
 @pytest.fixture
 def load(tmp_path: Path) -> Load:
-    """load_corpus of reviews.csv, with a cache of its own and without vectors unless told."""
+    """load_corpus of reviews.csv, with a cache of its own and without vectors by default."""
     (tmp_path / "reviews.csv").write_text(csv_of())
 
     def loading(dataset: str | None = None, **options: Any) -> Corpus:
@@ -104,9 +104,9 @@ def test_a_damaged_entry_is_named_and_built_again(load: Load, tmp_path: Path) ->
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     file.write_bytes(data)
-    told: list[str] = []
-    assert (load(progress=told.append).tokens == load().tokens).all()
-    assert told == [f"cache entry damaged: {file} has changed since it was written; building it again"]
+    reported: list[str] = []
+    assert (load(progress=reported.append).tokens == load().tokens).all()
+    assert reported == [f"cache entry damaged: {file} has changed since it was written; building it again"]
 
 
 @pytest.mark.parametrize(
@@ -186,10 +186,10 @@ def test_the_letters_choose_tokenizer_and_vectors(
     """The choice is part of the key as if it had been given, and the same by memory."""
     (tmp_path / "reviews.csv").write_text(text)
     for _ in range(2):
-        told: list[str] = []
-        corpus = load(vectors="auto", progress=told.append)
+        reported: list[str] = []
+        corpus = load(vectors="auto", progress=reported.append)
         assert (tokenizer_name(corpus.source["tokenizer"]), corpus.source["vectors"]) == (tokenizer, vectors)
-        assert told == lines
+        assert reported == lines
     assert corpus.embedding_dim == {"glove-50d": 50, "none": 100}[vectors]
     assert load(tokenizer=tokenizer, vectors=vectors).fingerprint == corpus.fingerprint
 
@@ -238,10 +238,12 @@ def test_an_encoding_is_the_same_given_or_found(load: Load) -> None:
 def test_a_file_that_is_not_utf8_is_read_and_told(load: Load, tmp_path: Path) -> None:
     text = csv_of().replace("film", "séance très réussie à côté du café")
     (tmp_path / "reviews.csv").write_bytes(text.encode("cp1252"))
-    told: list[str] = []
-    corpus = load(progress=told.append, tokenizer="unicode")
+    reported: list[str] = []
+    corpus = load(progress=reported.append, tokenizer="unicode")
     assert "séance" in corpus.words
-    assert told == [f"{tmp_path / 'reviews.csv'}: is not UTF-8, read as cp1252; if letters are wrong, pass --encoding"]
+    assert reported == [
+        f"{tmp_path / 'reviews.csv'}: is not UTF-8, read as cp1252; if letters are wrong, pass --encoding"
+    ]
 
 
 def test_vectors_of_a_file_fill_the_rows_of_their_words(load: Load, tmp_path: Path) -> None:

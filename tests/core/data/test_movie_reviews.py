@@ -81,10 +81,10 @@ def test_archive_folder_and_inner_folder_are_the_same_data(tmp_path: Path) -> No
 
 def test_files_that_are_not_the_published_ones_are_taken_and_told(tmp_path: Path) -> None:
     (tmp_path / "x.tar.gz").write_bytes(tar_gz(FILES))
-    told: list[str] = []
-    resolve_mr_at(tmp_path / "x.tar.gz", told.append)
-    assert len(told) == 1
-    assert told[0].endswith(
+    reported: list[str] = []
+    resolve_mr_at(tmp_path / "x.tar.gz", reported.append)
+    assert len(reported) == 1
+    assert reported[0].endswith(
         "rt-polarity.neg and rt-polarity.pos differ from the published Movie Review files; "
         "do not compare the figures with published ones"
     )

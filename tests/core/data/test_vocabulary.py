@@ -55,6 +55,6 @@ def test_words_of_validation_and_test_are_unknown() -> None:
 
 def test_progress_is_told_when_it_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokens, "_QUIET_SECONDS", -1.0)
-    told: list[str] = []
-    tokenize_all(["a"] * 2001, told.append)
-    assert told == [f"tokenising: {row} of 2,001 sentences" for row in ("0", "1,000", "2,000")]
+    reported: list[str] = []
+    tokenize_all(["a"] * 2001, reported.append)
+    assert reported == [f"tokenising: {row} of 2,001 sentences" for row in ("0", "1,000", "2,000")]

@@ -64,9 +64,9 @@ def test_every_flipped_bit_is_found_named_and_mended(tmp_path: Path, name: str) 
         (path / name).write_bytes(broken)
         with pytest.raises(CorruptionError, match=rf"{name} has changed since it was written"):
             cache.verify_entry(path)
-    told: list[str] = []
-    cache.get_or_build(tmp_path, "corpora", INPUTS, fill, told.append)
-    assert told == [f"cache entry damaged: {path / name} has changed since it was written; building it again"]
+    reported: list[str] = []
+    cache.get_or_build(tmp_path, "corpora", INPUTS, fill, reported.append)
+    assert reported == [f"cache entry damaged: {path / name} has changed since it was written; building it again"]
     assert (path / name).read_bytes() == whole
 
 
@@ -142,7 +142,7 @@ def test_a_builder_that_is_killed_leaves_no_entry_and_no_stuck_lock(tmp_path: Pa
 
 
 def test_of_many_callers_one_builds_and_the_others_wait(tmp_path: Path) -> None:
-    built, told, got = [], [], []
+    built, reported, got = [], [], []
     started = threading.Event()
 
     def slow(folder: Path) -> None:
@@ -157,8 +157,8 @@ def test_of_many_callers_one_builds_and_the_others_wait(tmp_path: Path) -> None:
     assert started.wait(10)
 
     def heard(line: str) -> None:
-        told.append(line)
-        if len(told) == 3:
+        reported.append(line)
+        if len(reported) == 3:
             waiting.set()
 
     others = [
@@ -170,7 +170,7 @@ def test_of_many_callers_one_builds_and_the_others_wait(tmp_path: Path) -> None:
     for thread in (first, *others):
         thread.join(20)
     assert len(built) == 1
-    assert told == ["another process prepares the same data; waiting for it"] * 3
+    assert reported == ["another process prepares the same data; waiting for it"] * 3
     assert len(got) == 4
     assert len({entry.path for entry in got}) == 1
 

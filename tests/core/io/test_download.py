@@ -93,8 +93,8 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Server]]:
         thread.join()
 
 
-def fetch(remote: RemoteFile, folder: Path, told: list[str] | None = None) -> bytes:
-    notify = told.append if told is not None else None
+def fetch(remote: RemoteFile, folder: Path, reported: list[str] | None = None) -> bytes:
+    notify = reported.append if reported is not None else None
     return download(remote, folder, "cannot get x", "pass y", notify).read_bytes()
 
 
@@ -106,19 +106,19 @@ def test_a_whole_file_comes_at_once(serve: Callable[..., Server], tmp_path: Path
 
 def test_a_cut_download_goes_on_where_it_was_cut(serve: Callable[..., Server], tmp_path: Path) -> None:
     server = serve(DATA, 300_000, 200_000)
-    told: list[str] = []
-    assert fetch(server.remote(), tmp_path, told) == DATA
+    reported: list[str] = []
+    assert fetch(server.remote(), tmp_path, reported) == DATA
     assert server.ranges == [None, "bytes=300000-", "bytes=500000-"]
-    assert told == ["file.bin: the connection was cut; trying again"] * 2
+    assert reported == ["file.bin: the connection was cut; trying again"] * 2
 
 
 def test_progress_is_told_in_mebibytes(
     serve: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(core.io.download, "_NOTIFY_SECONDS", -1.0)
-    told: list[str] = []
-    fetch(serve(bytes(3 << 20)).remote(), tmp_path, told)
-    assert told[-1] == "file.bin: 3 of 3 MiB"
+    reported: list[str] = []
+    fetch(serve(bytes(3 << 20)).remote(), tmp_path, reported)
+    assert reported[-1] == "file.bin: 3 of 3 MiB"
 
 
 def test_the_next_call_goes_on_too(serve: Callable[..., Server], tmp_path: Path) -> None:
@@ -344,7 +344,7 @@ def test_a_python_without_pip_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("stderr", "told"),
+    ("stderr", "reported"),
     [
         ("WARNING: a\\nERROR: Could not find x\\nERROR: No matching distribution found for x==1", "No matching distr"),
         ("ERROR: hashes differ\\n    Expected abc\\n  Got def\\n", "hashes differ"),
@@ -352,10 +352,10 @@ def test_a_python_without_pip_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch
         ("", "no reason"),
     ],
 )
-def test_pips_own_last_line_is_told(monkeypatch: pytest.MonkeyPatch, stderr: str, told: str) -> None:
+def test_pips_own_last_line_is_told(monkeypatch: pytest.MonkeyPatch, stderr: str, reported: str) -> None:
     code = f"import sys; sys.stderr.write('{stderr}'); sys.exit(1)"
     monkeypatch.setattr(pip_source, "_command", lambda pinned, out: [sys.executable, "-c", code])
-    with pytest.raises(UserError, match=rf"^`pip download x==1` failed \({told}[^\n]*\)$"):
+    with pytest.raises(UserError, match=rf"^`pip download x==1` failed \({reported}[^\n]*\)$"):
         pip_download("x==1", "0" * 64)
 
 

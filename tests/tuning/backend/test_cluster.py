@@ -56,7 +56,7 @@ def test_a_cluster_without_a_node_for_trials_is_refused() -> None:
         cluster().max_parallel(TrialResources())
 
 
-def told(*answers: Any) -> list[str]:
+def reported(*answers: Any) -> list[str]:
     """What `check_nodes` says about nodes that answer so."""
     fake: Any = SimpleNamespace(
         nodes=cluster(*[(1, 0)] * len(answers)).nodes, run_on_each_node=lambda *_, **__: answers
@@ -67,7 +67,7 @@ def told(*answers: Any) -> list[str]:
 
 
 def test_nodes_like_this_machine_are_silent() -> None:
-    assert told(node_info(None, None), node_info(None, None)) == []
+    assert reported(node_info(None, None), node_info(None, None)) == []
 
 
 def test_every_node_that_is_not_fit_is_named_with_its_reason() -> None:
@@ -80,7 +80,7 @@ def test_every_node_that_is_not_fit_is_named_with_its_reason() -> None:
             r"node 10\.0\.0\.3: no rights; node 10\.0\.0\.4: no answer in 180 s; fix the node"
         ),
     ):
-        told(
+        reported(
             wrapped,
             node_info(None, None) | {"torch": "1.0"},
             node_info(None, None) | {"problem": "no rights"},
@@ -89,7 +89,7 @@ def test_every_node_that_is_not_fit_is_named_with_its_reason() -> None:
 
 
 def test_processors_that_differ_are_told_since_bits_may() -> None:
-    (said,) = told(node_info(None, None), node_info(None, None) | {"cpu": "ANCIENT"})
+    (said,) = reported(node_info(None, None), node_info(None, None) | {"cpu": "ANCIENT"})
     assert "the nodes' processors differ (" in said
     assert "ANCIENT" in said
 
@@ -167,7 +167,7 @@ def test_ray_client_is_refused_with_the_reason() -> None:
 
 
 def watched(the_cluster: Cluster, monkeypatch: pytest.MonkeyPatch, seconds: float) -> list[str]:
-    """What `lost` hears in so many seconds; no more is awaited than once."""
+    """What `lost` gets within a number of seconds; the first call ends the wait."""
     monkeypatch.setattr(joined, "WATCH_SECONDS", 0.01)
     said: list[str] = []
     heard = threading.Event()

@@ -78,10 +78,10 @@ class Worker:
     """An idle one."""
 
     def __init__(self) -> None:
-        self.told: list[Any] = []
+        self.callbacks: list[Any] = []
 
     def set_on_stop(self, callback: Any) -> None:
-        self.told.append(callback)
+        self.callbacks.append(callback)
 
     set_on_error = set_on_stop
 
@@ -102,7 +102,7 @@ def test_several_idle_workers_are_kept_and_the_living_are_handed_out(monkeypatch
     assert cache.pop_cached_object(needs) is None
     assert removed == [*workers[:2], workers[3]]
     assert cache.num_cached_objects == 0
-    assert workers[3].told == [None, None]  # nobody is told of its end
+    assert workers[3].callbacks == [None, None]  # its end has no callbacks
 
 
 def test_another_ray_without_those_names_is_left_alone() -> None:

@@ -145,7 +145,7 @@ def answers(folder: Path) -> list[str]:
 
 
 def damage_again_and_again(lines: list[bytes], folder: Path, seed: int, times: int) -> int:
-    """How many of so many damaged journals are noticed."""
+    """The number of damaged journals that are noticed."""
     noticed = 0
     for at in range(times):
         draw = random.Random(seed + at)

@@ -92,7 +92,7 @@ def test_a_share_that_holds_nothing_is_refused_with_what_would() -> None:
     ("assigned", "visible", "device"),
     [
         ([3], "3", "cuda:0"),  # Ray set CUDA_VISIBLE_DEVICES: the worker sees its GPU alone
-        ([3], None, "cuda:3"),  # Ray was told to leave it, and it is not set
+        ([3], None, "cuda:3"),  # Ray leaves it alone, and it is not set
         ([5], "4,5", "cuda:1"),  # the same, and it was set from outside
         (["5"], "4, 5", "cuda:1"),
         (["GPU-aa"], "GPU-bb,GPU-aa", "cuda:1"),
@@ -147,23 +147,23 @@ class FakeCuda:
     """torch.cuda of a machine with a small and a large GPU."""
 
     def __init__(self, *, fails: bool = False) -> None:
-        self.told: list[tuple[Any, ...]] = []
+        self.limits: list[tuple[Any, ...]] = []
         self.fails = fails
 
     def get_device_properties(self, device: str) -> Any:
         return SimpleNamespace(name=f"GPU {device}", total_memory=int(SIZES.get(device, 24) * GIB))
 
     def init(self) -> None:
-        self.told.append(("init",))
+        self.limits.append(("init",))
 
     def empty_cache(self) -> None:
-        self.told.append(("empty",))
+        self.limits.append(("empty",))
 
     def set_per_process_memory_fraction(self, fraction: float, device: str) -> None:
-        self.told.append((device, round(fraction * SIZES[device], 2)))
+        self.limits.append((device, round(fraction * SIZES[device], 2)))
 
     def reset_peak_memory_stats(self, device: str) -> None:
-        self.told.append(("reset", device))
+        self.limits.append(("reset", device))
 
     def max_memory_reserved(self, device: str) -> int:
         if self.fails:
@@ -179,13 +179,13 @@ def test_the_cap_is_the_share_of_the_gpu_that_the_worker_got(assigned: int, devi
         device,
         Gpu(name=f"GPU {device}", bytes=int(SIZES[device] * GIB)),
     )
-    assert cuda.told == [("empty",), (device, gib)]
+    assert cuda.limits == [("empty",), (device, gib)]
 
 
 def test_who_has_a_whole_gpu_is_not_capped_below_it() -> None:
     cuda = FakeCuda()
     claim_gpu(1.0, [0], "0", cuda)
-    assert cuda.told[-1] == ("cuda:0", 24)
+    assert cuda.limits[-1] == ("cuda:0", 24)
 
 
 def test_out_of_memory_is_told_from_other_failures() -> None:

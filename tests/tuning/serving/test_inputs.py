@@ -174,7 +174,7 @@ def test_a_long_line_of_a_table_is_refused_with_its_number(tmp_path: Path, name:
 
 
 def test_a_table_is_a_regular_file(tmp_path: Path) -> None:
-    """Nothing waits for a pipe that nobody writes to."""
+    """A pipe without a writer is not awaited."""
     for name in ("a.csv", "a.jsonl", "a.parquet"):
         os.mkfifo(tmp_path / name)
         with pytest.raises(DataError, match=f"{name}: is a pipe, a device or a socket; pass a regular file"):

@@ -141,7 +141,7 @@ def test_epochs_within_a_pause_are_one_line(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 class Stuck(io.StringIO):
-    """A pipe that nobody reads."""
+    """A pipe without a reader."""
 
     def __init__(self) -> None:
         super().__init__()
