@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.data_cache_steps import generate
+from benchmarks.results import verdict
 
 COLD_AT_LEAST, WARM_AT_LEAST = 5, 100
 
@@ -78,8 +79,8 @@ def report(found: dict[str, Any], archive: Path, *, quick: bool) -> None:
     say(f"against the notebook's scan and tokenising alone, cold is {every_run / cold['seconds']:.1f} times faster")
     claims = (("cold", whole / cold["seconds"], COLD_AT_LEAST), ("warm", every_run / warm["seconds"], WARM_AT_LEAST))
     for name, ratio, least in claims:
-        verdict = "run too small to decide" if quick else "holds" if ratio >= least else "DOES NOT HOLD"
-        say(f"{name} start: {ratio:,.1f} times faster than the notebook, at least {least} claimed: {verdict}")
+        end = verdict(ratio >= least, conclusive=not quick)
+        say(f"{name} start: {ratio:,.1f} times faster than the notebook, at least {least} claimed: {end}")
     if not quick and any(ratio < least for _, ratio, least in claims):
         sys.exit(1)
 

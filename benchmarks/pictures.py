@@ -12,11 +12,10 @@ import base64
 import re
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from io import StringIO
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -24,9 +23,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from benchmarks.chromium import NOT_FOUND, chromium, find_chromium, open_page
+from benchmarks.simulation.clock_picture import rule_of
 from tuning.journal.records import TrialRecord, read_study
 from tuning.report.command import page
-from tuning.scheduling.asha import Asha
 from tuning.scheduling.study import StudyConfig, searched_settings, space_from_spec
 from tuning.tracking.progress_state import SearchProgress
 from tuning.tracking.progress_text import live_block
@@ -88,7 +87,7 @@ def progress_picture(study: Path) -> str:
         parallelism=spec["parallelism"],
         lag=spec["lag"],
         seed=spec["seed"],
-        stopping=asha_of(spec["stopping"]),
+        stopping=rule_of(spec),
     )
     progress = SearchProgress(
         records=[],
@@ -103,11 +102,6 @@ def progress_picture(study: Path) -> str:
     console.print(Text("\n".join(lines)))
     # Rich makes the browser load a font from the network; any monospaced font is enough.
     return re.sub(r"@font-face \{.*?\}\s*", "", console.export_svg(title="sentune run"), flags=re.DOTALL)
-
-
-def asha_of(stopping: Mapping[str, Any] | None) -> Asha | None:
-    """Return the rule of a spec."""
-    return stopping and Asha(grace=stopping["grace"], reduction=stopping["reduction"])
 
 
 def replay(progress: SearchProgress, records: Sequence[TrialRecord], share: float) -> float:

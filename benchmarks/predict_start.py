@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.results import verdict
 from core import TrialConfig, load_corpus
 from core.data.corpus import TRAIN, Corpus
 from core.inference.members import LstmMember, Member, PlainMember
@@ -53,8 +54,8 @@ def main() -> None:
     for name, median in medians.items():
         print(f"{name:28} {median:8.2f} {min(seconds[name][1:]):8.2f} {median / medians['one LSTM']:6.2f}")
     ratio = max(medians.values()) / medians["one LSTM"]
-    verdict = "run too small to decide" if quick else "holds" if ratio <= MAX_RATIO else "DOES NOT HOLD"
-    print(f"five members over one: {ratio:.2f}, at most {MAX_RATIO} claimed: {verdict}")
+    end = verdict(ratio <= MAX_RATIO, conclusive=not quick)
+    print(f"five members over one: {ratio:.2f}, at most {MAX_RATIO} claimed: {end}")
 
 
 def lstms(corpus: Corpus, count: int) -> list[Member]:

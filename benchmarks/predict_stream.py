@@ -17,11 +17,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.inputs.corpora import snippets
 from benchmarks.predict_start import WIDTH, lstm, save
+from benchmarks.results import verdict
 from core import load_corpus
-from core.data.corpus import ReadOptions
-from core.data.datasets import resolve_dataset
-from core.io import cache
 
 MAX_BYTES = 600_000_000
 MAX_RATIO = 1.1
@@ -41,7 +40,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="Label 2,000 and 20,000 lines.")
     quick = parser.parse_args().quick
     corpus = load_corpus("snippets", vectors="none", embedding_dim=WIDTH)
-    texts = resolve_dataset("snippets", ReadOptions(), cache.default_dir()).read().texts
+    texts = snippets().texts
     few, many = (2_000, 20_000) if quick else (10_000, 1_000_000)
     used: dict[int, Used] = {}
     with tempfile.TemporaryDirectory(prefix="sentune-predict-") as folder:
@@ -59,10 +58,10 @@ def main() -> None:
                 assert sum(1 for _ in answers) == n_lines
     ratio = (used[many].seconds - used[1].seconds) / many / ((used[few].seconds - used[1].seconds) / few)
     holds = ratio <= MAX_RATIO and used[many].peak_bytes <= MAX_BYTES
-    verdict = "run too small to decide" if quick else "holds" if holds else "DOES NOT HOLD"
+    end = verdict(holds, conclusive=not quick)
     print(
         f"a line of {many:,} takes {ratio:.2f} times as long as one of {few:,}, at most {MAX_RATIO} claimed; "
-        f"peak {used[many].peak_bytes / 1e6:.0f} MB, at most {MAX_BYTES / 1e6:.0f} claimed: {verdict}"
+        f"peak {used[many].peak_bytes / 1e6:.0f} MB, at most {MAX_BYTES / 1e6:.0f} claimed: {end}"
     )
 
 

@@ -24,12 +24,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.inputs.corpora import snippets
+from benchmarks.results import verdict
 from benchmarks.serving_clients import Server, half_open, running_server, send_large, send_sentences
 from core import load_model
-from core.data.corpus import ReadOptions
-from core.data.datasets import resolve_dataset
 from core.inference.onnx_export import export_onnx
-from core.io import cache
 
 CLIENTS, WORDS = 64, 20
 MAX_P99_MS, MAX_LARGE_SECONDS, MAX_HALF_OPEN_SECONDS, MAX_GROWTH = 200.0, 2.0, 5.0, 1.05
@@ -50,8 +49,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="Run short forms.")
     parser.add_argument("--only", choices=CASES, help="Run one case.")
     arguments = parser.parse_args()
-    snippets = resolve_dataset("snippets", ReadOptions(), cache.default_dir()).read().texts
-    texts = list(itertools.islice(sentences(snippets), 2000))
+    texts = list(itertools.islice(sentences(snippets().texts), 2000))
     labels = [each.label for each in load_model(arguments.model).predict(texts)]
     case = Case(arguments.model, texts, labels, arguments.quick)
     held = []
@@ -61,14 +59,13 @@ def main() -> None:
                 text, holds = measure(case, server)
             assert server.process.returncode == 0, f"the server ended with exit code {server.process.returncode}"
             held.append(holds)
-            verdict = "run too small to decide" if arguments.quick else "holds" if holds else "DOES NOT HOLD"
-            print(f"{name}: {text}: {verdict}", flush=True)
+            print(f"{name}: {text}: {verdict(holds, conclusive=not arguments.quick)}", flush=True)
     sys.exit(0 if arguments.quick or all(held) else 1)
 
 
-def sentences(snippets: Sequence[str]) -> Iterator[str]:
+def sentences(texts: Sequence[str]) -> Iterator[str]:
     """Yield sentences of WORDS words."""
-    words = itertools.chain.from_iterable(text.split() for text in itertools.cycle(snippets))
+    words = itertools.chain.from_iterable(text.split() for text in itertools.cycle(texts))
     while True:
         yield " ".join(itertools.islice(words, WORDS))
 

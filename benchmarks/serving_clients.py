@@ -128,16 +128,31 @@ def send_sentences(
 
 async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, text: str) -> Any:
     """Send a sentence; return its label."""
-    body = json.dumps({"texts": [text]}).encode()
-    head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
-    writer.write(head.encode() + b"\r\n\r\n" + body)
-    answer = await reader.readuntil(b"\r\n\r\n")
-    length = re.search(rb"(?i)content-length: (\d+)", answer)
-    assert length is not None
-    content = json.loads(await reader.readexactly(int(length[1])))
-    if not answer.startswith(b"HTTP/1.1 200"):
-        raise ValueError(content)
+    writer.write(_request([text]))
+    content = json.loads(await _reply(reader))
     return content["predictions"][0]["label"]
+
+
+def _request(texts: Sequence[str]) -> bytes:
+    """Return a request for the labels of some texts."""
+    body = json.dumps({"texts": texts}).encode()
+    head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    return head.encode() + b"\r\n\r\n" + body
+
+
+async def _reply(reader: asyncio.StreamReader) -> bytes:
+    """Return the body of a reply.
+
+    Raises:
+        ValueError: The server refuses the request.
+        OSError, EOFError: The connection is closed.
+    """
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = re.search(rb"(?i)content-length: (\d+)", head)
+    body = await reader.readexactly(int(length[1]) if length else 0)
+    if not head.startswith(b"HTTP/1.1 200"):
+        raise ValueError(body)
+    return body
 
 
 @contextlib.contextmanager
@@ -156,9 +171,7 @@ def _in_thread(work: Callable[[threading.Event], Any]) -> Iterator[None]:
 @contextlib.contextmanager
 def send_large(port: int, texts: Sequence[str], clients: int) -> Iterator[Answers]:
     """Send the texts as one request, again and again, while the block runs; refused ones are counted as lost."""
-    body = json.dumps({"texts": texts}).encode()
-    head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
-    request, answers = head.encode() + b"\r\n\r\n" + body, Answers()
+    request, answers = _request(texts), Answers()
 
     async def client(ended: threading.Event) -> None:
         connection = None
@@ -167,14 +180,12 @@ def send_large(port: int, texts: Sequence[str], clients: int) -> Iterator[Answer
             try:
                 connection = connection or await asyncio.open_connection("127.0.0.1", port)
                 connection[1].write(request)
-                answer = await connection[0].readuntil(b"\r\n\r\n")
-                length = re.search(rb"(?i)content-length: (\d+)", answer)
-                await connection[0].readexactly(int(length[1]) if length else 0)
-            except (OSError, EOFError):
-                answer, connection = b"", None
-            if answer.startswith(b"HTTP/1.1 200"):
+                await _reply(connection[0])
                 answers.seconds.append(time.perf_counter() - sent)
-            else:
+            except ValueError:
+                answers.lost += 1
+            except (OSError, EOFError):
+                connection = None
                 answers.lost += 1
 
     async def every(ended: threading.Event) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from core.errors import ConfigError, check_rules
+from core.errors import ConfigError, check_rules, is_whole
 
 POOLINGS = ("last", "max", "mean", "mean+max", "attention")
 OPTIMIZERS = ("adadelta", "adam", "adamw", "rmsprop")
@@ -130,7 +130,7 @@ class TrialConfig:
                 "patience": _optional(_whole(self.patience, 1, MAX_EPOCHS)),
                 "metric": _choice(self.metric, METRIC_NAMES),
                 "precision": _choice(self.precision, PRECISIONS),
-                "seed": (self.seed, "a whole number from 0 to 2**32 - 1", _whole(self.seed, 0, 2**32 - 1)[2]),
+                "seed": (self.seed, "a whole number from 0 to 2**32 - 1", is_whole(self.seed, 0, 2**32 - 1)),
             }
         )
 
@@ -195,8 +195,7 @@ COST_ORDER: dict[str, tuple[bool | str, ...]] = {
 
 
 def _whole(value: Any, low: int, high: int) -> Rule:
-    holds = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-    return value, f"a whole number from {low} to {high}", holds
+    return value, f"a whole number from {low} to {high}", is_whole(value, low, high)
 
 
 def _number(value: Any, rule: str, holds: Callable[[float], bool]) -> Rule:

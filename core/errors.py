@@ -55,6 +55,11 @@ def in_range(value: float | None, low: float, high: float, why: str = "") -> tup
     return value, f"from {low:,} to {high:,}{why}", holds
 
 
+def is_whole(value: object, low: int, high: int) -> bool:
+    """Return whether a value is a whole number, no truth value, from `low` to `high`."""
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
 def check_rules(rules: Mapping[str, tuple[object, str, bool]]) -> None:
     """Report all broken rules in one error.
 

@@ -12,8 +12,6 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
-
 from core.nn.environment import cpu_model
 from tuning.journal.records import TrialRecord, rank_trials, read_study
 
@@ -76,6 +74,8 @@ def spread_sample(trials: Sequence[TrialRecord], count: int) -> list[TrialRecord
 
 def machine() -> str:
     """Return date, machine and versions, for a table's heading."""
+    import torch  # only here: some scripts measure the memory of the process that they run in
+
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "ray", "optuna"))
     return (
         f"{date.today()}, {os.cpu_count()} cores {cpu_model()} ({torch.backends.cpu.get_cpu_capability()}), {versions}"

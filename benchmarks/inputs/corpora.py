@@ -1,11 +1,14 @@
 """Corpora that need no download, or only the rated snippets."""
 
 import csv
+import itertools
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from core.data.corpus import Corpus, ReadOptions
+from core.data.corpus import Corpus, Dataset, ReadOptions
 from core.data.datasets import resolve_dataset
 from core.io.cache import default_dir
 
@@ -45,10 +48,20 @@ def tiny_corpus(
     )
 
 
+def snippets() -> Dataset:
+    """Return the rated snippets, which pip fetches once."""
+    return resolve_dataset("snippets", ReadOptions(), default_dir()).read()
+
+
 def part_of_snippets(path: Path, sentences: int) -> None:
     """Write a CSV of this many rated snippets, spread evenly over the whole file."""
-    dataset = resolve_dataset("snippets", ReadOptions(), default_dir()).read()
+    dataset = snippets()
     step = len(dataset.texts) // sentences
     rows = list(zip(dataset.texts, dataset.labels.tolist(), strict=True))[::step][:sentences]
+    write_csv(path, ("text", "label"), rows)
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a CSV in UTF-8."""
     with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("text", "label"), *rows])
+        csv.writer(file).writerows(itertools.chain([columns], rows))

@@ -1,6 +1,5 @@
 """Seven sets of labelled sentences, and each cut into ten folds as CSV files."""
 
-import csv
 import io
 import os
 from collections.abc import Callable
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.inputs.corpora import write_csv
 from core.data.corpus import SPLIT_NAMES, Dataset, ReadOptions
 from core.data.datasets import resolve_dataset
 from core.data.movie_reviews import SNIPPETS_ARCHIVE, SNIPPETS_RELEASE, SNIPPETS_RELEASE_SHA256, parse_snippets
@@ -37,14 +37,11 @@ def read_set(name: str) -> Dataset:
     return SETS[name]()
 
 
-def write_fold(path: Path, data: Dataset, fold: int, seed: int = 42) -> None:
+def write_fold(path: Path, data: Dataset, fold: int) -> None:
     """Write a CSV with columns text, label and split; copies of a sentence are in the same split."""
-    codes = fold_split(data.texts, data.labels, data.classes, FOLDS, fold, seed)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("text", "label", "split"))
-        for text, label, code in zip(data.texts, data.labels, codes, strict=True):
-            writer.writerow((text, data.classes[label], SPLIT_NAMES[code]))
+    codes = fold_split(data.texts, data.labels, data.classes, FOLDS, fold, seed=42)
+    labels, splits = (data.classes[label] for label in data.labels), (SPLIT_NAMES[code] for code in codes)
+    write_csv(path, ("text", "label", "split"), zip(data.texts, labels, splits, strict=True))
 
 
 def _rated(name: str) -> Dataset:

@@ -6,13 +6,13 @@ vocabulary keeps growing with the number of texts, as that of real texts does: 5
 170,000 in a million.
 """
 
-import csv
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.inputs.corpora import write_csv
 from benchmarks.inputs.labelled_sets import RATED, read_set
 
 SEED = 0
@@ -21,10 +21,7 @@ Halves = list[tuple[list[str], list[str]]]
 
 def write_many(path: Path, count: int) -> None:
     """Write a CSV with the columns text and label; the first sentences of a larger file are those of a smaller one."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("text", "label"))
-        writer.writerows(distinct_sentences(count))
+    write_csv(path, ("text", "label"), distinct_sentences(count))
 
 
 def distinct_sentences(count: int) -> Iterator[tuple[str, str]]:

@@ -30,6 +30,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from benchmarks.baselines.sentune_studies import machine
 from benchmarks.inputs.labelled_sets import read_set, write_fold
+from benchmarks.results import add_result, has_result, read_results
 from core import load_corpus
 from core.data.corpus import SPLIT_NAMES, Corpus
 
@@ -91,13 +92,13 @@ def main() -> None:
             for peer in arguments.peers:
                 measure(name, peer, arguments.environments.absolute(), arguments.quick)
     if not arguments.quick:
-        print("\n".join(table(read_results())))
+        print("\n".join(table(read_results(RESULTS))))
 
 
 def measure(name: str, peer: str, environments: Path, quick: bool) -> None:
     """Run a peer on a dataset unless RESULTS has its line; add the line."""
     what = {"set": name, "peer": peer, "limit": 30 if quick else SECONDS}
-    if not quick and any(what.items() <= result.items() for result in read_results()):
+    if not quick and has_result(RESULTS, what):
         return
     python = environment(peer, environments)
     with tempfile.TemporaryDirectory(prefix="sentune-peer-") as folder:
@@ -106,8 +107,7 @@ def measure(name: str, peer: str, environments: Path, quick: bool) -> None:
     result = {**what, **scores(truth, found), "machine": machine()}
     print(json.dumps(result), flush=True)
     if not quick:
-        with RESULTS.open("a") as file:
-            file.write(json.dumps(result) + "\n")
+        add_result(RESULTS, result)
 
 
 def environment(name: str, folder: Path) -> Path:
@@ -191,11 +191,6 @@ def scores(truth: Sequence[str], found: Mapping[str, Any]) -> dict[str, Any]:
         "macro_f1": round(float(f1_score(truth, guesses, average="macro")), 5),
         **{key: found[key] for key in ("seconds", "megabytes", "milliseconds", "trials", "version", "chosen")},
     }
-
-
-def read_results() -> list[dict[str, Any]]:
-    """Return all results so far."""
-    return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
 
 
 def table(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:

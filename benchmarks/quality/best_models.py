@@ -22,6 +22,7 @@ import numpy as np
 
 from benchmarks.baselines.sentune_studies import machine, said_by
 from benchmarks.inputs.labelled_sets import FOLDS, SETS, read_set, write_fold
+from benchmarks.results import add_result, has_result, read_results
 from core.data.corpus import TEST
 from core.data.load import load_corpus
 from core.metrics import METRICS
@@ -47,7 +48,7 @@ def main() -> None:
     for name in arguments.sets:
         run_set(name, arguments)
     if not arguments.quick:
-        print("\n".join(table(read_results())))
+        print("\n".join(table(read_results(RESULTS))))
 
 
 def run_set(name: str, arguments: argparse.Namespace) -> None:
@@ -56,15 +57,14 @@ def run_set(name: str, arguments: argparse.Namespace) -> None:
     data = read_set(name)
     arguments.folder.mkdir(parents=True, exist_ok=True)
     for fold in range(arguments.folds):
-        if not arguments.quick and any({**how, "fold": fold}.items() <= each.items() for each in read_results()):
+        if not arguments.quick and has_result(RESULTS, {**how, "fold": fold}):
             continue
         file = arguments.folder / f"{name}-{fold}.csv"
         write_fold(file, data, fold)
         found = {**how, "fold": fold, **run_fold(file, arguments), "machine": machine()}
         print(json.dumps(found), flush=True)
         if not arguments.quick:
-            with RESULTS.open("a") as results:
-                results.write(json.dumps(found) + "\n")
+            add_result(RESULTS, found)
 
 
 def run_fold(file: Path, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -93,11 +93,6 @@ def plain_accuracy(file: Path, vectors: str) -> float:
     corpus = load_corpus(str(file), split_column="split", vectors=vectors)
     baseline = fit_plain_baseline(corpus, np.flatnonzero(corpus.split != TEST).astype(np.int64))
     return float(evaluate_plain(baseline, corpus, TEST, METRICS["accuracy"]).correct.mean())
-
-
-def read_results() -> list[dict[str, Any]]:
-    """Return all results so far."""
-    return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
 
 
 def table(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -11,7 +11,6 @@ missing.
 """
 
 import argparse
-import csv
 import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +19,9 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks.baselines.sentune_studies import machine, run_study
+from benchmarks.inputs.corpora import write_csv
 from benchmarks.inputs.labelled_sets import read_set
+from benchmarks.results import add_result, has_result, read_results
 
 RESULTS = Path(__file__).parents[2] / "results/reference/default_search.jsonl"
 NAMES = ("trec", "mpqa", "snippets", "amazon", "tweets", "nyt")
@@ -39,7 +40,7 @@ def main() -> None:
         return
     if not arguments.table:
         measure(arguments.label or parser.error("LABEL is missing"), arguments.sets)
-    print("\n".join(table(read_results())))
+    print("\n".join(table(read_results(RESULTS))))
 
 
 def measure(label: str, names: Sequence[str]) -> None:
@@ -47,11 +48,10 @@ def measure(label: str, names: Sequence[str]) -> None:
     for name in names:
         for seed in SEEDS:
             what = {"label": label, "set": name, "seed": seed}
-            if not any(what.items() <= result.items() for result in read_results()):
+            if not has_result(RESULTS, what):
                 result = {**what, **run_once(name, seed), "machine": machine()}
                 print(json.dumps(result), flush=True)
-                with RESULTS.open("a") as file:
-                    file.write(json.dumps(result) + "\n")
+                add_result(RESULTS, result)
 
 
 def run_once(name: str, seed: int, more: Sequence[str] = ()) -> dict[str, float]:
@@ -59,17 +59,10 @@ def run_once(name: str, seed: int, more: Sequence[str] = ()) -> dict[str, float]
     data = read_set(name)
     with tempfile.TemporaryDirectory(prefix="sentune-default-") as folder:
         file = Path(folder, f"{name}.csv")
-        with file.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(("text", "label"))
-            writer.writerows((text, data.classes[label]) for text, label in zip(data.texts, data.labels, strict=True))
+        labels = (data.classes[label] for label in data.labels)
+        write_csv(file, ("text", "label"), zip(data.texts, labels, strict=True))
         study = run_study(Path(folder), name, [str(file), "--seed", str(seed), *more])
     return {"test": study.test_accuracy, "validation": study.val_accuracy, "seconds": round(study.seconds, 1)}
-
-
-def read_results() -> list[dict[str, Any]]:
-    """Return all results so far."""
-    return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
 
 
 def table(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:

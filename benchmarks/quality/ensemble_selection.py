@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from benchmarks.quality.recorded_epochs import RecordedEpochs
 from benchmarks.quality.selection_bias import SIZES, covers, drawn, recorded, replayed, study
+from benchmarks.results import verdict
 from core.log_odds import to_probabilities
 from core.metrics import METRICS
 from tuning.analysis.assessment import assess
@@ -222,13 +223,9 @@ def claims(found: Mapping[tuple[int, int], Sequence[Outcome]]) -> Iterator[str]:
     for (n, trials), outcomes in found.items():
         name = f"n = {n}, {trials} trials"
         off = fmean(each.corrected for each in outcomes)
-        yield f"{_verdict(abs(off) <= 0.4)}: {name}: corrected figure is off by {off:+.2f}, at most 0.4"
+        yield f"{verdict(abs(off) <= 0.4)}: {name}: corrected figure is off by {off:+.2f}, at most 0.4"
         share = fmean(each.covered for each in outcomes)
-        yield f"{_verdict(share >= 0.93)}: {name}: covered {100 * share:.1f}%, at least 93%"
-
-
-def _verdict(holds: bool) -> str:
-    return "holds" if holds else "FAILS"
+        yield f"{verdict(share >= 0.93)}: {name}: covered {100 * share:.1f}%, at least 93%"
 
 
 def gains(found: Mapping[tuple[int, int], Sequence[Outcome]]) -> Iterator[str]:

@@ -10,7 +10,6 @@ and on train and validation together, as `holds` requires. The table is results/
 """
 
 import argparse
-import csv
 import io
 import math
 import tempfile
@@ -21,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.baselines.sentune_studies import machine, run_study
+from benchmarks.inputs.corpora import write_csv
 from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.data.load import load_corpus, load_texts
 from core.data.tokenizer import tokenizer_name
@@ -81,8 +81,7 @@ def measure(rows: Sequence[tuple[str, str]], more: Sequence[str] = ()) -> Measur
     """Search and retrain with the default options and `more`."""
     with tempfile.TemporaryDirectory(prefix="sentune-languages-") as folder:
         file = Path(folder, "reviews.csv")
-        with file.open("w", newline="", encoding="utf-8") as stream:
-            csv.writer(stream).writerows([("review", "sentiment"), *rows])
+        write_csv(file, ("review", "sentiment"), rows)
         data = {"dataset": str(file), "text_column": "review", "label_column": "sentiment"}
         columns = ("--text-column", "review", "--label-column", "sentiment")
         study = run_study(Path(folder), "reviews", [str(file), *columns, *more])

@@ -18,9 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.baselines.sentune_studies import said_by
-from core.data.corpus import ReadOptions
-from core.data.datasets import resolve_dataset
-from core.io.cache import default_dir
+from benchmarks.inputs.corpora import snippets, write_csv
+from benchmarks.results import verdict
 
 FLIPPED = 0.05
 FIRST = 200
@@ -50,20 +49,19 @@ def main() -> None:
     print(f"{checked:,} checked sentences, about {present} with a flipped label; {len(texts):,} listed")
     print(f"flipped labels among the first {tenth:,}: {recall:.0%} of them (chance: 10%)")
     print(f"flipped labels among the first {FIRST}: {precision:.0%} (chance: {FLIPPED:.0%})")
-    verdict = "run too small to decide" if arguments.quick else "holds" if recall >= CLAIMED else "DOES NOT HOLD"
-    print(f"at least {CLAIMED:.0%} among the first tenth claimed: {verdict}")
+    end = verdict(recall >= CLAIMED, conclusive=not arguments.quick)
+    print(f"at least {CLAIMED:.0%} among the first tenth claimed: {end}")
 
 
 def write_flipped(path: Path, sentences: int | None, seed: int) -> set[str]:
     """Write the snippets as a CSV in which a part has the other label; return the texts of this part."""
-    data = resolve_dataset("snippets", ReadOptions(), default_dir()).read()
+    data = snippets()
     labels = data.labels[:: len(data.texts) // sentences][:sentences] if sentences else data.labels
     texts = data.texts[:: len(data.texts) // sentences][:sentences] if sentences else data.texts
     chosen = np.random.default_rng(seed).choice(len(texts), round(FLIPPED * len(texts)), replace=False)
     changed = labels.copy()
     changed[chosen] = 1 - changed[chosen]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("text", "label"), *zip(texts, changed.tolist(), strict=True)])
+    write_csv(path, ("text", "label"), zip(texts, changed.tolist(), strict=True))
     return {texts[place] for place in chosen.tolist()}
 
 

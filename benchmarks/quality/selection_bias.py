@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.quality.recorded_epochs import RecordedEpochs, recorded_epochs
+from benchmarks.results import verdict
 from core.config import TrialConfig
 from core.metrics import METRICS
 from core.training.result import EpochResult
@@ -236,40 +237,34 @@ def claims(found: Mapping[tuple[int, int], Sequence[Outcome]]) -> Iterator[str]:
         name, limit = f"n = {n}, {trials} trials", 0.3 if n >= 400 else 0.5
         for figure in ("corrected", "recommended"):
             off = fmean(getattr(each, figure) for each in outcomes)
-            yield _claim(f"{name}: {figure} figure is off by {off:+.2f}, at most {limit}", abs(off) <= limit)
+            yield f"{verdict(abs(off) <= limit)}: {name}: {figure} figure is off by {off:+.2f}, at most {limit}"
         for figure in ("covered", "recommended_covered"):
             share = fmean(getattr(each, figure) for each in outcomes)
-            yield _claim(f"{name}: {figure} {100 * share:.1f}%, at least 93%", share >= 0.93)
+            yield f"{verdict(share >= 0.93)}: {name}: {figure} {100 * share:.1f}%, at least 93%"
         if n == 1057:
             mean_limit, share_limit = (0.3, 0.05) if trials == 16 else (0.6, 0.1)
             lost, often = fmean(each.lost for each in outcomes), fmean(each.lost >= 2 for each in outcomes)
-            yield _claim(f"{name}: recommended loses {lost:.2f}, at most {mean_limit}", lost <= mean_limit)
-            yield _claim(
-                f"{name}: 2 or more in {100 * often:.1f}%, at most {100 * share_limit:.0f}%", often <= share_limit
-            )
+            yield f"{verdict(lost <= mean_limit)}: {name}: recommended loses {lost:.2f}, at most {mean_limit}"
+            at_most = f"at most {100 * share_limit:.0f}%"
+            yield f"{verdict(often <= share_limit)}: {name}: 2 or more in {100 * often:.1f}%, {at_most}"
 
 
-def _claim(text: str, holds: bool) -> str:
-    return f"{'holds' if holds else 'FAILS'}: {text}"
-
-
-def constant_is_recommended(metric: str, seed: int, n: int = 500, trials: int = 16) -> bool:
+def constant_is_recommended(metric: str, seed: int) -> bool:
     """Simulate a study with a rare class and two constant trials; return whether one of these is recommended.
 
     The other trials find 30 to 50% of the rare sentences, and have as many false alarms as hits on average.
     """
-    draw = np.random.default_rng([7, seed])
+    draw, n = np.random.default_rng([7, seed]), 500
     labels = (draw.random(n) < RARE).astype(np.int64)
     records = []
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(trials):
+        for number in range(16):
             chance = np.where(labels == 1, draw.uniform(0.3, 0.5), draw.uniform(0.01, 0.03))
-            predictions = (
-                np.zeros(n, dtype=np.int64) if number in (3, 9) else (draw.random(n) < chance).astype(np.int64)
-            )
-            odds = np.where(predictions == 1, draw.uniform(0.2, 2), draw.uniform(-3.5, -2.5)) + draw.normal(0, 0.2, n)
+            found = np.zeros(n, dtype=bool) if number in CONSTANT else draw.random(n) < chance
+            predictions = found.astype(np.int64)
+            odds = np.where(found, draw.uniform(0.2, 2), draw.uniform(-3.5, -2.5)) + draw.normal(0, 0.2, n)
             if number in CONSTANT:
-                predictions, odds = np.zeros_like(predictions), np.full(n, np.log(RARE / (1 - RARE)))
+                odds = np.full(n, np.log(RARE / (1 - RARE)))
             log_odds = np.asarray(1024 * odds, dtype=np.int16)[:, None]
             share = 1 / (1 + np.exp(-log_odds[:, 0] / 1024))
             score = METRICS[metric].score(labels, predictions, np.stack([1 - share, share], axis=1), 2)

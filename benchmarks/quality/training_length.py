@@ -27,6 +27,7 @@ from typing import Any
 
 from benchmarks.inputs.labelled_sets import SETS
 from benchmarks.portfolio.record import corpus_of, record
+from benchmarks.results import add_result, has_result, read_results
 from core.data.corpus import TRAIN
 from core.nn.environment import supports_bf16
 from tuning.scheduling.samplers import derive_seed, random_params
@@ -57,7 +58,7 @@ def main() -> None:
         return
     if not arguments.table:
         measure(list(trainings(arguments.sets, arguments.configurations)), arguments.processes)
-    print("\n".join(table(read_results())))
+    print("\n".join(table(read_results(RESULTS))))
 
 
 def trainings(names: Sequence[str], count: int) -> Iterator[dict[str, Any]]:
@@ -73,27 +74,15 @@ def trainings(names: Sequence[str], count: int) -> Iterator[dict[str, Any]]:
 
 def measure(jobs: Sequence[dict[str, Any]], processes: int) -> None:
     """Do the trainings that have no result yet; add a line to RESULTS for each."""
-    done = [(result["set"], result["number"]) for result in read_results()]
-    waiting = [job for job in jobs if (job["set"], job["number"]) not in done]
-    with ProcessPoolExecutor(processes) as pool, RESULTS.open("a") as file:
+    waiting = [job for job in jobs if not has_result(RESULTS, {name: job[name] for name in ("set", "number")})]
+    with ProcessPoolExecutor(processes) as pool:
         futures = {pool.submit(record, job, VECTORS): job for job in waiting}
         for number, future in enumerate(as_completed(futures), 1):
             job = futures[future]
             sentences = len(corpus_of(job["set"], VECTORS).indices(TRAIN))
             result = {**future.result(), "sentences": sentences, "config": job["config"]}
-            file.write(json.dumps(result) + "\n")
-            file.flush()
+            add_result(RESULTS, result)
             print(f"{number}/{len(waiting)} {job['set']} {job['number']}, {result['seconds']} s per epoch", flush=True)
-
-
-def read_results() -> list[dict[str, Any]]:
-    """Return all results so far; cut off the partial last line of an interrupted command."""
-    if not RESULTS.exists():
-        return []
-    whole = RESULTS.read_bytes().rpartition(b"\n")[0].splitlines()
-    if RESULTS.stat().st_size > sum(len(line) + 1 for line in whole):
-        RESULTS.write_bytes(b"".join(line + b"\n" for line in whole))
-    return [json.loads(line) for line in whole]
 
 
 def table(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.baselines.sentune_studies import said_by
 from benchmarks.inputs.corpora import part_of_snippets
 from tuning.journal.file import JOURNAL
 from tuning.journal.reader import read_journal
@@ -46,15 +47,15 @@ def report(name: str, equal: bool) -> bool:
     return equal
 
 
-def command(folder: Path, name: str, arguments: argparse.Namespace, workers: int) -> list[str]:
+def words(folder: Path, name: str, arguments: argparse.Namespace, workers: int) -> list[str]:
+    """Return the command of a study, without the program's name."""
     sizes = {"trials": arguments.trials, "epochs": arguments.epochs, "parallelism": 2}
-    options = {**sizes, "workers": workers, "name": name}
-    words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
-    return [sys.executable, "-m", "tuning", "run", str(folder / "part.csv"), "--results", str(folder), *words]
+    options = {**sizes, "workers": workers, "results": folder, "name": name}
+    return ["run", str(folder / "part.csv"), *(w for key, value in options.items() for w in (f"--{key}", str(value)))]
 
 
 def whole(folder: Path, name: str, arguments: argparse.Namespace, workers: int) -> list[Any]:
-    subprocess.run(command(folder, name, arguments, workers), check=True, stdout=subprocess.DEVNULL)
+    said_by(*words(folder, name, arguments, workers))
     return content(folder / name)
 
 
@@ -62,7 +63,8 @@ def killed(folder: Path, name: str, arguments: argparse.Namespace, kills: random
     """Kill the study three times between the first and the last trial, then complete it."""
     records = len((folder / "workers-2" / JOURNAL).read_bytes().splitlines())
     for moment in sorted(kills.sample(range(4, records - 2), 3)):
-        process = subprocess.Popen(command(folder, name, arguments, 2), stdout=subprocess.DEVNULL)
+        command = [sys.executable, "-m", "tuning", *words(folder, name, arguments, 2)]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         journal = folder / name / JOURNAL
         while process.poll() is None and (not journal.is_file() or journal.read_bytes().count(b"\n") < moment):
             time.sleep(0.01)

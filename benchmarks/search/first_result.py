@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.inputs.many_sentences import write_many
+from benchmarks.results import verdict
 from benchmarks.search.memory import descendants, workers_of
 from tuning.journal.file import JOURNAL
 
@@ -49,7 +50,7 @@ def main() -> None:
         f"the first result takes {last['path']:,.0f} s, at most {MAX_SECONDS}": last["path"] <= MAX_SECONDS,
     }
     for claim, holds in claims.items():
-        print(f"{claim}: {'holds' if holds else 'DOES NOT HOLD'}")
+        print(f"{claim}: {verdict(holds)}")
 
 
 def first_result(count: int) -> dict[str, float]:

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.results import verdict
 from tuning.journal.file import JOURNAL
 
 ROOT = Path(__file__).parents[2]
@@ -59,8 +60,8 @@ def main() -> None:
     for name, times in found.items():
         print(f"| {name} | {' | '.join(summary(column) for column in zip(*times, strict=True))} |")
     reached = statistics.median(times.first_step for times in found["this code"])
-    verdict = "run too small to decide" if arguments.quick else "holds" if reached <= CLAIM else "DOES NOT HOLD"
-    print(f"\nthe first step begins after {reached:.1f} s, at most {CLAIM:g} claimed: {verdict}")
+    end = verdict(reached <= CLAIM, conclusive=not arguments.quick)
+    print(f"\nthe first step begins after {reached:.1f} s, at most {CLAIM:g} claimed: {end}")
 
 
 def summary(seconds: tuple[float, ...]) -> str:

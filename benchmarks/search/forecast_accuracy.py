@@ -10,14 +10,14 @@ table belongs into results/reference/plans.md.
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.baselines.sentune_studies import said_by
+from benchmarks.results import verdict
 from tuning.journal.records import read_study
 
 STUDIES: dict[str, Sequence[str]] = {
@@ -63,22 +63,17 @@ def main() -> None:
             f"| {spread(plan['epochs'])} | {epochs} | {worker:.0f} | {plan['probe']['seconds']:.0f} |",
             flush=True,
         )
-    verdict = "too few to decide" if studies is QUICK else "holds" if inside >= CLAIM else "DOES NOT HOLD"
-    print(f"\n{inside} of {len(studies)} intervals contain the real time, at least {CLAIM} of 4 claimed: {verdict}")
+    end = verdict(inside >= CLAIM, conclusive=studies is STUDIES)
+    print(f"\n{inside} of {len(studies)} intervals contain the real time, at least {CLAIM} of 4 claimed: {end}")
 
 
 def compared(words: Sequence[str]) -> tuple[dict[str, Any], float, int]:
     """Return the plan, and the seconds and epochs that the study took."""
     with tempfile.TemporaryDirectory(prefix="sentune-plans-") as folder:
         options = ["snippets", *words, "--results", folder, "--name", "s"]
-        said = subprocess.run(
-            [sys.executable, "-m", "tuning", "plan", *options, "--format", "json"],
-            check=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        ).stdout
+        said = said_by("plan", *options, "--format", "json")
         began = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "tuning", "run", *options], check=True, stdout=subprocess.DEVNULL)
+        said_by("run", *options)
         seconds = time.perf_counter() - began
         records = read_study(Path(folder) / "s")[1]
         return json.loads(said), seconds, sum(len(r.epochs) for r in records if not r.origin.startswith("copy"))

@@ -20,6 +20,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.baselines.sentune_studies import said_by
+from benchmarks.results import verdict
 from core.errors import UserError
 from tuning.journal.records import read_study
 from tuning.resources.gpu import GIB
@@ -76,32 +78,21 @@ def main() -> None:
         )
         assert held <= share * total, f"the cap of {share:g} does not hold"
     equal = all(content == contents[fractions[0]] for content in contents.values())
-    print(f"\nbit-identical at every fraction: {'holds' if equal else 'DOES NOT HOLD'}")
+    print(f"\nbit-identical at every fraction: {verdict(equal)}")
 
 
 def searched(share: float, trials: int, epochs: int) -> tuple[float, float, Any]:
     """Return the trials per hour between the first and the last end, the peak bytes in use, and the results."""
     with tempfile.TemporaryDirectory(prefix="sentune-gpu-") as folder:
-        command = [
-            sys.executable, "-m", "tuning", "run", "snippets", "--trials", str(trials), "--epochs", str(epochs),
-            "--stopping", "none", "--parallelism", str(trials), "--gpus-per-trial", str(share),
-            "--results", folder, "--name", "s",
-        ]  # fmt: skip
         with Watch() as watch:
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            said_by(
+                "run", "snippets", "--trials", str(trials), "--epochs", str(epochs), "--stopping", "none",
+                "--parallelism", str(trials), "--gpus-per-trial", str(share), "--results", folder, "--name", "s",
+            )  # fmt: skip
         _, records = read_study(Path(folder) / "s")
-        ends = end_times(Path(folder) / "s" / "study.journal")
+        ends = sorted(record.ended.timestamp() for record in records if record.ended)
         content = [(r.number, r.state, [(e.train_loss, e.val_loss, e.val_accuracy) for e in r.epochs]) for r in records]
         return 3600 * (len(ends) - 1) / (ends[-1] - ends[0]), watch.peak, content
-
-
-def end_times(journal: Path) -> list[float]:
-    """Return the end of each trial in seconds, sorted."""
-    from datetime import datetime
-
-    records = (json.loads(line) for line in journal.read_text().splitlines())
-    ended = (record["datetime_complete"] for record in records if record.get("datetime_complete"))
-    return sorted(datetime.fromisoformat(moment).timestamp() for moment in ended)
 
 
 def capped(share: float) -> tuple[int, int, str]:

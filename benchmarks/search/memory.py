@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from benchmarks.results import verdict
 from core import load_corpus
 
 MORE_THAN_TORCH = 250e6
@@ -55,7 +56,7 @@ def main() -> None:
         f"{shared / corpus_bytes:.2f} copies of the corpus in total, at most {COPIES}": shared <= COPIES * corpus_bytes,
     }
     for claim, holds in claims.items():
-        print(f"{claim}: {'holds' if holds else 'DOES NOT HOLD'}")
+        print(f"{claim}: {verdict(holds)}")
 
 
 def idle_workers() -> float:

@@ -23,6 +23,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.data_cache_steps import peak_mib
+from benchmarks.results import verdict
 from core.training.result import EpochResult
 from tuning.scheduling.study import StudyConfig
 from tuning.space.load import load_space
@@ -58,24 +60,15 @@ def main() -> None:
         "seconds of best": (scale["best_seconds"], BEST_SECONDS),
     }
     for what, (value, limit) in claims.items():
-        verdict = "run too small to decide" if arguments.quick else "holds" if value <= limit else "DOES NOT HOLD"
-        print(f"{what}: {value:.3g}, at most {limit:g} claimed: {verdict}")
+        end = verdict(value <= limit, conclusive=not arguments.quick)
+        print(f"{what}: {value:.3g}, at most {limit:g} claimed: {end}")
 
 
 def run(step: str, trials: int) -> dict[str, Any]:
     """Run a step in a fresh process and a fresh folder."""
     with tempfile.TemporaryDirectory(prefix="sentune-overhead-") as folder:
-        command = [
-            sys.executable,
-            "-m",
-            "benchmarks.search.overhead",
-            "--step",
-            step,
-            "--trials",
-            str(trials),
-            "--folder",
-            folder,
-        ]
+        options = ["--step", step, "--trials", str(trials), "--folder", folder]
+        command = [sys.executable, "-m", "benchmarks.search.overhead", *options]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
         return dict(json.loads(done.stdout.splitlines()[-1]))
 
@@ -278,18 +271,13 @@ def scale(trials: int, folder: Path) -> dict[str, float]:
 
 def best_seconds(study: Path, trials: int) -> float:
     """Return the seconds of `best`, with Python's start, on a study of synthetic trials."""
+    from benchmarks.baselines.sentune_studies import said_by
     from benchmarks.inputs.recorded_study import record_study
 
     record_study(study, trials=trials, space="default")
     began = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "tuning", "best", str(study)], check=True, stdout=subprocess.DEVNULL)
+    said_by("best", str(study))
     return time.perf_counter() - began
-
-
-def peak_mib() -> float:
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 WAYS = {

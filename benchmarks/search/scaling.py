@@ -13,20 +13,20 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from datetime import datetime
 from pathlib import Path
 
+from benchmarks.baselines.sentune_studies import said_by
+from benchmarks.results import verdict
 from tuning.journal.file import JOURNAL
 
 WAYS = {"1 worker x 1 thread": (1, 1), "2 workers x 1 thread": (2, 1), "1 worker x 2 threads": (1, 2)}
 TRIALS = 8
 CLAIM = 1.7
 """Claimed speed-up of two workers."""
-SAME_SIZE = ("n_layers=2", "hidden_dim=128", "freeze_embedding=false")
+SAME_SIZE = ("--set", "n_layers=2", "--set", "hidden_dim=128", "--set", "freeze_embedding=false")
 
 
 def main() -> None:
@@ -53,22 +53,19 @@ def main() -> None:
             f"| {whole:.2f} |"
         )
     reached = speed["2 workers x 1 thread"]
-    verdict = "run too small to decide" if arguments.quick else "holds" if reached >= CLAIM else "DOES NOT HOLD"
-    print(f"\ntwo workers are {reached:.2f} times as fast as one, at least {CLAIM} claimed: {verdict}")
+    end = verdict(reached >= CLAIM, conclusive=not arguments.quick)
+    print(f"\ntwo workers are {reached:.2f} times as fast as one, at least {CLAIM} claimed: {end}")
 
 
 def measured(workers: int, threads: int, trials: int, epochs: int) -> tuple[float, float]:
     """Return the seconds of the trials and of the whole command."""
     with tempfile.TemporaryDirectory(prefix="sentune-scaling-") as folder:
-        command = [
-            sys.executable, "-m", "tuning", "run", "snippets", "--space", "notebook", "--trials", str(trials),
-            "--epochs", str(epochs), "--stopping", "none", "--workers", str(workers), "--cpus-per-trial", str(threads),
-            "--results", folder, "--name", "s",
-        ]  # fmt: skip
-        for setting in SAME_SIZE:
-            command += ["--set", setting]
         began = time.perf_counter()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        said_by(
+            "run", "snippets", "--space", "notebook", *SAME_SIZE, "--trials", str(trials), "--epochs", str(epochs),
+            "--stopping", "none", "--workers", str(workers), "--cpus-per-trial", str(threads), "--results", folder,
+            "--name", "s",
+        )  # fmt: skip
         return trial_seconds(Path(folder) / "s" / JOURNAL), time.perf_counter() - began
 
 

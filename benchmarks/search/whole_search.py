@@ -34,6 +34,7 @@ from pathlib import Path
 
 from benchmarks.baselines.sentune_studies import Study, machine, run_study, seconds_an_epoch, spread_sample
 from benchmarks.inputs.corpora import part_of_snippets
+from benchmarks.results import verdict
 from benchmarks.search.ray_and_optuna import GRACE, REDUCTION, WAYS, Job, Searched, run, test_accuracy_of
 from benchmarks.simulation.curves import CURVES, read_table
 from benchmarks.simulation.stopped_epochs import asha_epochs, fewest_asha, fewest_median, median_epochs
@@ -219,8 +220,8 @@ def show_claims(ours: float, rows: Mapping[str, Row], fewest: Mapping[str, float
     for name, seconds in theirs.items():
         line = f"(d) against {name}: {seconds / ours:.2f} times faster"
         if name in TARGETS:
-            verdict = "holds" if seconds / ours >= TARGETS[name] else "DOES NOT HOLD"
-            line += f", at least {TARGETS[name]} claimed: {verdict if conclusive else 'run too small to decide'}"
+            end = verdict(seconds / ours >= TARGETS[name], conclusive=conclusive)
+            line += f", at least {TARGETS[name]} claimed: {end}"
         print(line)
 
 

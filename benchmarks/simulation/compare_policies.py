@@ -21,6 +21,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from benchmarks.results import verdict
 from benchmarks.simulation.curves import CURVES, Table, read_table
 from benchmarks.simulation.replay import STOPPING, UNORDERED, Policy, Replayed, band, replay
 from tuning.scheduling.asha import Asha
@@ -117,10 +118,8 @@ def main() -> None:
             claims.append((name, *compare(table, arguments, pool)))
     print()
     for name, random, default in claims:
-        verdict = (
-            "too few repeats to decide" if arguments.quick else "holds" if default <= random / 3 else "DOES NOT HOLD"
-        )
-        print(f"{name}: within 0.3 points after {default:.0f} epochs, random after {random:.0f}: a third {verdict}")
+        end = verdict(default <= random / 3, conclusive=not arguments.quick)
+        print(f"{name}: within 0.3 points after {default:.0f} epochs, random after {random:.0f}: a third {end}")
 
 
 def parse() -> argparse.Namespace:

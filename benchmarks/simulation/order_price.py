@@ -32,6 +32,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from statistics import median
 
+from benchmarks.results import verdict
 from benchmarks.simulation.curves import CURVES, Table, many, read_table
 from benchmarks.simulation.replay import CLOCK, UNORDERED, Policy, Replayed, band, replay, trial_order
 from tuning.scheduling.study import default_lag
@@ -141,11 +142,6 @@ def rows(case: Case, lags: Sequence[float], seeds: int, pool: ProcessPoolExecuto
 def shown(seconds: float) -> str:
     """Format seconds that may be infinite."""
     return "never" if math.isinf(seconds) else f"{seconds:.1f}"
-
-
-def verdict(holds: bool) -> str:
-    """Return what a claim's line ends with."""
-    return "holds" if holds else "DOES NOT HOLD"
 
 
 def main() -> None:

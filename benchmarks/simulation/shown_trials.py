@@ -24,6 +24,7 @@ from unittest.mock import patch
 
 from optuna.trial import TrialState, create_trial
 
+from benchmarks.results import verdict
 from benchmarks.simulation.curves import CURVES, Table, many, read_table
 from benchmarks.simulation.replay import Policy, replay
 from tuning.scheduling import suggester
@@ -112,8 +113,7 @@ def main() -> None:
         with ProcessPoolExecutor(arguments.processes) as pool:
             print("\n" + "\n".join(quality_rows(trials, seeds, pool)))
     longest = max(found.get(now) or [milliseconds(known, running, now) for running in (8, known // 10)])
-    verdict = "holds" if longest <= MILLISECONDS else "DOES NOT HOLD"
-    print(f"\nMAX_SHOWN {now}: {longest:.0f} ms, at most {MILLISECONDS:g} claimed: {verdict}")
+    print(f"\nMAX_SHOWN {now}: {longest:.0f} ms, at most {MILLISECONDS:g} claimed: {verdict(longest <= MILLISECONDS)}")
 
 
 def parse() -> argparse.Namespace:

@@ -20,13 +20,14 @@ from dataclasses import asdict, dataclass
 from multiprocessing.pool import Pool
 from multiprocessing.synchronize import Barrier
 
+import numpy as np
 import torch
 
 from benchmarks.baselines.notebook_loop import NotebookLoop, Shape
-from benchmarks.training.matmul_floor import flops, peak
 from core import load_corpus
 from core.config import TrialConfig
-from core.data.corpus import Corpus
+from core.data.corpus import TRAIN, VAL, Corpus
+from core.training.batching import make_batch, shuffled_batches
 from core.training.loop import train
 from core.training.result import EpochResult
 
@@ -106,6 +107,42 @@ def alone(name: str, case: Case, dataset: str, epochs: int, peak_gflops: float) 
         f"floor {work / 1e9 / peak_gflops:.2f} s, reached {work / 1e9 / peak_gflops / new:.0%}",
         flush=True,
     )
+
+
+def flops(config: TrialConfig, corpus: Corpus) -> float:
+    """Return the floating-point operations of an epoch's matrix products.
+
+    Training counts the forward pass and the backward pass (twice the forward), validation the forward pass. The first
+    layer's input projection counts once for each distinct word of a batch.
+    """
+    sentences = corpus.indices(TRAIN)
+    lengths = corpus.lengths()
+    batches = [
+        make_batch(corpus, sentences[places])
+        for places in shuffled_batches(lengths[sentences], config.batch_size, torch.Generator().manual_seed(0))
+    ]
+    distinct = sum(len(batch.rows) for batch in batches)
+    trained = float(lengths[sentences].sum())
+    evaluated = float(lengths[corpus.indices(VAL)].sum())
+    directions = 2 if config.bidirectional else 1
+    hidden = config.hidden_dim
+    gate = 8.0 * hidden * directions  # four gates, multiply and add
+    recurrent = gate * hidden * config.n_layers + gate * hidden * directions * (config.n_layers - 1)
+    first = gate * corpus.embedding_dim
+    passes = 2 if config.freeze_embedding else 3  # a frozen table needs no gradient
+    return recurrent * (3 * trained + evaluated) + first * (passes * distinct + evaluated)
+
+
+def peak(dtype: torch.dtype) -> float:
+    """Return the GFLOP/s of a large square matrix product on one thread."""
+    size = 1024
+    a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
+    seconds = []
+    for _ in range(30):
+        start = time.perf_counter()
+        a @ b
+        seconds.append(time.perf_counter() - start)
+    return float(2 * size**3 / np.median(seconds[5:]) / 1e9)
 
 
 baselines: list[NotebookLoop] = []

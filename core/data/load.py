@@ -26,7 +26,7 @@ from core.data.tokenizer import (
     tokenizer_version,
 )
 from core.data.vocabulary import encode_corpus, tokenize_all
-from core.errors import ConfigError, CorruptionError, DataError, UserError
+from core.errors import ConfigError, CorruptionError, DataError, UserError, is_whole
 from core.io import cache, file_hash
 from core.io.checked_folder import canonical_json
 from core.io.text import Notify
@@ -90,8 +90,8 @@ def load_corpus(
     """
     folder = Path(cache_dir) if cache_dir is not None else cache.default_dir()
     rule = SplitRule.of(split, seed, fold, split_column, validation)
-    if embedding_dim is not None:
-        _check_width(embedding_dim)
+    if embedding_dim is not None and not is_whole(embedding_dim, 1, 8192):
+        raise ConfigError(f"embedding_dim must be a whole number from 1 to 8192, got {embedding_dim!r}")
     options = ReadOptions(
         text_column=text_column,
         label_column=label_column,
@@ -125,11 +125,6 @@ def load_corpus(
             "fix the file, omit --split-column, or pass --allow-leak"
         )
     return corpus
-
-
-def _check_width(embedding_dim: int) -> None:
-    if not isinstance(embedding_dim, int) or isinstance(embedding_dim, bool) or not 1 <= embedding_dim <= 8192:
-        raise ConfigError(f"embedding_dim must be a whole number from 1 to 8192, got {embedding_dim!r}")
 
 
 def _choose(tokenizer: str, vectors: str, data: DatasetSource, folder: Path, notify: Notify | None) -> tuple[str, str]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.data.corpus import SPLIT_NAMES, TEST, TRAIN, VAL, Dataset
-from core.errors import ConfigError, DataError
+from core.errors import ConfigError, DataError, is_whole
 from core.io.text import quoted
 
 DEFAULT_SPLIT = "80/10/10"
@@ -312,13 +312,13 @@ class SplitRule:
             raise ConfigError(f"fold is for split folds:K only, got fold {fold!r} with split {split!r}")
         if count is not None and count < 3:
             raise ConfigError(f"split folds:K needs K of at least 3 (train, validation and test), got {count}")
-        if count is not None and (not isinstance(fold, int) or isinstance(fold, bool) or not 0 <= fold < count):
+        if count is not None and not is_whole(fold, 0, count - 1):
             raise ConfigError(f"fold must be a whole number from 0 to {count - 1} with split {split}, got {fold!r}")
         if (split == "column") != (column is not None):
             raise ConfigError(
                 f"split column and --split-column must be used together, got split {split!r} and column {column!r}"
             )
-        if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
+        if not is_whole(seed, 0, 2**32 - 1):
             raise ConfigError(f"seed must be a whole number from 0 to 2**32 - 1, got {seed!r}")
         folds = parse_validation(validation)
         seeded = seed if folds else {"notebook": 42, "column": None}.get(split, seed)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.calibration import CoverageRow
 from core.data.vocabulary import Vocabulary
-from core.errors import CorruptionError, DataError
+from core.errors import CorruptionError, DataError, is_whole
 from core.io.atomic import read_regular
 from core.io.text import quoted
 
@@ -45,11 +45,12 @@ def check_settings(settings: Any, layout: int) -> dict[str, Any]:
     found = _object("config.json", settings, ("layout", "tokenizer", "embedding_dim", "temperature", "members"))
     _check("config.json: layout", found["layout"], f"{layout}", lambda x: x == layout)
     _check("config.json: tokenizer", found["tokenizer"], "a text", lambda x: isinstance(x, str))
-    _check("config.json: text_column", found.get("text_column"), "a text or null", _is_text_or_null)
+    _check("config.json: text_column", found.get("text_column"), "a text or null", lambda x: isinstance(x, str | None))
     rule = f"a whole number from 1 to {MAX_EMBEDDING_DIM}"
-    _check("config.json: embedding_dim", found["embedding_dim"], rule, lambda x: _is_whole(x, 1, MAX_EMBEDDING_DIM))
-    rule = f"a number from {1 / MAX_TEMPERATURE:g} to {MAX_TEMPERATURE:g}"
-    _check("config.json: temperature", found["temperature"], rule, _is_temperature)
+    _check("config.json: embedding_dim", found["embedding_dim"], rule, lambda x: is_whole(x, 1, MAX_EMBEDDING_DIM))
+    low, high = 1 / MAX_TEMPERATURE, MAX_TEMPERATURE
+    rule = f"a number from {low:g} to {high:g}"
+    _check("config.json: temperature", found["temperature"], rule, lambda x: _is_number(x) and low <= x <= high)
     _check("config.json: members", found["members"], "a list with a member", lambda x: isinstance(x, list) and x)
     for place, entry in enumerate(found["members"]):
         _check_member(f"config.json: members.{place}", entry)
@@ -104,8 +105,8 @@ def _coverage_row(where: str, row: Any) -> CoverageRow:
     found = _object(where, row, ("min_probability", "sentences", "correct"))
     minimum, sentences, correct = found["min_probability"], found["sentences"], found["correct"]
     _check(f"{where}.min_probability", minimum, "from 0 to 1", lambda x: _is_number(x) and 0 <= x <= 1)
-    _check(f"{where}.sentences", sentences, "a whole number from 1", lambda x: _is_whole(x, 1, 2**53))
-    _check(f"{where}.correct", correct, f"from 0 to {sentences}", lambda x: _is_whole(x, 0, sentences))
+    _check(f"{where}.sentences", sentences, "a whole number from 1", lambda x: is_whole(x, 1, 2**53))
+    _check(f"{where}.correct", correct, f"from 0 to {sentences}", lambda x: is_whole(x, 0, sentences))
     return CoverageRow(min_probability=minimum, sentences=sentences, correct=correct)
 
 
@@ -152,15 +153,3 @@ def _check(where: str, value: Any, rule: str, holds: Callable[[Any], Any]) -> No
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_whole(value: Any, low: int, high: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-
-
-def _is_temperature(value: Any) -> bool:
-    return _is_number(value) and 1 / MAX_TEMPERATURE <= value <= MAX_TEMPERATURE
-
-
-def _is_text_or_null(value: Any) -> bool:
-    return value is None or isinstance(value, str)

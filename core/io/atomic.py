@@ -135,6 +135,15 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         _sync(path.parent)
 
 
+PATH_REASONS = {
+    errno.ENOSPC: "the disk is full; free some space and run the same command again",
+    errno.EDQUOT: "your disk quota is used up; free some space and run the same command again",
+    errno.ENOTDIR: "a part of the path is a file, not a folder; choose another path",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+}
+"""Errors that have the same cause and remedy wherever a path is used."""
+
+
 @contextlib.contextmanager
 def os_errors_as_user_errors(path: Path) -> Iterator[None]:
     """Raise a UserError of one line for an error that the user can fix: full disk, no permission, read-only."""
@@ -142,16 +151,12 @@ def os_errors_as_user_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reasons = {
-            errno.ENOSPC: "the disk is full; free some space and run the same command again",
-            errno.EDQUOT: "your disk quota is used up; free some space and run the same command again",
-            errno.EACCES: "permission denied; choose a folder that you may write to",
-            errno.EPERM: "permission denied; choose a folder that you may write to",
+            **PATH_REASONS,
+            **dict.fromkeys((errno.EACCES, errno.EPERM), "permission denied; choose a folder that you may write to"),
             errno.EROFS: "the file system is read-only; choose a folder that you may write to",
-            errno.ENOTDIR: "a part of the path is a file, not a folder; choose another path",
             errno.EEXIST: "a file is in the way; choose another path",
             errno.EISDIR: "a folder is in the way; choose another path",
             errno.EBUSY: "it is in use; choose another path",
-            errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
         }
         if error.errno == errno.ENOENT and _concerns(Path(str(error.filename)).absolute(), path.absolute()):
             reasons[errno.ENOENT] = "its folder cannot be made, or takes no files; choose another path"

@@ -7,20 +7,17 @@ import re
 from collections.abc import Iterator
 
 from core.errors import UserError
+from core.io.atomic import PATH_REASONS
 from core.io.text import error_summary, quoted
 
 _THREADS = "this user may start no more processes or threads; end some, or raise the limit with `ulimit -u`"
 _MEMORY = "the memory does not suffice; end other programs, use smaller data or settings, or raise `ulimit -v`"
 _CHOOSE = "choose another path, or change its permissions"
 _REASONS = {
-    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+    **PATH_REASONS,
     errno.ELOOP: "its symbolic links form a circle; choose another path",
-    errno.ENOSPC: "the disk is full; free some space and run the same command again",
-    errno.EDQUOT: "your disk quota is used up; free some space and run the same command again",
-    errno.EACCES: f"permission denied; {_CHOOSE}",
-    errno.EPERM: f"permission denied; {_CHOOSE}",
+    **dict.fromkeys((errno.EACCES, errno.EPERM), f"permission denied; {_CHOOSE}"),
     errno.EROFS: f"the file system is read-only; {_CHOOSE}",
-    errno.ENOTDIR: "a part of the path is a file, not a folder; choose another path",
     errno.EISDIR: "is a folder, a file is needed; choose another path",
     errno.EIO: "the disk cannot read or write it; check the disk",
     errno.ESTALE: "the network disk has lost it; run the same command again",

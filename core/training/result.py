@@ -49,7 +49,7 @@ class TrainResult:
     best_score: float
     best_val_accuracy: float
     best_val_loss: float
-    """Validation accuracy at the best epoch."""
+    """Score, validation accuracy and validation loss of the best epoch."""
     weights: "dict[str, Tensor]"
     """The evaluated weights of the best epoch by the model's names: on the CPU, contiguous. With folds, the names
     follow `fold0.`, `fold1.`, ... Frozen pretrained vectors are the corpus's own memory, which may be read-only: copy

@@ -34,7 +34,7 @@ def main():
     answer(
         lambda texts: encoder.inverse_transform(automl.predict(vectorizer.transform(texts))).tolist(),
         FOLDER / "model.pickle",
-        trials=sum(len(each) if hasattr(each, "__len__") else 1 for each in [automl.config_history]),
+        trials=len(automl.config_history),
         version=f"FLAML {version('flaml')}",
         chosen=f"{automl.best_estimator} {automl.best_config}",
     )

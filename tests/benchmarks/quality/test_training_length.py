@@ -1,11 +1,9 @@
 """benchmarks.quality.training_length: which epoch counts, the table, and what is trained."""
 
-from pathlib import Path
-
 import pytest
 
 from benchmarks.quality import training_length
-from benchmarks.quality.training_length import best_so_far, read_results, table, trainings
+from benchmarks.quality.training_length import best_so_far, table, trainings
 from core.config import TrialConfig
 from tests.support.corpora import tiny_corpus
 
@@ -41,11 +39,3 @@ def test_each_set_is_trained_for_the_same_number_of_sentences(monkeypatch: pytes
     assert configs[0].replace(epochs=1) == configs[1].replace(epochs=1)
     assert {config.lr_schedule for config in configs} == {"constant"}
     assert configs[0] != configs[2]
-
-
-def test_a_partial_last_line_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training_length, "RESULTS", tmp_path / "results.jsonl")
-    assert read_results() == []
-    training_length.RESULTS.write_text('{"number": 1}\n{"numb')
-    assert read_results() == [{"number": 1}]
-    assert training_length.RESULTS.read_text() == '{"number": 1}\n'
