@@ -24,7 +24,7 @@ def chromium() -> Iterator[Chrome]:
     """Start the browser, with logs of its console and its requests.
 
     Raises:
-        FileNotFoundError: the browser or its driver is not installed.
+        FileNotFoundError: The browser or its driver is not installed.
     """
     found = find_chromium()
     if found is None:

@@ -2,12 +2,12 @@
 
     python -m benchmarks.data_cache            2 million lines of 300 numbers in a zip; 8 GB of disk, 10 minutes
     python -m benchmarks.data_cache --quick    60,000 lines, under a minute: shows that it works, not what holds
-    python -m benchmarks.data_cache --vectors FOLDER     keep the generated file there and reuse it
-    python -m benchmarks.data_cache --dataset mr:PATH    instead of the snippets
+    python -m benchmarks.data_cache --vectors FOLDER     keep the generated file in FOLDER and use it again
+    python -m benchmarks.data_cache --dataset mr:PATH    MR instead of the snippets
 
 The baseline is the tutorial notebook, which tokenises all sentences and reads all vectors in every run. The cache is
-started cold (empty) and warm (filled). Each step runs in its own process, with its imports done before the clock
-starts; peak memory is that process's VmHWM. The last lines check the claims.
+measured cold (empty) and warm (filled). Each step runs in its own process, and its imports are not timed. Peak memory
+is the VmHWM of that process. The last lines check the claims.
 """
 
 import argparse

@@ -1,10 +1,10 @@
 """Make the pictures in README.md from a real study.
 
-    python -m benchmarks.pictures results/snippets-quick
+    python -m benchmarks.pictures results/snippets-quick    some 10 seconds; needs Chromium and chromedriver
 
-docs/images/page.png is the page that `report` writes, with a filter typed in, as headless Chromium shows it (needs
-chromedriver). docs/images/progress.svg is what a terminal showed after four fifths of the search's time, replayed
-from the journal.
+docs/images/page.png is the page that `report` writes, with a filter, as headless Chromium shows it.
+docs/images/progress.svg is the progress display of a terminal after four fifths of the search's time, replayed from the
+journal.
 """
 
 import argparse

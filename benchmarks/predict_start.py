@@ -1,11 +1,12 @@
 """How much longer does one prediction take with five members than with one?
 
-    python -m benchmarks.predict_start              9 rounds
+    python -m benchmarks.predict_start              9 rounds, some two minutes
     python -m benchmarks.predict_start --quick      3 rounds: shows that it works, not what holds
 
-The members have the vocabulary of the rated movie snippets, 50-wide word vectors and the default settings. They are not
-trained, which changes no time. A round runs `sentune predict` for one sentence with each model, start-up included: a
-single LSTM, four LSTMs with the plain baseline, and five LSTMs. The last line checks the claim.
+A round runs `sentune predict` for one sentence with each of three models: a single LSTM, four LSTMs with the plain
+baseline, and five LSTMs. The time includes start-up. The members have the vocabulary of the rated movie snippets,
+50-wide word vectors and the default settings. They are not trained, which changes no time. The last line checks the
+claim.
 """
 
 import argparse

@@ -3,9 +3,9 @@
     python -m benchmarks.predict_stream              10,000 and 1,000,000 lines of about 200 bytes: some ten minutes
     python -m benchmarks.predict_stream --quick      2,000 and 20,000 lines: shows that it works, not what holds
 
-The lines are rated movie snippets, joined to 200 bytes and more. The model is one untrained LSTM with their vocabulary,
-50-wide word vectors and the default settings. Times are processor times of the whole command, without those of a
-command with one line, so that other work on the machine changes them little. The last line checks the claim.
+The lines are rated movie snippets, joined to at least 200 bytes. The model is one untrained LSTM with their vocabulary,
+50-wide word vectors and the default settings. Times are the processor time of the whole command, less that of a command
+with one line. Other work on the machine therefore hardly affects them. The last line checks the claim.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from core import load_corpus
 
 MAX_BYTES = 600_000_000
 MAX_RATIO = 1.1
-"""Of the times per line; two runs of the same command differ by a few percent."""
+"""Maximum ratio of the times per line; two runs of the same command differ by a few percent."""
 LINE_BYTES = 200
 
 

@@ -1,9 +1,9 @@
 """Run the commands of README.md and write their output below them.
 
-    python -m benchmarks.quick_start
+    python -m benchmarks.quick_start    some five minutes on two idle cores
 
-A block of commands that a block of output follows is run, in an empty folder with an empty home directory. In the
-output, a line `...` marks lines that are left out. As many lines before and after it are kept as there are now.
+The script runs each block of commands that a block of output follows, in an empty folder with an empty home directory.
+In the output, a line `...` marks lines that are left out. The number of lines before and after it stays the same.
 """
 
 import argparse

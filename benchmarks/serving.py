@@ -1,18 +1,18 @@
 """Does `sentune serve` answer every request under load and attack, and how fast?
 
     python -m benchmarks.serving MODEL               some four minutes; MODEL is a folder that `sentune retrain` saved
-    python -m benchmarks.serving MODEL --quick       shows that it works, not what holds
+    python -m benchmarks.serving MODEL --quick       short forms: shows that it works, not what holds
     python -m benchmarks.serving MODEL --only load   one of load, large, half-open, memory
 
-`load`: 64 clients send sentences of 20 words for 30 s, one at a time on a connection each. An answer counts if its
-label is the one that the model gives in this process. Next to it, in the same run: onnxruntime on the exported model,
-one sentence at a time with one thread, tokenizer included, without HTTP.
-`large`: one client sends requests of 1 MB without end, another one sends "hi"; both have the same address.
-`half-open`: 600 connections with half of the headers and 200 with half of a body, opened again when they are closed,
-while another client sends "hi" on new connections.
-`memory`: 100,000 requests by 64 clients; the server's memory after 20,000 of them and at the end.
+`load`: 64 clients send sentences of 20 words for 30 s, each on its own connection, one at a time. An answer counts if
+its label is the one that the model gives in this process. The reference in the same run is onnxruntime on the exported
+model: one sentence at a time, one thread, with the tokenizer, without HTTP.
+`large`: four clients send requests of 1 MB all the time while another client sends "hi" from the same address.
+`half-open`: 600 connections send half of their headers, and 200 send half of a body. A closed one is opened again.
+Another client sends "hi" on new connections.
+`memory`: 64 clients send 100,000 requests; the server's memory after 20,000 of them is compared with that at the end.
 
-Clients and server share the machine. The server has one worker with one thread and no limit on words a second.
+Clients and server share the machine. The server has one worker with one thread and no limit on words per second.
 """
 
 import argparse
@@ -35,7 +35,7 @@ MAX_P99_MS, MAX_LARGE_SECONDS, MAX_HALF_OPEN_SECONDS, MAX_GROWTH = 200.0, 2.0, 5
 
 
 class Case(NamedTuple):
-    """What a case measures: the sentences, their labels, and how long."""
+    """Input of each case."""
 
     model: Path
     texts: Sequence[str]

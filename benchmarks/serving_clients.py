@@ -1,4 +1,4 @@
-"""A server in a process of its own, and clients that load or attack it; for benchmarks/serving.py."""
+"""Run a server in a process of its own, and clients that load or attack it; for benchmarks.serving."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 REOPEN_SECONDS = 0.1
-"""After which an attacker opens a connection again that was closed."""
+"""Pause before an attacker opens a closed connection again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,14 +47,14 @@ def running_server(model: Path) -> Iterator[Server]:
 
 @dataclass(slots=True)
 class Answers:
-    """What clients got."""
+    """Answers to some clients."""
 
     seconds: list[float] = field(default_factory=list)
-    """Of each correct answer."""
+    """Seconds until each correct answer."""
     lost: int = 0
-    """Requests with another answer, or none."""
+    """Number of requests with another answer, or none."""
     took: float = 0.0
-    """Seconds of all together."""
+    """Seconds from the first request to the last answer."""
 
     @property
     def count(self) -> int:
@@ -89,12 +89,12 @@ def send_sentences(
     """Send one sentence per request, each client one request at a time, until the time or the number is reached.
 
     Args:
-        port: Of the server.
-        texts: (n,) They are sent in turn.
-        labels: (n,) Correct labels; None for any.
+        port: Port of the server.
+        texts: (n,) texts, sent in turn.
+        labels: (n,) correct labels; None for any.
         clients: Number of connections.
-        seconds: From the start until the last request is sent.
-        requests: Of all clients together.
+        seconds: Seconds from the start after which no request is sent.
+        requests: Number of requests of all clients together.
         reconnect: Whether each request has a connection of its own.
     """
     answers, places, began = Answers(), iter(range(requests)), time.perf_counter()

@@ -1,7 +1,7 @@
-"""Prepare data as the tutorial notebook does, in every run: the baseline.
+"""Prepare data as the tutorial notebook does, in every run: the baseline of benchmarks.data_cache.
 
-Unzip the vectors to disk, tokenise every sentence, pad each to the longest, split, then read the vectors line by line
-into a matrix for the whole vocabulary.
+The steps: unzip the vectors to disk, tokenise every sentence, pad each to the longest, split, and read the vectors line
+by line into a matrix for the whole vocabulary.
 """
 
 import shutil

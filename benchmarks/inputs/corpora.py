@@ -1,4 +1,4 @@
-"""Corpora that need no download, or only the rated snippets."""
+"""Corpora and files that need no download, or only the rated snippets."""
 
 import csv
 import itertools

@@ -1,4 +1,4 @@
-"""Seven sets of labelled sentences, and each cut into ten folds as CSV files."""
+"""Read one of seven sets of labelled sentences, and write one of its ten folds as a CSV."""
 
 import io
 import os
@@ -32,7 +32,7 @@ def read_set(name: str) -> Dataset:
     """Return the sentences of one of SETS.
 
     Raises:
-        SystemExit: its files are missing.
+        SystemExit: Its files are missing.
     """
     return SETS[name]()
 

@@ -1,9 +1,9 @@
 """Write any number of distinct labelled sentences, made of the halves of real ones.
 
 Each text is the first half of one rated sentence (snippets, Amazon reviews, tweets, editorials) and the second half of
-another one with the same label. In half of the texts, two neighbouring words become one, such as `worth-the`. So the
-vocabulary keeps growing with the number of texts, as that of real texts does: 58,000 words in 100,000 of them and
-170,000 in a million.
+another one with the same label. In half of the texts, two neighbouring words become one, such as `worth-the`. The
+vocabulary therefore keeps growing with the number of texts, as that of real texts does: 58,000 words in 100,000 texts
+and 170,000 in a million.
 """
 
 import hashlib

@@ -49,17 +49,17 @@ def record_study(
     vectors affect the accuracy. Two workers alternate.
 
     Args:
-        folder: folder of the study.
-        trials: number of trials.
-        space: name of a preset.
-        sentences: number of sentences in the validation split.
-        classes: names of the classes.
-        running: number of trials that have not ended.
-        error: error message of failed trials.
-        data: arguments of load_corpus for the spec.
-        fingerprint: fingerprint of the corpus for the spec.
-        labels: labels of the validation split (sentences,).
-        kept: user attributes of the study that replace the default ones; None removes one.
+        folder: Folder of the study.
+        trials: Number of trials.
+        space: Name of a preset.
+        sentences: Number of sentences in the validation split.
+        classes: Class names.
+        running: Number of trials that have not ended.
+        error: Error message of failed trials.
+        data: Arguments of load_corpus for the spec.
+        fingerprint: Fingerprint of the corpus for the spec.
+        labels: Labels of the validation split (sentences,).
+        kept: User attributes of the study that replace the default ones; None removes one.
     """
     draw = np.random.default_rng(0)
     loaded = load_space(space)

@@ -1,14 +1,14 @@
 """How good are the models of other programs that search for the same time?
 
-    SENTUNE_DATA=DIR python -m benchmarks.peers.compare --environments DIR      all peers: about 2.5 hours
+    SENTUNE_DATA=DIR python -m benchmarks.peers.compare --environments DIR      all programs: about 2.5 hours
     python -m benchmarks.peers.compare --environments DIR --peers fasttext --sets snippets
     python -m benchmarks.peers.compare --table                                  the table of all results so far
     python -m benchmarks.peers.compare --environments DIR --quick               30 s each on 600 sentences, no record
 
-Each peer has an environment of its own in DIR, which is made if it is missing. Its script is in scripts/, with its
-configuration in full. It gets train.csv and val.csv (columns text, label), test.csv without labels, the tokens of the
-same sentences, their word vectors, a time limit, and two cores. sentune itself runs with `--time-budget`. The time of a
-row is that of the whole command, from start to end. The same command continues with what is missing.
+Each program has its own environment in DIR, which is made if it is missing. Its script in scripts/ holds its whole
+configuration. Each gets two cores, a time limit and the same files: train.csv and val.csv (columns text, label),
+test.csv without labels, the tokens of the same sentences, and their word vectors. sentune runs with `--time-budget`.
+The time in a row is that of the whole command. The same command continues with what is missing.
 """
 
 import argparse
@@ -48,7 +48,7 @@ class Peer:
     title: str
     script: str
     requirements: Sequence[str]
-    """For pip, in an environment of its own; empty for the environment of sentune."""
+    """Requirements of its own environment, for pip; empty for the environment of sentune."""
     python: str = "python3"
     """Python that makes the environment."""
     options: Sequence[str] = ()

@@ -5,10 +5,10 @@
     python -m benchmarks.quality.best_models --table                            the table of all results so far
     python -m benchmarks.quality.best_models nyt --quick                        one small fold: shows that it works
 
-Ten folds of seven datasets. Each fold is a study of its own by `sentune run`, so neither members nor weights nor
-settings depend on its test sentences. `sentune ensemble`, `retrain --trial best` and `distill` then train on train and
-validation together; so does the plain baseline. A result is one line of RESULTS. The same command continues with what
-is missing.
+Seven datasets are cut into ten folds. Each fold is a study of its own by `sentune run`, so members, weights and
+settings do not depend on its test sentences. `sentune ensemble`, `retrain --trial best` and `distill` then train on
+train and validation together, as does the plain baseline. Each result is one line of RESULTS. The same command
+continues with what is missing.
 """
 
 import argparse

@@ -3,11 +3,10 @@
     python -m benchmarks.quality.calibration            2,000 draws of each size: two minutes
     python -m benchmarks.quality.calibration --quick    50 of each: shows that it works, not what holds
 
-The models are those of benchmarks.quality.recorded_epochs that are better than the plain baseline's majority class. A
-draw takes one of them and n of the 5,000 sentences as validation; the other sentences are the truth. The first table
-compares the log loss and the expected calibration error on the other sentences, with the temperature fitted on n
-sentences and without. The second one asks for a probability whose answers have an accuracy, and counts how often the
-true accuracy of these answers is below it.
+The models are those of benchmarks.quality.recorded_epochs with an accuracy of at least GOOD. A draw takes one of them
+and n of the 5,000 sentences as its validation split. The other sentences are the truth. The first table compares log
+loss and expected calibration error on them, with the temperature fitted on the n sentences and without. The second
+table asks for the probability whose answers have a given accuracy. It counts how often their true accuracy is lower.
 """
 
 import argparse

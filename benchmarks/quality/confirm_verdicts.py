@@ -1,11 +1,12 @@
 """How often does confirm call a setting better that is not?
 
-    python -m benchmarks.quality.confirm_verdicts    2,000 simulated comparisons of each size: a minute
+    python -m benchmarks.quality.confirm_verdicts            2,000 simulated comparisons of each size: a minute
+    python -m benchmarks.quality.confirm_verdicts --quick    100 of each: shows that it works, not what holds
 
-Two settings are trained on 3 or 5 seeds and tested on the same n sentences. Their true difference is drawn from a
-normal distribution with a deviation of 1 point, or is 0. Each seed adds its own deviation of 0.7 points, and two models
-disagree on 15% of the sentences, as LSTMs of one search do. The verdicts of the seeds alone are compared with those of
-seeds and sentences together, which `sentune confirm` reports.
+Two settings are trained on 3 or 5 seeds and tested on the same n sentences. Their true difference is 0, or drawn from
+a normal distribution with a standard deviation of 1 point. Each seed adds a deviation of 0.7 points. Two models
+disagree on 15% of the sentences, as LSTMs of one search do. The table compares the verdicts from the seeds alone with
+those from seeds and sentences together, which `sentune confirm` reports.
 """
 
 import argparse

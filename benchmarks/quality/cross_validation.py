@@ -5,14 +5,14 @@
     python -m benchmarks.quality.cross_validation --study results/NAME --refit   also trained on train and validation
     python -m benchmarks.quality.cross_validation --quick                3 folds of the snippets: shows that it works
 
-The plain baseline is scikit-learn's TfidfVectorizer (one and two words, sublinear) and LogisticRegression, both with
-their defaults. The folds are those of `sentune confirm` (load_corpus's `folds:K`) with the same seed. The baseline is
-trained once on the training sentences, as a trial is, and once on the validation sentences too, which it does not need
+The plain baseline is scikit-learn's TfidfVectorizer (one and two words, sublinear) and LogisticRegression, otherwise
+with defaults. The folds are those of `sentune confirm` with the same seed (`folds:K` of load_corpus). The baseline is
+trained on the training sentences, as a trial is, and again with the validation sentences, which it does not need
 otherwise. With --refit, the study's trial is also trained on both, as by `sentune retrain --on train+val`. To find the
 number of epochs, each fold is first trained again, which must reproduce the stored weights.
 
-A study is compared with the baseline in pairs: over the folds (Student's t; folds share training sentences, so its
-interval is slightly narrow) and over all sentences (exact McNemar test).
+A study is compared with the baseline in pairs: over the folds (Student's t) and over all sentences (exact McNemar
+test). The interval over folds is slightly too narrow, because folds share training sentences.
 """
 
 import argparse
@@ -107,7 +107,7 @@ def fold_runs(attributes: Mapping[str, Any], count: int, trial: int) -> list[Map
     """Return what `sentune confirm --folds` stored in a study of a trial, one entry per fold.
 
     Raises:
-        SystemExit: a fold is missing.
+        SystemExit: A fold is missing.
     """
     runs = {
         value["fold"]: value
@@ -135,14 +135,14 @@ def refit_fold(config: TrialConfig, spec: Spec, run: Mapping[str, Any]) -> Corre
     """Train on train and validation of a fold; return which test sentences are correct.
 
     Raises:
-        RuntimeError: the fold's training differs from the one that `confirm` stored.
+        RuntimeError: The fold's training differs from the one that `confirm` stored.
     """
     config, threads = config.replace(seed=run["seed"]), spec["threads"]
     corpus = load_corpus(**{**spec["data"], "split": f"folds:{run['folds']}", "fold": run["fold"]})
     known = train(config, corpus, threads=threads)
     if known.weights_sha256 != run["weights_sha256"]:
         raise RuntimeError(f"fold {run['fold']} was not reproduced: its weights differ from those that confirm stored")
-    weights = refit(config, corpus, known.epochs, report=lambda number, loss: None, threads=threads).weights
+    weights = refit(config, corpus, known.epochs, threads=threads).weights
     return evaluate(config, weights, corpus, TEST, threads=threads).predictions == corpus.labels[corpus.indices(TEST)]
 
 
@@ -167,7 +167,7 @@ def difference(row: OverFolds, first: OverFolds) -> str:
     """Return two cells: the difference over the folds in points, and McNemar's p over the sentences.
 
     Raises:
-        SystemExit: the two were not evaluated on the same sentences.
+        SystemExit: The two were not evaluated on the same sentences.
     """
     if [len(fold) for fold in row.correct] != [len(fold) for fold in first.correct]:
         raise SystemExit(f"{row.name} was evaluated on other sentences; run confirm again, the data have changed")

@@ -5,9 +5,8 @@
     python -m benchmarks.quality.default_search nothing --quick           one small set, one seed, no record
 
 For each dataset and seed, `sentune run FILE --seed SEED` and `sentune retrain` run with default options. The seed also
-decides the split 80/10/10. LABEL names the version of sentune in the table, so that two versions can be compared: run
-this script once in a checkout of each, and bring the lines of RESULTS together. The same command continues with what is
-missing.
+determines the split 80/10/10. LABEL names the version of sentune in the table. To compare two versions, run this script
+in a checkout of each and join the lines of their RESULTS. The same command continues with what is missing.
 """
 
 import argparse

@@ -3,9 +3,9 @@
     python -m benchmarks.quality.ensemble_selection            500 searches of each size: 10 minutes of processor time
     python -m benchmarks.quality.ensemble_selection --quick    10 of each: shows that it works, not what holds
 
-The searches are those of benchmarks/quality/selection_bias.py. Each has the stored probabilities of its trials, and
-those of a plain baseline that was fitted on the same 2,000 sentences. The ensemble is selected and assessed by the code
-of `sentune best`; its accuracy on all 5,000 sentences is the truth.
+The searches are those of benchmarks.quality.selection_bias. Each has the stored probabilities of its trials and of a
+plain baseline that was fitted on the same 2,000 sentences. The code of `sentune best` selects and assesses the
+ensemble. Its accuracy on all 5,000 sentences is the truth.
 """
 
 import argparse

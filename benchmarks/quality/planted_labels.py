@@ -1,12 +1,12 @@
 """Does `sentune data --suspects` find wrong labels?
 
-    python -m benchmarks.quality.planted_labels            5% of the snippets' labels flipped: ten minutes
+    python -m benchmarks.quality.planted_labels            5% of the snippets' labels changed: ten minutes
     python -m benchmarks.quality.planted_labels --quick    1,000 snippets: shows that it works, not what holds
 
-A study with validation in folds runs on the rated snippets, of which a part has the other label. The list of suspects
-is compared with the flipped labels: the share of them among the first tenth of all checked sentences, and the share of
-flipped labels among the first 200. Chance finds 10% of them, and its first 200 have the share that was flipped. Labels
-that were wrong before count as errors of the list.
+A part of the rated snippets gets the other label, and a study with validation in folds runs on all of them. The script
+compares the list of suspects with the changed labels. It prints the share of the changed labels that are in the first
+tenth of all checked sentences, and the share of the first 200 suspects with a changed label. By chance, the former is
+10% and the latter is the part that was changed. Labels that were wrong before count as errors of the list.
 """
 
 import argparse
@@ -56,8 +56,8 @@ def main() -> None:
 def write_flipped(path: Path, sentences: int | None, seed: int) -> set[str]:
     """Write the snippets as a CSV in which a part has the other label; return the texts of this part."""
     data = snippets()
-    labels = data.labels[:: len(data.texts) // sentences][:sentences] if sentences else data.labels
-    texts = data.texts[:: len(data.texts) // sentences][:sentences] if sentences else data.texts
+    step = len(data.texts) // sentences if sentences else 1
+    labels, texts = data.labels[::step][:sentences], data.texts[::step][:sentences]
     chosen = np.random.default_rng(seed).choice(len(texts), round(FLIPPED * len(texts)), replace=False)
     changed = labels.copy()
     changed[chosen] = 1 - changed[chosen]

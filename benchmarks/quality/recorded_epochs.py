@@ -1,4 +1,4 @@
-"""Real LSTMs whose outputs after every epoch are kept, for 5,000 sentences that they were not trained on."""
+"""Train LSTMs and keep their outputs after each epoch for 5,000 other sentences."""
 
 import dataclasses
 import json

@@ -3,11 +3,11 @@
     python -m benchmarks.quality.selection_bias            500 searches of each size: an hour of processor time
     python -m benchmarks.quality.selection_bias --quick    20 of each: shows that it works, not what holds
 
-Forty real LSTMs (the baseline setting and 39 of the space `quick`) are trained on 2,000 rated snippets for 8 epochs.
-Their predictions after every epoch on 5,000 other snippets are kept in RECORD, so that the training is done once. The
-5,000 sentences are the population: a search draws its validation split from them with replacement, so the score on all
-5,000 is the exact truth. The search itself is replayed by the study's own virtual clock with promotion, and assessed by
-the code of `sentune best`. The second part simulates studies in which one sentence in twenty is of the rare class.
+Forty LSTMs (the baseline setting and 39 of the space `quick`) are trained on 2,000 rated snippets for 8 epochs. Their
+predictions on 5,000 other snippets after each epoch are kept in RECORD, so they are trained only once. The 5,000
+sentences are the population. A search draws its validation split from them with replacement, so the score on all of
+them is the exact truth. The study's own virtual clock replays the search, and the code of `sentune best` assesses it.
+The second part simulates studies in which one sentence in twenty has the rare class.
 """
 
 import argparse

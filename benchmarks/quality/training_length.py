@@ -5,10 +5,10 @@
     python -m benchmarks.quality.training_length --table             the table of all results so far
     python -m benchmarks.quality.training_length --quick             one small set, 2 epochs, no record
 
-Random configurations of the space `quick`, whose schedule is constant, are trained for as many passes as show 260,000
-training sentences. A shorter training is therefore the beginning of a longer one. Split, vectors and number format are
-those of benchmarks.portfolio.record. All sets train the first configuration, then all train the second one, and so on.
-A training is one line of RESULTS, and the same command continues with what is missing.
+Random configurations of the space `quick` are trained until they have seen 260,000 training sentences. Their learning
+rate is constant, so a shorter training is the beginning of a longer one. Split, vectors and precision are those of
+benchmarks.portfolio.record. All sets train the first configuration, then all train the second one, and so on. Each
+training is one line of RESULTS. The same command continues with what is missing.
 
 For a number of sentences, a configuration counts with the test accuracy of the best validation epoch so far. `mean` is
 the mean over the configurations, and `best` is the configuration with the best validation epoch. The last column is

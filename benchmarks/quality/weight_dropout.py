@@ -3,10 +3,10 @@
     python -m benchmarks.quality.weight_dropout snippets mr:PATH    about 10 minutes of processor time for each set
     python -m benchmarks.quality.weight_dropout --quick             2 folds, 1 epoch: shows that it works
 
-One setting, like those that win searches of these data, is trained with each `weight_dropout` on 8 of 10 folds, each
-with its own seed. Fold and seed determine the data, initialisation and order. Differences from no weight dropout are
-therefore taken fold by fold (Student's t; folds share training sentences, so the intervals are slightly narrow). A test
-fold takes part in no choice; the validation accuracy is that of the best epoch, chosen by it.
+One setting, similar to winners of searches on these data, is trained with each `weight_dropout` on 8 of 10 folds. Each
+fold has its own seed. Fold and seed determine data, initialisation and order, so differences from no weight dropout
+are taken fold by fold (Student's t). Folds share training sentences, so the intervals are slightly too narrow. The
+validation accuracy is that of the best epoch, which it also selects. Nothing is selected on a test fold.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def main() -> None:
 
 def trained_with_each(dataset: str, fold: int, epochs: int) -> list[Run]:
     """Train with each of PROBABILITIES on one fold, which also gives the seed."""
-    corpus = load_corpus(dataset, vectors="glove-50d", split="folds:10", fold=fold, progress=lambda line: None)
+    corpus = load_corpus(dataset, vectors="glove-50d", split="folds:10", fold=fold)
     return [trained(corpus, SETTING.replace(weight_dropout=p, seed=fold, epochs=epochs)) for p in PROBABILITIES]
 
 

@@ -1,12 +1,12 @@
 """Is a study the same with any number of workers, and after kills?
 
-    python -m benchmarks.search.determinism            16 trials of 4 epochs on 2,000 snippets, glove-50d, space quick
-    python -m benchmarks.search.determinism --quick    6 trials of 2 epochs on 300
+    python -m benchmarks.search.determinism            16 trials of 4 epochs on 2,000 snippets, some three minutes
+    python -m benchmarks.search.determinism --quick    6 trials of 2 epochs on 300, about a minute
 
-The same study is run with 1, 2 and 4 workers, and once with three kills (SIGKILL), each time by the real command in a
-fresh folder. Everything about the trials is compared except times and workers: number, state, parameters,
-configuration, every epoch's results, validation predictions and the hash of the weights. The moments of the kills are
-random and are printed. The exit code is 1 if two studies differ.
+The real command runs the same study with 1, 2 and 4 workers, and once with three kills (SIGKILL), each time in a fresh
+folder. The comparison covers number, state, parameters, configuration, the results of every epoch, validation
+predictions and the hash of the weights, but not times and workers. The moments of the kills are random. The exit code
+is 1 if two studies differ.
 """
 
 import argparse

@@ -3,10 +3,10 @@
     python -m benchmarks.search.first_result             100,000 and 1,000,000 sentences: a quarter of an hour
     python -m benchmarks.search.first_result --quick     1,000 and 10,000 sentences: shows that it works
 
-`sentune run` with 16 trials of the `quick` space and GloVe vectors starts with an empty cache, on distinct combinations
-of real sentences (benchmarks/inputs/many_sentences.py). It is interrupted once two epochs are recorded, the first of
-which is a result at the first rung. Memory is the peak of each process, pages that it shares included. Processor time
-of the path is that of the driver and of the busier worker until the first result: the wait on two free cores.
+`sentune run` starts with an empty cache: 16 trials of the space `quick`, GloVe vectors, distinct combinations of real
+sentences (benchmarks.inputs.many_sentences). It is interrupted once two epochs are recorded; the first one is a result
+at the first rung. Memory is the peak of each process, including shared pages. The processor time of the path is that of
+the driver and of the busier worker until the first result, which is the wait on two free cores.
 """
 
 import argparse

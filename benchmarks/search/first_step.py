@@ -4,9 +4,9 @@
     python -m benchmarks.search.first_step --against COMMIT   also that commit's code, in turn with this one's
     python -m benchmarks.search.first_step --quick            one round: shows that it works
 
-Each command searches the snippets with two workers: 4 trials of 1 epoch, in a new results folder. `first step` is the
-time from the command to the beginning of the first training epoch: to the moment that the journal holds the epoch, less
-its seconds. `first result` is the time until then, `command` that of the whole command. Use an idle machine.
+Each command searches the snippets with two workers: 4 trials of 1 epoch, in a new results folder. `first result` is the
+time from the start of the command until the journal holds an epoch. `first step` is that time less the seconds of the
+epoch, which is when training began. `command` is the time of the whole command. Use an idle machine.
 """
 
 import argparse

@@ -3,8 +3,8 @@
     python -m benchmarks.search.forecast_accuracy            about 25 minutes on two cores
     python -m benchmarks.search.forecast_accuracy --quick    two tiny studies: shows that it works, not what holds
 
-Four different studies are first planned, then run. The real time is that of the whole command. Use an idle machine. The
-table belongs into results/reference/plans.md.
+Four different studies are first planned, then run. The real time is that of the whole command. Use an idle machine.
+results/reference/plans.md keeps the table.
 """
 
 import argparse

@@ -3,10 +3,10 @@
     python -m benchmarks.search.gpu_sharing            16 trials at each of 1, 1/2, 1/4 and 1/8 of a GPU: ten minutes
     python -m benchmarks.search.gpu_sharing --quick    4 short trials at 1 and 1/2: shows that it works, not what holds
 
-For each fraction, `sentune run` runs the same trials in its own folder; the results must be bit-identical. The memory
-in use is that of the first GPU as nvidia-smi reports it, twice a second. To test the memory cap, a process with that
-fraction allocates until torch refuses, while a second one with the same fraction computes and must not be affected.
-Without a GPU the benchmark ends at once.
+For each fraction, `sentune run` runs the same trials in a folder of its own. The results must be bit-identical.
+nvidia-smi reports the memory in use on the first GPU twice per second. To test the memory cap, a process with that
+fraction allocates until torch refuses. Meanwhile, another process with the same fraction computes and must not be
+affected. Without a GPU the script ends at once.
 """
 
 import argparse

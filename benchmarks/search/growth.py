@@ -4,11 +4,11 @@
     python -m benchmarks.search.growth --quick    10 and 100 trials, 1,000 and 10,000 sentences: shows that it works
     python -m benchmarks.search.growth --only sentences --sizes 10000 100000
 
-Trials are synthetic (benchmarks/inputs/recorded_study.py): the `default` space, at most 6 epochs, 1,000 validation
-sentences. Validation sentences are those of a study of 16 such trials of the `quick` space. Sentences are distinct
-combinations of real ones, whose vocabulary grows (benchmarks/inputs/many_sentences.py). Each step at each size runs in
-its own process. Seconds are processor time; MiB are those beyond a process's imports and inputs. Growth is near linear
-if ten times the size takes at most 15 times as long at every size.
+Trials are synthetic (benchmarks.inputs.recorded_study): the space `default`, at most 6 epochs, 1,000 validation
+sentences. Validation sentences are those of a study of 16 such trials of the space `quick`. Sentences are distinct
+combinations of real ones, whose vocabulary grows (benchmarks.inputs.many_sentences). Each step at each size runs in its
+own process. Seconds are processor time, and MiB exclude the imports and inputs of the process. Growth is near linear if
+ten times the size takes at most 15 times as long, at every size.
 """
 
 import argparse
@@ -109,7 +109,7 @@ def verdict(seconds: Sequence[tuple[int, float]]) -> str:
     """Describe the steepest step between two sizes, converted to a step to ten times the size.
 
     Args:
-        seconds: pairs of size and seconds in ascending order; at least two.
+        seconds: Pairs of size and seconds in ascending order; at least two.
     """
     steepest = max((b / a) ** (1 / math.log10(large / small)) for (small, a), (large, b) in pairwise(seconds))
     word = "near linear" if steepest <= NEAR_LINEAR else "NOT LINEAR"

@@ -1,6 +1,6 @@
 """Run one step of benchmarks.search.growth in a fresh process.
 
-It prints JSON: seconds of processor time, which a busy machine does not affect, and MiB beyond the imports.
+The step prints JSON: seconds of processor time, which a busy machine does not affect, and MiB besides the imports.
 """
 
 import argparse

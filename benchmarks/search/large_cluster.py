@@ -4,13 +4,18 @@
     python -m benchmarks.search.large_cluster --quick    50 workers: shows that it works
     python -m benchmarks.search.large_cluster --workers 4000 --epoch-seconds 60
 
-The table compares what the workers require of each part with that part's capacity on this machine. The capacities are
-measured: suggestions with as many finished as running trials, epochs written into the journal, the scheduler's handling
-of an epoch's report (with journal and stopping rule), and whole trials through Ray on two workers that train nothing,
-with as many open trials as virtual workers. That Ray's own loop is slower with a thousand live actors is not included.
+The table compares the rate that the workers require of each part with the part's capacity on this machine. The script
+measures these capacities:
+
+- suggestions, with as many finished as running trials;
+- epochs written into the journal;
+- the scheduler's handling of an epoch's report, with journal and stopping rule;
+- whole trials through Ray, on two workers that train nothing, with as many open trials as virtual workers.
+
+Ray's own loop is slower with a thousand live actors, which is not measured.
 
 The number of epochs per trial, and the time that workers wait for the order of the virtual clock, are simulated on
-recorded trials (benchmarks/simulation/replay.py), ten trials per worker.
+recorded trials (benchmarks.simulation.replay), ten trials per worker.
 """
 
 import argparse
@@ -66,7 +71,7 @@ class Load:
     seconds: float
     """Seconds per operation."""
     raise_: str
-    """What to change if the capacity is too low."""
+    """Remedy if the capacity is too low."""
 
     @property
     def share(self) -> float:

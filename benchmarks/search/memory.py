@@ -2,10 +2,10 @@
 
     python -m benchmarks.search.memory    one or two minutes on two cores
 
-Two Ray actors that have only imported torch are measured first, then the workers of `sentune run` on the snippets with
-GloVe vectors, twice a second while they train. The measure is the proportional set size: a page that k processes share
-counts 1/k in each, so the sum over processes is the memory in use. The corpus is in Ray's object store (/dev/shm); its
-pages are summed over all processes separately.
+First, two Ray actors that have only imported torch are measured. Then the workers of `sentune run` on the snippets with
+GloVe vectors are measured twice per second while they train. The measure is the proportional set size: a page that k
+processes share counts 1/k in each, so the sum over processes is the memory in use. The corpus is in Ray's object store
+(/dev/shm). Its pages are summed separately, over all processes.
 """
 
 import argparse

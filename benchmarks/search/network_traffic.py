@@ -1,12 +1,12 @@
 """How many bytes does a search send over the network?
 
     python -m benchmarks.search.network_traffic            8 trials of 4 epochs on the rated snippets: two minutes
-    python -m benchmarks.search.network_traffic --quick    2 trials of one epoch
+    python -m benchmarks.search.network_traffic --quick    2 trials of one epoch: shows that it works
 
-A real search on this machine counts the bytes that workers report to the driver and that the driver writes into the
-journal, and the sizes of corpus and checkpoints. On a cluster, the reports go from node to driver, corpus and code once
-to each node, and with --storage each epoch's checkpoint from the node to the storage. Sizes do not depend on how busy
-the machine is; times are not measured.
+The script runs a search on this machine. It counts the bytes that workers report to the driver and that the driver
+writes into the journal, and measures the sizes of corpus and checkpoints. On a cluster, the reports go from node to
+driver, and corpus and code go to each node once. With --storage, each epoch's checkpoint goes from the node to the
+storage. Sizes do not depend on the load of the machine; times are not measured.
 """
 
 import argparse

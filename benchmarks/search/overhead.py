@@ -1,12 +1,12 @@
 """How much time does a search take apart from training?
 
-    python -m benchmarks.search.overhead            100 trials of 5 epochs, two workers; 1,000 and 5,000 trials
+    python -m benchmarks.search.overhead            100 trials of 5 epochs, 1,000 and 5,000 trials: some four minutes
     python -m benchmarks.search.overhead --quick    12 trials; 100 and 500: shows that it works, not what holds
 
-Trials report epochs without training anything, in sentune, in plain Ray Tune and in plain Optuna, each in its own
-process. Seconds per trial are measured from the first trial's end to the last one's; start-up has its own column. Space
-(seven dimensions) and sampler (multivariate TPE) are equal. Then follow the time of one suggestion and the driver's
-memory with 1,000 finished trials, and the time of `best` on 5,000. The last lines check the claims.
+Trials report epochs without training, in sentune, in plain Ray Tune and in plain Optuna, each in its own process.
+Seconds per trial are measured from the end of the first trial to the end of the last one; start-up has its own column.
+Space (seven dimensions) and sampler (multivariate TPE) are equal. The script then measures one suggestion and the
+driver's memory with 1,000 finished trials, and `best` on 5,000. The last lines check the claims.
 """
 
 import argparse

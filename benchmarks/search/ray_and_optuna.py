@@ -1,7 +1,7 @@
 """Search with the tutorial notebook's loop under plain Ray Tune and plain Optuna.
 
-These are the baselines of benchmarks.search.whole_search, written as the libraries' documentation shows it. Each search
-runs in its own process, which `run` starts. Its result is the last line that it prints, in JSON.
+These are the baselines of benchmarks.search.whole_search, written as the documentation of the libraries shows it. `run`
+starts each search in its own process. The result is the last line that the process prints, in JSON.
 """
 
 import argparse
@@ -24,9 +24,6 @@ from core import load_corpus
 from core.data.corpus import TEST
 from tuning.scheduling.asha import Asha
 from tuning.space.load import load_space
-
-GRACE, REDUCTION = Asha().grace, Asha().reduction
-"""Parameters of ASHA: the defaults of `sentune run`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +157,8 @@ def with_ray(job: Job) -> list[Tried]:
             epochs.append((result["seconds"], result["accuracy"]))
 
     goal = {"metric": "accuracy", "mode": "max"}
-    asha = ASHAScheduler(**goal, max_t=job.epochs, grace_period=GRACE, reduction_factor=REDUCTION)
+    rule = Asha()  # the default of `sentune run`
+    asha = ASHAScheduler(**goal, max_t=job.epochs, grace_period=rule.grace, reduction_factor=rule.reduction)
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     search = functools.partial(suggest, settings=job.settings)

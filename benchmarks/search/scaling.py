@@ -4,9 +4,9 @@
     python -m benchmarks.search.scaling --quick    one round of fewer and shorter trials: shows that it works
 
 One worker with one thread, two workers with one thread each, and one worker with two threads run the same 8 trials in
-turn. All trials have the size of the tutorial notebook's model, so that the work divides evenly; they differ in
-learning rate and dropout. `trials` is the time from the first trial's start to the last one's end in the journal.
-`command` is the time of the whole command, with Ray's start and the data. Use an idle machine.
+turn. All trials have the size of the tutorial notebook's model, so the work divides evenly. They differ in learning
+rate and dropout. `trials` is the time from the first trial's start to the last one's end in the journal. `command` is
+the time of the whole command, including Ray's start and the data. Use an idle machine.
 """
 
 import argparse

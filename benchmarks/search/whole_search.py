@@ -7,18 +7,18 @@
     python -m benchmarks.search.whole_search --full --corrected-loop   every method to its end: many hours
     python -m benchmarks.search.whole_search --quick      tiny: shows that it works, not what holds
 
-The baselines run the tutorial notebook's loop in fp32. All methods search the `notebook` space on MR (--mr or
-SENTUNE_MR names its archive; otherwise on the snippets) with random 300-wide vectors and two cores. `sentune run` runs
-to its end, with one or several seeds (of the split too), in bf16 where the processor supports it.
+The baselines run the tutorial notebook's loop in fp32. All methods search the `notebook` space on MR with random
+300-wide vectors and two cores. --mr or SENTUNE_MR names the archive of MR; otherwise the data are the snippets.
+`sentune run` runs to its end, with one or several seeds (of the split too), in bf16 where the processor supports it.
 
-Of each baseline only a part is run: a few epochs of a few trials of the first study, from fast ones to slow ones. The
-time of the whole is computed from the speed of that part. The factor from the part to all trials is known from sentune,
-which trains both. Start-up and gaps between trials are left out of the computed times, in favour of the baselines. The
+Of each baseline, only a part is run: a few epochs of a few trials of the first study, from fast ones to slow ones. The
+speed of this part gives the time of the whole. sentune trains both the part and all trials, which gives the factor
+between them. Start-up and gaps between trials are left out of the computed times, in favour of the baselines. The
 number of epochs under their stopping rules is replayed on recorded learning curves (results/reference/curves.json.gz,
-2,000 snippets); the table also has the fewest epochs that these rules allow.
+2,000 snippets). The table also has the fewest epochs that these rules allow.
 
 The accuracy of a baseline needs --full. --corrected-loop removes the loop's faults, which spoil its accuracies. With
-several seeds, the baselines run between the studies, so a machine whose speed drifts slows both.
+several seeds, the baselines run between the studies, so a machine whose speed drifts affects both.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from pathlib import Path
 from benchmarks.baselines.sentune_studies import Study, machine, run_study, seconds_an_epoch, spread_sample
 from benchmarks.inputs.corpora import part_of_snippets
 from benchmarks.results import verdict
-from benchmarks.search.ray_and_optuna import GRACE, REDUCTION, WAYS, Job, Searched, run, test_accuracy_of
+from benchmarks.search.ray_and_optuna import WAYS, Job, Searched, run, test_accuracy_of
 from benchmarks.simulation.curves import CURVES, read_table
 from benchmarks.simulation.stopped_epochs import asha_epochs, fewest_asha, fewest_median, median_epochs
 from core import load_corpus
@@ -181,10 +181,10 @@ def computed(found: Searched, scale: float, epochs: float, at_once: int) -> Row:
     """Compute the row of a method of which a part ran.
 
     Args:
-        found: result of the part.
-        scale: seconds per epoch of all trials over those of the part's trials, as measured with sentune.
-        epochs: number of epochs of the whole search.
-        at_once: number of parallel trials.
+        found: Result of the part.
+        scale: Seconds per epoch of all trials over those of the part's trials, as measured with sentune.
+        epochs: Number of epochs of the whole search.
+        at_once: Number of parallel trials.
     """
     each = found.epoch_seconds * scale
     how = f"computed from {found.epochs} epochs of {len(found.trials)} trials, run in {found.seconds:.0f} s"
@@ -193,18 +193,14 @@ def computed(found: Searched, scale: float, epochs: float, at_once: int) -> Row:
 
 def replayed_epochs(job: Job) -> Mapping[str, float]:
     """Return the epochs of a whole search by each method; b and c are replayed on the recorded curves."""
-    table, rule = read_table(CURVES, "notebook"), Asha(grace=GRACE, reduction=REDUCTION)
-    every = job.trials * job.epochs
-    asha = asha_epochs(table, job.trials, job.epochs, rule)
+    table, every = read_table(CURVES, "notebook"), job.trials * job.epochs
+    asha = asha_epochs(table, job.trials, job.epochs, Asha())
     return {"a1": every, "a2": every, "b": asha, "c": median_epochs(table, job.trials, job.epochs)}
 
 
 def bounds(job: Job, rows: Mapping[str, Row]) -> dict[str, float]:
     """Print and return the seconds of b and c with the fewest epochs that their rules allow."""
-    fewest = {
-        "b": fewest_asha(job.trials, job.epochs, Asha(grace=GRACE, reduction=REDUCTION)),
-        "c": fewest_median(job.trials, job.epochs),
-    }
+    fewest = {"b": fewest_asha(job.trials, job.epochs, Asha()), "c": fewest_median(job.trials, job.epochs)}
     seconds = {name: rows[name].seconds * epochs / rows[name].epochs for name, epochs in fewest.items()}
     print("\nEpochs of (b) and (c): the median of 50 replays on recorded curves. The fewest that their rules allow:")
     for name, epochs in fewest.items():

@@ -1,9 +1,9 @@
 """Draw the virtual clock of a real study for docs/concepts/virtual-clock.md.
 
-    python -m benchmarks.simulation.clock_picture results/snippets-quick
+    python -m benchmarks.simulation.clock_picture results/snippets-quick    some seconds
 
-Each bar is a job: a trial that a virtual worker trains to a rung or to its end, in virtual time. The decisions are made
-again from the study's journal, by the same clock.
+Each bar is a job: a virtual worker trains a trial to a rung or to its end, in virtual time. The same clock makes the
+decisions again from the study's journal.
 """
 
 import argparse

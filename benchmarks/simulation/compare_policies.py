@@ -6,11 +6,13 @@
     python -m benchmarks.simulation.compare_policies --quick   3 repeats: shows that it works, not what holds
     python -m benchmarks.simulation.compare_policies --workers 64    with 64 simulated workers
 
-Searches of all trials of a table are replayed on recorded learning curves (results/reference/curves.json.gz; see
-record_curves.py and replay.py). For each policy the table shows the median of 50 searches, with the 10% and the 90%
-quantile. The columns are the epochs and the simulated seconds until the best accuracy so far was within 0.3 points of
-the table's best, and the best accuracy so far after fractions of the epochs and seconds that random search without a
-rule needs for that. The last lines check the claims. The price of order is in benchmarks.simulation.order_price.
+Searches of all trials of a table are replayed on recorded learning curves (benchmarks.simulation.replay). A row has the
+median of 50 searches of a policy, with the 10% and the 90% quantile:
+
+- the epochs and the simulated seconds until the best accuracy so far was within 0.3 points of the table's best;
+- the best accuracy so far after fractions of the epochs and seconds that random search without a rule needs for that.
+
+The last lines check the claims. benchmarks.simulation.order_price measures the price of order.
 """
 
 import argparse

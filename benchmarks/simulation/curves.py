@@ -35,7 +35,7 @@ class Curve:
 
     @property
     def seconds(self) -> float:
-        """Of an epoch."""
+        """Seconds of an epoch."""
         return self.epochs[0].seconds
 
     @cached_property
@@ -84,10 +84,10 @@ def many(table: Table, count: int, *, spread: float = 0.0, seed: int = 0) -> Tab
     """Return a table of `count` curves, drawn from the table after its first curve.
 
     Args:
-        table: at least two curves.
-        count: number of curves.
-        spread: standard deviation of a number that is added to all accuracies of a curve.
-        seed: seed of the draw.
+        table: At least two curves.
+        count: Number of curves.
+        spread: Standard deviation of a number that is added to all accuracies of a curve.
+        seed: Seed of the draw.
     """
     draw = np.random.default_rng(seed)
     places = [0, *draw.integers(1, len(table.curves), size=count - 1).tolist()]
@@ -104,7 +104,7 @@ def many(table: Table, count: int, *, spread: float = 0.0, seed: int = 0) -> Tab
 
 
 class Places:
-    """Where configurations are in a space, for their distance to another one."""
+    """Places of configurations in a space, for their distance to another one."""
 
     def __init__(self, space: Space, params: Sequence[Mapping[str, Any]]) -> None:
         self.space = space

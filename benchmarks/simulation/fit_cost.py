@@ -1,22 +1,21 @@
 """How far is the virtual cost of an epoch from recorded seconds?
 
     python -m benchmarks.simulation.fit_cost --record NAME    measure 40 configurations per space here: three minutes
-    python -m benchmarks.simulation.fit_cost                  fit the weights to all recorded machines
+    python -m benchmarks.simulation.fit_cost                  fit the weights to all recorded machines: seconds
 
-With --record, the seconds of an epoch of random configurations are estimated from a second of training on one thread in
-fp32 (the rated snippets, vectors glove-50d), and stored by machine in results/reference/epoch_seconds.json.
-They are processor time, so other work on the machine hardly affects them. The spaces are `default`, and `notebook` with
-a hidden size of at most 256.
+With --record, the seconds of an epoch of random configurations are estimated from one second of training, on one thread
+in fp32 (the rated snippets, vectors glove-50d). results/reference/epoch_seconds.json stores them by machine. They are
+processor time, so other work on the machine hardly affects them. The spaces are `default`, and `notebook` with a
+hidden size of at most 256.
 
-The fit uses these machines, and the curves of benchmarks.simulation.record_curves, which were recorded on another one
-on 2,000 sentences. The weights of tuning.scheduling.virtual_cost are found by non-negative least squares on relative
-errors. A machine that is twice as fast with every configuration changes no decision, so each machine but the first has
-a factor, which is fitted too. The script prints the weights and, for each machine, the standard deviation of
+The fit uses these machines and the curves of benchmarks.simulation.record_curves, which another machine recorded on
+2,000 sentences. Non-negative least squares on relative errors gives the weights of tuning.scheduling.virtual_cost. A
+machine that is twice as fast with every configuration changes no decision. Each machine but the first therefore has a
+factor, which is fitted too. The script prints the weights and, for each machine, the standard deviation of
 log(cost / seconds) with the new weights and with those in the code.
 """
 
 import argparse
-import gzip
 import json
 import os
 import time
@@ -28,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.simulation.curves import CURVES
+from benchmarks.simulation.recording import read_recording
 from core.config import TrialConfig
 from tuning.scheduling.samplers import random_params
 from tuning.scheduling.virtual_cost import WEIGHTS, CorpusShape, cost_terms
@@ -70,7 +70,7 @@ def samples(path: Path) -> Iterator[tuple[str, Sample]]:
     machines = json.loads(path.read_text()) if path.exists() else {}
     for name, found in machines.items():
         yield name, sample(found, shape)
-    curves = json.loads(gzip.decompress(CURVES.read_bytes()))
+    curves = read_recording(CURVES)
     yield (
         "that of curves.json.gz",
         sample(curves["curves"], CorpusShape.of(small_corpus(curves["sentences"], curves["seed"]))),

@@ -5,8 +5,8 @@
     python -m benchmarks.simulation.order_price --quick    2 and 8 workers, 5 seeds: shows that it works, not what holds
 
 Searches of 10 epochs are replayed on recorded learning curves (benchmarks.simulation.replay): 48 trials with 2 and 8
-workers, ten trials per worker with 64 and 1,000. For many workers, curves are drawn repeatedly, with a shift of 0.5
-points (standard deviation). Costs are known to 30% (--error), an epoch's seconds have a noise of 15%, and a job takes
+workers, ten trials per worker with 64 and 1,000. For many workers, curves are drawn repeatedly, each with a shift (0.5
+points standard deviation). Costs are known to 30% (--error), an epoch's seconds have a noise of 15%, and a job takes
 0.2 s besides its epochs.
 
 Each row compares the virtual clock with the same rule without order, where each decision uses all results that exist:
@@ -17,9 +17,9 @@ Each row compares the virtual clock with the same rule without order, where each
 - busy: fraction of the workers' time in which they had a job;
 - close: median seconds until the best so far was within 0.3 points of the best curve of a random search's trials.
 
-The last lines check the claims. The row of the rule before the virtual clock (order window of four times the workers,
-successive halving) in results/reference/order.md was measured once with the code of commit b1988fd, on the same tables,
-with the same seeds and noise.
+The last lines check the claims. results/reference/order.md also has a row of the rule before the virtual clock (order
+window of four times the workers, successive halving). It was measured once with the code of commit b1988fd, on the same
+tables, with the same seeds and noise.
 """
 
 import argparse
@@ -67,13 +67,13 @@ class Case:
 
     @property
     def title(self) -> str:
-        """For the table."""
+        """Name of the row."""
         return f"{self.workers:,} workers, {self.trials:,} trials, `{self.space}`, {self.sampler}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What is compared of one search."""
+    """Figures of one search."""
 
     wall: float
     epochs: int
@@ -106,7 +106,7 @@ def searched(case: Case, lags: Sequence[float], seed: int) -> list[tuple[Summary
 
 
 def summary(found: Replayed, at: int, best: float) -> Summary:
-    """Return what is compared, with the best accuracy after `at` epochs."""
+    """Return the figures of a search, with its best accuracy after `at` epochs."""
     return Summary(
         wall=found.wall,
         epochs=len(found.best),

@@ -1,14 +1,14 @@
 """Record learning curves of real trials for the simulated searches.
 
-    python -m benchmarks.simulation.record_curves    200 trials of 12 epochs on 2,000 sentences, two processes
+    python -m benchmarks.simulation.record_curves    200 trials of 12 epochs, two processes: a quarter of an hour
     python -m benchmarks.simulation.record_curves --trials 4 --epochs 2 --out /tmp/c.json.gz    to try it
 
-Half of the trials are drawn at random from the `notebook` space, half from `default`, with capped hidden size; the
+Half of the trials are drawn at random from the space `notebook`, half from `default`, with capped hidden size. The
 first trial of each is the baseline setting. They are trained on a stratified part of the training split of `snippets`
-and evaluated on its whole validation split. Finished trials are kept in OUT.part, one trial per line; after an
-interruption, the same command continues from there. The result is one compressed JSON file that contains the command;
-the same command gives the same curves. Seconds are processor time of the one thread, so other work on the machine does
-not affect them.
+(2,000 sentences) and evaluated on its whole validation split. OUT.part keeps finished trials, one per line, and the
+same command continues an interrupted recording. The result is one compressed JSON file that contains the command, which
+gives the same curves again. Seconds are processor time of the one thread, so other work on the machine does not affect
+them.
 """
 
 import argparse

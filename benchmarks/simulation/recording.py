@@ -1,4 +1,4 @@
-"""Recordings of many trainings: two processes, one line per finished training, one compressed file at the end."""
+"""Record many trainings in several processes: one line per finished one, one compressed file at the end."""
 
 import gzip
 import json
@@ -29,12 +29,12 @@ def record_all(
     an interrupted recording.
 
     Args:
-        path: name of the recording.
-        about: what all trainings depend on. A file of other values is not continued.
-        jobs: arguments of `train`.
-        identity: names that identify a job, in the job and in its finished training.
-        train: called in another process with each job.
-        processes: number of processes.
+        path: Name of the recording.
+        about: What all trainings depend on. A file of other values is not continued.
+        jobs: Arguments of `train`.
+        identity: Names that identify a job, in the job and in its finished training.
+        train: Called in another process with each job.
+        processes: Number of processes.
     """
     part = _part(path)
     part.parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
 """Replay searches on recorded learning curves, in simulated time.
 
-A suggestion is replaced by the nearest recorded configuration that is still unused, and the sampler sees the recorded
-configuration's own parameters; so a search never sees a curve that was not measured. A random search draws from the
-recorded configurations themselves, which were drawn at random.
+The nearest recorded configuration that is still unused replaces a suggestion, and the sampler sees its parameters. A
+search therefore never sees a curve that was not measured. A random search draws from the recorded configurations
+themselves, which were drawn at random.
 
 An epoch takes its recorded seconds, with noise. The virtual cost of an epoch is the recorded seconds with an error, in
 epochs of the median curve. Error and noise depend on the seed and the curve alone, so all rules get the same ones.
@@ -49,7 +49,7 @@ class Policy:
     startup: int = 6
     constant_liar: bool = True
     first_trials: FirstTrials = FirstTrials()  # noqa: RUF009 (it is frozen)
-    """What follows the baseline, except with the sampler `random`, which draws from the table."""
+    """Trials that follow the baseline; not used by the sampler `random`, which draws from the table."""
     error: float = 0.30
     """Standard deviation of the logarithm of a configuration's virtual cost, divided by its seconds."""
     noise: float = 0.15

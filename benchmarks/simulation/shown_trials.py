@@ -4,13 +4,13 @@
                                                             hour
     python -m benchmarks.simulation.shown_trials --quick    100 trials, one seed; a suggestion at 1,000
 
-Of a study with more trials, tpe sees MAX_SHOWN (tuning.scheduling.suggester). Searches by tpe with 8 workers are
-replayed on 750 curves, drawn from the recorded ones of the space `default` with a shift of 0.3 points (standard
-deviation). For each MAX_SHOWN the table shows the mean accuracy, after all epochs, of the curves that the last half of
-the trials chose, and the best accuracy and the epochs until it is within 0.1 points of the table's best (medians).
+In a study with more trials, tpe sees MAX_SHOWN of them (tuning.scheduling.suggester). The first table is the processor
+time of one suggestion (median of 9) with 8 running trials and with a tenth of all trials running.
 
-The second table is the processor time of one suggestion (median of 9) with 8 and with 1,000 running trials. The last
-line checks the claim.
+For the second table, searches by tpe with 8 workers are replayed on 750 curves. These are drawn from the recorded ones
+of the space `default`, each with a shift (0.3 points standard deviation). For each MAX_SHOWN, the table has the mean
+accuracy, after all epochs, of the curves that the last half of the trials chose. It also has the best accuracy, and the
+epochs until it is within 0.1 points of the table's best (medians). The last line checks the claim.
 """
 
 import argparse

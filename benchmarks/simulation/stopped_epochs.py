@@ -1,7 +1,4 @@
-"""Count the epochs of a search that ASHA or the median pruner stops.
-
-Searches are replayed on recorded learning curves.
-"""
+"""Count the epochs that a search trains under ASHA or the median pruner, in replays on recorded learning curves."""
 
 import dataclasses
 import random
@@ -21,10 +18,10 @@ def asha_epochs(table: Table, trials: int, epochs: int, rule: Asha) -> float:
     """Return the median epochs of replays with random trials, two at a time, under Ray's ASHA.
 
     Args:
-        table: curves of at least `epochs` epochs, the baseline setting first.
-        trials: number of trials of a search.
-        epochs: number of epochs of a trial that is not stopped.
-        rule: grace and reduction.
+        table: Curves of at least `epochs` epochs, the baseline setting first.
+        trials: Number of trials of a search.
+        epochs: Number of epochs of a trial that is not stopped.
+        rule: Grace and reduction.
     """
     cut = dataclasses.replace(table, epochs=epochs)
     policy = Policy(rule=rule, order=STOPPING, trials=trials)

@@ -1,6 +1,6 @@
 """Search without order: each decision uses all results that exist. Baselines of the virtual clock.
 
-Both offer the method `next_job` of the virtual clock, so tuning.scheduling.simulated_backend drives them. Their
+Both forms offer the method `next_job` of the virtual clock, so tuning.scheduling.simulated_backend drives them. Their
 decisions depend on the speed of the workers.
 """
 
@@ -29,14 +29,14 @@ class Unordered:
         """Begin without a result.
 
         Args:
-            n_trials: number of trials.
-            epochs: number of epochs of a trial that is trained in full.
-            rule: the rungs, and the fraction that continues; None trains every trial in full.
+            n_trials: Number of trials.
+            epochs: Number of epochs of a trial that is trained in full.
+            rule: The rungs, and the fraction that continues; None trains every trial in full.
             stops: False for the promotion form, as the virtual clock has it: a trial pauses at a rung until it is among
                 the best 1/reduction. True for the stopping form, as Ray's AsyncHyperBandScheduler has it: a trial
                 continues at once, or never.
-            start: called with the number of each new trial, in order.
-            score: returns the best score of the first epochs of a trial; None if it does not exist yet.
+            start: Called with the number of each new trial, in order.
+            score: Returns the best score of the first epochs of a trial; None if it does not exist yet.
         """
         self.n_trials = n_trials
         self.stops = [*(rule.rungs(epochs) if rule else ()), epochs]

@@ -1,14 +1,14 @@
 """Is sentune as accurate as the tutorial notebook's loop on the same setting?
 
-    python -m benchmarks.training.accuracy                     5 seeds x 10 epochs of each, fp32 and bf16
+    python -m benchmarks.training.accuracy                     5 seeds x 10 epochs of each: some half an hour
     python -m benchmarks.training.accuracy --quick             1 seed, 1 epoch: shows that it works
     python -m benchmarks.training.accuracy --only ours-bf16    one column
 
-The baseline is the notebook's loop without its faults. The data are MR (--mr or SENTUNE_MR names its archive; without
-one it is downloaded), split 80/10/10 with seed 42, with random 300-wide trained word vectors. A seed determines
-initialisation, order and dropout. The tables show the best of all epochs and the last epoch, as validation accuracy.
-The difference of two columns' means is printed with its standard error. With --keep FOLDER, columns are stored there
-and shown again by later commands.
+The columns are the notebook's loop without its faults, and sentune in fp32 and in bf16. The data are MR, split 80/10/10
+with seed 42, with random 300-wide trained word vectors. --mr or SENTUNE_MR names its archive; without one it is
+downloaded. A seed determines initialisation, order and dropout. The tables show the validation accuracy of the best and
+of the last epoch, and the difference of two columns' means with its standard error. With --keep FOLDER, columns are
+stored in FOLDER, and later commands show them again.
 """
 
 import argparse

@@ -4,9 +4,9 @@
     python -m benchmarks.training.precision --quick    1 seed, 1 epoch of the smallest: shows that it works
 
 Three settings are trained on the rated snippets with GloVe vectors. A seed determines initialisation, order and
-dropout, equally in both precisions. The difference is therefore taken seed by seed: best validation accuracy in bf16
-minus that in fp32, with its standard error over the seeds. The seconds are meaningful only on an idle machine.
-`benchmarks.training.accuracy` compares both precisions on the tutorial notebook's setting.
+dropout, equally in both precisions. The difference is therefore taken seed by seed: the best validation accuracy in
+bf16 minus that in fp32, with its standard error over the seeds. The seconds are meaningful only on an idle machine.
+benchmarks.training.accuracy compares both precisions on the tutorial notebook's setting.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def trained(job: tuple[str, str, int, int]) -> tuple[float, float]:
     name, precision, seed, epochs = job
     torch.set_num_threads(1)
     config = TrialConfig(precision=precision, seed=seed, epochs=epochs, batch_size=50, **SETTINGS[name])
-    result = train(config, load_corpus("snippets", vectors="glove-50d", progress=lambda line: None))
+    result = train(config, load_corpus("snippets", vectors="glove-50d"))
     return result.best_val_accuracy, statistics.median(epoch.seconds for epoch in result.epochs)
 
 

@@ -1,6 +1,6 @@
-"""What the scripts of the peers share: the sentences of the task, and the form of the answer.
+"""Read the sentences of a task, and print the answer of a peer.
 
-Runs in the environment of each peer, so it needs nothing but Python's own library.
+It runs in the environment of each peer, so it needs only Python's own library.
 """
 
 import csv

@@ -1,7 +1,7 @@
-"""An LSTM classifier in plain torch for optuna_peer and ray_peer, as these libraries' tutorials show one.
+"""An LSTM classifier in plain torch for optuna_peer and ray_peer, as the tutorials of these libraries show one.
 
-Tokens and vectors are those of sentune. Lengths are respected and batches are padded to their longest sentence, which a
-careful user of torch does too.
+Tokens and vectors are those of sentune. Batches are padded to their longest sentence and lengths are respected, as a
+careful user of torch does.
 """
 
 import csv
@@ -80,10 +80,10 @@ def train(settings, sentences, report, deadline=None):
     """Train for EPOCHS epochs, or until `report` returns True or the deadline is over.
 
     Args:
-        settings: As `suggest` returns them.
-        sentences: Of the task.
-        report: Called with the epoch from 1 and its validation accuracy; True ends the training.
-        deadline: By time.monotonic; None for none.
+        settings: Result of `suggest`.
+        sentences: Sentences of the task.
+        report: Called after each epoch with its number, from 1, and its validation accuracy; True ends the training.
+        deadline: End of the training by time.monotonic; None for none.
 
     Returns:
         The weights of the best epoch, and its accuracy.
