@@ -1,7 +1,7 @@
 """Prepare data as the tutorial notebook does, in every run: the baseline of benchmarks.data_cache.
 
-The steps: unzip the vectors to disk, tokenise every sentence, pad each to the longest, split, and read the vectors line
-by line into a matrix for the whole vocabulary.
+It unzips the vectors to disk, tokenises every sentence, pads each to the longest, and splits. Then it reads the vectors
+line by line into a matrix for the whole vocabulary.
 """
 
 import shutil

@@ -1,6 +1,6 @@
 """Train a model as the tutorial notebook does: the baseline of several benchmarks.
 
-Its faults are reproduced: every sentence is padded to the longest of the data set, the last state is read after the
+Its faults are reproduced. Every sentence is padded to the longest of the data set, the last state is read after the
 padding, and accuracy is the mean of batch means. The optimizer is dense Adadelta. With `corrected=True`, the state is
 read at the sentence's end and accuracy is correct / total. Batches are then padded to their own longest sentence, which
 changes no result.

@@ -6,8 +6,8 @@
     python -m benchmarks.peers.compare --environments DIR --quick               30 s each on 600 sentences, no record
 
 Each program has its own environment in DIR, which is made if it is missing. Its script in scripts/ holds its whole
-configuration. Each gets two cores, a time limit and the same files: train.csv and val.csv (columns text, label),
-test.csv without labels, the tokens of the same sentences, and their word vectors. sentune runs with `--time-budget`.
+configuration. Each gets two cores, a time limit and the same files. These are train.csv and val.csv (columns text,
+label), test.csv without labels, and tokens and word vectors of the same sentences. sentune runs with `--time-budget`.
 The time in a row is that of the whole command. The same command continues with what is missing.
 """
 

@@ -4,9 +4,9 @@
     python -m benchmarks.quality.planted_labels --quick    1,000 snippets: shows that it works, not what holds
 
 A part of the rated snippets gets the other label, and a study with validation in folds runs on all of them. The script
-compares the list of suspects with the changed labels. It prints the share of the changed labels that are in the first
-tenth of all checked sentences, and the share of the first 200 suspects with a changed label. By chance, the former is
-10% and the latter is the part that was changed. Labels that were wrong before count as errors of the list.
+compares the list of suspects with the changed labels. The first figure is the share of the changed labels that are
+among the first suspects, as many as a tenth of all checked sentences; chance gives 10%. The second one is the share of
+changed labels among the first 200 suspects; chance gives 5%. Labels that were wrong before count as errors of the list.
 """
 
 import argparse

@@ -6,7 +6,7 @@
 `sentune run` starts with an empty cache: 16 trials of the space `quick`, GloVe vectors, distinct combinations of real
 sentences (benchmarks.inputs.many_sentences). It is interrupted once two epochs are recorded; the first one is a result
 at the first rung. Memory is the peak of each process, including shared pages. The processor time of the path is that of
-the driver and of the busier worker until the first result, which is the wait on two free cores.
+the driver and of the busier worker until the first result. It is the wait on two free cores.
 """
 
 import argparse

@@ -14,8 +14,8 @@ measures these capacities:
 
 Ray's own loop is slower with a thousand live actors, which is not measured.
 
-The number of epochs per trial, and the time that workers wait for the order of the virtual clock, are simulated on
-recorded trials (benchmarks.simulation.replay), ten trials per worker.
+The number of epochs per trial, and the workers' waits for the order of the virtual clock, are simulated: recorded
+trials (benchmarks.simulation.replay), ten per worker.
 """
 
 import argparse

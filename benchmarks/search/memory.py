@@ -3,7 +3,7 @@
     python -m benchmarks.search.memory    one or two minutes on two cores
 
 First, two Ray actors that have only imported torch are measured. Then the workers of `sentune run` on the snippets with
-GloVe vectors are measured twice per second while they train. The measure is the proportional set size: a page that k
+GloVe vectors are measured twice per second while they train. The measure is the proportional set size. A page that k
 processes share counts 1/k in each, so the sum over processes is the memory in use. The corpus is in Ray's object store
 (/dev/shm). Its pages are summed separately, over all processes.
 """

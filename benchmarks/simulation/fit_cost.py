@@ -3,10 +3,10 @@
     python -m benchmarks.simulation.fit_cost --record NAME    measure 40 configurations per space here: three minutes
     python -m benchmarks.simulation.fit_cost                  fit the weights to all recorded machines: seconds
 
-With --record, the seconds of an epoch of random configurations are estimated from one second of training, on one thread
-in fp32 (the rated snippets, vectors glove-50d). results/reference/epoch_seconds.json stores them by machine. They are
-processor time, so other work on the machine hardly affects them. The spaces are `default`, and `notebook` with a
-hidden size of at most 256.
+With --record, one second of training gives an estimate of the seconds of an epoch, for random configurations on one
+thread in fp32. The data are the rated snippets with vectors glove-50d. results/reference/epoch_seconds.json stores the
+estimates by machine. They are processor time, so other work on the machine hardly affects them. The spaces are
+`default`, and `notebook` with a hidden size of at most 256.
 
 The fit uses these machines and the curves of benchmarks.simulation.record_curves, which another machine recorded on
 2,000 sentences. Non-negative least squares on relative errors gives the weights of tuning.scheduling.virtual_cost. A

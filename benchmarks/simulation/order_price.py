@@ -12,14 +12,14 @@ points standard deviation). Costs are known to 30% (--error), an epoch's seconds
 Each row compares the virtual clock with the same rule without order, where each decision uses all results that exist:
 
 - wall time: of the virtual clock, relative to no order; the median over seeds, and the 10% and the 90% quantile;
-- best: median of the best accuracies after as many epochs as the shorter search trained; for the search without order,
-  also the 10% and the 90% quantile. The median of the virtual clock must be in this band;
+- best: median of the best accuracies after as many epochs as the shorter search trained. The search without order also
+  has the 10% and the 90% quantile, and the median of the virtual clock must be between them;
 - busy: fraction of the workers' time in which they had a job;
 - close: median seconds until the best so far was within 0.3 points of the best curve of a random search's trials.
 
-The last lines check the claims. results/reference/order.md also has a row of the rule before the virtual clock (order
-window of four times the workers, successive halving). It was measured once with the code of commit b1988fd, on the same
-tables, with the same seeds and noise.
+The last lines check the claims. results/reference/order.md also has a row of the rule before the virtual clock, an
+order window of four times the workers with successive halving. It was measured once with the code of commit b1988fd, on
+the same tables, with the same seeds and noise.
 """
 
 import argparse
