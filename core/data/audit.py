@@ -282,6 +282,7 @@ def audit_warnings(found: Mapping[str, Any], metric: str | None = None) -> list[
 
     Args:
         found: Result of `audit`.
+        metric: The metric of the study; None before there is one.
     """
     across, splits = found["duplicates_across"], found["splits"]
     lines = []

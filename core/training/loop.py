@@ -88,10 +88,7 @@ class _TrainingRun:
         self.label_type = np.uint8 if len(corpus.classes) <= 256 else np.int32  # what safetensors can hold
 
     def run(
-        self,
-        report: Callable[[EpochResult], None],
-        on_validation: OnValidation,
-        checkpoint_dir: Path | None,
+        self, report: Callable[[EpochResult], None], on_validation: OnValidation, checkpoint_dir: Path | None
     ) -> str:
         """Train until there is a reason to stop, and return this reason."""
 
@@ -145,11 +142,10 @@ class _TrainingRun:
         return epoch
 
     def _keep_best(self, weights: Mapping[str, Tensor]) -> None:
-        self.best_weights = {name: self._to_cpu(name, tensor) for name, tensor in weights.items()}
-
-    def _to_cpu(self, name: str, tensor: Tensor) -> Tensor:
-        """Return a copy on the CPU; frozen word vectors that are already there are not copied."""
-        return tensor.detach().to("cpu", copy=self._trained(name)).contiguous()
+        """Keep copies on the CPU; frozen word vectors that are already there are not copied."""
+        self.best_weights = {
+            name: tensor.detach().to("cpu", copy=self._trained(name)).contiguous() for name, tensor in weights.items()
+        }
 
     def _save(self, folder: Path) -> None:
         state = {
