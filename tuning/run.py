@@ -80,7 +80,7 @@ def run_study(options: RunOptions) -> bool:
     """Run or continue a study and print its table; return whether it is finished, as `search_study`."""
     end = search_study(options)
     with say_if_slow(ASSESSING, _say):
-        table = table_of(options.folder, RowFilter(top=10), "table", end.hints, next_step=end.finished)
+        table = table_of(options.folder, RowFilter(top=10), "table", end.hints, finished=end.finished)
     _say(table)
     return end.finished
 

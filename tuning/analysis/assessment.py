@@ -41,6 +41,8 @@ class HeldOutResult:
     """Mean over the evaluated seeds."""
     interval: Interval
     """Binomial (Wilson), for one split of this size; more seeds do not make it narrower."""
+    metric: float | None
+    """Mean of the study's metric over the same seeds; None if a seed's value is not stored, as of accuracy."""
     seeds: int
     sentences: int
 
@@ -62,7 +64,14 @@ def held_out_results(readings: Sequence[TestEvaluation], split: str | None) -> d
         accuracy = sum(reading["test_accuracy"] for reading in seeds.values()) / len(seeds)
         sentences = int(next(iter(seeds.values()))["test_sentences"])
         interval = wilson(accuracy * sentences, sentences)
-        results[trial] = HeldOutResult(accuracy=accuracy, interval=interval, seeds=len(seeds), sentences=sentences)
+        values = [value for reading in seeds.values() if (value := reading.get("test_metric")) is not None]
+        results[trial] = HeldOutResult(
+            accuracy=accuracy,
+            interval=interval,
+            metric=sum(values) / len(values) if len(values) == len(seeds) else None,
+            seeds=len(seeds),
+            sentences=sentences,
+        )
     return results
 
 

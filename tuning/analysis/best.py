@@ -6,9 +6,10 @@ from typing import Any
 
 from core.metrics import METRICS
 from core.stats import Interval
-from tuning.analysis.assessment import PLAIN, StudyAssessment, assess, evaluations_note
+from tuning.analysis.assessment import PLAIN, HeldOutResult, StudyAssessment, assess, evaluations_note
 from tuning.analysis.ensemble import EnsembleEstimate
 from tuning.analysis.filters import RowFilter, filter_rows
+from tuning.analysis.next_step import NextStep, next_step
 from tuning.analysis.random_search_curve import random_search_curve
 from tuning.analysis.ranking import TrialRow, trial_rows
 from tuning.analysis.recommendation import NOTHING_LEARNED
@@ -34,9 +35,7 @@ def study_rows(folder: Path) -> tuple[list[TrialRow], StudyAssessment, Mapping[s
     )
 
 
-def table_of(
-    folder: Path, selection: RowFilter, form: str, hints: Sequence[str] = (), *, next_step: bool = False
-) -> str:
+def table_of(folder: Path, selection: RowFilter, form: str, hints: Sequence[str] = (), *, finished: bool = True) -> str:
     """Return the study's rows as `form`: table, json, csv, md or html.
 
     Args:
@@ -44,7 +43,8 @@ def table_of(
         selection: The rows.
         form: Name of the format.
         hints: Lines before the last ones of a text.
-        next_step: Whether a text names the command that trains the recommended trial again.
+        finished: Whether the search was not interrupted. Then, and if no trial is open, the last line of a text names
+            the next command.
 
     Raises:
         UserError: There is no such study, or the selection does not fit it.
@@ -56,10 +56,8 @@ def table_of(
         notes.append(f"the study ended early: {ended['reason']}")
         if ended["reason"].startswith("target "):
             notes.append("because of the target, the corrected figure may be up to 0.75 points too high")
-    if next_step and rows and not assessment.nothing_learned:
-        trial = rows[0].trial if assessment.recommended is None else assessment.recommended
-        hints = [*hints, f"next: {study_command('retrain', folder, f'--trial {trial} --out model')}"]
-    notes += [*hints, *conclusion(rows, assessment, command)]
+    finished = finished and not any(row.state in ("RUNNING", "PAUSED") for row in rows)
+    notes += [*hints, *_next_lines(next_step(rows, assessment), folder, finished=finished)]
     whole = bool(rows) and selection.state is None and not selection.where
     return render_table(filter_rows(rows, selection), form, notes=notes, assessment=assessment if whole else None)
 
@@ -89,11 +87,25 @@ def _summary(rows: Sequence[TrialRow], assessment: StudyAssessment, command: str
             found.append(f"Corrected, the best trial is {_compared(gain, f'the {name}')}.")
     for row in rows:
         if test := assessment.held_out.get(row.trial):
-            seeds = f"; mean of {test.seeds} seeds" if test.seeds > 1 else ""
-            found.append(
-                f"Test accuracy of trial {row.trial}: {test.accuracy:.4f} ({_interval(test.interval)}{seeds})."
-            )
+            found.append(_test_note(row, test))
     return [*found, evaluations_note(assessment.test_evaluations, assessment.elsewhere)]
+
+
+def _test_note(row: TrialRow, test: HeldOutResult) -> str:
+    """Return the trial's values on the test split: the metric, if its value is stored, and accuracy."""
+    seeds = f"; mean of {test.seeds} seeds" if test.seeds > 1 else ""
+    accuracy = f"{test.accuracy:.4f} ({_interval(test.interval)}{seeds})"
+    if row.metric == "accuracy" or row.test_metric is None:
+        return f"Test accuracy of trial {row.trial}: {accuracy}."
+    return f"Test {METRICS[row.metric].title} of trial {row.trial}: {row.test_metric:.4f}; accuracy {accuracy}."
+
+
+def _next_lines(step: NextStep | None, folder: Path, *, finished: bool) -> list[str]:
+    """Return the last lines: how the search compares with the plain baseline, and the next command."""
+    if step is None:
+        return []
+    command = step.command(folder) if finished else None
+    return [*([step.remark] if step.remark else []), *([f"next: {command}"] if command else [])]
 
 
 def _best_note(best: TrialRow, assessment: StudyAssessment) -> str:
@@ -130,6 +142,8 @@ def ensemble_note(assessment: StudyAssessment, command: str) -> list[str]:
     found = assessment.ensemble
     if found is None:
         return []
+    if set(found.counts) == {FIXED}:
+        return ["The best ensemble is the plain baseline alone."]
     if not found.gains:
         return ["An ensemble is not expected to be better than the best trial."]
     return [*ensemble_lines(found), f"  {command}"]
@@ -157,29 +171,6 @@ def members_text(ensemble: EnsembleEstimate) -> str:
     trials = sorted(shares, key=lambda share: share[0] == PLAIN)
     text = ", ".join(f"{name} ({weight:.0%})" for name, weight in trials)
     return text if trials[0][0] == PLAIN else f"trial{'s' * (len(set(ensemble.counts) - {FIXED}) > 1)} {text}"
-
-
-def conclusion(rows: Sequence[TrialRow], assessment: StudyAssessment, command: str) -> list[str]:
-    """Return the last line of `run` and `best`, if the best trial is not shown to beat the plain baseline.
-
-    Args:
-        rows: All rows, best first.
-        assessment: Assessment of the same study.
-        command: The command that makes the ensemble.
-    """
-    plain = next((reference for reference in assessment.references if reference.name == PLAIN), None)
-    gain = assessment.gain_over_plain
-    if plain is None or not rows or rows[0].val_metric is None or (gain is not None and gain.interval.low > 0):
-        return []
-    ensemble = assessment.ensemble
-    if ensemble is not None and ensemble.gain_over_plain is not None and ensemble.gain_over_plain.interval.low > 0:
-        return ["only the ensemble is shown to beat the plain baseline; run:", f"  {command}"]
-    if gain is not None and gain.interval.high < 0:
-        return ["the plain baseline is better than the best trial; run more trials or epochs"]
-    oriented = METRICS[plain.metric].oriented
-    if gain is None and plain.value is not None and oriented(rows[0].val_metric) > oriented(plain.value):
-        return []  # without a corrected gain, nothing more can be concluded
-    return ["the search is not shown to beat the plain baseline; run more trials or epochs"]
 
 
 def _interval(interval: Interval) -> str:

@@ -90,6 +90,9 @@ class TrialRow:
     """Lower end of the 95% interval of `corrected`."""
     corrected_high: float | None
     """Upper end of this interval."""
+    test_metric: float | None
+    """Value of the metric on the test split, the mean over the same seeds as `test_accuracy`; none if it is not
+    stored."""
     test_accuracy: float | None
     """Accuracy on the test split, the mean over the seeds that were evaluated; none before `retrain` or `confirm`."""
     test_low: float | None
@@ -188,6 +191,7 @@ COLUMNS = (
     TrialColumn(field="corrected", format=_FOUR),
     TrialColumn(field="corrected_low", format=_FOUR),
     TrialColumn(field="corrected_high", format=_FOUR),
+    TrialColumn(field="test_metric", format=_FOUR),
     TrialColumn(field="test_accuracy", format=_FOUR),
     TrialColumn(field="test_low", format=_FOUR),
     TrialColumn(field="test_high", format=_FOUR),
@@ -202,7 +206,7 @@ def columns_of(rows: Sequence[TrialRow]) -> list[TrialColumn]:
     Without a baseline there is no gain.
     """
     metric = METRICS[rows[0].metric if rows else "accuracy"]
-    hidden = ["metric", "val_metric"] if metric.name == "accuracy" else ["metric"]
+    hidden = ["metric", "val_metric", "test_metric"] if metric.name == "accuracy" else ["metric"]
     if all(row.gain_over_baseline is None for row in rows):
         hidden += ["gain_over_baseline", "corrected_gain", "corrected_gain_low", "corrected_gain_high"]
     shown = [column for column in COLUMNS if column.field not in hidden]
@@ -302,6 +306,7 @@ def _row(
         multiplications=assessment.multiplications.get(number),
         n_parameters=assessment.n_parameters.get(number, record.n_parameters),
         **_figure("corrected", corrected),
+        test_metric=None if test is None else test.accuracy if metric.name == "accuracy" else test.metric,
         test_accuracy=test.accuracy if test else None,
         **_ends("test", test.interval if test else None),
         test_evaluations=sum(entry["trial"] == number for entry in assessment.test_evaluations),

@@ -24,6 +24,7 @@ from tuning.backend.tasks import run_tasks
 from tuning.confirm.runs import PREFIX, ConfirmRun
 from tuning.journal.predictions import pack_labels
 from tuning.journal.probabilities import file_name, pack_log_odds, save_probabilities
+from tuning.journal.records import metric_on_test
 from tuning.journal.writer import StudyJournal
 from tuning.resources.machine import TrialResources
 from tuning.scheduling.schedule import MAX_RESTARTS
@@ -193,6 +194,7 @@ def record_result(journal: StudyJournal, run: ConfirmRun, result: Mapping[str, A
             test_accuracy=result["test_accuracy"],
             test_sentences=result["test_sentences"],
             test_fingerprint=result["test_fingerprint"],
+            **metric_on_test(result, run.config["metric"]),
             **({"epochs": result["epochs"]} if "epochs" in result else {}),  # the plain baseline has none
         )
     about = {name: value for name, value in dataclasses.asdict(run).items() if name != "config"}

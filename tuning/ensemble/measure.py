@@ -12,6 +12,7 @@ from core.inference.members import LstmMember
 from core.metrics import METRICS
 from core.training.evaluate import Evaluation, evaluate_logits
 from tuning.ensemble.members import TrainedMember
+from tuning.journal.records import metric_on_test
 from tuning.journal.writer import StudyJournal
 from tuning.retrain.calibrated import Outputs, average, calibration_figures, calibration_lines
 from tuning.retrain.models import class_figures
@@ -105,5 +106,6 @@ def _log(
         test_accuracy=figures["test_accuracy"],
         test_sentences=figures["test_sentences"],
         test_fingerprint=corpus.test_fingerprint(),
+        **metric_on_test(figures, journal.attributes["spec"]["metric"]),
         **optional,
     )

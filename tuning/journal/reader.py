@@ -73,7 +73,8 @@ BIN = {**dict.fromkeys(("low", "high", "confidence", "accuracy"), is_fraction), 
 DIAGRAM = {"error": is_fraction, "bins": [BIN]}
 TEST_EVALUATION = {
     "verb": str, "trial": (int, type(None)), "seed": (int, type(None)), "on": str, "split": (str, type(None)),
-    "test_accuracy": is_fraction, "test_sentences": POSITIVE, "test_fingerprint?": str, "epochs?": POSITIVE,
+    "test_accuracy": is_fraction, "test_metric?": is_finite, "test_sentences": POSITIVE, "test_fingerprint?": str,
+    "epochs?": POSITIVE,
     "calibration?": {"before": DIAGRAM, "after": DIAGRAM},
 }  # fmt: skip
 TEXT = (str, type(None))

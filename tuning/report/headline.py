@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from core.metrics import METRICS
 from tuning.analysis.assessment import MAJORITY, PLAIN, StudyAssessment, evaluations_note
 from tuning.analysis.best import ensemble_note, members_text, recommendation_note
+from tuning.analysis.next_step import next_step
 from tuning.analysis.recommendation import NOTHING_LEARNED
 from tuning.analysis.selection_bias import Corrected
 from tuning.report.facts import ReportData
@@ -23,25 +24,27 @@ class Card:
 
 
 def page_verdict(facts: ReportData, assessment: StudyAssessment) -> list[str]:
-    """Return sentences on which trial to use, its expected score, and whether it is better than the plain baseline."""
+    """Return sentences on which model to use, its expected score, and whether it is better than the plain baseline."""
     used = facts.used
     if used is None:
         return ["No trial has ended with an accuracy yet."]
     if assessment.nothing_learned:
         return [f"{line[0].upper()}{line[1:]}." for line in NOTHING_LEARNED]
-    gain = assessment.gain_over_plain
-    plain_is_better = gain is not None and gain.interval.high < 0
-    found = [f"Use trial {used.trial}." if not plain_is_better else f"The best choice of the trials is {used.trial}."]
-    if used.corrected is not None:
-        between = f"95% interval {used.corrected_low:.4f} to {used.corrected_high:.4f}"
-        found.append(f"Its expected {METRICS[used.metric].title} on new sentences is {used.corrected:.4f} ({between}).")
-    if plain_is_better:
-        found.append("TF-IDF with logistic regression, the plain baseline, is shown to be better than the search.")
-    elif gain is not None:
-        shown = "is" if gain.interval.low > 0 else "is not"
-        found.append(f"The search {shown} shown to be better than TF-IDF with logistic regression.")
-    ensemble = assessment.ensemble
-    if ensemble and ensemble.gains and ensemble.gain.interval.low > 0:
+    step, ensemble = next_step(facts.rows, assessment), assessment.ensemble
+    found = [f"Use trial {used.trial}."]
+    value = assessment.recommended_corrected
+    if step is not None and step.verb != "retrain":
+        found = [f"The best choice of the trials is {used.trial}."]
+    if step is not None and step.verb == "ensemble" and ensemble is not None:
+        found, value = [f"Use the ensemble: {_ensemble_command(facts)}."], ensemble.corrected
+    if value is not None:
+        between = f"95% interval {value.interval.low:.4f} to {value.interval.high:.4f}"
+        found.append(f"Its expected {METRICS[used.metric].title} on new sentences is {value.value:.4f} ({between}).")
+    if step is not None and step.remark:
+        found.append(f"{step.remark[0].upper()}{step.remark[1:]}.")
+    elif assessment.gain_over_plain is not None:
+        found.append("The search is shown to be better than TF-IDF with logistic regression.")
+    if ensemble and ensemble.gains and ensemble.gain.interval.low > 0 and step and step.verb == "retrain":
         better = f"{ensemble.gain.value:.4f} better than the best trial"
         found.append(f"An ensemble is {better}: {_ensemble_command(facts)}")
     return found
@@ -73,6 +76,8 @@ def cards(facts: ReportData, assessment: StudyAssessment) -> list[Card]:
     if winner.test_accuracy is not None:
         times = "once" if winner.test_evaluations == 1 else f"{winner.test_evaluations} times"
         detail = f"measured {times}{_interval(winner.test_low, winner.test_high)}"
+        if metric.name != "accuracy" and winner.test_metric is not None:
+            found.append(Card(f"Test {metric.title}", winner.test_metric, f"measured {times}"))
         found.append(Card("Test accuracy", winner.test_accuracy, detail))
     baseline = next((row for row in facts.rows if row.baseline and row.rank is not None), None)
     if baseline is not None and baseline.val_metric is not None:

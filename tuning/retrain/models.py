@@ -20,6 +20,7 @@ from core.metrics import METRICS
 from core.training.evaluate import Evaluation, evaluate
 from core.training.refit import refit
 from core.training.result import EpochResult, TrainResult
+from tuning.journal.records import metric_on_test
 from tuning.journal.writer import StudyJournal
 from tuning.retrain.calibrated import Outputs, calibration_figures
 from tuning.retrain.training import evaluate_on_test, held_out_metrics, metrics_of, train_resumable
@@ -175,6 +176,7 @@ def _log_test(context: RetrainContext, model: TrainedModel, on: str) -> None:
             test_fingerprint=context.corpus.test_fingerprint(),
             epochs=len(model.rows),
             calibration=figures["calibration"],
+            **metric_on_test(figures, model.config.metric),
         )
 
 

@@ -199,6 +199,13 @@ def test_a_trials_figure_is_the_mean_over_seeds_with_the_interval_of_one_split()
     assert (found[4].accuracy, found[4].seeds) == (0.6, 1)
 
 
+def test_the_metric_on_test_is_the_mean_of_all_seeds_or_unknown() -> None:
+    readings = [reading(3, 0.7, test_metric=0.5), reading(3, 0.8, seed=2, test_metric=0.6), reading(4, 0.6)]
+    found = held_out_results([*readings, reading(4, 0.7, seed=2, test_metric=0.5)], "80/10/10")
+    assert found[3].metric == pytest.approx(0.55)
+    assert found[4].metric is None
+
+
 def test_what_was_read_first_counts_where_a_seed_was_read_again() -> None:
     assert held_out_results([reading(3, 0.70), reading(3, 0.71, verb="retrain")], "80/10/10")[3].accuracy == 0.70
 

@@ -21,6 +21,7 @@ from tests.support.assessed_studies import (
     write_study_with_ensemble,
 )
 from tests.support.cli import sentune
+from tests.support.pages import made
 from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter, parse_where
 from tuning.console import study_command
@@ -31,7 +32,8 @@ FIELDS = [
     "interval_low", "interval_high", "gain_over_baseline",
     "corrected_gain", "corrected_gain_low", "corrected_gain_high", "tied", "recommended", "useless", "weight",
     "difference", "difference_low", "difference_high", "multiplications", "n_parameters",
-    "corrected", "corrected_low", "corrected_high", "test_accuracy", "test_low", "test_high", "test_evaluations",
+    "corrected", "corrected_low", "corrected_high", "test_metric", "test_accuracy",
+    "test_low", "test_high", "test_evaluations",
 ]  # fmt: skip
 
 
@@ -141,27 +143,6 @@ def test_the_plain_baseline_and_the_majority_class_have_rows_below_the_trials(tm
         assert "major" not in table_of(tmp_path / "s", selection, "csv")
 
 
-@pytest.mark.parametrize(
-    ("wrong", "line"),
-    [
-        (20, "the plain baseline is better than the best trial; run more trials or epochs"),
-        (40, "the search is not shown to beat the plain baseline; run more trials or epochs"),
-        (42, "the search is not shown to beat the plain baseline; run more trials or epochs"),
-        (60, None),
-    ],
-)
-def test_the_last_line_says_if_the_search_is_not_shown_to_beat_the_plain_baseline(
-    wrong: int, line: str | None, tmp_path: Path
-) -> None:
-    """The best trial is wrong on 40."""
-    write_study(tmp_path / "s", trials(), with_references(wrong))
-    for form in ("table", "md"):
-        lines = table_of(tmp_path / "s", RowFilter(), form, hints=["go on"], next_step=True).splitlines()
-        command = f"next: {study_command('retrain', tmp_path / 's', '--trial 2 --out model')}"
-        assert lines[-1] == (line or command)
-        assert {"go on", command} <= set(lines)
-
-
 def test_the_table_says_what_an_ensemble_would_gain_and_how_to_make_it(tmp_path: Path) -> None:
     write_study_with_ensemble(tmp_path / "s", (range(40), range(60, 110), range(120, 180)), range(100, 150))
     lines = table_of(tmp_path / "s", RowFilter(), "table").splitlines()
@@ -193,14 +174,6 @@ def test_an_ensemble_that_gains_nothing_is_not_proposed(tmp_path: Path) -> None:
     assert "--out DIR" not in text
 
 
-def test_the_last_line_says_if_only_the_ensemble_is_shown_to_beat_the_plain_baseline(tmp_path: Path) -> None:
-    write_study_with_ensemble(tmp_path / "s", (range(50), range(50, 100), range(100, 150)), range(120, 165))
-    assert table_of(tmp_path / "s", RowFilter(), "table").splitlines()[-2:] == [
-        "only the ensemble is shown to beat the plain baseline; run:",
-        f"  {study_command('ensemble', tmp_path / 's', '--out DIR')}",
-    ]
-
-
 def test_references_show_the_metric_of_the_study(tmp_path: Path) -> None:
     kept = with_references(60)
     kept["plain_baseline"] |= {"val_metric": 0.65}
@@ -214,6 +187,21 @@ def test_references_show_the_metric_of_the_study(tmp_path: Path) -> None:
     assert lines[-1] == "the plain baseline is better than the best trial; run more trials or epochs"
 
 
+def test_the_metric_of_the_study_is_shown_on_the_test_split_if_it_is_stored(tmp_path: Path) -> None:
+    macro = CONFIG.replace(metric="macro_f1").to_dict()
+    readings = [reading(0, 0.75, test_metric=0.5), reading(0, 0.8, seed=2, test_metric=0.6), reading(1, 0.7)]
+    kept = attributes(test_evaluations=readings, spec=SPEC | {"metric": "macro_f1"})
+    write_study(tmp_path / "s", [trial(0, range(60), config=macro), trial(1, range(80), config=macro)], kept)
+    text = " ".join(table_of(tmp_path / "s", RowFilter(), "table").split())
+    assert "Test macro F1 of trial 0: 0.5500; accuracy 0.7750 (95% interval 0.7316 to 0.8132; mean of 2 seeds)." in text
+    assert "Test accuracy of trial 1: 0.7000 (95%" in text
+    rows = json.loads(table_of(tmp_path / "s", RowFilter(), "json"))
+    assert [row["test_metric"] for row in rows] == [pytest.approx(0.55), None]
+    shown = made(tmp_path / "s").text
+    assert "Test macro F1" in shown
+    assert "0.5500" in shown
+
+
 def test_the_table_of_80_columns_is_80_wide(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     assert max(map(len, table_of(study, RowFilter(state="all"), "table").splitlines())) <= 80
@@ -223,7 +211,7 @@ def test_json_and_csv_have_the_documented_fields(study: Path) -> None:
     rows = json.loads(table_of(study, RowFilter(), "json"))
     assert [list(row) for row in rows] == [[*FIELDS, "params"]] * 5
     assert (rows[0]["trial"], rows[0]["tied"], rows[0]["test_evaluations"]) == (1, True, 2)
-    assert rows[0]["test_accuracy"] == pytest.approx(0.775)
+    assert rows[0]["test_accuracy"] == rows[0]["test_metric"] == pytest.approx(0.775)
     assert rows[0]["corrected_low"] < rows[0]["corrected"] < rows[0]["corrected_high"]
     assert (rows[1]["recommended"], rows[1]["n_parameters"], rows[1]["multiplications"]) == (True, 362, 160)
     assert rows[1]["difference_low"] < rows[1]["difference"] < rows[1]["difference_high"]
@@ -245,7 +233,7 @@ def test_a_study_that_kept_no_predictions_shows_a_dash(tmp_path: Path) -> None:
 def test_a_study_that_ended_at_its_target_says_what_that_adds(tmp_path: Path) -> None:
     notes = {"reason": "target 0.8 reached by trial 1", "n_trials": None}
     write_study(tmp_path / "early", [trial(0, range(80)), trial(1, range(40))], attributes(early_end=notes))
-    assert table_of(tmp_path / "early", RowFilter(), "table").splitlines()[-2:] == [
+    assert table_of(tmp_path / "early", RowFilter(), "table").splitlines()[-3:-1] == [
         "the study ended early: target 0.8 reached by trial 1",
         "because of the target, the corrected figure may be up to 0.75 points too high",
     ]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.support.study_configs import plan
+from tuning.forecast import simulation
 from tuning.forecast.simulation import (
     PERSISTENCE,
     STARTS,
@@ -96,6 +97,18 @@ def test_a_larger_reduction_factor_trains_fewer_epochs() -> None:
         return forecast(plan(n_trials=40, epochs=8, stopping=rule), COSTS, 2).epochs.middle
 
     assert 40 < epochs(4) < epochs(2) < 0.6 * 40 * 8
+
+
+def test_a_search_of_many_trials_is_simulated_with_fewer_and_scaled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulation, "MAX_TRIALS", 300)
+    whole, longer = forecast(plan(n_trials=300), SURE, 2), forecast(plan(n_trials=30_000), SURE, 2)
+    assert longer.whole_epochs == 120_000
+    assert longer.epochs.middle / whole.epochs.middle == pytest.approx(100, rel=0.05)
+    assert longer.seconds.middle / whole.seconds.middle == pytest.approx(100, rel=0.1)
+    resumed = forecast(plan(n_trials=900), SURE, 2, dict.fromkeys(range(750), 4))
+    assert resumed.epochs.middle / whole.epochs.middle == pytest.approx(0.5, rel=0.1)
+    ended = forecast(plan(n_trials=900), SURE, 2, dict.fromkeys(range(900), 4))
+    assert (ended.epochs.high, ended.seconds.high < START * STARTS[1] + WAITS[1]) == (0, True)
 
 
 def test_patience_trains_fewer_epochs() -> None:

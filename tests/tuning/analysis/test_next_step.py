@@ -1,0 +1,93 @@
+"""The next step: the recommended trial, unless the plain baseline is expected to be better."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.assessed_studies import (
+    CONFIG,
+    attributes,
+    epoch,
+    predicting,
+    trial,
+    write_study,
+    write_study_with_ensemble,
+)
+from tests.support.pages import made
+from tuning.analysis.best import table_of
+from tuning.analysis.filters import RowFilter
+from tuning.console import called_from_python, study_command
+
+BETTER = "the plain baseline is better than the best trial"
+EXPECTED = f"{BETTER}; an ensemble with it is expected to be better"
+NOT_SHOWN = "the search is not shown to beat the plain baseline"
+LONGER = "run more trials or epochs"
+
+
+def text_of(folder: Path, **options: Any) -> str:
+    return " ".join(table_of(folder, RowFilter(), "table", **options).split())
+
+
+def command(folder: Path, verb: str, options: str) -> str:
+    return f"next: {study_command(verb, folder, options)}"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "remark", "retrains"),
+    [
+        (20, f"{BETTER}; {LONGER}", False),
+        (40, f"{NOT_SHOWN}; {LONGER}", False),
+        (42, f"{NOT_SHOWN}; {LONGER}", True),
+        (60, None, True),
+    ],
+)
+def test_a_trial_is_trained_again_unless_the_plain_baseline_is_better(
+    wrong: int, remark: str | None, retrains: bool, tmp_path: Path
+) -> None:
+    """Trial 2 is recommended. It is wrong on 41 sentences, which corrected are 41.5."""
+    small = CONFIG.replace(hidden_dim=2).to_dict()
+    trials = [
+        trial(0, range(30, 110)),
+        trial(1, range(40), origin="random"),
+        trial(2, range(1, 42), config=small, origin="random"),
+        trial(3, range(60, 160), origin="random"),
+    ]
+    write_study(tmp_path / "s", trials, attributes(plain_baseline={"val_predictions": predicting(range(wrong))}))
+    lines = ["go on", remark, command(tmp_path / "s", "retrain", "--trial 2 --out model") if retrains else None]
+    assert text_of(tmp_path / "s", hints=["go on"]).endswith(" ".join(line for line in lines if line))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "plain", "remark"),
+    [
+        ((range(50), range(50, 100), range(100, 150)), range(40, 65), EXPECTED),
+        ((range(50), range(50), range(50)), range(5), f"{BETTER}; the ensemble consists of it alone"),
+        (
+            (range(50), range(50, 100), range(100, 150)),
+            range(120, 165),
+            "only the ensemble is shown to beat the plain baseline",
+        ),
+    ],
+)
+def test_the_ensemble_comes_first_if_it_is_as_good_as_a_better_plain_baseline(
+    wrong: tuple[range, ...], plain: range, remark: str, tmp_path: Path
+) -> None:
+    write_study_with_ensemble(tmp_path / "s", wrong, plain)
+    assert text_of(tmp_path / "s").endswith(f" {remark} {command(tmp_path / 's', 'ensemble', '--out model')}")
+    with called_from_python("search(...)"):
+        assert text_of(tmp_path / "s").endswith("next: study.ensemble()")
+    verdict = " ".join(made(tmp_path / "s").text.split())
+    assert "Use the ensemble: sentune ensemble s --out DIR. Its expected accuracy on new sentences is 0." in verdict
+    assert f"{remark[0].upper()}{remark[1:]}." in verdict
+    assert "Use trial" not in verdict
+    assert ("The best ensemble is the plain baseline alone." in verdict) == remark.endswith("alone")
+
+
+def test_a_study_that_has_not_ended_has_no_next_step(tmp_path: Path) -> None:
+    trials = [trial(0, range(40)), trial(1, range(30))]
+    write_study(tmp_path / "s", trials, attributes())
+    assert text_of(tmp_path / "s").endswith(command(tmp_path / "s", "retrain", "--trial 1 --out model"))
+    assert "next: " not in table_of(tmp_path / "s", RowFilter(), "table", finished=False)
+    write_study(tmp_path / "open", [*trials, trial(2, (), state="RUNNING", epochs=(epoch(1, 0.5),))], attributes())
+    assert "next: " not in table_of(tmp_path / "open", RowFilter(), "table")

@@ -1,0 +1,84 @@
+"""The next step of a study: train the recommended trial again, make the ensemble, or search longer.
+
+`run`, `best` and the page follow this one decision. The plain baseline costs no search, so a trial that is expected to
+be worse is not proposed. The ensemble is proposed instead if it contains the plain baseline and is not expected to be
+worse than it, or if it alone is shown to beat it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.metrics import METRICS
+from tuning.analysis.assessment import PLAIN, Reference, StudyAssessment
+from tuning.analysis.ensemble import EnsembleEstimate
+from tuning.analysis.ranking import TrialRow
+from tuning.analysis.selection_bias import FIXED
+from tuning.console import study_command
+
+LONGER = "run more trials or epochs"
+"""Advice if neither a trial nor the ensemble is expected to be as good as the plain baseline."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NextStep:
+    """What to do with a study that has a best trial."""
+
+    verb: str | None
+    """`retrain` or `ensemble`; None if neither would give a model as good as the plain baseline."""
+    trial: int
+    """The recommended trial, or the best one if none is recommended."""
+    remark: str | None
+    """How the search compares with the plain baseline, and what follows; None if it is shown to beat it."""
+
+    def command(self, folder: Path) -> str | None:
+        """Return the command line of the verb, or the call of the Python API."""
+        if self.verb is None:
+            return None
+        options = "--out model" if self.verb == "ensemble" else f"--trial {self.trial} --out model"
+        return study_command(self.verb, folder, options)
+
+
+def next_step(rows: Sequence[TrialRow], assessment: StudyAssessment) -> NextStep | None:
+    """Decide on the next step; None if no trial has ended with a value, or if nothing was learned.
+
+    Args:
+        rows: All rows, best first.
+        assessment: Assessment of the same study.
+    """
+    if not rows or rows[0].val_metric is None or assessment.nothing_learned:
+        return None
+    trial = rows[0].trial if assessment.recommended is None else assessment.recommended
+    plain = next((reference for reference in assessment.references if reference.name == PLAIN), None)
+    gain, ensemble = assessment.gain_over_plain, assessment.ensemble
+    if plain is None or (gain is not None and gain.interval.low > 0):
+        return NextStep(verb="retrain", trial=trial, remark=None)
+    if ensemble and ensemble.gain_over_plain and ensemble.gain_over_plain.interval.low > 0:
+        return NextStep(verb="ensemble", trial=trial, remark="only the ensemble is shown to beat the plain baseline")
+    is_worse = _is_worse(rows, assessment, trial, plain)
+    if gain is None and not is_worse:  # without a corrected gain, nothing more can be concluded
+        return NextStep(verb="retrain", trial=trial, remark=None)
+    remark = "the search is not shown to beat the plain baseline"
+    if gain is not None and gain.interval.high < 0:
+        remark = "the plain baseline is better than the best trial"
+    if is_worse and ensemble and (promise := _promise(ensemble)):
+        return NextStep(verb="ensemble", trial=trial, remark=f"{remark}; {promise}")
+    return NextStep(verb=None if is_worse else "retrain", trial=trial, remark=f"{remark}; {LONGER}")
+
+
+def _is_worse(rows: Sequence[TrialRow], assessment: StudyAssessment, trial: int, plain: Reference) -> bool:
+    """Whether the trial's value, corrected if that is possible, is worse than the plain baseline's."""
+    oriented = METRICS[plain.metric].oriented
+    value = assessment.recommended_corrected.value if assessment.recommended_corrected else rows[0].val_metric
+    other = plain.accuracy if plain.metric == "accuracy" else plain.value
+    return value is not None and other is not None and oriented(value) < oriented(other)
+
+
+def _promise(ensemble: EnsembleEstimate) -> str | None:
+    """Return why to make an ensemble if the trial is worse than the plain baseline; None if there is no reason."""
+    if FIXED not in ensemble.counts:
+        return None
+    if len(ensemble.counts) == 1:
+        return "the ensemble consists of it alone"
+    gain = ensemble.gain_over_plain
+    return "an ensemble with it is expected to be better" if gain and gain.value > 0 else None
