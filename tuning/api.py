@@ -43,9 +43,9 @@ def search(data: Any = "snippets", **options: Any) -> "Study":
     """Search for the best settings on `data`. Repeat the call to continue the study.
 
     Args:
-        data: A DataFrame of pandas, polars or pyarrow, a Dataset of Hugging Face, two sequences (texts, labels), or
-            the argument of `sentune run`: a path, or the name of a dataset.
-        **options: The options of `sentune run`, with underscores. `text` and `label` name the columns, and `set` is a
+        data: A DataFrame of pandas, polars or pyarrow, a Dataset of Hugging Face, or two sequences (texts, labels).
+            Also the argument of `sentune run`: a path, or the name of a dataset.
+        **options: The options of `sentune run`, with underscores. `text` and `label` name the columns. `set` is a
             dictionary from settings to their ranges, or a list of texts as on the command line.
 
     Raises:

@@ -59,8 +59,8 @@ WIDER = (
     "once) or --vectors fasttext (1.5 GB)"
 )
 NO_STORAGE = (
-    "checkpoints stay on each trial's node: a trial that continues on another node, because its node was lost or "
-    "because it was paused at a rung, starts again from its first epoch; pass --storage to keep them"
+    "checkpoints stay on each trial's node, so a trial that continues on another node starts again from its first "
+    "epoch; pass --storage to keep them"
 )
 
 Session = Callable[[], AbstractContextManager[Any]]

@@ -57,8 +57,8 @@ class RunOptions:
     vectors: Annotated[
         str,
         DataOption(
-            help="Word vectors: glove-50d, glove-100d, glove-200d, glove-300d, fasttext, none, a .vec, .txt, .zip or "
-            ".gz file, or auto (glove-50d, but none if most letters are not English)."
+            help="Word vectors: glove-50d, glove-100d, glove-200d, glove-300d, fasttext, none, auto, or a .vec, .txt, "
+            ".zip or .gz file. auto is glove-50d, but none if most letters are not English."
         ),
         DATA,
     ] = AUTO
@@ -124,8 +124,8 @@ class RunOptions:
     first_trials: Annotated[
         str,
         SearchOption(
-            help="Trials after the baseline: portfolio (settings that were good on other data), random (the sampler's "
-            "own draws), or a YAML or JSON file with a list of settings."
+            help="Trials after the baseline: portfolio, random (the sampler's own draws), or a YAML or JSON file with "
+            "a list of settings. The portfolio has settings that were good on other data."
         ),
     ] = "random"
     warm_start: Annotated[

@@ -59,10 +59,10 @@ def load_corpus(
     """Return a dataset ready for training; the same arguments and files give the same bytes on every machine.
 
     Args:
-        dataset: `snippets`, `mr`, `mr:PATH` (the archive, or the folder with the two files), or the path of a
-            .csv, .tsv, .jsonl (each also .gz) or .parquet file.
-        vectors: `auto` (`glove-50d`, or `none` if few letters are English), `glove-50d`, `glove-100d`, `glove-200d`,
-            `glove-300d`, `fasttext`, `none`, or the path of a .vec or GloVe .txt file, also in .zip or .gz.
+        dataset: `snippets`, `mr`, `mr:PATH`, or the path of a .csv, .tsv, .jsonl (each also .gz) or .parquet file.
+            The PATH is that of the archive, or of the folder with the two files.
+        vectors: `auto`, `glove-50d`, `glove-100d`, `glove-200d`, `glove-300d`, `fasttext`, `none`, or the path of a
+            .vec or GloVe .txt file, also in .zip or .gz. `auto` is `glove-50d`, or `none` if few letters are English.
         tokenizer: `english`, `unicode`, `characters`, or `auto` to choose by the letters of the texts.
         split: Percentages of train, validation and test such as `80/10/10` (stratified), `notebook` (90/10,
             random_state 42, no test), `column`, or `folds:K`.

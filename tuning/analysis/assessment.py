@@ -63,14 +63,12 @@ def held_out_results(readings: Sequence[TestEvaluation], split: str | None) -> d
     for trial, seeds in by_trial.items():
         accuracy = sum(reading["test_accuracy"] for reading in seeds.values()) / len(seeds)
         sentences = int(next(iter(seeds.values()))["test_sentences"])
-        interval = wilson(accuracy * sentences, sentences)
-        values = [value for reading in seeds.values() if (value := reading.get("test_metric")) is not None]
+        values = [reading["test_metric"] for reading in seeds.values() if "test_metric" in reading]
+        metric, interval = None, wilson(accuracy * sentences, sentences)
+        if len(values) == len(seeds):
+            metric = sum(values) / len(values)
         results[trial] = HeldOutResult(
-            accuracy=accuracy,
-            interval=interval,
-            metric=sum(values) / len(values) if len(values) == len(seeds) else None,
-            seeds=len(seeds),
-            sentences=sentences,
+            accuracy=accuracy, interval=interval, metric=metric, seeds=len(seeds), sentences=sentences
         )
     return results
 

@@ -2,7 +2,7 @@
 
 `run`, `best` and the page follow this one decision. The plain baseline costs no search, so a trial that is expected to
 be worse is not proposed. The ensemble is proposed instead if it contains the plain baseline and is not expected to be
-worse than it, or if it alone is shown to beat it.
+worse. It also comes first if it alone is shown to beat the plain baseline.
 """
 
 from collections.abc import Sequence

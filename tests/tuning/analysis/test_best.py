@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.assessed_studies import (
     CONFIG,
+    FULL_SPEC,
     SPEC,
     attributes,
     epoch,
@@ -190,7 +191,7 @@ def test_references_show_the_metric_of_the_study(tmp_path: Path) -> None:
 def test_the_metric_of_the_study_is_shown_on_the_test_split_if_it_is_stored(tmp_path: Path) -> None:
     macro = CONFIG.replace(metric="macro_f1").to_dict()
     readings = [reading(0, 0.75, test_metric=0.5), reading(0, 0.8, seed=2, test_metric=0.6), reading(1, 0.7)]
-    kept = attributes(test_evaluations=readings, spec=SPEC | {"metric": "macro_f1"})
+    kept = attributes(test_evaluations=readings, spec=FULL_SPEC | {"metric": "macro_f1"})
     write_study(tmp_path / "s", [trial(0, range(60), config=macro), trial(1, range(80), config=macro)], kept)
     text = " ".join(table_of(tmp_path / "s", RowFilter(), "table").split())
     assert "Test macro F1 of trial 0: 0.5500; accuracy 0.7750 (95% interval 0.7316 to 0.8132; mean of 2 seeds)." in text
