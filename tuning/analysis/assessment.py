@@ -59,18 +59,15 @@ def held_out_results(readings: Sequence[TestEvaluation], split: str | None) -> d
         trial, seed = reading["trial"], reading["seed"]
         if reading["on"] == "train" and reading["split"] == split and trial is not None and seed is not None:
             by_trial.setdefault(trial, {}).setdefault(seed, reading)
-    results = {}
+    found = {}
     for trial, seeds in by_trial.items():
         accuracy = sum(reading["test_accuracy"] for reading in seeds.values()) / len(seeds)
-        sentences = int(next(iter(seeds.values()))["test_sentences"])
+        n = int(next(iter(seeds.values()))["test_sentences"])
+        interval = wilson(accuracy * n, n)
         values = [reading["test_metric"] for reading in seeds.values() if "test_metric" in reading]
-        metric, interval = None, wilson(accuracy * sentences, sentences)
-        if len(values) == len(seeds):
-            metric = sum(values) / len(values)
-        results[trial] = HeldOutResult(
-            accuracy=accuracy, interval=interval, metric=metric, seeds=len(seeds), sentences=sentences
-        )
-    return results
+        metric = sum(values) / len(values) if len(values) == len(seeds) else None
+        found[trial] = HeldOutResult(accuracy=accuracy, interval=interval, metric=metric, seeds=len(seeds), sentences=n)
+    return found
 
 
 def evaluations_note(readings: Sequence[TestEvaluation], elsewhere: Mapping[str, int] = MappingProxyType({})) -> str:
