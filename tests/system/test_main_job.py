@@ -49,8 +49,9 @@ def test_run_shows_baseline_progress_table_and_the_next_command(command: Command
     assert "* the baseline setting: two LSTM layers of width 128, not tuned" in said
     recommended = re.search(r"Trial (\d+) is recommended", said)
     assert recommended is not None
-    retrain = f"retrain {command.results}/quick --trial {recommended[1]} --out model"
-    assert f"next: python -m tuning {retrain}" in said.splitlines()
+    study = f"{command.results}/quick"
+    steps = (f"retrain {study} --trial {recommended[1]} --out model", f"ensemble {study} --out model")
+    assert said.splitlines()[-1] in [f"next: python -m tuning {step}" for step in steps]
 
 
 def test_a_short_search_learns_more_than_the_majority(rows: list[dict[str, Any]]) -> None:
