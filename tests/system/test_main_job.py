@@ -51,7 +51,8 @@ def test_run_shows_baseline_progress_table_and_the_next_command(command: Command
     assert recommended is not None
     study = f"{command.results}/quick"
     steps = (f"retrain {study} --trial {recommended[1]} --out model", f"ensemble {study} --out model")
-    assert said.splitlines()[-1] in [f"next: python -m tuning {step}" for step in steps]
+    longer = "the plain baseline is better than the best trial; run more trials or epochs"
+    assert said.splitlines()[-1] in [*(f"next: python -m tuning {step}" for step in steps), longer]
 
 
 def test_a_short_search_learns_more_than_the_majority(rows: list[dict[str, Any]]) -> None:
