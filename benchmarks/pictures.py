@@ -79,7 +79,7 @@ def progress_picture(study: Path) -> str:
     """Return an SVG of the progress display during a search; its text can be selected."""
     attributes, records = read_study(study)
     spec = attributes["spec"]
-    workers = len({record.worker for record in records if record.worker})
+    workers = len({segment.worker for record in records for segment in record.segments if segment.worker})
     config = StudyConfig(
         space=space_from_spec(spec),
         n_trials=len(records),

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type
 
 from core.data.corpus import ReadOptions
 from core.errors import ConfigError, UserError
+from core.io.atomic import expand_user
 from core.io.system_errors import system_errors_as_user_errors
 from core.io.text import one_line
-from tuning.analysis.best import study_rows, table_of
+from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter, filter_rows, parse_where
-from tuning.analysis.ranking import COLUMNS, TrialRow
+from tuning.analysis.ranking import COLUMNS, TrialRow, read_assessed
 from tuning.arguments import as_type, checked_arguments
 from tuning.console import called_from_python
 from tuning.frames import store_frame
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from core.inference.predictor import Predictor
     from tuning.confirm.summary import Summary
-    from tuning.report.study_charts import StudyCharts
+    from tuning.report.figures import StudyCharts
 
 AnyPath = str | os.PathLike[str]
 ALIASES = {"text": "text_column", "label": "label_column", "set": "overrides"}
@@ -80,10 +81,10 @@ def load_study(
     Raises:
         UserError: There is no such study; the message names the existing ones.
     """
-    folder = study_folder(os.fspath(study), Path(results or _default_results()))
+    folder = study_folder(os.fspath(study), _path(results) if results else _default_results())
     with _python_call("search(data, ...)"):
         read_study(folder)
-    return Study(folder, None if cache_dir is None else Path(cache_dir))
+    return Study(folder, None if cache_dir is None else _path(cache_dir))
 
 
 class Study:
@@ -111,7 +112,9 @@ class Study:
 
         with self._call("table"):
             conditions = tuple(map(parse_where, [where] if isinstance(where, str) else where))
-            rows = filter_rows(self._rows(), RowFilter(state=state, where=conditions, sort=sort, top=top))
+            rows = filter_rows(
+                read_assessed(self.folder).rows, RowFilter(state=state, where=conditions, sort=sort, top=top)
+            )
         first, others = ([each.field for each in COLUMNS if each.main == main] for main in (True, False))
         records = [row.to_dict() | dict(row.params) for row in rows]
         return pd.DataFrame(records, columns=[*first, *(rows[0].params if rows else ()), *others])
@@ -123,7 +126,7 @@ class Study:
         Raises:
             UserError: No trial has ended yet.
         """
-        found = next((row for row in self._rows() if row.rank == 1), None)
+        found = read_assessed(self.folder).winner
         if found is None:
             raise UserError(f"no trial of study {self.name!r} has finished yet; run the study first")
         return found
@@ -131,12 +134,12 @@ class Study:
     @property
     def recommended(self) -> TrialRow | None:
         """The cheapest trial within one standard error of the best; None if no trial has learned anything."""
-        return next((row for row in self._rows() if row.recommended), None)
+        return read_assessed(self.folder).recommended
 
     @property
     def charts(self) -> "StudyCharts":
         """The study's charts: `study.charts.history()` and others, see `dir(study.charts)`. Each is an Altair chart."""
-        from tuning.report.study_charts import StudyCharts
+        from tuning.report.figures import StudyCharts
 
         return StudyCharts(self.folder)
 
@@ -240,7 +243,7 @@ class Study:
 
         target = self._target(path, "report.html")
         with self._call("report", path=str(target)) as call:
-            pictures = None if images is None else Path(images)
+            pictures = None if images is None else _path(images)
             write_report(self.folder, target, pictures, cache_dir=self.cache_dir, watch=False, command=call)
         return target
 
@@ -261,11 +264,8 @@ class Study:
         with self._call("table"):
             return table_of(self.folder, RowFilter(top=10), "html")
 
-    def _rows(self) -> list[TrialRow]:
-        return study_rows(self.folder)[0]
-
     def _target(self, path: AnyPath | None, default: str) -> Path:
-        return self.folder / default if path is None else Path(path)
+        return self.folder / default if path is None else _path(path)
 
     @contextlib.contextmanager
     def _call(self, verb: str, **arguments: Any) -> Iterator[str]:
@@ -320,6 +320,10 @@ def _overrides(value: Any) -> list[str] | None:
 
 def _default_results() -> Path:
     return Path(os.environ.get("SENTUNE_RESULTS") or "results")
+
+
+def _path(path: AnyPath) -> Path:
+    return expand_user(os.fspath(path))
 
 
 def _shown(value: Any) -> str:

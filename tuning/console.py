@@ -129,13 +129,19 @@ SLOW_SECONDS = 1.0
 @contextlib.contextmanager
 def say_if_slow(line: str, say: Callable[[str], None] = print_note) -> Iterator[None]:
     """Print a line if the block takes longer than SLOW_SECONDS."""
-    timer = threading.Timer(SLOW_SECONDS, say, [line])
-    timer.daemon = True
-    timer.start()
+    timer = call_later(SLOW_SECONDS, say, line)
     try:
         yield
     finally:
         timer.cancel()
+
+
+def call_later(seconds: float, call: Callable[..., object], *arguments: Any) -> threading.Timer:
+    """Call a function in another thread after this time, unless the timer is cancelled or the process ends before."""
+    timer = threading.Timer(seconds, call, arguments)
+    timer.daemon = True
+    timer.start()
+    return timer
 
 
 LATER_SECONDS = 0.02
@@ -166,9 +172,7 @@ def is_importing(frame: FrameType | None) -> bool:
 
 def send_later(number: int) -> None:
     """Send this process a signal again."""
-    timer = threading.Timer(LATER_SECONDS, os.kill, [os.getpid(), number])
-    timer.daemon = True
-    timer.start()
+    call_later(LATER_SECONDS, os.kill, os.getpid(), number)
 
 
 AGAIN_SECONDS = 3.0

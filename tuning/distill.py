@@ -8,7 +8,6 @@ Task-Specific Knowledge from BERT into Simple Neural Networks").
 import dataclasses
 import hashlib
 import json
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,14 +28,13 @@ from core.data.tokenizer import tokenize, tokenizer_name
 from core.data.vocabulary import UNK, Vocabulary
 from core.errors import ConfigError, check_rules, in_range
 from core.inference.predictor import Predictor, load_model
-from core.inference.saved_model import MODEL_FILES, check_model_folder, model_digest
-from core.io.checked_folder import remove_partial_writes
+from core.inference.saved_model import check_model_folder, model_digest
 from core.io.text import quoted
 from core.nn.seeding import seeded_generator
 from core.training.result import EpochResult, TrainResult
 from tuning.formatting import format_settings
 from tuning.journal.records import Spec, TrialRecord, read_study
-from tuning.journal.writer import TEST_EVALUATIONS, open_study
+from tuning.journal.writer import open_study
 from tuning.retrain.calibrated import calibration_lines
 from tuning.retrain.command import BOTH, RECOMMENDED, select_trial
 from tuning.retrain.environment_diff import environment_changes, environment_now
@@ -115,8 +113,7 @@ def distill_model(options: DistillOptions) -> Reproduction | None:
     record = select_trial(options.folder, options.trial, attributes, records)
     teacher = load_model(options.model, notify=print)
     _check_classes(options, teacher.classes, attributes["validation"]["classes"])
-    target = check_model_folder(options.out)
-    remove_partial_writes(target.parent, re.escape(target.name), files=MODEL_FILES)
+    check_model_folder(options.out)
     with open_study(options.folder, spec) as journal:
         config, corpus, facts = _student(options, spec, teacher, record.trial_config)
         context = RetrainContext(
@@ -138,11 +135,10 @@ def distill_model(options: DistillOptions) -> Reproduction | None:
             "on": options.on,
             **({} if verdict is None else {"verdict": str(verdict)}),
             **facts,
-            "test_evaluations": len(journal.attributes.get(TEST_EVALUATIONS, ())),
+            "test_evaluations": len(journal.test_evaluations),
         }
         save_members(options.out, [model.member], {**model.metrics, **about}, corpus, options.command)
         shutil.rmtree(context.checkpoints, ignore_errors=True)
-    print(f"model saved in {options.out}")
     return verdict
 
 

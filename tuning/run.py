@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rich.console import Console
 
 from core.data.audit import MIN_VALIDATION, render_audit
-from core.data.corpus import TRAIN, Corpus
-from core.data.load import load_corpus
+from core.data.corpus import TRAIN
 from core.errors import ConfigError
 from core.io.text import redact_uris, without_folders
 from core.metrics import METRICS
@@ -23,27 +22,26 @@ from tuning.analysis.filters import RowFilter
 from tuning.backend.background_ray import BackgroundRay
 from tuning.backend.interrupt import InterruptHandler
 from tuning.backend.storage import check_storage
-from tuning.console import ASSESSING, READING_DATA, command_line, print_note, say_if_slow
+from tuning.console import ASSESSING, command_line, print_note, say_if_slow
 from tuning.journal.file import JOURNAL
 from tuning.journal.predictions import pack_labels
 from tuning.journal.reader import read_journal
 from tuning.journal.records import study_attributes
 from tuning.journal.writer import open_study
 from tuning.plain_fit import PlainFit
-from tuning.resources.allocation import GPU_SHARE, resolve_resources
-from tuning.resources.machine import Machine, TrialResources
+from tuning.resources.allocation import GPU_SHARE
+from tuning.resources.machine import Machine
 from tuning.run_options import AUTO, RunOptions
 from tuning.scheduling.budget import EarlyEnd
 from tuning.scheduling.schedule import Callback, Schedule, reopen_trials
-from tuning.scheduling.study import searched_settings, study_id, study_spec
+from tuning.scheduling.study import searched_settings, study_id
 from tuning.scheduling.virtual_cost import CorpusShape, virtual_cost
-from tuning.study_config import data_of_study, study_config, study_length
+from tuning.study_config import PlannedSearch, plan_search
 from tuning.tracking.progress_display import ProgressDisplay
 from tuning.tracking.progress_state import SearchProgress
 from tuning.tracking.progress_text import wrap_titled
 from tuning.tracking.remaining_time import RemainingTime
 from tuning.tracking.tensorboard import TensorBoardCallback
-from tuning.warm_start import add_warm_start
 
 if TYPE_CHECKING:
     from tuning.backend.checkpoint_sync import CheckpointStore
@@ -135,66 +133,28 @@ def _run(
     """
     folder = options.folder
     existing = study_attributes(folder)
-    study_config(options, fits, existing, a_pass=1)  # refuses wrong options before the data are read
-    if _has_work(options, existing):
-        start_ray()
-    with say_if_slow(READING_DATA, _say):
-        corpus = load_corpus(**data_of_study(options, existing), cache_dir=options.cache_dir, progress=_say)
-    plan = study_config(options, fits, existing, corpus.pass_sentences())
-    audit = render_audit(corpus.source["audit"], plan.metric)
-    _say(wrap_titled(audit, shutil.get_terminal_size().columns) if sys.stdout.isatty() else audit)
-    enough = len(corpus.validation()) >= MIN_VALIDATION  # otherwise the audit warns
-    if corpus.folds is None and enough and len(corpus.indices(TRAIN)) < SMALL:
-        _say("small data  --validation folds:5 evaluates each trial on all training sentences, in 5 times the time")
-    if not existing and corpus.vectors is not None and corpus.embedding_dim <= NARROW:
-        print_note(WIDER.format(corpus.embedding_dim))
-    if (length := study_length(options, existing, corpus.pass_sentences())).reason:
-        _say(f"epochs      {length}")
-    if options.precision == AUTO:
-        _say(f"precision   {plan.precision} (--precision chooses)")
-    if first := plan.first_trials.to_dict():
-        left_out = plan.first_trials.left_out
-        unfit = f"; {left_out} left out, not in the space" if left_out else ""
-        _say(f"first trials  {first['trials']} settings of {first['source']} (--first-trials chooses){unfit}")
-    resources = options.resources
-    choice = None
-    if isinstance(machine, Machine):
-        resources, choice = resolve_resources(resources, plan, machine, corpus, existing)
-        if choice is not None:
-            _say(str(choice))
-            fits = resources.max_parallel(machine)
-            plan = study_config(options, fits, existing, corpus.pass_sentences())
-    labels = corpus.labels[corpus.validation()]
-    if remark := METRICS[plan.metric].remark(labels, corpus.classes):
-        print_note(remark)
-    kept: dict[str, Any] = {
-        "validation": {"labels": pack_labels(labels), "classes": list(corpus.classes)},
-        "audit": corpus.source["audit"],
-        "command": without_folders(redact_uris(command_line())),
-        "inputs": corpus.source["inputs"],
-    }
-    plan, prior_trials = add_warm_start(plan, existing, options.warm_start_folder, corpus.fingerprint)
-    kept |= prior_trials
-    kept |= {"vocabulary": len(corpus.words), "test_fingerprint": corpus.test_fingerprint()}
-    spec = study_spec(plan, corpus, options.data, resources)
-    key = study_id(folder.name, spec)
-    with open_study(folder, spec, kept) as journal, contextlib.ExitStack() as extras:
+    own_machine = machine if isinstance(machine, Machine) else None
+    checked = start_ray if _has_work(options, existing) else lambda: None
+    search = plan_search(options, own_machine, fits, existing, _say, checked)
+    _describe(options, existing, search)
+    plan, corpus, resources = search.config, search.corpus, search.resources
+    key = study_id(folder.name, search.spec)
+    with open_study(folder, search.spec, _new_attributes(search)) as journal, contextlib.ExitStack() as extras:
         reopen_trials(journal, plan)
         callbacks: list[Callback] = []
         if options.tensorboard:
             files = TensorBoardCallback(journal, searched_settings(plan.space), print_note)
             callbacks.append(extras.enter_context(contextlib.closing(files)))
-        plain = PlainFit(journal, spec["data"], corpus.fingerprint, plan.metric, options.cache_dir, print_note)
+        plain = PlainFit(journal, search.spec["data"], corpus.fingerprint, plan.metric, options.cache_dir, print_note)
         callbacks.append(extras.enter_context(plain))
-        if choice is not None:
-            journal.set_study_attr(GPU_SHARE, dataclasses.asdict(choice))
+        if search.choice is not None:
+            journal.set_study_attr(GPU_SHARE, dataclasses.asdict(search.choice))
         cost = virtual_cost(plan.space, plan.shared_settings, CorpusShape.of(corpus, plan.epoch_sentences))
         retry_oom = resources.retry_oom and resources.gpus_per_trial < 1
         schedule = Schedule(journal, plan, cost, callbacks, interrupt, retry_oom=retry_oom)
         if schedule.has_job():
             journal.set_study_attr("early_end", None)
-            workers = min(fits, options.workers or fits)
-            ending = _search(options, schedule, interrupt, corpus, resources, session, workers, began, key)
+            ending = _search(options, schedule, interrupt, search, session, began, key)
         elif (ending := schedule.early_end) is not None:
             _say(f"study {folder.name} has ended: {ending.reason}")
         else:
@@ -209,6 +169,44 @@ def _run(
         journal.set_study_attr("early_end", ending.to_dict() if ending else None)
         hints = [] if ending is None else _resume_hints(ending)
         return SearchEnd(complete or ending is not None, hints)
+
+
+def _describe(options: RunOptions, existing: Mapping[str, Any], search: PlannedSearch) -> None:
+    """Print the audit of the data, the values that sentune has chosen, and hints."""
+    plan, corpus = search.config, search.corpus
+    audit = render_audit(corpus.source["audit"], plan.metric)
+    _say(wrap_titled(audit, shutil.get_terminal_size().columns) if sys.stdout.isatty() else audit)
+    enough = len(corpus.validation()) >= MIN_VALIDATION  # otherwise the audit warns
+    if corpus.folds is None and enough and len(corpus.indices(TRAIN)) < SMALL:
+        _say("small data  --validation folds:5 evaluates each trial on all training sentences, in 5 times the time")
+    if not existing and corpus.vectors is not None and corpus.embedding_dim <= NARROW:
+        print_note(WIDER.format(corpus.embedding_dim))
+    if search.length.reason:
+        _say(f"epochs      {search.length}")
+    if options.precision == AUTO:
+        _say(f"precision   {plan.precision} (--precision chooses)")
+    if first := plan.first_trials.to_dict():
+        left_out = plan.first_trials.left_out
+        unfit = f"; {left_out} left out, not in the space" if left_out else ""
+        _say(f"first trials  {first['trials']} settings of {first['source']} (--first-trials chooses){unfit}")
+    if search.choice is not None:
+        _say(str(search.choice))
+    if remark := METRICS[plan.metric].remark(corpus.labels[corpus.validation()], corpus.classes):
+        print_note(remark)
+
+
+def _new_attributes(search: PlannedSearch) -> dict[str, Any]:
+    """Return the user attributes of a new study."""
+    corpus = search.corpus
+    return {
+        "validation": {"labels": pack_labels(corpus.labels[corpus.validation()]), "classes": list(corpus.classes)},
+        "audit": corpus.source["audit"],
+        "command": without_folders(redact_uris(command_line())),
+        "inputs": corpus.source["inputs"],
+        **search.prior_trials,
+        "vocabulary": len(corpus.words),
+        "test_fingerprint": corpus.test_fingerprint(),
+    }
 
 
 def _has_work(options: RunOptions, existing: Mapping[str, Any]) -> bool:
@@ -229,17 +227,16 @@ def _search(
     options: RunOptions,
     schedule: Schedule,
     interrupt: InterruptHandler,
-    corpus: Corpus,
-    resources: TrialResources,
+    search: PlannedSearch,
     session: Session,
-    workers: int,
     began: float,
     key: str,
 ) -> EarlyEnd | None:
     """Search; return the budget that ended it before all trials were done; None otherwise."""
     from tuning.backend.tuner import RayBackend, run_schedule
 
-    plan, records = schedule.config, schedule.store.records()
+    plan, records = search.config, schedule.store.records()
+    workers = min(search.fits, options.workers or search.fits)
     if any(record.epochs or record.ended for record in records):
         ended = sum(record.ended is not None for record in records)
         _say(f"continuing study {options.folder.name}: {ended} of {plan.n_trials} trials are done")
@@ -259,9 +256,9 @@ def _search(
     progress = ProgressDisplay(Console(highlight=False), state)
     schedule.callbacks.append(progress)
     interrupt.before_exit = progress.__exit__  # a live display hides the cursor
-    backend = RayBackend(session=session, resources=resources, workers=workers, train=checkpoints.run_trial)
+    backend = RayBackend(session=session, resources=search.resources, workers=workers, train=checkpoints.run_trial)
     with progress, interrupt.time_limit(seconds, plan.budget.timed_out):
-        ending = run_schedule(schedule, corpus, backend, interrupt)
+        ending = run_schedule(schedule, search.corpus, backend, interrupt)
     return None if ending and ending.n_trials is None and _is_complete(schedule) else ending
 
 

@@ -361,7 +361,7 @@ def absolute_data_path(name: str) -> str:
 def study_folder(study: str, results: Path) -> Path:
     """Return the folder of a study, which is given by its name under `results` or by its folder."""
     is_folder = os.sep in study or file_mode(Path(study, "study.journal"))
-    return Path(study) if is_folder else results / study
+    return expand_user(study) if is_folder else results / study
 
 
 def _slug(text: str) -> str:

@@ -1,35 +1,108 @@
-"""The configuration of a study, from the options of `run` or `plan` and from the study if it exists."""
+"""The search of `run` and `plan`: the configuration, data and resources of a study, from options and journal."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
+from core.data.corpus import Corpus
+from core.data.load import load_corpus
 from core.nn.environment import supports_bf16
+from tuning.console import READING_DATA, say_if_slow
+from tuning.resources.allocation import resolve_resources
+from tuning.resources.gpu import GpuShareChoice
+from tuning.resources.machine import Machine, TrialResources
 from tuning.run_options import AUTO, RunOptions
+from tuning.scheduling.study import StudyConfig, default_lag, study_spec
+from tuning.scheduling.training_length import TrainingLength, training_length
+from tuning.space.portfolio import first_trials
+from tuning.warm_start import add_warm_start
 
-if TYPE_CHECKING:
-    from tuning.scheduling.study import StudyConfig
-    from tuning.scheduling.training_length import TrainingLength
+
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
+class PlannedSearch:
+    """What `run` executes and `plan` forecasts."""
+
+    config: StudyConfig
+    length: TrainingLength
+    data: Mapping[str, Any]
+    """Arguments of load_corpus."""
+    corpus: Corpus
+    resources: TrialResources
+    """Resources of one trial."""
+    choice: GpuShareChoice | None
+    """The choice of `--gpus-per-trial auto`; None if the command has a fraction."""
+    fits: int
+    """Number of trials that run in parallel."""
+    prior_trials: Mapping[str, Any]
+    """User attribute of a new study with the trials of `--warm-start`; empty without one."""
+    spec: Mapping[str, Any]
+    """Spec of the study."""
 
 
-def study_length(options: RunOptions, existing: Mapping[str, Any], a_pass: int) -> "TrainingLength":
-    """Return the length of the study's trials; the arguments are those of `study_config`."""
-    from tuning.scheduling.training_length import training_length
+def plan_search(
+    options: RunOptions,
+    machine: Machine | None,
+    fits: int,
+    existing: Mapping[str, Any],
+    say: Callable[[str], None],
+    checked: Callable[[], None] = lambda: None,
+) -> PlannedSearch:
+    """Read the data, and return the search that starts a study or continues an existing one.
 
+    Args:
+        options: Options of `run` or `plan`.
+        machine: The machine that trains; None for a cluster.
+        fits: Number of trials that run in parallel, with `--gpus-per-trial auto` on a whole GPU each.
+        existing: Attributes of the study in `options.folder`; empty for a new one.
+        say: Called with a line before each slow step.
+        checked: Called when the options are checked, before the data are read.
+
+    Raises:
+        UserError: The options, the data or the study have a problem that the user can fix.
+    """
+    study_config(options, fits, existing, study_length(options, existing, a_pass=1))
+    checked()
+    data = data_of_study(options, existing)
+    with say_if_slow(READING_DATA, say):
+        corpus = load_corpus(**data, cache_dir=options.cache_dir, progress=say)
+    length = study_length(options, existing, corpus.pass_sentences())
+    config = study_config(options, fits, existing, length)
+    resources, choice = options.resources, None
+    if machine is not None:
+        resources, choice = resolve_resources(resources, config, machine, corpus, existing)
+        if choice is not None:
+            fits = resources.max_parallel(machine)
+            config = study_config(options, fits, existing, length)
+    config, prior_trials = add_warm_start(config, existing, options.warm_start_folder, corpus.fingerprint)
+    return PlannedSearch(
+        config=config,
+        length=length,
+        data=data,
+        corpus=corpus,
+        resources=resources,
+        choice=choice,
+        fits=fits,
+        prior_trials=prior_trials,
+        spec=study_spec(config, corpus, options.data, resources),
+    )
+
+
+def study_length(options: RunOptions, existing: Mapping[str, Any], a_pass: int) -> TrainingLength:
+    """Return the length of the study's trials; `a_pass` is the number of training sentences in a pass."""
     return training_length(*options.given_length, a_pass, existing.get("spec"))
 
 
-def study_config(options: RunOptions, max_parallel: int, existing: Mapping[str, Any], a_pass: int) -> "StudyConfig":
+def study_config(
+    options: RunOptions, max_parallel: int, existing: Mapping[str, Any], length: TrainingLength
+) -> StudyConfig:
     """Return the configuration of the study; an existing study keeps its length, parallelism, lag and precision.
 
     Args:
         options: Options of `run` or `plan`.
         max_parallel: Number of trials that run in parallel.
         existing: Attributes of the study in `options.folder`; empty for a new one.
-        a_pass: Number of training sentences in a pass.
+        length: Length of the study's trials.
     """
-    from tuning.scheduling.study import StudyConfig, default_lag
-    from tuning.space.portfolio import first_trials
-
     known = existing.get("spec")
     parallelism = options.parallelism or (known["parallelism"] if known else max_parallel)
     lag = options.lag
@@ -39,7 +112,6 @@ def study_config(options: RunOptions, max_parallel: int, existing: Mapping[str, 
     if precision == AUTO:
         here = options.address is None and supports_bf16(options.resources.device)
         precision = known["precision"] if known else "bf16" if here else "fp32"
-    length = study_length(options, existing, a_pass)
     return StudyConfig(
         space=options.loaded_space,
         n_trials=options.trials,

@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.config import TrialConfig
 from core.errors import ConfigError
+from core.training.result import EpochResult
 from tuning.journal.records import RANKED, Spec, TrialRecord, read_study
 from tuning.scheduling.samplers import SAMPLERS
 from tuning.scheduling.study import StudyConfig, space_from_spec
@@ -48,7 +49,7 @@ def add_warm_start(
     else:
         theirs, records = read_study(folder)
         problems = _mismatches(config, theirs["spec"], fingerprint)
-        rows = [_row(record) for record in records if record.state in RANKED]
+        rows = [_row(record, best) for record in records if record.state in RANKED and (best := record.best)]
         if not problems and not rows:
             problems = ["none of its trials is finished"]
         if problems:
@@ -93,12 +94,11 @@ def _mismatches(plan: StudyConfig, spec: Spec, fingerprint: str) -> Sequence[str
     return problems
 
 
-def _row(record: TrialRecord) -> dict[str, Any]:
-    assert record.best is not None
+def _row(record: TrialRecord, best: EpochResult) -> dict[str, Any]:
     return {
         "params": dict(record.params),
         "state": "PRUNED" if record.state == "PAUSED" else record.state,
-        "value": record.best.score,
+        "value": best.score,
         "epochs": [[epoch.epoch, epoch.score] for epoch in record.epochs],
     }
 

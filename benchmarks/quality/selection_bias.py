@@ -40,6 +40,8 @@ from tuning.scheduling.virtual_clock import VirtualClock
 from tuning.scheduling.virtual_cost import epoch_cost
 
 RECORD = Path(__file__).parents[2] / "results/recorded-outputs.npz"
+NO_FOLDER = Path("nonexistent")
+"""Folder of a study that has stored no probabilities."""
 TRIALS, EPOCHS, SEED = 40, 8, 42
 SIZES = ((200, 16), (400, 16), (1057, 16), (200, 40), (400, 40), (1057, 40))
 """Validation sentences and trials of the searches."""
@@ -100,7 +102,7 @@ def searched(size: tuple[int, int], seed: int) -> Outcome:
     """Replay a search on its own validation split and compare its assessment with the truth."""
     chosen, sentences = drawn(recorded(), size, seed)
     records = replayed(recorded(), chosen, sentences)
-    judged = assess(records, study(recorded().labels[sentences]))
+    judged = assess(records, study(recorded().labels[sentences]), NO_FOLDER)
     return outcome(records, judged, true_accuracies(recorded(), chosen))
 
 

@@ -26,7 +26,7 @@ from tuning.analysis.filters import RowFilter
 from tuning.journal.file import JOURNAL
 from tuning.journal.predictions import unpack_labels
 from tuning.journal.probabilities import pack_log_odds, save_probabilities, trial_name
-from tuning.journal.records import read_study, study_attributes
+from tuning.journal.records import read_study, study_attributes, to_record
 from tuning.journal.writer import open_study
 from tuning.report.command import page
 from tuning.scheduling.asha import Asha
@@ -65,7 +65,7 @@ def write(trials: int, folder: Path) -> Found:
     """Write the start and the first epoch of a trial into the journal."""
     space = load_space("default")
     with opened(folder) as journal:
-        last = journal.records(trials - 1)[0]
+        last = to_record(journal.trial(trials - 1))
         before = peak_mib()
 
         def begin() -> None:

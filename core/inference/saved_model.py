@@ -12,6 +12,7 @@ SHA256SUMS          digests of the files above; `sha256sum -c SHA256SUMS` checks
 """
 
 import hashlib
+import re
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from core.io.checked_folder import (
     CHECKSUMS,
     check_output_folder,
     readable_json,
+    remove_partial_writes,
     verify_checksums,
     write_checked_folder,
 )
@@ -115,6 +117,7 @@ def save_model(
         "metrics.json": readable_json(dict(metrics)),
         "card.md": card.encode(),
     }
+    remove_partial_writes(path.parent, re.escape(path.name), files=MODEL_FILES)
     write_checked_folder(path, contents)
 
 

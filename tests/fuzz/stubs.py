@@ -79,7 +79,7 @@ def stubbed() -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for name, stub in {
             "tuning.run.BackgroundRay": NoRay,
-            "tuning.backend.background_ray.BackgroundRay": NoRay,
+            "tuning.confirm.command.BackgroundRay": NoRay,
             "tuning.ensemble.command.BackgroundRay": NoRay,
             "tuning.run.PlainFit": NoPlainFit,
             "tuning.forecast.command.probe": reach_work,

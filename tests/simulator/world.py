@@ -98,7 +98,6 @@ class SimulatedJournal(StudyJournal):
             raise Killed
         self.disk.lines = [line for line in self.disk.lines if not closes_trial(line)]
         self._storage = JournalStorage(self.disk)
-        self._finished.clear()
         if fault is not None:
             raise Killed
 

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
-import tuning.backend.background_ray
 import tuning.backend.tuner
+import tuning.confirm.command
 import tuning.ensemble.command
 import tuning.forecast.probe
 import tuning.resources.profiling
@@ -23,7 +23,7 @@ from core.errors import StopTraining
 from core.training.loop import train
 from core.training.result import EpochResult
 from tuning.journal.predictions import pack_labels
-from tuning.journal.probabilities import pack_log_odds
+from tuning.journal.probabilities import pack_log_odds, trial_name
 from tuning.plain_fit import PlainFit, fit_and_predict
 from tuning.resources.machine import Machine
 from tuning.scheduling.schedule import Job, Schedule
@@ -114,7 +114,7 @@ def _train(schedule: Schedule, job: Job, corpus: Corpus) -> dict[str, Any]:
         corpus,
         report=report,
         on_validation=on_validation,
-        checkpoint_dir=schedule.store.checkpoint_dir(job.trial),
+        checkpoint_dir=schedule.store.checkpoint_dir(trial_name(job.trial)),
     )
     if not continues:
         return {}
@@ -152,7 +152,7 @@ def trained_here(reviews: Path) -> Iterator[None]:
     with (
         patch.object(tuning.run, "BackgroundRay", NoRay),
         patch.object(tuning.ensemble.command, "BackgroundRay", NoRay),
-        patch.object(tuning.backend.background_ray, "BackgroundRay", NoRay),
+        patch.object(tuning.confirm.command, "BackgroundRay", NoRay),
         patch.object(tuning.backend.tuner, "_run_trials", run_trials),
         patch.object(PlainFit, "__enter__", _fit_now),
         patch.object(tuning.resources.profiling, "ProcessPoolExecutor", Pool),

@@ -33,7 +33,6 @@ class MemoryStore(StudyJournal):
         for trial in self.trials():
             trial.state, trial.values = TrialState.RUNNING, None
             trial.user_attrs.pop(N_EPOCHS, None)
-        self._finished.clear()
 
     def remove_checkpoints(self, number: int) -> None:
         if not self.trial(number).state.is_finished():

@@ -6,19 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tuning.analysis.ranking import read_assessed
 from tuning.report.chart_data import ChartData, chart_data
-from tuning.report.command import page, report_data
-from tuning.report.facts import ReportData
-
-
-def facts_of(folder: Path) -> ReportData:
-    """Of a study."""
-    return report_data(folder)[0]
+from tuning.report.command import page
 
 
 def chart_data_of(folder: Path, *, running: bool = False) -> ChartData:
     """Of a study."""
-    return chart_data(facts_of(folder), running=running)
+    return chart_data(read_assessed(folder), running=running)
 
 
 @dataclass

@@ -14,7 +14,7 @@ from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.suggester import Suggester, Suggestion
 from tuning.scheduling.virtual_clock import VisibleResult
 from tuning.space.load import load_space
-from tuning.study_config import study_config
+from tuning.study_config import study_config, study_length
 
 STOPPED_AFTER = 2
 """Number of epochs of a stopped trial from `outcomes`."""
@@ -110,6 +110,7 @@ def options(results: Path, **changes: Any) -> RunOptions:
     return RunOptions(**(settings | changes))
 
 
-def configured(the_options: RunOptions, sentences: int = 1000) -> StudyConfig:
+def configured(the_options: RunOptions, fits: int = 2, sentences: int = 1000) -> StudyConfig:
     """What the study does where two trials fit at once, with this number of training sentences."""
-    return study_config(the_options, 2, study_attributes(the_options.folder), sentences)
+    existing = study_attributes(the_options.folder)
+    return study_config(the_options, fits, existing, study_length(the_options, existing, sentences))

@@ -141,7 +141,7 @@ def test_the_page_says_who_trained_what_and_shows_the_rows_of_the_table(
     assert attributes["command"].startswith("python -m tuning run ")
     assert attributes["audit"]["sentences"] == 10_568
     assert all(record.started and record.ended and record.started <= record.ended for record in records)
-    assert all(record.worker and record.worker.count("/") == 1 for record in records)
+    assert all((record.segments[-1].worker or "").count("/") == 1 for record in records)
     command.succeed("report", "quick", "--out", "page.html")
     text = (command.results / "page.html").read_text()
     best = json.loads(command.succeed("best", "quick", "--state", "all", "--format", "json"))

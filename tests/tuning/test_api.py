@@ -57,6 +57,17 @@ def test_the_public_names_are_these() -> None:
         tuning.serach  # noqa: B018
 
 
+def test_a_path_may_begin_with_the_home_folder(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No shell replaces `~` in a call; a folder of this name would be made."""
+    monkeypatch.setenv("HOME", str(study.folder.parent))
+    assert load_study("~/mine").folder == load_study("mine", results="~").folder == study.folder
+    assert load_study("~/mine", cache_dir="~/cache").cache_dir == study.folder.parent / "cache"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert study.report("~/page.html") == tmp_path / "page.html"
+    with pytest.raises(UserError, match=r"page\.html is a file; choose another folder"):
+        study.retrain(out="~/page.html")
+
+
 def test_a_path_gives_the_options_of_the_command(run: Run, tmp_path: Path) -> None:
     """The journal is then that of `sentune run`, with this call as its command."""
     study = search(

@@ -19,7 +19,7 @@ from tuning.run_options import RunOptions
 from tuning.scheduling.asha import Asha
 from tuning.scheduling.budget import Budget
 from tuning.scheduling.study import StudyConfig, study_spec
-from tuning.study_config import data_of_study, study_config
+from tuning.study_config import data_of_study
 
 
 def made(plan: StudyConfig, folder: Path) -> None:
@@ -58,11 +58,11 @@ def test_options_are_keyword_arguments_with_the_defaults_of_the_command_line() -
 
 def test_the_length_fits_the_data_and_stays_with_the_study(tmp_path: Path) -> None:
     auto: dict[str, Any] = {"epochs": "auto"}
-    plan = configured(options(tmp_path, **auto), 4_362)
+    plan = configured(options(tmp_path, **auto), sentences=4_362)
     assert (plan.epochs, plan.epoch_sentences) == (16, None)
-    assert configured(options(tmp_path, epochs="10"), 4_362).epochs == 10
+    assert configured(options(tmp_path, epochs="10"), sentences=4_362).epochs == 10
     made(configured(options(tmp_path, epochs="9", epoch_sentences="700")), tmp_path / "s")
-    again = configured(options(tmp_path, **auto), 4_362)
+    again = configured(options(tmp_path, **auto), sentences=4_362)
     assert (again.epochs, again.epoch_sentences) == (9, 700)
     made(again, tmp_path / "s")
     with pytest.raises(ConfigError, match="epochs 9, this command has 10"):
@@ -93,8 +93,8 @@ def test_parallelism_is_the_number_of_parallel_trials_of_the_machine_on_which_th
     """Two trials fit here. On a larger machine the study keeps its parallelism, and so its order."""
     made(configured(options(tmp_path)), tmp_path / "s")
     assert configured(options(tmp_path)).parallelism == 2
-    assert study_config(options(tmp_path), 16, study_attributes(tmp_path / "s"), 1000).parallelism == 2
-    assert study_config(options(tmp_path, name="other"), 16, {}, 1000).parallelism == 16
+    assert configured(options(tmp_path), 16).parallelism == 2
+    assert configured(options(tmp_path, name="other"), 16).parallelism == 16
     assert configured(options(tmp_path, parallelism=5)).parallelism == 5
 
 

@@ -11,7 +11,8 @@ import pytest
 from core.errors import ConfigError, UserError
 from core.training.result import EpochResult
 from tests.support.study_configs import outcomes, plan
-from tuning.journal.records import study_attributes
+from tuning.journal.file import JOURNAL
+from tuning.journal.records import read_study, study_attributes
 from tuning.journal.writer import open_study
 from tuning.scheduling.study import StudyConfig
 from tuning.space.initial_trials import fit_settings
@@ -120,6 +121,15 @@ def test_a_study_without_finished_trials_knows_nothing(tmp_path: Path) -> None:
         pass
     with pytest.raises(ConfigError, match="--warm-start old cannot be used: none of its trials is finished"):
         warm(tmp_path)
+
+
+def test_a_finished_trial_whose_epochs_a_damaged_journal_has_lost_is_left_out(tmp_path: Path) -> None:
+    a_study(tmp_path / "old")
+    journal = tmp_path / "old" / JOURNAL
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(line for line in lines if not (b'"epoch:' in line and b'"trial_id":0,' in line)))
+    assert read_study(tmp_path / "old")[1][0].best is None
+    assert len(warm(tmp_path)[0].prior_trials) == 4
 
 
 def test_a_study_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -205,7 +205,7 @@ class StudyAssessment:
 def assess(
     records: Sequence[TrialRecord],
     attributes: Mapping[str, Any],
-    folder: Path | None = None,
+    folder: Path,
     *,
     ensemble_size: int = SIZE,
     max_cost: float | None = None,
@@ -238,7 +238,7 @@ def assess(
         held_out=held_out_results(evaluations, attributes["spec"].get("data", {}).get("split")),
         test_evaluations=evaluations,
         references=references(attributes, labels),
-        elsewhere=readings_elsewhere(folder, mark) if folder and (mark := attributes.get("test_fingerprint")) else {},
+        elsewhere=readings_elsewhere(folder, mark) if (mark := attributes.get("test_fingerprint")) else {},
     )
     if not own or own[0].number not in outputs or len(labels) < 2:
         return known
@@ -248,7 +248,7 @@ def assess(
     # For comparison: outputs that no search chose.
     plain: NDArray[Any] | None = next((each.predictions for each in known.references if each.name == PLAIN), None)
     if metric.needs_probabilities:
-        plain = load_probabilities(folder, PLAIN_BASELINE, 0, len(labels), n_classes) if folder else None
+        plain = load_probabilities(folder, PLAIN_BASELINE, 0, len(labels), n_classes)
     elif plain is not None:
         plain = plain.astype(_class_type(n_classes))
     fixed = [] if plain is None else [[plain]]
@@ -264,7 +264,7 @@ def assess(
         repeats=n_repeats(len(labels), REPEATS // 4 if metric.needs_probabilities else REPEATS),
     )
     judged = _conclusions(known, records, own, resamples, majority, complete=len(outputs) == len(own))
-    if folder is None or judged.corrected is None or judged.nothing_learned:
+    if judged.corrected is None or judged.nothing_learned:
         return judged
     members = [record for record in own if known.useless.get(record.number) != ONE_CLASS]
     library = read_library(
@@ -336,7 +336,7 @@ def _useless(own: Sequence[TrialRecord], labels: NDArray[np.int64], majority: fl
 
 
 def _outputs(
-    record: TrialRecord, attributes: Mapping[str, Any], labels: NDArray[np.int64], folder: Path | None
+    record: TrialRecord, attributes: Mapping[str, Any], labels: NDArray[np.int64], folder: Path
 ) -> list[NDArray[Any]]:
     """Return the outputs of the trial's epochs, lowest validation loss first; empty if its best one has none.
 
@@ -347,8 +347,7 @@ def _outputs(
     if best is None or record.val_predictions is None:
         return []
     if metric.needs_probabilities:
-        name = trial_name(record.number)
-        found = load_probabilities(folder, name, best.epoch, len(labels), n_classes) if folder else None
+        found = load_probabilities(folder, trial_name(record.number), best.epoch, len(labels), n_classes)
         return [] if found is None else [found]
     epochs = sorted(zip(record.epochs, record.predictions, strict=False), key=lambda each: each[0].val_loss)
     unpacked = (_unpack(packed, labels, _of(record.number)) for _, packed in epochs if packed is not None)

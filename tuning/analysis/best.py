@@ -1,38 +1,22 @@
 """The verb `best`: the table of a study with notes on its winner, or the curve of random search."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from core.metrics import METRICS
 from core.stats import Interval
-from tuning.analysis.assessment import PLAIN, HeldOutResult, StudyAssessment, assess, evaluations_note
+from tuning.analysis.assessment import PLAIN, HeldOutResult, StudyAssessment, evaluations_note
 from tuning.analysis.ensemble import EnsembleEstimate
 from tuning.analysis.filters import RowFilter, filter_rows
 from tuning.analysis.next_step import NextStep, next_step
 from tuning.analysis.random_search_curve import random_search_curve
-from tuning.analysis.ranking import TrialRow, trial_rows
+from tuning.analysis.ranking import TrialRow, read_assessed
 from tuning.analysis.recommendation import NOTHING_LEARNED
 from tuning.analysis.selection_bias import FIXED, Corrected
 from tuning.analysis.tables import render_curve, render_table
 from tuning.console import study_command
 from tuning.journal.records import read_study
-from tuning.scheduling.study import searched_settings, space_from_spec, spec_notes
-
-
-def study_rows(folder: Path) -> tuple[list[TrialRow], StudyAssessment, Mapping[str, Any]]:
-    """Return a row for each trial, best first, with the assessment and the user attributes of the study.
-
-    Raises:
-        UserError: There is no such study.
-    """
-    attributes, records = read_study(folder)
-    assessment = assess(records, attributes, folder)
-    return (
-        trial_rows(records, searched_settings(space_from_spec(attributes["spec"])), assessment),
-        assessment,
-        attributes,
-    )
+from tuning.scheduling.study import spec_notes
 
 
 def table_of(folder: Path, selection: RowFilter, form: str, hints: Sequence[str] = (), *, finished: bool = True) -> str:
@@ -49,10 +33,11 @@ def table_of(folder: Path, selection: RowFilter, form: str, hints: Sequence[str]
     Raises:
         UserError: There is no such study, or the selection does not fit it.
     """
-    rows, assessment, attributes = study_rows(folder)
+    study = read_assessed(folder)
+    rows, assessment = study.rows, study.assessment
     command = study_command("ensemble", folder, "--out DIR")
-    notes = [*_summary(rows, assessment, command), *spec_notes(attributes["spec"])] if rows else []
-    if ended := attributes.get("early_end"):
+    notes = [*_summary(rows, assessment, command), *spec_notes(study.spec)] if rows else []
+    if ended := study.attributes.get("early_end"):
         notes.append(f"the study ended early: {ended['reason']}")
         if ended["reason"].startswith("target "):
             notes.append("because of the target, the corrected figure may be up to 0.75 points too high")

@@ -9,7 +9,7 @@ from typing import Any
 
 from core.errors import UserError
 from core.io.text import printable
-from tuning.analysis.best import study_rows
+from tuning.analysis.ranking import AssessedStudy, read_assessed
 from tuning.formatting import align_columns
 from tuning.journal.file import JOURNAL, is_locked
 
@@ -59,19 +59,22 @@ def list_text(results: Path, form: str) -> str:
 def summarize_study(folder: Path) -> StudySummary:
     """Return the figures of one study; a study that cannot be read has a problem instead of figures."""
     try:
-        rows, _, attributes = study_rows(folder)
+        return _summarize(folder, read_assessed(folder))
     except UserError as error:
         return StudySummary(study=folder.name, state="unreadable", problem=str(error))
-    best = next((row for row in rows if row.rank == 1), None)
-    ended = sum(row.state in ("COMPLETE", "PRUNED", "FAIL") for row in rows)
-    goal = attributes.get("goal", {}).get("trials")
+
+
+def _summarize(folder: Path, study: AssessedStudy) -> StudySummary:
+    best = study.winner
+    ended = sum(row.state in ("COMPLETE", "PRUNED", "FAIL") for row in study.rows)
+    goal = study.attributes.get("goal", {}).get("trials")
     return StudySummary(
         study=folder.name,
-        data=PurePath(attributes["spec"]["data"]["dataset"]).name,
+        data=PurePath(study.spec["data"]["dataset"]).name,
         trials=ended,
         goal=goal,
-        state=_state(folder, attributes, ended, goal),
-        metric=attributes["spec"]["metric"],
+        state=_state(folder, study.attributes, ended, goal),
+        metric=study.spec["metric"],
         best=best.val_metric if best else None,
         corrected=best.corrected if best else None,
     )

@@ -1,15 +1,18 @@
-"""Rows of a study's table, best first, and the columns that show them."""
+"""Rows of a study's table, best first, the columns that show them, and a whole study with its assessment."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from core.metrics import METRICS
 from core.stats import Interval, wilson
-from tuning.analysis.assessment import PLAIN, StudyAssessment
+from tuning.analysis.assessment import PLAIN, StudyAssessment, assess
 from tuning.analysis.selection_bias import FIXED, Corrected
 from tuning.formatting import format_value
-from tuning.journal.records import TrialRecord, rank_trials
+from tuning.journal.records import TrialRecord, rank_trials, read_study
+from tuning.scheduling.study import searched_settings, space_from_spec
+from tuning.space.space import Space
 
 STATES = {"COMPLETE": "done", "PRUNED": "stopped", "FAIL": "failed", "PAUSED": "paused"}
 """Names of the journal's states for users."""
@@ -116,7 +119,7 @@ class TrialColumn:
 
     field: str
     format: Callable[[Any], str] = format_value
-    """Format of a value that is not None, on the report page and in the text and Markdown tables."""
+    """Format of a value that is not None in the text and Markdown tables."""
     title: str = ""
     """Heading in the text and Markdown tables; empty if the field is not shown there."""
     place: int = 0
@@ -136,7 +139,7 @@ class TrialColumn:
         return self.cell(row) if self.cell else self.format(value)
 
 
-_FOUR, _SIGNED = "{:.4f}".format, "{:+.4f}".format
+_FOUR = "{:.4f}".format
 COLUMNS = (
     TrialColumn(field="rank", title="rank", place=1, main=True),
     TrialColumn(
@@ -156,46 +159,32 @@ COLUMNS = (
         field="state", format=lambda state: STATES.get(state, state.lower()), title="state", place=11, main=True
     ),
     TrialColumn(field="tied", title="tied", place=7, main=True),
-    TrialColumn(field="recommended", main=True),
-    TrialColumn(field="baseline", main=True),
-    TrialColumn(field="origin"),
-    TrialColumn(field="copy_of"),
-    TrialColumn(field="error"),
+    *(TrialColumn(field=name, main=True) for name in ("recommended", "baseline")),
+    *(TrialColumn(field=name) for name in ("origin", "copy_of", "error")),
     TrialColumn(
         field="interval_low",
-        format=_FOUR,
         title="interval",
         place=5,
         cell=lambda row: f"{row.interval_low:.3f}-{row.interval_high:.3f}",
         dispensable=2,
     ),
-    TrialColumn(field="interval_high", format=_FOUR),
+    TrialColumn(field="interval_high"),
     TrialColumn(
         field="gain_over_baseline",
-        format=_SIGNED,
         title="gain",
         place=6,
         cell=lambda row: f"{row.gain_over_baseline:+.3f}",
         dispensable=1,
     ),
-    TrialColumn(field="useless"),
-    TrialColumn(field="weight"),
-    TrialColumn(field="difference", format=_SIGNED),
-    TrialColumn(field="difference_low", format=_SIGNED),
-    TrialColumn(field="difference_high", format=_SIGNED),
-    TrialColumn(field="multiplications", format="{:,}".format),
-    TrialColumn(field="n_parameters", format="{:,}".format),
-    TrialColumn(field="corrected_gain", format=_SIGNED),
-    TrialColumn(field="corrected_gain_low", format=_SIGNED),
-    TrialColumn(field="corrected_gain_high", format=_SIGNED),
-    TrialColumn(field="corrected", format=_FOUR),
-    TrialColumn(field="corrected_low", format=_FOUR),
-    TrialColumn(field="corrected_high", format=_FOUR),
-    TrialColumn(field="test_metric", format=_FOUR),
-    TrialColumn(field="test_accuracy", format=_FOUR),
-    TrialColumn(field="test_low", format=_FOUR),
-    TrialColumn(field="test_high", format=_FOUR),
-    TrialColumn(field="test_evaluations"),
+    *(
+        TrialColumn(field=name)
+        for name in (
+            *("useless", "weight", "difference", "difference_low", "difference_high", "multiplications"),
+            *("n_parameters", "corrected_gain", "corrected_gain_low", "corrected_gain_high"),
+            *("corrected", "corrected_low", "corrected_high"),
+            *("test_metric", "test_accuracy", "test_low", "test_high", "test_evaluations"),
+        )
+    ),
 )
 """One entry for each field but `params`, in the order of the report page."""
 
@@ -323,3 +312,61 @@ def _ends(name: str, interval: Interval | None) -> dict[str, Any]:
         f"{name}_low": interval.low if interval else None,
         f"{name}_high": interval.high if interval else None,
     }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
+class AssessedStudy:
+    """A study with its assessment."""
+
+    name: str
+    attributes: Mapping[str, Any]
+    """User attributes of the study: spec, audit, command, validation, test_evaluations, ..."""
+    records: Sequence[TrialRecord]
+    """All trials by number."""
+    assessment: StudyAssessment
+    rows: Sequence[TrialRow]
+    """Rows of `best --format json`, best first, for all trials or for a sample of them."""
+    space: Space
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        """The study's spec."""
+        return self.attributes["spec"]  # type: ignore[no-any-return]
+
+    @property
+    def ranked(self) -> list[tuple[TrialRow, TrialRecord]]:
+        """Trials that ended with an accuracy, best first."""
+        return [(row, self.records[row.trial]) for row in self.rows if row.rank is not None]
+
+    @property
+    def winner(self) -> TrialRow | None:
+        """The best ranked trial; None if there is none."""
+        return next((row for row in self.rows if row.rank == 1), None)
+
+    @property
+    def recommended(self) -> TrialRow | None:
+        """The recommended trial; None if no trial may be recommended."""
+        return next((row for row in self.rows if row.recommended), None)
+
+    @property
+    def used(self) -> TrialRow | None:
+        """The trial that `retrain` uses by default: the recommended one, else the best."""
+        return self.recommended or self.winner
+
+
+def read_assessed(folder: Path) -> AssessedStudy:
+    """Read and assess a study.
+
+    Raises:
+        UserError: There is no such study.
+    """
+    attributes, records = read_study(folder)
+    assessment, space = assess(records, attributes, folder), space_from_spec(attributes["spec"])
+    return AssessedStudy(
+        name=folder.absolute().name,
+        attributes=attributes,
+        records=records,
+        assessment=assessment,
+        rows=trial_rows(records, searched_settings(space), assessment),
+        space=space,
+    )

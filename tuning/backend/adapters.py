@@ -15,6 +15,7 @@ from ray.tune.search import Searcher
 
 from core.training.result import EpochResult
 from tuning.backend.ray_private import drop_finished_trials, keep_idle_workers
+from tuning.journal.probabilities import trial_name
 from tuning.scheduling.schedule import Schedule
 from tuning.scheduling.virtual_clock import NoJob
 
@@ -42,7 +43,7 @@ class RaySearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         return {
             "number": job.trial,
             "config": job.config,
-            "checkpoint_dir": str(self.schedule.store.checkpoint_dir(job.trial)),
+            "checkpoint_dir": str(self.schedule.store.checkpoint_dir(trial_name(job.trial))),
             "kept": self.schedule.with_checkpoints(),
             "whole_gpu": job.whole_gpu,
         }

@@ -24,6 +24,7 @@ from core.io.checked_folder import CHECKSUMS, canonical_json
 from core.training.checkpoint import FILES, checkpoint_names, load
 from tuning.backend.cluster import Cluster
 from tuning.backend.storage import delete, errors_as_user_errors, make_folder, open_storage, prune, remove
+from tuning.journal.probabilities import trial_name
 from tuning.resources.machine import Machine, TrialResources
 
 REMOVE_SECONDS = 120
@@ -120,7 +121,7 @@ class CheckpointStore:
         from tuning.backend.worker import run_trial  # Ray
 
         digest = hashlib.sha256(canonical_json([job["config"], corpus.fingerprint])).hexdigest()
-        key = f"{job['number']:05d}-{digest[:12]}"
+        key = f"{trial_name(job['number'])}-{digest[:12]}"
         folder = _node_root() / self.study / key if self.on_node else Path(job["checkpoint_dir"])
         mirror = RemoteCheckpoints(self.storage, f"{self.study}/{key}", folder) if self.storage else None
         problems = [_problem(lambda: self._prune(job)), _problem(mirror.download_latest if mirror else None)]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
 
-from tuning.console import command_line, is_importing, print_note, say_interrupted, send_later
+from tuning.console import call_later, command_line, is_importing, print_note, say_interrupted, send_later
 from tuning.scheduling.budget import EarlyEnd, StopSignal
 
 
@@ -63,9 +63,7 @@ class InterruptHandler(StopSignal):
                 self.say(f"{ending.reason}: running trials end their epoch and keep their checkpoints")
                 self.end_study(ending)
 
-        timer = threading.Timer(max(0.0, seconds), timed_out)
-        timer.daemon = True
-        timer.start()
+        timer = call_later(max(0.0, seconds), timed_out)
         try:
             yield
         finally:

@@ -13,6 +13,7 @@ from tuning.backend.ray_private import (
     kill_processes,
     node_is_looked_for_often,
     ray_processes,
+    running_node,
     sigterm_handler_kept,
     silence_error_thread,
     without_unused_processes,
@@ -97,11 +98,12 @@ def local_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
         with without_unused_processes(), node_is_looked_for_often():
             ray = stack.enter_context(ray_session(problem, **own))
         over = threading.Lock()
-        processes = ray_processes()
+        node = running_node()
+        processes = ray_processes(node)
         # Processes that Ray's processes have started survive them by minutes.
         orphans = [child for process in processes.values() for child in psutil.Process(process.pid).children()]
         for name, process in processes.items():
-            threading.Thread(target=_watch, args=(name, process, over, orphans, lost), daemon=True).start()
+            threading.Thread(target=_watch, args=(name, process, node, over, orphans, lost), daemon=True).start()
         stack.callback(over.acquire, blocking=False)
         yield ray
 
@@ -121,11 +123,13 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _watch(name: str, process: Any, over: threading.Lock, orphans: Sequence[Any], lost: Callable[[str], None]) -> None:
+def _watch(
+    name: str, process: Any, node: Any, over: threading.Lock, orphans: Sequence[Any], lost: Callable[[str], None]
+) -> None:
     """Call `lost` when the process ends, unless the shutdown or another watcher holds `over`."""
     process.wait()
     if over.acquire(blocking=False):
-        kill_processes()
+        kill_processes(node)
         for orphan in orphans:  # without a raylet, nothing else ends them
             with contextlib.suppress(Exception):  # it may be gone
                 orphan.kill()

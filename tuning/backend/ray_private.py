@@ -202,16 +202,21 @@ def silence_error_thread() -> None:
         ray_worker.global_worker.gcs_error_subscriber.close()
 
 
-def ray_processes() -> dict[str, Any]:
-    """Return the Popen of each of Ray's processes without which a search cannot continue."""
-    started = getattr(ray_worker._global_node, "all_processes", {})  # no public name lists them
-    return {name: infos[0].process for name, infos in started.items() if name in ("raylet", "gcs_server") and infos}
+def running_node() -> Any:
+    """Return the Node object of Ray on this machine; None if Ray does not run."""
+    return ray_worker._global_node
 
 
-def kill_processes() -> None:
-    """Kill the processes that Ray started and that still run."""
+def ray_processes(node: Any) -> dict[str, Any]:
+    """Return the Popen of each process of a Node object without which Ray can neither start nor continue."""
+    started = list(getattr(node, "all_processes", {}).items())  # no public name lists them
+    return {name: infos[0].process for name, infos in started if name in ("raylet", "gcs_server") and infos}
+
+
+def kill_processes(node: Any) -> None:
+    """Kill the processes that a Node object has started and that still run."""
     with contextlib.suppress(Exception):
-        ray_worker._global_node.kill_all_processes(check_alive=False, allow_graceful=False)
+        node.kill_all_processes(check_alive=False, allow_graceful=False)
 
 
 def bootstrap_address(address: str) -> str | None:

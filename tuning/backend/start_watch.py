@@ -12,7 +12,7 @@ from typing import Any
 
 from core.errors import UserError
 from core.io.text import printable
-from tuning.backend.ray_private import noted_nodes
+from tuning.backend.ray_private import kill_processes, noted_nodes, ray_processes
 from tuning.console import STARTS_RAY
 
 START_SECONDS = 20.0
@@ -61,8 +61,7 @@ def call_watched(start: Callable[[], object], problem: str) -> Iterator[None]:
             reason = _wait(started, nodes)
         if reason:
             for node in nodes:
-                with suppress(Exception):
-                    node.kill_all_processes(check_alive=False, allow_graceful=False)
+                kill_processes(node)
             thread.join(END_SECONDS)
             raise UserError(problem.format(reason))
         yield
@@ -80,21 +79,12 @@ def _wait(started: "Future[None]", nodes: list[Any]) -> str:
         with suppress(TimeoutError):
             started.result(LOOK_SECONDS)
             return ""
-        for name, node, process in _processes(nodes):
-            if process.poll() is not None:
-                return f"its process {name} has ended{_last_line(node, name)}"
-    found = [f"{name}{_last_line(node, name)}" for name, node, _ in _processes(nodes) if name == "raylet"]
+        for node in nodes:
+            for name, process in ray_processes(node).items():
+                if process.poll() is not None:
+                    return f"its process {name} has ended{_last_line(node, name)}"
+    found = [f"raylet{_last_line(node, 'raylet')}" for node in nodes if "raylet" in ray_processes(node)]
     return f"no answer in {seconds:.0f} s{f' from {found[0]}' if found else ''}"
-
-
-def _processes(nodes: list[Any]) -> list[tuple[str, Any, Any]]:
-    """Return the name, Ray's Node object and the Popen object of each process without which Ray cannot start."""
-    return [
-        (name, node, infos[0].process)
-        for node in nodes
-        for name, infos in list(getattr(node, "all_processes", {}).items())
-        if name in ("gcs_server", "raylet") and infos
-    ]
 
 
 def _last_line(node: Any, name: str) -> str:

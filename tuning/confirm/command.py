@@ -9,6 +9,8 @@ from pathlib import Path
 from core.data.corpus import Corpus
 from core.errors import DataError, check_rules, in_range
 from tuning.analysis.assessment import assess
+from tuning.backend.background_ray import BackgroundRay
+from tuning.backend.interrupt import InterruptHandler
 from tuning.confirm.execution import execute
 from tuning.confirm.runs import ConfirmRun, candidates, plan_runs
 from tuning.confirm.summary import Summary, summarize
@@ -16,7 +18,9 @@ from tuning.confirm.tables import render_summary
 from tuning.console import ASSESSING, say_if_slow
 from tuning.journal.records import Spec, TrialRecord, read_study, study_attributes
 from tuning.journal.writer import open_study
-from tuning.resources.machine import MAX_WORKERS
+from tuning.resources.machine import MAX_WORKERS, Machine
+from tuning.retrain.environment_diff import data_changes
+from tuning.retrain.training import study_corpus, task_resources
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,12 +104,6 @@ def _execute_missing(
     left: Sequence[ConfirmRun],
 ) -> bool:
     """Execute the remaining runs; return False if interrupted."""
-    from tuning.backend.background_ray import BackgroundRay
-    from tuning.backend.interrupt import InterruptHandler
-    from tuning.resources.machine import Machine
-    from tuning.retrain.environment_diff import data_changes
-    from tuning.retrain.training import study_corpus, task_resources
-
     machine = Machine.here()
     resources, workers = task_resources(spec, machine, options.workers, len(left))
     notice = "stopping: epochs in progress are discarded, completed epochs are kept"

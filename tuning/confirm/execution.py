@@ -12,14 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.config import TrialConfig
 from core.data.corpus import TEST, TRAIN, Corpus
 from core.log_odds import LogOdds, to_probabilities
 from core.metrics import METRICS, Metric
+from tuning.backend.interrupt import InterruptHandler
 from tuning.backend.tasks import run_tasks
 from tuning.confirm.runs import PREFIX, ConfirmRun
 from tuning.journal.predictions import pack_labels
@@ -27,11 +29,8 @@ from tuning.journal.probabilities import file_name, pack_log_odds, save_probabil
 from tuning.journal.records import metric_on_test
 from tuning.journal.writer import StudyJournal
 from tuning.resources.machine import TrialResources
+from tuning.retrain.training import evaluate_on_test, metrics_of, train_resumable
 from tuning.scheduling.schedule import MAX_RESTARTS
-
-if TYPE_CHECKING:
-    from tuning.backend.interrupt import InterruptHandler
-
 
 LOG_ODDS = "packed_log_odds"
 """Part of a result that is not in the journal; for a fold it is stored as probabilities, for `data --suspects`."""
@@ -44,9 +43,7 @@ def train_run(config: Mapping[str, Any], corpus: Corpus, resources: TrialResourc
         The figures, and those of `sentence_figures` on the test split (without one, on the validation split). Instead,
         `error` if the settings cannot be trained, or `user_error` if the user must fix a problem.
     """
-    from core.config import TrialConfig
-    from tuning.backend.worker import failure_result, select_device
-    from tuning.retrain.training import evaluate_on_test, metrics_of, train_resumable
+    from tuning.backend.worker import failure_result, select_device  # imports Ray
 
     try:
         device, _ = select_device(resources.gpus_per_trial)
@@ -129,7 +126,7 @@ def execute(
     session: Callable[[], AbstractContextManager[Any]],
     workers: int,
     say: Callable[[str], None],
-    interrupt: "InterruptHandler",
+    interrupt: InterruptHandler,
 ) -> None:
     """Execute the runs, `workers` at a time; return when all have ended, or after an interrupt.
 
@@ -162,7 +159,7 @@ def execute(
                 data = common = common or ray.put(corpus_of(run))
             if run.trial is None:
                 return fit.remote(run.config["metric"], data)
-            return train.remote(dict(run.config), data, resources, str(_checkpoint_dir(journal, run.key)))
+            return train.remote(dict(run.config), data, resources, str(journal.checkpoint_dir(file_name(run.key))))
 
         return start
 
@@ -199,7 +196,7 @@ def record_result(journal: StudyJournal, run: ConfirmRun, result: Mapping[str, A
         )
     about = {name: value for name, value in dataclasses.asdict(run).items() if name != "config"}
     journal.set_study_attr(run.key, {**about, **result, "time": datetime.now(UTC).isoformat(timespec="seconds")})
-    shutil.rmtree(_checkpoint_dir(journal, run.key), ignore_errors=True)
+    shutil.rmtree(journal.checkpoint_dir(file_name(run.key)), ignore_errors=True)
 
 
 def result_text(result: Mapping[str, Any], metric: str) -> str:
@@ -218,8 +215,4 @@ def remove_checkpoints(journal: StudyJournal) -> None:
     """
     for key in journal.attributes:
         if key.startswith(f"{PREFIX}:"):
-            shutil.rmtree(_checkpoint_dir(journal, key), ignore_errors=True)
-
-
-def _checkpoint_dir(journal: StudyJournal, key: str) -> Path:
-    return journal.folder.absolute() / "checkpoints" / file_name(key)
+            shutil.rmtree(journal.checkpoint_dir(file_name(key)), ignore_errors=True)

@@ -89,21 +89,21 @@ class Difference:
 class SettingRow:
     """One setting over its seeds. Means are None if all runs failed."""
 
-    rank: int | None
+    rank: int | None = None
     trial: int | str
     """Number of the trial, or the name of a reference."""
-    baseline: bool
-    recommended: bool
-    seeds: tuple[int, ...]
+    baseline: bool = False
+    recommended: bool = False
+    seeds: tuple[int, ...] = ()
     val_metric: float | None
     test_metric: float | None
     val_accuracy: float | None
     test_accuracy: float | None
-    sd: float | None
+    sd: float | None = None
     """Standard deviation over seeds of the metric on the compared split."""
     difference: Difference | None
     """Difference to the first; None for the first itself, and with fewer than two seeds to compare."""
-    n_parameters: int | None
+    n_parameters: int | None = None
     seconds: float | None
     """Mean training time of a run in seconds."""
     errors: tuple[str, ...]
@@ -246,18 +246,12 @@ def _row(
 
 def _reference_row(name: str, outcome: Outcome, metric: Metric, difference: Difference | None = None) -> SettingRow:
     return SettingRow(
-        rank=None,
         trial=name,
-        baseline=False,
-        recommended=False,
-        seeds=(),
         val_metric=outcome.get(f"val_{metric.name}"),
         test_metric=outcome.get(f"test_{metric.name}"),
         val_accuracy=outcome.get("val_accuracy"),
         test_accuracy=outcome.get("test_accuracy"),
-        sd=None,
         difference=difference,
-        n_parameters=None,
         seconds=outcome.get("seconds"),
         errors=(outcome["error"],) if "error" in outcome else (),
     )

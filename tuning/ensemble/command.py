@@ -1,7 +1,6 @@
 """The verb `ensemble`: select trials and the plain baseline, train them again, verify, measure and save one model."""
 
 import dataclasses
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +10,7 @@ from typing import Any
 
 from core.data.corpus import Corpus
 from core.errors import UserError, check_rules, in_range
-from core.inference.saved_model import MODEL_FILES, check_model_folder
-from core.io.checked_folder import remove_partial_writes
+from core.inference.saved_model import check_model_folder
 from tuning.analysis.assessment import assess
 from tuning.analysis.best import ensemble_lines
 from tuning.analysis.ensemble import EnsembleEstimate
@@ -24,7 +22,7 @@ from tuning.console import ASSESSING, say_if_slow
 from tuning.ensemble.measure import measure
 from tuning.ensemble.members import TrainedMember, fit_plain_member, train_members, verify_member
 from tuning.journal.records import TrialRecord, is_candidate, read_study
-from tuning.journal.writer import TEST_EVALUATIONS, StudyJournal, open_study
+from tuning.journal.writer import StudyJournal, open_study
 from tuning.resources.machine import MAX_WORKERS, Machine
 from tuning.retrain.command import BOTH
 from tuning.retrain.environment_diff import changes_since, environment_now
@@ -74,7 +72,7 @@ def make_ensemble(options: EnsembleOptions) -> bool:
     Raises:
         UserError: There is no such study or no member, another process runs the study, or the model cannot be written.
     """
-    target = check_model_folder(options.out)
+    check_model_folder(options.out)
     attributes, records = read_study(options.folder)
     spec = attributes["spec"]
     with say_if_slow(ASSESSING, print):
@@ -84,7 +82,6 @@ def make_ensemble(options: EnsembleOptions) -> bool:
         why = NOTHING_LEARNED[0] if assessment.nothing_learned else "no trial has ended with stored probabilities"
         raise UserError(f"there is no ensemble: {why}; run more trials")
     print(*ensemble_lines(estimate), f"  {estimate.multiplications:,} multiplications per word", sep="\n", flush=True)
-    remove_partial_writes(target.parent, re.escape(target.name), files=MODEL_FILES)
     chosen = {number: records[number] for number in estimate.counts if number != FIXED}
     notice = "stopping: epochs in progress are discarded"
     interrupt = InterruptHandler(notice=notice, kept="no finished epoch is lost")
@@ -92,8 +89,9 @@ def make_ensemble(options: EnsembleOptions) -> bool:
     with interrupt.installed(), open_study(options.folder, spec) as journal, background:
         if chosen:
             background.start()
+        checkpoints = {number: journal.checkpoint_dir(f"ensemble-{number}") for number in chosen}
         corpus = study_corpus(spec, options.dataset, options.vectors, options.cache_dir, print)
-        members = _train(options, journal, records, chosen, corpus, estimate, background, interrupt)
+        members = _train(options, journal, records, chosen, checkpoints, corpus, estimate, background, interrupt)
         if members is None:
             return False
         metrics = measure(journal, members, corpus, options.on)
@@ -101,17 +99,12 @@ def make_ensemble(options: EnsembleOptions) -> bool:
             "on": options.on,
             "search_trials": sum(is_candidate(each) for each in records),
             "estimate": dataclasses.asdict(estimate.corrected),
-            "test_evaluations": len(journal.attributes.get(TEST_EVALUATIONS, ())),
+            "test_evaluations": len(journal.test_evaluations),
         }
         save_members(options.out, [each.member for each in members], metrics, corpus, options.command)
-        for record in chosen.values():
-            shutil.rmtree(_checkpoints(journal, record), ignore_errors=True)
-    print(f"model saved in {options.out}")
+        for folder in checkpoints.values():
+            shutil.rmtree(folder, ignore_errors=True)
     return True
-
-
-def _checkpoints(journal: StudyJournal, record: TrialRecord) -> Path:
-    return journal.folder.absolute() / "checkpoints" / f"ensemble-{record.number}"
 
 
 def _train(
@@ -119,6 +112,7 @@ def _train(
     journal: StudyJournal,
     records: Sequence[TrialRecord],
     chosen: Mapping[int, TrialRecord],
+    checkpoints: Mapping[int, Path],
     corpus: Corpus,
     estimate: EnsembleEstimate,
     background: BackgroundRay,
@@ -139,7 +133,7 @@ def _train(
     if chosen:
         print(f"training {len(chosen)} trials again, {workers} in parallel", flush=True)
         trained = train_members(
-            chosen, corpus, lambda record: _checkpoints(journal, record), resources,
+            chosen, corpus, checkpoints, resources,
             partial(background.session, print), workers, interrupt, both=both, say=lambda line: print(line, flush=True),
         )  # fmt: skip
     if trained is None:

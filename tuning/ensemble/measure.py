@@ -14,8 +14,8 @@ from core.training.evaluate import Evaluation, evaluate_logits
 from tuning.ensemble.members import TrainedMember
 from tuning.journal.records import metric_on_test
 from tuning.journal.writer import StudyJournal
-from tuning.retrain.calibrated import Outputs, average, calibration_figures, calibration_lines
-from tuning.retrain.models import class_figures
+from tuning.retrain.calibrated import Outputs, average, calibration_lines
+from tuning.retrain.models import output_figures
 from tuning.retrain.output import print_classes
 from tuning.retrain.training import held_out_metrics, split_name
 
@@ -44,12 +44,7 @@ def measure(journal: StudyJournal, members: Sequence[TrainedMember], corpus: Cor
     outputs = _outputs(
         corpus, average([each.val for each in members], weights), average(tests, weights) if tests else None
     )
-    figures = {
-        **_figures(metric, on, outputs),
-        **class_figures("val", outputs["val"], corpus.classes),
-        **class_figures("test", outputs.get("test"), corpus.classes),
-        **calibration_figures(outputs["val"], outputs.get("test")),
-    }
+    figures = _figures(metric, on, outputs) | output_figures(outputs["val"], outputs.get("test"), corpus.classes)
     _log(journal, corpus, figures, on, None)
     print(f"ensemble: {_summary(figures, metric)}")
     print(*calibration_lines(figures, len(outputs["val"].labels)), sep="\n")

@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.config import TrialConfig
 from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.errors import CorruptionError, TrainingError, UserError
 from core.inference.members import LstmMember, Member, PlainMember
 from core.log_odds import LogOdds, to_probabilities
 from core.metrics import METRICS
+from core.training.evaluate import evaluate
 from core.training.plain_baseline import evaluate_plain, fit_plain_baseline, validate_plain
+from core.training.refit import refit
 from tuning.backend.interrupt import InterruptHandler
 from tuning.backend.tasks import run_tasks
 from tuning.journal.probabilities import load_probabilities, trial_name
@@ -22,6 +25,7 @@ from tuning.journal.records import PLAIN_BASELINE, TrialRecord
 from tuning.resources.machine import TrialResources
 from tuning.retrain.environment_diff import EnvironmentChange
 from tuning.retrain.reproduction import reproduction_of
+from tuning.retrain.training import train_resumable
 from tuning.scheduling.schedule import MAX_RESTARTS
 
 
@@ -52,11 +56,7 @@ def train_member(
         sentences), and `test`, the log-odds for the test sentences or None. For failures see
         tuning.backend.worker.failure_result.
     """
-    from core.config import TrialConfig
-    from core.training.evaluate import evaluate
-    from core.training.refit import refit
-    from tuning.backend.worker import failure_result, select_device
-    from tuning.retrain.training import train_resumable
+    from tuning.backend.worker import failure_result, select_device  # imports Ray
 
     try:
         device, _ = select_device(resources.gpus_per_trial)
@@ -79,7 +79,7 @@ def train_member(
 def train_members(
     records: Mapping[int, TrialRecord],
     corpus: Corpus,
-    checkpoints: Callable[[TrialRecord], Path],
+    checkpoints: Mapping[int, Path],
     resources: TrialResources,
     session: Callable[[], AbstractContextManager[Any]],
     workers: int,
@@ -99,7 +99,7 @@ def train_members(
         options = {"num_cpus": resources.cpus_per_trial, "num_gpus": resources.gpus_per_trial}
         train, data = ray.remote(max_retries=MAX_RESTARTS, **options)(train_member), ray.put(corpus)
         return lambda record: train.remote(
-            dict(record.config), data, resources, str(checkpoints(record)), record.epochs[-1].epoch, both
+            dict(record.config), data, resources, str(checkpoints[record.number]), record.epochs[-1].epoch, both
         )
 
     found: dict[int, Mapping[str, Any]] = {}

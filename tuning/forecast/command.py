@@ -1,31 +1,27 @@
 """The command `plan`: time, memory and disk space of a search, whether they suffice, and options that would fit."""
 
-import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from core.data.corpus import TRAIN, Corpus
-from core.data.load import load_corpus
+from core.data.corpus import TRAIN
 from core.errors import ConfigError
 from core.nn.model_size import max_checkpoint_bytes
 from core.training.plain_baseline import max_fit_bytes
-from tuning.console import READING_DATA, say_if_slow
 from tuning.forecast.probe import PROBE_SECONDS, Probe, probe
 from tuning.forecast.simulation import Forecast, Range, forecast
 from tuning.formatting import format_duration, format_gigabytes, format_megabytes
 from tuning.journal.file import JOURNAL
 from tuning.journal.reader import read_journal
-from tuning.journal.records import Spec, study_attributes, to_record
+from tuning.journal.records import study_attributes, to_record
 from tuning.journal.writer import spec_differences
-from tuning.resources.allocation import heaviest_configs, resolve_resources
-from tuning.resources.machine import Machine, TrialResources
+from tuning.resources.allocation import heaviest_configs
+from tuning.resources.machine import Machine
 from tuning.run_options import RunOptions
 from tuning.scheduling.schedule import KEPT_PAUSED
-from tuning.scheduling.study import StudyConfig, study_spec
-from tuning.study_config import data_of_study, study_config
-from tuning.warm_start import add_warm_start
+from tuning.scheduling.study import StudyConfig
+from tuning.study_config import plan_search
 
 RAY_BYTES = 500_000_000
 """Memory in bytes of Ray's processes and the driver."""
@@ -201,43 +197,6 @@ def share_text(cpus: int, gpus: float) -> str:
     return f"{cores} and {gpus:g} of a GPU" if gpus else cores
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
-class PlannedSearch:
-    """The search that `run` would execute with the same options."""
-
-    plan: StudyConfig
-    data: Mapping[str, Any]
-    """Arguments of load_corpus."""
-    corpus: Corpus
-    resources: TrialResources
-    fits: int
-    """Number of trials that run in parallel."""
-
-    def differences(self, spec: Spec, options: RunOptions) -> list[str]:
-        """Return a line for each setting in which a study's spec differs, as JSON has it."""
-        own = study_spec(self.plan, self.corpus, options.data, self.resources)
-        return spec_differences(spec, json.loads(json.dumps(own)))
-
-
-def _planned(
-    options: RunOptions, machine: Machine, existing: Mapping[str, Any], say: Callable[[str], None]
-) -> PlannedSearch:
-    """Return the search that would continue a study with these attributes, or start a new one if there are none."""
-    fits = options.resources.max_parallel(machine)
-    study_config(options, fits, existing, a_pass=1)  # refuses wrong options before the data are read
-    data = data_of_study(options, existing)
-    with say_if_slow(READING_DATA, say):
-        corpus = load_corpus(**data, cache_dir=options.cache_dir, progress=say)
-    plan = study_config(options, fits, existing, corpus.pass_sentences())
-    resources, choice = resolve_resources(options.resources, plan, machine, corpus, existing)
-    if choice is not None:
-        say(str(choice))
-        fits = resources.max_parallel(machine)
-        plan = study_config(options, fits, existing, corpus.pass_sentences())
-    plan, _ = add_warm_start(plan, existing, options.warm_start_folder, corpus.fingerprint)
-    return PlannedSearch(plan=plan, data=data, corpus=corpus, resources=resources, fits=fits)
-
-
 def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastReport:
     """Probe the search for half a minute, then forecast it.
 
@@ -251,12 +210,15 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
     if options.address is not None:
         raise ConfigError("plan measures settings on this machine only; leave out --address")
     machine, existing = Machine.here(), study_attributes(options.folder)
-    search = _planned(options, machine, existing, say)
-    if existing and (differences := search.differences(existing["spec"], options)):
+    fits = options.resources.max_parallel(machine)
+    search = plan_search(options, machine, fits, existing, say)
+    if existing and (differences := spec_differences(existing["spec"], search.spec)):
         say(f"study {options.folder.name!r} is another search ({differences[0]}); choose another --name for this one")
         existing = {}
-        search = _planned(options, machine, existing, say)
-    plan, corpus, resources, data = search.plan, search.corpus, search.resources, search.data
+        search = plan_search(options, machine, fits, existing, say)
+    if search.choice is not None:
+        say(str(search.choice))
+    plan, corpus, resources = search.config, search.corpus, search.resources
     workers = min(search.fits, options.workers or search.fits, plan.n_trials)
     heavy = heaviest_configs(plan.space, plan.baseline, **plan.shared_settings)
     # The probe uses one GPU, with as many processes as share it.
@@ -265,7 +227,7 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
     found = probe(
         plan,
         heavy,
-        data,
+        search.data,
         options.cache_dir,
         side_by_side=side_by_side,
         threads=resources.cpus_per_trial,

@@ -105,8 +105,6 @@ class TrialRecord:
     """Local time at which a worker first got the trial."""
     ended: datetime | None = None
     """Local time of the end; None until then."""
-    worker: str | None = None
-    """Host and process of the last worker."""
     segments: tuple[RunSegment, ...] = ()
     """Completed segments in order, without those of a killed process."""
     weights_sha256: str | None = None
@@ -265,7 +263,6 @@ def to_record(trial: FrozenTrial | WrittenTrial) -> TrialRecord:
         predictions=tuple(each.get("val_predictions") for each in written),
         started=trial.datetime_start,
         ended=trial.datetime_complete,
-        worker=result.get("worker") or (segments[-1].worker if segments else None),
         segments=tuple(segments),
     )
 

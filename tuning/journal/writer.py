@@ -42,9 +42,6 @@ from tuning.journal.records import (
     to_record,
 )
 
-TEST_EVALUATIONS = "test_evaluations"
-"""The study's user attribute with the list of test evaluations."""
-
 
 class StudyJournal:
     """An open journal. Get one from `open_study`."""
@@ -53,7 +50,6 @@ class StudyJournal:
         self.folder = folder
         self._storage = storage
         self._study_id = study_id
-        self._finished: dict[int, TrialRecord] = {}
         self._broken: UserError | None = None
 
     def trials(self) -> list[FrozenTrial]:
@@ -64,15 +60,9 @@ class StudyJournal:
         """Return a trial as Optuna stores it: do not change it. Its id in Optuna is its number."""
         return self._storage.get_trial(number)
 
-    def records(self, start: int = 0, end: int | None = None) -> list[TrialRecord]:
-        """Return trials `start` to `end` (all by default) by number. A finished trial is converted only once."""
-        records = []
-        for trial in self.trials()[start:end]:
-            record = self._finished.get(trial.number) or to_record(trial)
-            if trial.state.is_finished():
-                self._finished[trial.number] = record
-            records.append(record)
-        return records
+    def records(self) -> list[TrialRecord]:
+        """Return the records of all trials by number."""
+        return [to_record(trial) for trial in self.trials()]
 
     def add_trial(
         self,
@@ -89,8 +79,7 @@ class StudyJournal:
             user_attrs={"config": dict(config), "origin": origin},
         )
         with self._writing():
-            trial_id = self._storage.create_new_trial(self._study_id, template_trial=template)
-        number = self._storage.get_trial_number_from_id(trial_id)
+            number = self._storage.create_new_trial(self._study_id, template_trial=template)
         self.trial(number).distributions = dict(distributions)  # the space's objects instead of equal copies
         return number
 
@@ -105,17 +94,16 @@ class StudyJournal:
             val_predictions: Result of tuning.journal.predictions.pack_labels.
             log_odds: Result of tuning.journal.probabilities.pack_log_odds, if the epoch is the trial's best so far.
         """
-        trial = self.trial(number)
         key = f"epoch:{epoch.epoch}"
-        if key in trial.user_attrs:
+        if key in self.trial(number).user_attrs:
             return
         with self._writing():
             if log_odds:
                 save_probabilities(self.folder, trial_name(number), log_odds)
             kept = {"val_predictions": dict(val_predictions)} if val_predictions else {}
             # The attribute last: after a kill between the two, the epoch is repeated and both are written.
-            self._storage.set_trial_intermediate_value(trial._trial_id, epoch.epoch, epoch.score)
-            self._storage.set_trial_user_attr(trial._trial_id, key, {**dataclasses.asdict(epoch), **kept})
+            self._storage.set_trial_intermediate_value(number, epoch.epoch, epoch.score)
+            self._storage.set_trial_user_attr(number, key, {**dataclasses.asdict(epoch), **kept})
 
     def finish_trial(
         self, number: int, state: TrialState, result: Mapping[str, Any] | None, n_epochs: int
@@ -132,12 +120,12 @@ class StudyJournal:
         epochs = recorded_epochs(trial)
         with self._writing():
             if result is not None and trial.user_attrs.get("result") != result:
-                self._storage.set_trial_user_attr(trial._trial_id, "result", dict(result))
+                self._storage.set_trial_user_attr(number, "result", dict(result))
             if len(epochs) > n_epochs:
-                self._storage.set_trial_user_attr(trial._trial_id, N_EPOCHS, n_epochs)
+                self._storage.set_trial_user_attr(number, N_EPOCHS, n_epochs)
             best = max((epoch.score for epoch in epochs[:n_epochs]), default=None)
             value = None if best is None or state == TrialState.FAIL else [best]
-            self._storage.set_trial_state_values(trial._trial_id, state, value)
+            self._storage.set_trial_state_values(number, state, value)
         self.remove_checkpoints(number)
         return to_record(self.trial(number))
 
@@ -160,12 +148,11 @@ class StudyJournal:
             lines = [line for line in journal.read_bytes().splitlines(keepends=True) if not closes_trial(line)]
             atomic_write(journal, b"".join(lines))
             self._storage = open_journal(journal)
-        self._finished.clear()
 
     def set_trial_attr(self, number: int, name: str, value: Any) -> None:
         """Set a user attribute of a running trial."""
         with self._writing():
-            self._storage.set_trial_user_attr(self.trial(number)._trial_id, name, value)
+            self._storage.set_trial_user_attr(number, name, value)
 
     @property
     def attributes(self) -> Mapping[str, Any]:
@@ -178,12 +165,15 @@ class StudyJournal:
             with self._writing():
                 self._storage.set_study_user_attr(self._study_id, name, value)
 
-    def log_test_evaluation(self, **evaluation: Unpack[TestEvaluation]) -> int:
-        """Append one evaluation on a test split to the study's list; return the number of entries in the list."""
+    @property
+    def test_evaluations(self) -> list[TestEvaluation]:
+        """All evaluations on a test split so far."""
+        return list(self.attributes.get("test_evaluations", ()))
+
+    def log_test_evaluation(self, **evaluation: Unpack[TestEvaluation]) -> None:
+        """Append one evaluation on a test split to the study's list."""
         entry = {**evaluation, "time": datetime.now(UTC).isoformat(timespec="seconds")}
-        entries = [*self.attributes.get(TEST_EVALUATIONS, ()), entry]
-        self.set_study_attr(TEST_EVALUATIONS, entries)
-        return len(entries)
+        self.set_study_attr("test_evaluations", [*self.test_evaluations, entry])
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -199,11 +189,11 @@ class StudyJournal:
 
     def remove_checkpoints(self, number: int) -> None:
         """Remove a trial's checkpoints from this machine."""
-        shutil.rmtree(self.checkpoint_dir(number), ignore_errors=True)
+        shutil.rmtree(self.checkpoint_dir(trial_name(number)), ignore_errors=True)
 
-    def checkpoint_dir(self, number: int) -> Path:
-        """Return the folder of the trial's checkpoints while it runs."""
-        return self.folder.absolute() / "checkpoints" / f"{number:05d}"
+    def checkpoint_dir(self, name: str) -> Path:
+        """Return the folder of the checkpoints of a trial (`trial_name`) or another training while it runs."""
+        return self.folder.absolute() / "checkpoints" / name
 
 
 @contextlib.contextmanager
@@ -245,13 +235,12 @@ def _study(storage: JournalStorage, folder: Path, spec: Spec, attributes: Mappin
         study_id, old = studies[0]._study_id, studies[0].user_attrs.get("spec")
     else:
         study_id, old = storage.create_new_study([StudyDirection.MAXIMIZE], folder.name), None
-    new = json.loads(json.dumps(spec))  # as it is read from the journal: lists, not tuples
     if old is None:
-        for name, value in {**attributes, "spec": new}.items():
+        for name, value in {**attributes, "spec": dict(spec)}.items():
             storage.set_study_user_attr(study_id, name, value)
         return study_id
     check_format({"spec": old}, folder)
-    if differences := spec_differences(old, new):
+    if differences := spec_differences(old, spec):
         raise ConfigError(
             f"study {folder.name!r} was created with {'; '.join(differences)}; "
             "pass the same options as before, or choose another --name"
@@ -260,7 +249,13 @@ def _study(storage: JournalStorage, folder: Path, spec: Spec, attributes: Mappin
 
 
 def spec_differences(old: Spec, new: Spec) -> list[str]:
-    """Return a line for each setting in which two specs differ; the same data may have another path."""
+    """Return a line for each setting in which two specs differ; the same data may have another path.
+
+    Args:
+        old: Spec as the journal has it.
+        new: Result of tuning.scheduling.study.study_spec.
+    """
+    new = json.loads(json.dumps(new))  # with lists instead of tuples, as in the journal
     if old.get("fingerprint") == new.get("fingerprint"):
         old, new = ({key: value for key, value in each.items() if key != "data"} for each in (old, new))
     return _differences(old, new)

@@ -3,8 +3,9 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -13,13 +14,18 @@ from optuna.trial import create_trial
 
 from core.io.text import printable
 from core.metrics import METRICS, Metric
-from tuning.analysis.ranking import STATES
+from tuning.analysis.ranking import STATES, AssessedStudy, read_assessed
+from tuning.analysis.trial_detail import ClassResults, class_results
 from tuning.formatting import format_value
-from tuning.journal.records import RunSegment, TrialRecord
-from tuning.report.facts import ReportData, sample_trials
+from tuning.journal.file import is_locked
+from tuning.journal.records import RANKED, RunSegment, TestEvaluation, TrialRecord
 from tuning.space.expressions import is_number
 from tuning.space.space import midpoint
 
+MAX_TRIALS = 1000
+"""Maximum number of trials shown one by one; the size of the page is proportional."""
+KEEP_BEST = MAX_TRIALS // 2
+"""Number of best trials among them."""
 MIN_TRIALS = 8
 """With fewer trials, no importances are computed."""
 TREES, DEPTH = 16, 8
@@ -31,7 +37,7 @@ as long and changed no share by more than 0.02."""
 class ChartData:
     """Data of a study for its charts."""
 
-    facts: ReportData
+    study: AssessedStudy
     """All trials."""
     rows: Sequence[Mapping[str, Any]]
     """One JSON object for each trial that is shown, best first."""
@@ -41,34 +47,71 @@ class ChartData:
     @property
     def settings(self) -> list[str]:
         """The searched settings."""
-        return list(self.facts.rows[0].params) if self.facts.rows else []
+        return list(self.study.rows[0].params) if self.study.rows else []
 
     @property
     def metric(self) -> Metric:
         """Metric that the study optimises."""
-        return METRICS[self.facts.rows[0].metric if self.facts.rows else "accuracy"]
+        return METRICS[self.study.rows[0].metric if self.study.rows else "accuracy"]
 
 
-def chart_data(facts: ReportData, *, running: bool) -> ChartData:
+def study_chart_data(folder: Path) -> ChartData:
+    """Read a study for its charts.
+
+    Raises:
+        UserError: There is no such study.
+    """
+    return chart_data(read_assessed(folder), running=is_locked(folder))
+
+
+def chart_data(study: AssessedStudy, *, running: bool) -> ChartData:
     """Read the trials of a study for its charts.
 
     Args:
-        facts: The study.
+        study: The study.
         running: Whether the study runs, so that its unfinished trials are being trained.
     """
-    last = max((each for record in facts.records for each in (record.started, record.ended) if each), default=None)
+    last = max((each for record in study.records for each in (record.started, record.ended) if each), default=None)
     until = datetime.now() if running or last is None else last
     rows = []
-    for row in sample_trials(facts).rows:
-        record = facts.records[row.trial]
+    for row in sample_trials(study).rows:
+        record = study.records[row.trial]
         fields = {name: value for name, value in row.to_dict().items() if name != "params"}
-        fields |= {"state": STATES.get(row.state, "running"), "kind": facts.kind(record)}
+        fields |= {"state": STATES.get(row.state, "running"), "kind": _kind(study, record)}
         table = {name: None if value is None else plain(value) for name, value in fields.items()}
         settings = {name: plain(value) for name, value in row.params.items()}
-        idle = [at for at, dimension in enumerate(facts.space.dimensions) if dimension.name not in record.params]
+        idle = [at for at, dimension in enumerate(study.space.dimensions) if dimension.name not in record.params]
         curve = [plain(METRICS[row.metric].oriented(epoch.score)) for epoch in record.epochs]
         rows.append({**table, **settings, "idle": idle, "curve": curve, "segments": _segments(record, until)})
-    return ChartData(facts=facts, rows=rows, text=json.dumps(rows[::-1], allow_nan=False))
+    return ChartData(study=study, rows=rows, text=json.dumps(rows[::-1], allow_nan=False))
+
+
+def sample_trials(study: AssessedStudy) -> AssessedStudy:
+    """Return the study with the rows of about MAX_TRIALS trials at most; the choice is deterministic.
+
+    They are the best trials, the baseline, each trial that was better than all earlier ones, and an evenly spaced
+    sample of the rest. The line of the best so far therefore does not change.
+    """
+    if len(study.rows) <= MAX_TRIALS:
+        return study
+    kept, highest = {row.trial for at, row in enumerate(study.rows) if at < KEEP_BEST or row.baseline}, -math.inf
+    for record in sorted((record for _, record in study.ranked), key=lambda record: record.number):
+        if record.best is not None and record.best.score > highest:
+            kept.add(record.number)
+            highest = record.best.score
+    rest = [record.number for record in study.records if record.number not in kept]
+    room = max(0, MAX_TRIALS - len(kept))
+    kept |= {rest[at * len(rest) // room] for at in range(room)}
+    return replace(study, rows=[row for row in study.rows if row.trial in kept])
+
+
+def _kind(study: AssessedStudy, record: TrialRecord) -> str:
+    """Return the kind of a trial: best, baseline, done, stopped, failed, paused or running."""
+    if study.winner is not None and record.number == study.winner.trial:
+        return "best"
+    if record.origin == "baseline" and record.state in RANKED:
+        return "baseline"
+    return STATES.get(record.state, "running")
 
 
 def _segments(record: TrialRecord, until: datetime) -> list[tuple[str, int, int]]:
@@ -84,7 +127,18 @@ def _segments(record: TrialRecord, until: datetime) -> list[tuple[str, int, int]
     return [(each.worker or "lost", round(1000 * each.since), round(1000 * each.until)) for each in segments]
 
 
-def setting_importances(facts: ReportData) -> dict[str, float]:
+def used_results(study: AssessedStudy) -> ClassResults | None:
+    """Return the scores of `study.used` for the classes; None if its predictions were not recorded."""
+    return None if study.used is None else class_results(study.records[study.used.trial], study.attributes)
+
+
+def calibrated_evaluation(study: AssessedStudy) -> TestEvaluation | None:
+    """Return the last evaluation on a test split of a model that was calibrated; None if there is none."""
+    evaluations: Sequence[TestEvaluation] = study.attributes.get("test_evaluations", ())
+    return next((each for each in reversed(evaluations) if each.get("calibration")), None)
+
+
+def setting_importances(study: AssessedStudy) -> dict[str, float]:
     """Return the share of the metric's variance that each setting explains alone, the largest first, with the sum 1.
 
     An inactive setting counts with the middle of its range, a stopped trial with its last value. Trials that repeat
@@ -95,16 +149,16 @@ def setting_importances(facts: ReportData) -> dict[str, float]:
     Returns:
         Empty below MIN_TRIALS trials, and if all values are the same.
     """
-    own = sorted((row.trial, row.val_metric, record.params) for row, record in facts.ranked if row.copy_of is None)
+    own = sorted((row.trial, row.val_metric, record.params) for row, record in study.ranked if row.copy_of is None)
     if len(own) < MIN_TRIALS or len({value for _, value, _ in own}) == 1:
         return {}
-    distributions = {dimension.name: dimension.distribution for dimension in facts.space.dimensions}
+    distributions = {dimension.name: dimension.distribution for dimension in study.space.dimensions}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(direction="maximize")
+    forest = optuna.create_study(direction="maximize")
     for _, value, params in own:
         params = {name: params[name] if name in params else midpoint(each) for name, each in distributions.items()}
-        study.add_trial(create_trial(params=params, distributions=distributions, value=value))
-    found = get_param_importances(study, evaluator=FanovaImportanceEvaluator(n_trees=TREES, max_depth=DEPTH, seed=0))
+        forest.add_trial(create_trial(params=params, distributions=distributions, value=value))
+    found = get_param_importances(forest, evaluator=FanovaImportanceEvaluator(n_trees=TREES, max_depth=DEPTH, seed=0))
     return dict(sorted(((name, float(share)) for name, share in found.items()), key=lambda pair: (-pair[1], pair[0])))
 
 

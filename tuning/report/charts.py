@@ -11,8 +11,7 @@ from optuna.distributions import CategoricalDistribution, IntDistribution
 from core.io.text import printable
 from tuning.analysis.random_search_curve import random_search_curve
 from tuning.formatting import format_value
-from tuning.report.chart_data import ChartData, plain, setting_importances
-from tuning.report.facts import calibrated_evaluation
+from tuning.report.chart_data import ChartData, calibrated_evaluation, plain, setting_importances, used_results
 from tuning.scheduling.asha import Asha
 from tuning.space.expressions import is_number
 from tuning.space.space import Dimension
@@ -65,8 +64,8 @@ def history(data: ChartData) -> alt.LayerChart:
 
 def curves(data: ChartData) -> alt.LayerChart:
     """Draw every trial's metric by epoch. The label of a rung counts the trials that were promoted there."""
-    spec = data.facts.spec
-    lengths = [len(record.epochs) for record in data.facts.records if record.copy_of is None]
+    spec = data.study.spec
+    lengths = [len(record.epochs) for record in data.study.records if record.copy_of is None]
     rule = spec["stopping"] and Asha(grace=spec["stopping"]["grace"], reduction=spec["stopping"]["reduction"])
     rungs = {
         rung: f"rung {rung}: {sum(n > rung for n in lengths)} of {sum(n >= rung for n in lengths)}"
@@ -85,14 +84,14 @@ def curves(data: ChartData) -> alt.LayerChart:
 
 def losses(data: ChartData) -> alt.LayerChart:
     """Draw the best trial's training and validation loss by epoch."""
-    winner = data.facts.winner
-    record = data.facts.records[winner.trial] if winner else None
+    winner = data.study.winner
+    record = data.study.records[winner.trial] if winner else None
     rows = [
         {"epoch": epoch.epoch, "split": split, "loss": plain(loss)}
         for epoch in (record.epochs if record else ())
         for split, loss in (("train", epoch.train_loss), ("validation", epoch.val_loss))
     ]
-    x = _x("epoch", whole=True, domain=[1, data.facts.spec["epochs"]])
+    x = _x("epoch", whole=True, domain=[1, data.study.spec["epochs"]])
     y = _y("loss", "mean cross-entropy (nats)")
     splits = ["train", "validation"]
     color = alt.Color("split:N", scale=alt.Scale(domain=splits, range=[BROWN, BLUE]), title=None, legend=LEGEND)
@@ -105,7 +104,7 @@ def losses(data: ChartData) -> alt.LayerChart:
 
 def importances(data: ChartData) -> alt.LayerChart:
     """Draw the share of the differences in the metric that each setting explains."""
-    shares = setting_importances(data.facts)
+    shares = setting_importances(data.study)
     rows = [{"setting": name, "share": share} for name, share in shares.items()]
     scale = alt.Scale(domain=[0, 1.15 * max(shares.values(), default=1)])
     x = alt.X("share:Q", axis=alt.Axis(format="%"), scale=scale)
@@ -120,7 +119,7 @@ def expected(data: ChartData) -> alt.LayerChart:
     Raises:
         UserError: The study has fewer than two trials that were drawn at random.
     """
-    budgets = random_search_curve(data.facts.records).budgets
+    budgets = random_search_curve(data.study.records).budgets
     names = ("trials", "plugin", "unbiased", "low", "high")
     x = _x("trials", f"trials (of {budgets[0].epochs:.1f} epochs each)", whole=True)
     base = alt.Chart(_source({name: getattr(step, name) for name in names} for step in budgets))
@@ -182,7 +181,7 @@ def setting_slice(data: ChartData, dimension: Dimension) -> alt.Chart:
     """Draw the metric by one searched setting over its range, for the trials in which it is active."""
     searched, name = dimension.distribution, dimension.name
     chart = _trials(data).encode(y=_metric(data)).properties(width=280, height=150)
-    place = data.facts.space.dimensions.index(dimension)
+    place = data.study.space.dimensions.index(dimension)
     chart = chart.transform_filter(f"isValid(datum.rank) && indexof(datum.idle, {place}) < 0")
     if isinstance(searched, CategoricalDistribution):
         # The number of the trial spreads the marks over the column of a value.
@@ -197,7 +196,7 @@ def setting_slice(data: ChartData, dimension: Dimension) -> alt.Chart:
 
 def slices(data: ChartData) -> alt.ConcatChart:
     """Draw the metric by each searched setting."""
-    parts = [setting_slice(data, dimension) for dimension in data.facts.space.dimensions]
+    parts = [setting_slice(data, dimension) for dimension in data.study.space.dimensions]
     with warnings.catch_warnings():
         # The parts share their selection on purpose.
         warnings.filterwarnings("ignore", "Automatically deduplicated selection parameter")
@@ -206,7 +205,7 @@ def slices(data: ChartData) -> alt.ConcatChart:
 
 def calibration(data: ChartData) -> alt.LayerChart:
     """Draw the reliability diagram of the last calibrated model, before and after calibration."""
-    evaluation = calibrated_evaluation(data.facts)
+    evaluation = calibrated_evaluation(data.study)
     diagrams: Mapping[str, Any] = evaluation["calibration"] if evaluation else {}
     rows = [{"state": state, **each} for state, part in diagrams.items() for each in part["bins"]]
     scale = alt.Scale(domain=[0, 1], nice=False)
@@ -233,8 +232,8 @@ def calibration(data: ChartData) -> alt.LayerChart:
 
 def confusion(data: ChartData) -> alt.LayerChart:
     """Draw the recommended trial's confusions on validation: numbers of sentences, shaded by share of the label."""
-    results = data.facts.used_results
-    names = [printable(name) for name in data.facts.attributes["validation"]["classes"]]
+    results = used_results(data.study)
+    names = [printable(name) for name in data.study.attributes["validation"]["classes"]]
     rows = [
         {"label": label, "answer": answer, "sentences": count, "share": plain(count / max(1, sum(line)))}
         for label, line in zip(names, results.confusion.tolist() if results else [], strict=False)

@@ -7,17 +7,12 @@ from pathlib import Path
 
 from core.errors import check_rules
 from core.io.atomic import atomic_write, check_parent, file_mode
-from tuning.analysis.assessment import StudyAssessment, assess
-from tuning.analysis.ranking import trial_rows
 from tuning.console import say_if_slow
 from tuning.journal.file import is_locked
-from tuning.journal.records import read_study
-from tuning.report.chart_data import ChartData, chart_data
+from tuning.report.chart_data import study_chart_data
 from tuning.report.compose import render_page
-from tuning.report.facts import ReportData
 from tuning.report.figures import figures, write_images
 from tuning.report.mistakes import mistakes_section
-from tuning.scheduling.study import searched_settings, space_from_spec
 
 EVERY_SECONDS = 5
 """Seconds between two pages while the study runs."""
@@ -71,30 +66,6 @@ def write_report(
 
 def page(folder: Path, *, cache_dir: Path | None, command: str, every_seconds: int | None = None) -> bytes:
     """Return the page of the present state of a study; arguments as in `write_report`."""
-    facts, assessment = report_data(folder)
-    wrong = mistakes_section(facts, folder, cache_dir)
-    data = chart_data(facts, running=is_locked(folder))
-    return render_page(data, assessment, wrong, command=command, every_seconds=every_seconds)
-
-
-def study_chart_data(folder: Path) -> ChartData:
-    """Read a study for its charts.
-
-    Raises:
-        UserError: There is no such study.
-    """
-    return chart_data(report_data(folder)[0], running=is_locked(folder))
-
-
-def report_data(folder: Path) -> tuple[ReportData, StudyAssessment]:
-    """Read and assess a study.
-
-    Raises:
-        UserError: There is no such study.
-    """
-    attributes, records = read_study(folder)
-    assessment = assess(records, attributes, folder)
-    space = space_from_spec(attributes["spec"])
-    rows = trial_rows(records, searched_settings(space), assessment)
-    name = folder.absolute().name
-    return ReportData(name=name, attributes=attributes, records=records, rows=rows, space=space), assessment
+    data = study_chart_data(folder)
+    wrong = mistakes_section(data.study, folder, cache_dir)
+    return render_page(data, wrong, command=command, every_seconds=every_seconds)

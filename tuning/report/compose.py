@@ -16,7 +16,6 @@ from markupsafe import Markup
 
 from core.data.audit import audit_sections
 from core.io.text import printable, without_folders
-from tuning.analysis.assessment import StudyAssessment
 from tuning.analysis.ranking import STATES, columns_of
 from tuning.formatting import content_policy, format_value
 from tuning.report.chart_data import ChartData
@@ -30,29 +29,26 @@ FLEXIBLE = {"width": "container", "autosize": {"type": "fit-x", "contains": "pad
 """Width of a chart that fills its place in the page."""
 
 
-def render_page(
-    data: ChartData, assessment: StudyAssessment, wrong: MistakesSection, *, command: str, every_seconds: int | None
-) -> bytes:
+def render_page(data: ChartData, wrong: MistakesSection, *, command: str, every_seconds: int | None) -> bytes:
     """Return the page as UTF-8.
 
     Args:
         data: The study.
-        assessment: Assessment of the same study.
         wrong: Section about the mistakes of the recommended trial.
         command: The user's command line.
         every_seconds: Interval at which the page reloads itself; None for never.
     """
-    facts, drawn = data.facts, figures(data)
+    study, drawn = data.study, figures(data)
     del drawn["confusion"]  # the page has a table instead
     css, vega, js = _asset("page.css"), vega_bundle(), _asset("page.js")
-    states = Counter(record.state for record in facts.records)
+    states = Counter(record.state for record in study.records)
     counts = [f"{states[state]} {word}" for state, word in {**STATES, "RUNNING": "not ended"}.items() if states[state]]
     charts, datasets = specifications({key: each.chart for key, each in drawn.items() if each.chart})
-    main, more = ([each.field for each in columns_of(facts.rows) if each.main == part] for part in (True, False))
+    main, more = ([each.field for each in columns_of(study.rows) if each.main == part] for part in (True, False))
     # The page hides what follows the settings on paper, and columns that are empty.
     table = {"columns": [*main, *data.settings, *more], "more": more, "rows": _columns(json.loads(data.text))}
     context = {
-        "facts": facts,
+        "study": study,
         "policy": content_policy(css, vega, js),
         "css": Markup(css),
         "scripts": [Markup(vega), Markup(js)],
@@ -61,17 +57,17 @@ def render_page(
         "made": f"{datetime.now():%Y-%m-%d %H:%M:%S}",
         "version": version("sentune"),
         "state_counts": ", ".join(counts) or "no trial yet",
-        "verdict": page_verdict(facts, assessment),
-        "used": facts.used,
-        "cards": cards(facts, assessment),
-        "notes": [*remarks(facts, assessment), *spec_notes(facts.spec)],
+        "verdict": page_verdict(study),
+        "used": study.used,
+        "cards": cards(study),
+        "notes": [*remarks(study), *spec_notes(study.spec)],
         "shown": len(data.rows),
         "figures": drawn,
         "parts": list(charts),
-        "audit": audit_sections(facts.attributes["audit"], facts.spec["metric"]) if "audit" in facts.attributes else [],
-        "command": without_folders(facts.attributes.get("command", "")),
+        "audit": audit_sections(study.attributes["audit"], study.spec["metric"]) if "audit" in study.attributes else [],
+        "command": without_folders(study.attributes.get("command", "")),
         "typed": without_folders(command),
-        "about": about(facts.spec),
+        "about": about(study.spec),
         "wrong": wrong,
     }
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=False)

@@ -1,6 +1,7 @@
-"""The charts of a study that can be drawn, notes on the others, and their images."""
+"""The charts of a study that can be drawn, notes on the others, their images, and StudyCharts for Python users."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +13,7 @@ from core.io.atomic import atomic_write
 from tuning.analysis.random_search_curve import random_search_curve
 from tuning.journal.records import TestEvaluation
 from tuning.report import charts
-from tuning.report.chart_data import MIN_TRIALS, ChartData
-from tuning.report.facts import calibrated_evaluation
+from tuning.report.chart_data import MIN_TRIALS, ChartData, calibrated_evaluation, study_chart_data, used_results
 
 FEW_TRIALS = 30
 """Number of trials below which importances are mostly due to chance."""
@@ -25,6 +25,8 @@ CHARTS: Sequence[Callable[[ChartData], charts.AnyChart]] = (
 )
 """Functions of the charts in the page's order. A function's name is its anchor in the page and the name of its images.
 The page has a table instead of the last one."""
+
+_DRAW = {draw.__name__: draw for draw in CHARTS}
 
 
 class Figure(NamedTuple):
@@ -41,36 +43,36 @@ def figures(data: ChartData) -> dict[str, Figure]:
     found = {
         draw.__name__: Figure(None if draw.__name__ in why else draw(data), why.get(draw.__name__)) for draw in CHARTS
     }
-    own = sum(row.copy_of is None for row, _ in data.facts.ranked)
+    own = sum(row.copy_of is None for row, _ in data.study.ranked)
     hint = f"With {own} ended trials, fewer than {FEW_TRIALS}, such shares are mostly due to chance."
     if own < FEW_TRIALS and found["importances"].chart is not None:
         found["importances"] = found["importances"]._replace(note=hint)
-    if (evaluation := calibrated_evaluation(data.facts)) is not None:
+    if (evaluation := calibrated_evaluation(data.study)) is not None:
         found["calibration"] = found["calibration"]._replace(note=_calibration_note(evaluation))
     return found
 
 
 def reasons(data: ChartData) -> dict[str, str]:
     """Return the reason why a chart cannot be drawn, by its name; empty if all can."""
-    facts, names = data.facts, [draw.__name__ for draw in CHARTS]
+    study, names = data.study, [draw.__name__ for draw in CHARTS]
     there = {
-        "curves": any(each.epochs for each in facts.records),
+        "curves": any(each.epochs for each in study.records),
         "timeline": any(row["segments"] for row in data.rows),
     }
-    why = {name: "No trial has ended an epoch yet." for name in names if not there.get(name, bool(facts.ranked))}
+    why = {name: "No trial has ended an epoch yet." for name in names if not there.get(name, bool(study.ranked))}
     try:
-        random_search_curve(facts.records)
+        random_search_curve(study.records)
     except UserError as error:
         why["expected"] = str(error)
-    if calibrated_evaluation(facts) is None:
+    if calibrated_evaluation(study) is None:
         why["calibration"] = "No calibrated model was evaluated on the test split yet; run sentune retrain or ensemble."
-    own = [row.val_metric for row, _ in facts.ranked if row.copy_of is None]
+    own = [row.val_metric for row, _ in study.ranked if row.copy_of is None]
     if len(own) < MIN_TRIALS:
         why["importances"] = f"{len(own)} ended trials are too few to compute importances."
     elif len(set(own)) == 1:
         why["importances"] = f"All {len(own)} ended trials have the same {data.metric.title}; there are no differences."
     if "confusion" not in why:
-        results = facts.used_results
+        results = used_results(study)
         if results is None:
             why["confusion"] = "The study has no predictions of this trial on the validation split."
         elif len(results.scores) > WIDEST_CHART:
@@ -98,3 +100,35 @@ def write_images(drawn: Mapping[str, Figure], folder: Path) -> None:
             svg = vl_convert.vegalite_to_svg(figure.chart.to_dict(), vl_version=charts.VEGA_LITE, config=config)
             atomic_write(folder / f"{key}.svg", svg.encode())
             atomic_write(folder / f"{key}.png", vl_convert.svg_to_png(svg, scale=2))
+
+
+class StudyCharts:
+    """Charts of a study: a method for each entry of CHARTS, such as `history()`, which returns an Altair chart."""
+
+    def __init__(self, folder: Path) -> None:
+        """Refer to the study in `folder`, which is read at each call."""
+        self._folder = folder
+
+    def __dir__(self) -> list[str]:
+        return list(_DRAW)
+
+    def __repr__(self) -> str:
+        return f"charts of study {self._folder.name!r}: {', '.join(f'{name}()' for name in _DRAW)}"
+
+    def __getattr__(self, name: str) -> Callable[[], charts.AnyChart]:
+        if name not in _DRAW:
+            raise AttributeError(f"there is no chart {name!r}; choose from {', '.join(_DRAW)}")
+        method = partial(self._draw, name)
+        method.__doc__ = _DRAW[name].__doc__
+        return method
+
+    def _draw(self, name: str) -> charts.AnyChart:
+        """Return a chart.
+
+        Raises:
+            UserError: There is nothing to draw yet; the message says why.
+        """
+        data = study_chart_data(self._folder)
+        if why := reasons(data).get(name):
+            raise UserError(f"there is no chart {name} of study {self._folder.name!r}: {why}")
+        return _DRAW[name](data)

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 from core.metrics import METRICS
-from tuning.analysis.assessment import MAJORITY, PLAIN, StudyAssessment, evaluations_note
+from tuning.analysis.assessment import MAJORITY, PLAIN, evaluations_note
 from tuning.analysis.best import ensemble_note, members_text, recommendation_note
 from tuning.analysis.next_step import next_step
+from tuning.analysis.ranking import AssessedStudy
 from tuning.analysis.recommendation import NOTHING_LEARNED
 from tuning.analysis.selection_bias import Corrected
-from tuning.report.facts import ReportData
 
 TITLES = {PLAIN: "Plain baseline", MAJORITY: "Majority class"}
 
@@ -19,24 +19,23 @@ class Card:
 
     title: str
     value: float
-    """Value of the figure, in [0, 1]."""
     detail: str
 
 
-def page_verdict(facts: ReportData, assessment: StudyAssessment) -> list[str]:
+def page_verdict(study: AssessedStudy) -> list[str]:
     """Return sentences on which model to use, its expected score, and whether it is better than the plain baseline."""
-    used = facts.used
+    used, assessment = study.used, study.assessment
     if used is None:
         return ["No trial has ended with an accuracy yet."]
     if assessment.nothing_learned:
         return [f"{line[0].upper()}{line[1:]}." for line in NOTHING_LEARNED]
-    step, ensemble = next_step(facts.rows, assessment), assessment.ensemble
+    step, ensemble = next_step(study.rows, assessment), assessment.ensemble
     found = [f"Use trial {used.trial}."]
     value = assessment.recommended_corrected
     if step is not None and step.verb != "retrain":
         found = [f"The best choice of the trials is {used.trial}."]
     if step is not None and step.verb == "ensemble" and ensemble is not None:
-        found, value = [f"Use the ensemble: {_ensemble_command(facts)}."], ensemble.corrected
+        found, value = [f"Use the ensemble: {_ensemble_command(study)}."], ensemble.corrected
     if value is not None:
         between = f"95% interval {value.interval.low:.4f} to {value.interval.high:.4f}"
         found.append(f"Its expected {METRICS[used.metric].title} on new sentences is {value.value:.4f} ({between}).")
@@ -46,13 +45,13 @@ def page_verdict(facts: ReportData, assessment: StudyAssessment) -> list[str]:
         found.append("The search is shown to be better than TF-IDF with logistic regression.")
     if ensemble and ensemble.gains and ensemble.gain.interval.low > 0 and step and step.verb == "retrain":
         better = f"{ensemble.gain.value:.4f} better than the best trial"
-        found.append(f"An ensemble is {better}: {_ensemble_command(facts)}")
+        found.append(f"An ensemble is {better}: {_ensemble_command(study)}")
     return found
 
 
-def cards(facts: ReportData, assessment: StudyAssessment) -> list[Card]:
+def cards(study: AssessedStudy) -> list[Card]:
     """Return the figures of the best trial and of its baselines; none before a trial has ended."""
-    winner = facts.winner
+    winner, assessment = study.winner, study.assessment
     if winner is None or winner.val_accuracy is None:
         return []
     metric = METRICS[winner.metric]
@@ -71,7 +70,7 @@ def cards(facts: ReportData, assessment: StudyAssessment) -> list[Card]:
     if (ensemble := assessment.ensemble) and ensemble.gains:
         over_best = f"{ensemble.gain.value:+.4f}{_interval(*_ends(ensemble.gain))}"
         detail = f"{members_text(ensemble)}, corrected{_interval(*_ends(ensemble.corrected))}"
-        detail += f". Corrected gain over the best trial: {over_best}. Run {_ensemble_command(facts)}"
+        detail += f". Corrected gain over the best trial: {over_best}. Run {_ensemble_command(study)}"
         found.append(Card("Ensemble", ensemble.corrected.value, detail))
     if winner.test_accuracy is not None:
         times = "once" if winner.test_evaluations == 1 else f"{winner.test_evaluations} times"
@@ -79,7 +78,7 @@ def cards(facts: ReportData, assessment: StudyAssessment) -> list[Card]:
         if metric.name != "accuracy" and winner.test_metric is not None:
             found.append(Card(f"Test {metric.title}", winner.test_metric, f"measured {times}"))
         found.append(Card("Test accuracy", winner.test_accuracy, detail))
-    baseline = next((row for row in facts.rows if row.baseline and row.rank is not None), None)
+    baseline = next((row for row in study.rows if row.baseline and row.rank is not None), None)
     if baseline is not None and baseline.val_metric is not None:
         same = baseline.trial == winner.trial
         detail = "is the best" if same else f"the best trial gains {winner.gain_over_baseline:+.4f}"
@@ -99,21 +98,22 @@ def cards(facts: ReportData, assessment: StudyAssessment) -> list[Card]:
     return found
 
 
-def remarks(facts: ReportData, assessment: StudyAssessment) -> list[str]:
+def remarks(study: AssessedStudy) -> list[str]:
     """Return remarks on the recommended trial, on missing predictions, and on the test evaluations."""
-    if facts.winner is None:
+    assessment = study.assessment
+    if study.winner is None:
         return []
     found = [". ".join(NOTHING_LEARNED)] if assessment.nothing_learned else []
-    found += [note.replace(" (+)", "") for note in recommendation_note(facts.rows, assessment)]
+    found += [note.replace(" (+)", "") for note in recommendation_note(study.rows, assessment)]
     if assessment.ensemble and not assessment.ensemble.gains:
-        found += ensemble_note(assessment, _ensemble_command(facts))
+        found += ensemble_note(assessment, _ensemble_command(study))
     if assessment.corrected is None:
         found.append("The best is not corrected for selection bias, because some predictions were not stored.")
     return [*found, evaluations_note(assessment.test_evaluations, assessment.elsewhere)]
 
 
-def _ensemble_command(facts: ReportData) -> str:
-    return f"sentune ensemble {facts.name} --out DIR"
+def _ensemble_command(study: AssessedStudy) -> str:
+    return f"sentune ensemble {study.name} --out DIR"
 
 
 def _ends(found: Corrected) -> tuple[float, float]:

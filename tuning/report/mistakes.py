@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import UserError
+from tuning.analysis.ranking import AssessedStudy
 from tuning.analysis.suspects import Suspect, suspects_of
 from tuning.analysis.trial_detail import ClassResults
-from tuning.report.facts import ReportData
+from tuning.report.chart_data import used_results
 
 MAX_SUSPECTS = 60
 """Maximum number of sentences shown."""
@@ -48,20 +49,20 @@ class MistakesSection:
         return sorted(found, key=lambda each: (-each[2], each[:2]))[:MAX_CONFUSIONS]
 
 
-def mistakes_section(facts: ReportData, folder: Path, cache_dir: Path | None) -> MistakesSection:
+def mistakes_section(study: AssessedStudy, folder: Path, cache_dir: Path | None) -> MistakesSection:
     """Return the sections; without the data or stored probabilities, with a note instead of the sentences.
 
     Raises:
         CorruptionError: Stored predictions or probabilities are damaged.
     """
-    results = facts.used_results
+    results = used_results(study)
     if results is None:
         return MistakesSection()
     suspects: Sequence[Suspect] = ()
     note = None
     try:
-        suspects = suspects_of(folder, facts.attributes, facts.records, cache_dir)[0][:MAX_SUSPECTS]
+        suspects = suspects_of(folder, study.attributes, study.records, cache_dir)[0][:MAX_SUSPECTS]
     except UserError as error:
         note = f"The sentences cannot be shown: {error}"
-    classes = tuple(facts.attributes["validation"]["classes"])
+    classes = tuple(study.attributes["validation"]["classes"])
     return MistakesSection(classes=classes, results=results, suspects=suspects, note=note)

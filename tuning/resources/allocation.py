@@ -4,10 +4,13 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
 from core.config import COST_ORDER, TrialConfig
 from core.data.corpus import Corpus
 from core.errors import ConfigError
 from core.nn.model_size import _word_copies, min_training_bytes
+from tuning.resources import profiling
 from tuning.resources.gpu import GpuShareChoice, choose_share
 from tuning.resources.machine import Machine, TrialResources
 from tuning.scheduling.study import StudyConfig
@@ -33,8 +36,6 @@ def heaviest_configs(space: Space, baseline: bool = True, **settings: Any) -> li
 
 
 def _heaviest_value(dimension: Dimension) -> Value:
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
     distribution = dimension.distribution
     if isinstance(distribution, CategoricalDistribution):
         order = COST_ORDER.get(dimension.field, ())
@@ -103,8 +104,6 @@ def resolve_resources(
     elif not machine.gpu_list:
         raise ConfigError("--gpus-per-trial auto needs a GPU on this machine to probe; pass a fraction such as 0.5")
     else:
-        from tuning.resources.profiling import probe_gpu
-
         trials_by_cpu = machine.cpus // resources.cpus_per_trial
-        choice = choose_share(probe_gpu(heavy, corpus), machine.gpu_list, trials_by_cpu)
+        choice = choose_share(profiling.probe_gpu(heavy, corpus), machine.gpu_list, trials_by_cpu)
     return dataclasses.replace(resources, gpus_per_trial=choice.share, auto=False), choice

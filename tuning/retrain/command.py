@@ -1,6 +1,5 @@
 """The verb `retrain`: train a trial again, compare it with the search's record, measure it and save the model."""
 
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,15 +9,14 @@ from typing import Any
 
 from core.config import PRECISIONS
 from core.errors import ConfigError, UserError, check_rules, in_range
-from core.inference.saved_model import MODEL_FILES, check_model_folder
-from core.io.checked_folder import remove_partial_writes
+from core.inference.saved_model import check_model_folder
 from core.training.result import TrainResult
 from tuning.analysis.assessment import assess
 from tuning.analysis.recommendation import NOTHING_LEARNED
 from tuning.console import ASSESSING, say_if_slow
 from tuning.formatting import format_settings
 from tuning.journal.records import Spec, TrialRecord, is_candidate, rank_trials, read_study
-from tuning.journal.writer import TEST_EVALUATIONS, StudyJournal, open_study
+from tuning.journal.writer import StudyJournal, open_study
 from tuning.resources.machine import MAX_THREADS
 from tuning.retrain.calibrated import calibration_lines
 from tuning.retrain.environment_diff import (
@@ -92,8 +90,7 @@ def retrain_trial(options: RetrainOptions) -> Reproduction:
     if options.seeds > 1 and spec["data"].get("validation", "split") != "split":
         raise ConfigError("--seeds must be 1 for a study validated in folds, whose model is trained on all folds")
     record = select_trial(options.folder, options.trial, attributes, records)
-    target = check_model_folder(options.out)
-    remove_partial_writes(target.parent, re.escape(target.name), files=MODEL_FILES)
+    check_model_folder(options.out)
     with open_study(options.folder, spec) as journal:
         context, changes = _prepare(options, journal, spec, records, record)
         print(f"training trial {record.number}: {format_settings(record.params)}")
@@ -112,11 +109,10 @@ def retrain_trial(options: RetrainOptions) -> Reproduction:
             "search_trials": sum(is_candidate(each) for each in records),
             "changed_since_the_search": [str(change) for change in changes],
             **about,
-            "test_evaluations": len(journal.attributes.get(TEST_EVALUATIONS, ())),
+            "test_evaluations": len(journal.test_evaluations),
         }
         save_members(options.out, [model.member], {**model.metrics, **about}, context.corpus, options.command)
         shutil.rmtree(context.checkpoints, ignore_errors=True)
-    print(f"model saved in {options.out}")
     return verdict
 
 

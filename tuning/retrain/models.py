@@ -45,7 +45,7 @@ class RetrainContext:
     @property
     def checkpoints(self) -> Path:
         """Folder of the checkpoints, with a subfolder for each seed."""
-        return self.journal.folder.absolute() / "checkpoints" / f"{self.verb}-{self.trial}"
+        return self.journal.checkpoint_dir(f"{self.verb}-{self.trial}")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
@@ -94,12 +94,11 @@ def evaluate_model(context: RetrainContext, result: TrainResult) -> TrainedModel
     """Evaluate a training's best epoch on validation and test, and log the test evaluation."""
     test = evaluate_on_test(result, context.corpus, context.threads, context.device)
     val = evaluate(result.config, result.weights, context.corpus, VAL, threads=context.threads, device=context.device)
+    outputs = outputs_of(context.corpus, val.log_odds), test_outputs(context.corpus, test)
     figures = {
         **metrics_of(result, context.corpus, test),
         "val_loss_standard_error": val.loss_standard_error,
-        **class_figures("val", outputs_of(context.corpus, val.log_odds), context.corpus.classes),
-        **class_figures("test", test_outputs(context.corpus, test), context.corpus.classes),
-        **calibration_figures(outputs_of(context.corpus, val.log_odds), test_outputs(context.corpus, test)),
+        **output_figures(*outputs, context.corpus.classes),
     }
     model = TrainedModel(
         config=result.config,
@@ -140,6 +139,12 @@ def refit_on_both(context: RetrainContext, verified: TrainResult, say: Callable[
     )
     _log_test(context, model, "train+val" if corpus.folds is None else "train")
     return model
+
+
+def output_figures(val: Outputs, test: Outputs | None, classes: Sequence[str]) -> dict[str, Any]:
+    """Return the figures of the classes and of the calibration of a model."""
+    by_class = class_figures("val", val, classes) | class_figures("test", test, classes)
+    return by_class | calibration_figures(val, test)
 
 
 def class_figures(name: str, outputs: Outputs | None, classes: Sequence[str]) -> dict[str, Any]:
@@ -206,7 +211,7 @@ def seed_summary(models: Sequence[TrainedModel]) -> dict[str, Any]:
 def save_members(
     out: Path, members: Sequence[Member], metrics: Mapping[str, Any], corpus: Corpus, command: str
 ) -> None:
-    """Write the model folder.
+    """Write the model folder, and print its path.
 
     Args:
         out: The folder.
@@ -229,3 +234,4 @@ def save_members(
         metrics=metrics,
         card=render_model_card(source=corpus.source, metrics=metrics, members=members, command=command),
     )
+    print(f"model saved in {out}")

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from core.config import TrialConfig
 from core.data.corpus import TEST, Corpus
 from core.data.load import load_corpus
@@ -117,8 +119,6 @@ def fresh_seeds(seed: int, count: int) -> list[int]:
 
 def device_of(spec: Mapping[str, Any]) -> str:
     """Return the study's device if this machine has it, else the CPU."""
-    import torch
-
     return str(spec["device"]) if spec["device"] == "cpu" or torch.cuda.is_available() else "cpu"
 
 

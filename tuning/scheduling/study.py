@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from optuna.trial import FrozenTrial
 
 from core.config import MAX_EPOCH_SENTENCES, MAX_EPOCHS, PRECISIONS
 from core.data.corpus import Corpus
@@ -20,9 +22,6 @@ from tuning.scheduling.budget import MAX_TRIALS, Budget
 from tuning.scheduling.virtual_clock import VirtualClock
 from tuning.space.portfolio import PORTFOLIO, FirstTrials
 from tuning.space.space import STUDY_FIELDS, Space
-
-if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
 
 MAX_LAG = 1_000_000
 MIN_LAG = 2.0
@@ -68,7 +67,7 @@ class StudyConfig:
     """Trials after the baseline and the space's `try_first`."""
     warm_start: Mapping[str, Any] | None = None
     """Source of `prior_trials`, as in tuning.warm_start; None if there are none."""
-    prior_trials: "tuple[FrozenTrial, ...]" = ()
+    prior_trials: tuple[FrozenTrial, ...] = ()
     """Another study's finished trials, which the sampler sees before this study's own."""
     patience: int | None = None
     """Number of epochs without a better value of the metric after which a trial ends; None: no limit."""

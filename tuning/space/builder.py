@@ -3,17 +3,16 @@
 import dataclasses
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from core.errors import ConfigError
 from tuning.space.expressions import Condition, Value, choice, show_value
 from tuning.space.initial_trials import complete_settings
 from tuning.space.space import DEFAULTS, STUDY_FIELDS, Dimension, Space, unknown_setting, validate
 
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
-
-Content: TypeAlias = "BaseDistribution | Value"
+Content: TypeAlias = BaseDistribution | Value
 
 MAX_VALUES = 10_000
 """Maximum number of values that a condition allows; they are stored as a list."""
@@ -91,10 +90,8 @@ def build(
     return dataclasses.replace(space, try_first=_tries(space, tries))
 
 
-def _distribution(entry: SettingEntry) -> "BaseDistribution | None":
+def _distribution(entry: SettingEntry) -> BaseDistribution | None:
     """Return the distribution of an entry; a value with a condition or besides other ranges is a choice of one."""
-    from optuna.distributions import BaseDistribution
-
     if isinstance(entry.content, BaseDistribution):
         return entry.content
     return choice([entry.content]) if entry.when or entry.field not in (None, entry.name) else None
@@ -137,8 +134,6 @@ def _when(
 
 def _possible(name: str, dimensions: Sequence[Dimension], fixed: Mapping[str, Value]) -> tuple[Value, ...] | str:
     """Return all possible values of a setting, or the reason why they cannot be listed."""
-    from optuna.distributions import CategoricalDistribution, IntDistribution
-
     for dimension in dimensions:
         if dimension.name == name:
             distribution = dimension.distribution

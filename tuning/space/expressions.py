@@ -3,19 +3,18 @@
 int(1, 3)   int(32, 256, log)   int(32, 256, step=32)        whole numbers, both ends included
 float(0, 0.5)   float(0, 0.5, step=0.1)   log(1e-4, 1e-2)    real numbers; log(a, b) is float(a, b, log)
 choice(last, max)   choice(none, 1.0)                        one of these
-128   0.5   true   none   mean+max                           a plain value, see tuning.space.expressions
+128   0.5   true   none   mean+max                           a plain value, see `parse_value`
 """
 
 import operator
 import re
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import Any, TypeGuard
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from core.errors import ConfigError
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
 
 MAX_STEPS = 1_000_000
 _CALL = re.compile(r"(\w+)\s*\((.*)\)", re.ASCII | re.DOTALL)
@@ -78,7 +77,7 @@ def shorten(text: str, limit: int = 60) -> str:
     return repr(text if len(text) <= limit else text[: limit - 3] + "...")
 
 
-def parse_expression(text: str) -> "BaseDistribution | Value":
+def parse_expression(text: str) -> BaseDistribution | Value:
     """Read a range, a choice or a plain value.
 
     Raises:
@@ -98,14 +97,12 @@ def parse_expression(text: str) -> "BaseDistribution | Value":
     return _range(kind, arguments, text)
 
 
-def choice(values: list[Value]) -> "BaseDistribution":
+def choice(values: list[Value]) -> BaseDistribution:
     """Return the distribution of a choice of `values`.
 
     Raises:
         ConfigError: There is no value, or one occurs twice.
     """
-    from optuna.distributions import CategoricalDistribution
-
     if not values:
         raise ConfigError("a choice needs at least one value; write none for no value")
     # Plain ==, because Optuna cannot distinguish 1, 1.0 and true.
@@ -115,9 +112,7 @@ def choice(values: list[Value]) -> "BaseDistribution":
     return CategoricalDistribution(values)
 
 
-def _range(kind: str, arguments: list[str], text: str) -> "BaseDistribution":
-    from optuna.distributions import FloatDistribution, IntDistribution
-
+def _range(kind: str, arguments: list[str], text: str) -> BaseDistribution:
     log, step = kind == "log", None
     for option in arguments[2:]:
         key, _, value = option.partition("=")
@@ -162,10 +157,8 @@ def _range_problem(low: float, high: float, log: bool, step: float | None) -> st
     return None
 
 
-def show_distribution(distribution: "BaseDistribution") -> str:
+def show_distribution(distribution: BaseDistribution) -> str:
     """Return the text that `parse_expression` reads as an equal distribution."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
     if isinstance(distribution, CategoricalDistribution):
         return f"choice({', '.join(show_value(value) for value in distribution.choices)})"
     assert isinstance(distribution, IntDistribution | FloatDistribution)

@@ -33,7 +33,7 @@ from tuning.space.yaml_parser import SpaceParser
 
 MAX_FILE_BYTES = 100_000
 ABBREVIATIONS = {"lr": "learning_rate"}
-"""Name of the layer of `--set`."""
+"""Other names of settings in `--set`."""
 
 
 def load_space(name_or_path: str, overrides: Sequence[str] = ()) -> Space:

@@ -8,15 +8,21 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
+    json_to_distribution,
+)
+from optuna.trial import Trial
 
 from core.config import TrialConfig
 from core.errors import ConfigError, CorruptionError
 from tuning.space.expressions import Condition, Value, equal, is_number, show_distribution, show_value
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
-    from optuna.trial import Trial
 
 STUDY_FIELDS = ("epochs", "epoch_sentences", "patience", "metric", "precision", "seed")
 """TrialConfig fields that are the same for all trials of a study, and never part of a space."""
@@ -36,7 +42,7 @@ class Dimension:
     """Name of the parameter, in Optuna and in the table."""
     field: str
     """TrialConfig's field; not `name` if a field has several ranges, such as learning_rate_adam."""
-    distribution: "BaseDistribution"
+    distribution: BaseDistribution
     when: tuple[tuple[str, tuple[Value, ...]], ...] = ()
     """(name, allowed values) of earlier dimensions or of settings that are not searched; all must hold."""
 
@@ -46,8 +52,6 @@ class Dimension:
 
     def contains(self, value: Value) -> bool:
         """Return whether Optuna could suggest `value`."""
-        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
         distribution = self.distribution
         if isinstance(distribution, CategoricalDistribution):
             return any(equal(value, choice) for choice in distribution.choices)
@@ -61,8 +65,6 @@ class Dimension:
 
     def nearest(self, value: Value) -> Value:
         """Return the possible number that is nearest to `value`, or its equal choice; else `value`."""
-        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
         d = self.distribution
         if isinstance(d, CategoricalDistribution):
             return next((choice for choice in d.choices if equal(value, choice)), value)
@@ -74,10 +76,8 @@ class Dimension:
             number = min(d.low + d.step * round((number - d.low) / d.step), d.high)
         return round(number) if isinstance(d, IntDistribution) else float(number)
 
-    def suggest(self, trial: "Trial") -> Value:
+    def suggest(self, trial: Trial) -> Value:
         """Return a value that `trial` suggests."""
-        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
         d = self.distribution
         if isinstance(d, CategoricalDistribution):
             return trial.suggest_categorical(self.name, d.choices)
@@ -88,8 +88,6 @@ class Dimension:
 
     def to_dict(self) -> dict[str, Any]:
         """Return every field, for JSON."""
-        from optuna.distributions import distribution_to_json
-
         return {
             "name": self.name,
             "field": self.field,
@@ -100,8 +98,6 @@ class Dimension:
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "Dimension":
         """Return the inverse of `to_dict`; other content raises KeyError, TypeError or ValueError."""
-        from optuna.distributions import json_to_distribution
-
         return cls(
             name=content["name"],
             field=content["field"],
@@ -173,8 +169,6 @@ def _field_problems(name: str, values: Sequence[Any]) -> Iterator[str]:
 def _dimension_problems(
     dimension: Dimension, earlier: Sequence[Dimension], dimensions: Sequence[Dimension]
 ) -> Iterator[str]:
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
     distribution = dimension.distribution
     assert isinstance(distribution, CategoricalDistribution | FloatDistribution | IntDistribution)
     if isinstance(distribution, CategoricalDistribution):
@@ -202,10 +196,8 @@ def _exclusive(left: Dimension, right: Dimension) -> bool:
     )
 
 
-def midpoint(distribution: "BaseDistribution") -> Value:
+def midpoint(distribution: BaseDistribution) -> Value:
     """Return the middle of a range (of its logarithm on a log scale, on its grid with steps), or the first choice."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[0]
     assert isinstance(distribution, FloatDistribution | IntDistribution)
@@ -236,7 +228,7 @@ class Space:
         if problems:
             raise ConfigError("; ".join(message for _, message in problems))
 
-    def suggest(self, trial: "Trial") -> dict[str, Value]:
+    def suggest(self, trial: Trial) -> dict[str, Value]:
         """Return the parameters of the active dimensions that `trial` suggests, in order."""
         return self.resolve(lambda dimension: dimension.suggest(trial))
 
@@ -266,7 +258,7 @@ class Space:
         values = self.resolve(lambda dimension: settings[dimension.field], settings)
         return {d.name: values[d.name] for d in self.dimensions if d.name in values and d.contains(values[d.name])}
 
-    def distributions(self, params: Mapping[str, Value]) -> dict[str, "BaseDistribution"]:
+    def distributions(self, params: Mapping[str, Value]) -> dict[str, BaseDistribution]:
         """Return the distributions of the active dimensions with a value in `params`."""
         # A dimension without a value satisfies no condition: NaN equals nothing.
         values = self.resolve(lambda dimension: params.get(dimension.name, math.nan))

@@ -43,7 +43,7 @@ class SearchProgress:
     ended: Counter[str] = field(default_factory=Counter)
     """Number of ended trials by state."""
     trained: dict[int, list[EpochResult]] = field(default_factory=dict)
-    """Number of epochs of each trial that has started."""
+    """Epochs of each trial that has started."""
     running: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     """Searched settings of the trials that are being trained."""
     paused: set[int] = field(default_factory=set)

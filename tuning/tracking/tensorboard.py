@@ -15,7 +15,8 @@ from core.config import TrialConfig
 from core.errors import ConfigError
 from core.io.atomic import atomic_folder
 from core.training.result import EpochResult
-from tuning.journal.records import TrialRecord, epoch_points, searched_values
+from tuning.journal.probabilities import trial_name
+from tuning.journal.records import TrialRecord, epoch_points, searched_values, to_record
 from tuning.journal.writer import StudyJournal
 from tuning.scheduling.schedule import Callback
 
@@ -61,11 +62,11 @@ class TensorBoardCallback(Callback):
 
     def on_trial_start(self, number: int, config: TrialConfig) -> None:
         """Write the file of a trial that starts or resumes."""
-        self._update(self._journal.records(number, number + 1)[0])
+        self._update(to_record(self._journal.trial(number)))
 
     def on_epoch_end(self, number: int, result: EpochResult) -> None:
         """Write an epoch, which is in the journal."""
-        self._update(self._journal.records(number, number + 1)[0])
+        self._update(to_record(self._journal.trial(number)))
 
     def on_trial_end(self, record: TrialRecord) -> None:
         """Write the end of a trial."""
@@ -99,7 +100,7 @@ class _Run:
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.summary import hparams
 
-        place = folder / f"trial-{record.number:05d}"
+        place = folder / f"trial-{trial_name(record.number)}"
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
         self.writer = EventsWriter(str(place / "events"))

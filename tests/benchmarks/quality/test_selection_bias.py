@@ -6,7 +6,17 @@ import pytest
 from benchmarks.quality import ensemble_selection
 from benchmarks.quality.confirm_verdicts import simulated, verdicts
 from benchmarks.quality.recorded_epochs import RecordedEpochs, configurations
-from benchmarks.quality.selection_bias import EPOCHS, claims, drawn, outcome, replayed, row, study, true_accuracies
+from benchmarks.quality.selection_bias import (
+    EPOCHS,
+    NO_FOLDER,
+    claims,
+    drawn,
+    outcome,
+    replayed,
+    row,
+    study,
+    true_accuracies,
+)
 from tuning.analysis.assessment import assess
 from tuning.scheduling.virtual_cost import CorpusShape
 
@@ -44,7 +54,7 @@ def test_a_search_trains_the_baseline_in_full_and_promotes_the_best(recorded: Re
 def test_on_the_whole_population_the_raw_figure_is_the_true_one(recorded: RecordedEpochs) -> None:
     chosen = np.arange(TRIALS)
     records = replayed(recorded, chosen, np.arange(SENTENCES))
-    found = outcome(records, assess(records, study(recorded.labels)), true_accuracies(recorded, chosen))
+    found = outcome(records, assess(records, study(recorded.labels), NO_FOLDER), true_accuracies(recorded, chosen))
     assert found.raw == pytest.approx(0)
     assert found.corrected < 0
     assert found.lost >= 0
@@ -56,7 +66,7 @@ def test_a_row_has_means_and_each_claim_a_verdict(recorded: RecordedEpochs) -> N
     for seed in range(3):
         sentences = np.random.default_rng(seed).integers(0, SENTENCES, 300)
         records = replayed(recorded, chosen, sentences)
-        judged = assess(records, study(recorded.labels[sentences]))
+        judged = assess(records, study(recorded.labels[sentences]), NO_FOLDER)
         draws.append(outcome(records, judged, true_accuracies(recorded, chosen)))
     assert row((300, TRIALS), draws)["n"] == "300"
     lines = list(claims({(1057, 16): draws}))

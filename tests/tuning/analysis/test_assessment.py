@@ -20,7 +20,7 @@ from tests.support.assessed_studies import (
     trial,
     write_study,
 )
-from tuning.analysis.assessment import assess, evaluations_note, held_out_results
+from tuning.analysis.assessment import StudyAssessment, assess, evaluations_note, held_out_results
 from tuning.analysis.ranking import trial_rows
 from tuning.journal.predictions import pack_labels
 from tuning.journal.records import TrialRecord
@@ -33,26 +33,31 @@ def trials(**changes: object) -> list[TrialRecord]:
     return [trial(number, wrong, **changes) for number, wrong in WRONG.items()]
 
 
+def judge(records: list[TrialRecord], **changes: object) -> StudyAssessment:
+    """Assess a study without a folder."""
+    return assess(records, attributes(**changes), Path("nonexistent"))
+
+
 def test_a_trial_is_tied_when_the_paired_test_cannot_tell_it_from_the_best() -> None:
-    assert assess(trials(), attributes()).tied == {0: False, 1: True, 2: True, 3: True, 4: False}
+    assert judge(trials()).tied == {0: False, 1: True, 2: True, 3: True, 4: False}
 
 
 def test_the_test_is_corrected_for_as_many_as_there_are() -> None:
     """25 sentences against 9: p = 0.009 alone, but one of twenty looks like that by chance."""
     best, other = trial(0, range(9)), trial(1, range(9, 34))
     alike = [trial(number, [*range(8), 50 + number]) for number in range(2, 22)]
-    assert assess([best, other], attributes()).tied[1] is False
-    assert assess([best, other, *alike], attributes()).tied[1] is True
+    assert judge([best, other]).tied[1] is False
+    assert judge([best, other, *alike]).tied[1] is True
 
 
 def test_the_cheapest_of_the_tied_is_recommended() -> None:
     cheap = dataclasses.asdict(CONFIG) | {"hidden_dim": 2}
     found = trials()
-    assert assess(found, attributes()).recommended == 1  # all have the same cost: the best
+    assert judge(found).recommended == 1  # all have the same cost: the best
     found[2] = trial(2, [*range(39), 180], config=cheap)
-    assert assess(found, attributes()).recommended == 2  # as good, and a third of the multiplications
+    assert judge(found).recommended == 2  # as good, and a third of the multiplications
     found[3] = trial(3, WRONG[3], config=cheap | {"hidden_dim": 1})
-    judged = assess(found, attributes())
+    judged = judge(found)
     assert (judged.recommended, judged.tied[3]) == (2, True)  # tied, but more than one standard error worse
     assert judged.difference is not None
     rows = trial_rows(found, (), assessment=judged)
@@ -73,21 +78,21 @@ def test_a_trial_that_predicts_one_class_is_never_recommended(metric: str) -> No
 
 def test_without_a_trial_better_than_the_majority_class_nothing_was_learned() -> None:
     found = [trial(number, range(100 + number)) for number in range(3)]
-    judged = assess(found, attributes())
+    judged = judge(found)
     assert (judged.nothing_learned, judged.recommended, judged.useless) == (
         True,
         None,
         dict.fromkeys(range(3), "not better"),
     )
     lucky = [trial(number, [*range(number, 99 + number)]) for number in range(30)]
-    assert assess(lucky, attributes()).nothing_learned  # the best is better by selection bias only
+    assert judge(lucky).nothing_learned  # the best is better by selection bias only
     constant = trial(3, range(0, 200, 2), predictions=(None, pack_labels(np.zeros(200, dtype=int))))
-    assert assess([*found, constant], attributes()).useless[3] == "one class"
-    assert not assess(trials(), attributes()).nothing_learned
+    assert judge([*found, constant]).useless[3] == "one class"
+    assert not judge(trials()).nothing_learned
 
 
 def test_the_gain_over_the_baseline_is_corrected() -> None:
-    gain = assess(trials(), attributes()).corrected_gain
+    gain = judge(trials()).corrected_gain
     assert gain is not None
     assert gain.raw == pytest.approx(0.2)
     assert gain.interval.low < gain.value < gain.raw < gain.interval.high
@@ -106,15 +111,15 @@ def test_readings_of_the_same_test_split_by_other_studies_are_counted(tmp_path: 
 
 
 def test_the_size_of_a_stopped_trial_is_worked_out_and_that_of_a_complete_one_taken() -> None:
-    found = assess([trial(0, range(5), n_parameters=77), trial(1, range(5), state="PRUNED")], attributes())
+    found = judge([trial(0, range(5), n_parameters=77), trial(1, range(5), state="PRUNED")])
     assert found.n_parameters == {0: 77, 1: CONFIG_SIZE}
 
 
 def test_a_trial_that_repeats_another_shares_its_fate_and_adds_no_choice() -> None:
     found = trials()
-    alone = assess(found, attributes())
+    alone = judge(found)
     copies = [trial(5, WRONG[1], origin="copy of 1"), trial(6, WRONG[4], origin="copy of 4")]
-    judged = assess([*found, *copies], attributes())
+    judged = judge([*found, *copies])
     assert judged.tied == {**alone.tied, 5: True, 6: False}
     assert (judged.corrected, judged.recommended) == (alone.corrected, alone.recommended)
 
@@ -125,7 +130,7 @@ def test_of_more_outputs_than_memory_should_hold_the_best_trials_are_judged(
 ) -> None:
     """Each trial has two epochs on 200 sentences."""
     monkeypatch.setattr("tuning.analysis.assessment.MAX_OUTPUTS", most)
-    found = assess(trials(), attributes())
+    found = judge(trials())
     assert found.n_candidates == judged
     assert set(found.tied) == set([1, 2, 3, 0, 4][:judged])
     assert found.recommended == 1
@@ -133,13 +138,13 @@ def test_of_more_outputs_than_memory_should_hold_the_best_trials_are_judged(
 
 def test_failed_and_running_trials_are_not_judged() -> None:
     more = [trial(5, range(1), state="FAIL", error="x"), trial(6, range(1), state="RUNNING")]
-    judged = assess([*trials(), *more], attributes())
-    assert judged.tied == assess(trials(), attributes()).tied
-    assert judged.corrected == assess(trials(), attributes()).corrected
+    judged = judge([*trials(), *more])
+    assert judged.tied == judge(trials()).tied
+    assert judged.corrected == judge(trials()).corrected
 
 
 def test_raw_and_corrected_stand_on_the_best_row_and_an_interval_on_each() -> None:
-    judged = assess(trials(), attributes())
+    judged = judge(trials())
     rows = trial_rows(trials(), (), assessment=judged)
     assert judged.corrected is not None
     assert (judged.corrected.raw, judged.n_candidates) == (0.8, 5)
@@ -155,23 +160,23 @@ def test_raw_and_corrected_stand_on_the_best_row_and_an_interval_on_each() -> No
 def test_of_two_with_one_accuracy_the_one_with_the_lower_loss_is_the_best_as_in_the_table() -> None:
     better = dataclasses.replace(epoch(2, 0.8), val_loss=0.4)
     found = [trial(0, range(40)), trial(1, range(40, 80), epochs=(better,))]
-    rows = trial_rows(found, (), assessment=assess(found, attributes()))
+    rows = trial_rows(found, (), assessment=judge(found))
     assert [(row.trial, row.tied, row.corrected is None) for row in rows] == [(1, True, False), (0, True, True)]
 
 
 def test_where_a_rivals_predictions_are_missing_there_is_no_corrected_figure() -> None:
     found = trials()
     found[4] = trial(4, WRONG[4], predictions=())
-    judged = assess(found, attributes())
+    judged = judge(found)
     assert (judged.corrected, judged.tied) == (None, {0: False, 1: True, 2: True, 3: True})
     found[1] = trial(1, WRONG[1], predictions=())
-    assert assess(found, attributes()).tied == {}
+    assert judge(found).tied == {}
 
 
 def test_a_study_of_one_validation_sentence_has_no_corrected_figure() -> None:
     one = {"labels": pack_labels(np.array([1])), "classes": ["a", "b"]}
     found = [trial(0, range(0), predictions=(pack_labels(np.array([1])),), epochs=(epoch(1, 1.0),))]
-    judged = assess(found, attributes(validation=one))
+    judged = judge(found, validation=one)
     assert (judged.corrected, judged.sentences, judged.tied) == (None, 1, {})
 
 
@@ -179,14 +184,14 @@ def test_damage_is_named_with_its_trial() -> None:
     found = trials()
     found[2] = trial(2, WRONG[2], predictions=(None, {**predicting(range(3)), "crc32": 1}))
     with pytest.raises(CorruptionError, match=r"what trial 2 predicted is damaged .*restore a copy"):
-        assess(found, attributes())
+        judge(found)
     found[2] = trial(2, WRONG[2], predictions=(None, pack_labels(np.zeros(7, dtype=int))))
     with pytest.raises(CorruptionError, match=r"trial 2 .*\(7 predictions for 200 validation sentences\); restore"):
-        assess(found, attributes())
+        judge(found)
 
 
 def test_an_empty_study_is_judged() -> None:
-    judged = assess([], attributes())
+    judged = judge([])
     assert (judged.corrected, judged.tied, judged.recommended, judged.sentences) == (None, {}, None, 200)
 
 
@@ -225,7 +230,7 @@ def test_every_reading_counts_in_the_note() -> None:
 def test_the_rows_show_it() -> None:
     readings = [reading(1, 0.75), reading(1, 0.6, on="train+val")]
     found = [trial(0, range(60)), trial(1, range(50))]
-    first, second = trial_rows(found, (), assessment=assess(found, attributes(test_evaluations=readings)))
+    first, second = trial_rows(found, (), assessment=judge(found, test_evaluations=readings))
     assert (first.trial, first.test_accuracy, first.test_evaluations) == (1, 0.75, 2)
     assert first.test_low is not None
     assert first.test_high is not None
@@ -236,7 +241,7 @@ def test_the_rows_show_it() -> None:
 def test_damaged_predictions_of_the_plain_baseline_are_reported() -> None:
     short = {"val_predictions": pack_labels(np.zeros(7, dtype=int))}
     with pytest.raises(CorruptionError, match=r"what the plain baseline predicted is damaged \(7 predictions for 200"):
-        assess(trials(), attributes(plain_baseline=short))
+        judge(trials(), plain_baseline=short)
 
 
 def test_the_gain_over_the_plain_baseline_is_corrected_for_the_choice_among_trials() -> None:
@@ -244,7 +249,7 @@ def test_the_gain_over_the_plain_baseline_is_corrected_for_the_choice_among_tria
     draw = np.random.default_rng(0)
     lucky = [trial(n, draw.choice(200, 60, replace=False)[: 60 - draw.integers(8)].tolist()) for n in range(20)]
     plain = {"val_predictions": predicting(draw.choice(200, 58, replace=False).tolist())}
-    found = assess(lucky, attributes(plain_baseline=plain))
+    found = judge(lucky, plain_baseline=plain)
     assert found.corrected is not None
     assert found.gain_over_plain is not None
     raw = found.corrected.raw - (1 - 58 / 200)

@@ -230,7 +230,6 @@ def test_a_trial_without_probabilities_of_its_best_epoch_is_no_member(tmp_path: 
     for number in (0, 1, 3):
         (tmp_path / f"probabilities/{trial_name(number)}.npz").unlink()
     assert assess(trials, kept, tmp_path).ensemble is None
-    assert assess(trials, kept).ensemble is None  # no folder
 
 
 def test_a_trial_that_predicts_one_class_is_no_member(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.recorded_study import record_study
-from tuning.analysis.best import study_rows
 from tuning.analysis.listing import list_text
+from tuning.analysis.ranking import read_assessed
 from tuning.journal.file import JOURNAL
 
 
@@ -25,7 +25,7 @@ def test_each_study_has_a_line_with_state_and_figures(results: Path) -> None:
     title, rule, *lines = list_text(results, "table").splitlines()
     assert title.split() == ["study", "data", "trials", "state", "metric", "best", "corrected"]
     assert rule == "-" * len(title)
-    best = study_rows(results / "complete")[0][0]
+    best = read_assessed(results / "complete").rows[0]
     figures = [f"{best.val_metric:.4f}", f"{best.corrected:.4f}"]
     assert lines[0].split() == ["complete", r"my\x1b[31m", "data.csv", "8/8", "complete", "accuracy", *figures]
     assert "8/20  ended early  accuracy" in lines[1]
@@ -51,6 +51,15 @@ def test_a_damaged_study_does_not_hide_the_others(results: Path) -> None:
     assert lines[3].split()[-5:] == ["-", "unreadable", "-", "-", "-"]
     assert lines[-1].startswith("early: line 1 of ")
     assert lines[2].startswith("complete ")
+
+
+def test_a_study_without_the_name_of_its_data_does_not_hide_the_others(results: Path) -> None:
+    journal = results / "complete" / JOURNAL
+    journal.write_bytes(journal.read_bytes().replace(b'"dataset"', b'"other"'))
+    lines = list_text(results, "table").splitlines()
+    assert lines[2].split()[-5:] == ["-", "unreadable", "-", "-", "-"]
+    assert lines[-1].startswith("complete: the study's journal is damaged ('dataset' is missing); restore a copy")
+    assert lines[3].startswith("early ")
 
 
 def test_a_folder_without_studies_says_what_to_do(tmp_path: Path) -> None:

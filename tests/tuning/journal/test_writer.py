@@ -191,10 +191,10 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path: Path, monkeypatch: 
 def test_checkpoints_go_when_their_trial_ends(tmp_path: Path) -> None:
     with open_study(tmp_path / "s", SPEC) as study_journal:
         number = add(study_journal)
-        study_journal.checkpoint_dir(number).mkdir(parents=True)
+        study_journal.checkpoint_dir("00000").mkdir(parents=True)
         study_journal.record_epoch(number, epoch(1, 0.5))
         study_journal.finish_trial(number, TrialState.COMPLETE, {}, 4)
-        assert not study_journal.checkpoint_dir(number).exists()
+        assert not study_journal.checkpoint_dir("00000").exists()
 
 
 def test_the_drivers_name_is_gone_after_it(tmp_path: Path) -> None:
@@ -208,7 +208,8 @@ def read(study_journal: StudyJournal, **changes: Any) -> int:
         "verb": "retrain", "trial": 1, "seed": 7, "on": "train", "split": "80/10/10",
         "val_accuracy": 0.75, "test_accuracy": 0.7, "test_sentences": 100,
     }  # fmt: skip
-    return study_journal.log_test_evaluation(**(settings | changes))
+    study_journal.log_test_evaluation(**(settings | changes))
+    return len(study_journal.test_evaluations)
 
 
 def test_readings_add_up_over_processes_with_what_was_read_and_when(tmp_path: Path) -> None:

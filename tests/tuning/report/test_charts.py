@@ -15,7 +15,7 @@ from tests.support.pages import chart_data_of
 from tests.support.recorded_study import BEGAN, record_study
 from tests.support.small_study import add, small_study
 from tuning.report import charts
-from tuning.report.chart_data import ChartData, setting_importances
+from tuning.report.chart_data import ChartData, setting_importances, used_results
 from tuning.report.figures import FEW_TRIALS, WIDEST_CHART, figures, write_images
 
 
@@ -39,20 +39,20 @@ def marked(chart: charts.AnyChart, field: str, kind: str = "") -> list[int]:
 
 
 def numbers(data: ChartData, *states: str) -> list[int]:
-    return [record.number for record in data.facts.records if record.state in states]
+    return [record.number for record in data.study.records if record.state in states]
 
 
 def test_the_history_marks_every_trial_that_ended_once(data: ChartData) -> None:
     chart = charts.history(data)
     assert marked(chart, "trial") == numbers(data, "COMPLETE", "PRUNED", "FAIL")
     assert marked(chart, "trial", "failed") == [7, 15, 23, 31]
-    assert data.facts.winner is not None
-    assert marked(chart, "trial", "best") == [data.facts.winner.trial]
+    assert data.study.winner is not None
+    assert marked(chart, "trial", "best") == [data.study.winner.trial]
 
 
 def test_each_trial_has_a_curve_and_a_rung_counts_the_promoted_ones(data: ChartData) -> None:
     chart = charts.curves(data)
-    lengths = [len(record.epochs) for record in data.facts.records]
+    lengths = [len(record.epochs) for record in data.study.records]
     assert f">rung 2: {sum(n > 2 for n in lengths)} of {sum(n >= 2 for n in lengths)}<" in svg(chart)
     ends = marked(chart, "epoch", "stopped")
     assert ends.count(2) >= len(numbers(data, "PRUNED"))
@@ -61,28 +61,28 @@ def test_each_trial_has_a_curve_and_a_rung_counts_the_promoted_ones(data: ChartD
 
 def test_parallel_coordinates_have_a_line_for_each_ranked_trial_and_an_axis_for_each_setting(data: ChartData) -> None:
     drawn = svg(charts.parallel(data))
-    assert len(re.findall(r'aria-label="setting: [^"]*; rank: [^"]*trial: ', drawn)) == len(data.facts.ranked)
+    assert len(re.findall(r'aria-label="setting: [^"]*; rank: [^"]*trial: ', drawn)) == len(data.study.ranked)
     assert all(f">{name}<" in drawn for name in data.settings)
 
 
 def test_a_slice_shows_only_trials_in_which_the_setting_is_active(data: ChartData) -> None:
-    dimension = next(each for each in data.facts.space.dimensions if each.name == "lstm_dropout")
-    active = [record for _, record in data.facts.ranked if "lstm_dropout" in record.params]
+    dimension = next(each for each in data.study.space.dimensions if each.name == "lstm_dropout")
+    active = [record for _, record in data.study.ranked if "lstm_dropout" in record.params]
     marks = re.findall(r'aria-label="[^"]*lstm_dropout: [^"]*kind: ', svg(charts.setting_slice(data, dimension)))
     assert len(marks) == len(active)
-    assert 0 < len(active) < len(data.facts.ranked)
+    assert 0 < len(active) < len(data.study.ranked)
 
 
 def test_every_setting_has_a_slice(data: ChartData) -> None:
     drawn = svg(charts.slices(data))
-    assert all(f">{dimension.name}<" in drawn for dimension in data.facts.space.dimensions)
+    assert all(f">{dimension.name}<" in drawn for dimension in data.study.space.dimensions)
 
 
 @pytest.mark.slow
 def test_importances_find_the_settings_that_matter(tmp_path: Path) -> None:
     record_study(tmp_path / "s", trials=200)
     data = chart_data_of(tmp_path / "s")
-    shares = setting_importances(data.facts)
+    shares = setting_importances(data.study)
     assert sum(shares.values()) == pytest.approx(1)
     assert list(shares)[:2] == ["n_layers", "freeze_embedding"]
     assert f">{shares['n_layers']:.1%}<" in svg(charts.importances(data))
@@ -158,7 +158,7 @@ def test_the_losses_of_the_best_trial_have_two_lines(data: ChartData) -> None:
 
 
 def test_the_confusions_are_those_of_the_table(data: ChartData) -> None:
-    results = data.facts.used_results
+    results = used_results(data.study)
     assert results is not None
     drawn = svg(charts.confusion(data))
     found = re.findall(r'aria-label="answer: (\w+); label: (\w+); sentences: (\d+)', drawn)
@@ -211,8 +211,8 @@ def calibrated(data: ChartData, error: float) -> ChartData:
         "calibration": {"before": {"error": 0.15, "bins": bins}, "after": {"error": error, "bins": bins}},
     }
     evaluations = [{"verb": "confirm", "trial": 3}, last]
-    facts = replace(data.facts, attributes={**data.facts.attributes, "test_evaluations": evaluations})
-    return replace(data, facts=facts)
+    study = replace(data.study, attributes={**data.study.attributes, "test_evaluations": evaluations})
+    return replace(data, study=study)
 
 
 def test_the_last_calibrated_model_has_a_reliability_diagram(data: ChartData) -> None:

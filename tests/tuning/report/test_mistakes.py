@@ -9,8 +9,9 @@ from core.class_report import class_report, confusion_matrix
 from core.data.corpus import VAL
 from core.data.load import load_corpus
 from core.log_odds import round_log_odds
-from tests.support.pages import facts_of, made
+from tests.support.pages import made
 from tests.support.recorded_study import record_study
+from tuning.analysis.ranking import read_assessed
 from tuning.analysis.trial_detail import ClassResults
 from tuning.journal.probabilities import pack_log_odds, save_probabilities, trial_name
 from tuning.report.mistakes import MistakesSection, mistakes_section
@@ -34,17 +35,17 @@ def test_shades_go_by_the_share_within_a_class() -> None:
 
 def test_the_confusions_agree_with_the_accuracy_in_the_table(tmp_path: Path) -> None:
     record_study(tmp_path / "s")
-    facts = facts_of(tmp_path / "s")
-    found = mistakes_section(facts, tmp_path / "s", tmp_path)
+    study = read_assessed(tmp_path / "s")
+    found = mistakes_section(study, tmp_path / "s", tmp_path)
     assert found.results is not None
-    assert facts.used is not None
+    assert study.used is not None
     confusion = found.results.confusion
-    assert np.trace(confusion) / confusion.sum() == facts.used.val_accuracy
+    assert np.trace(confusion) / confusion.sum() == study.used.val_accuracy
 
 
 def test_a_study_without_a_winner_has_no_section(tmp_path: Path) -> None:
     record_study(tmp_path / "s", trials=0)
-    assert mistakes_section(facts_of(tmp_path / "s"), tmp_path / "s", tmp_path) == MistakesSection()
+    assert mistakes_section(read_assessed(tmp_path / "s"), tmp_path / "s", tmp_path) == MistakesSection()
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def study(tickets: Path, tmp_path: Path) -> Path:
     labels = corpus.labels[corpus.indices(VAL)]
     folder = tmp_path / "s"
     record_study(folder, data=data, fingerprint=corpus.fingerprint, labels=labels, sentences=len(labels))
-    winner = facts_of(folder).winner
+    winner = read_assessed(folder).winner
     assert winner is not None
     assert winner.best_epoch is not None
     probabilities = np.where(labels[:, None] == np.arange(2), 0.9, 0.1)

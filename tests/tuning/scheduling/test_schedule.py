@@ -113,7 +113,7 @@ def test_where_a_trial_ran_is_written_down_when_it_pauses_and_when_it_ends(tmp_p
                 result = EpochResult(epoch=each, train_loss=1.0, val_loss=1.0, val_accuracy=0.5, score=0.5, seconds=1.0)
                 searcher.schedule.report(at, result)
             searcher.on_trial_complete(f"ray{at}", {**end, "hostname": "node", "pid": 7})
-        assert [(r.state, r.worker) for r in journal.records()] == [
+        assert [(r.state, r.segments[-1].worker) for r in journal.records()] == [
             ("COMPLETE", "node/7"),
             ("FAIL", "node/7"),
             ("PAUSED", "node/7"),

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.pages import facts_of, made
+from tests.support.pages import made
 from tests.support.recorded_study import record_study
-from tuning.analysis.ranking import TrialRow
-from tuning.report import facts as module
-from tuning.report.chart_data import chart_data
-from tuning.report.facts import ReportData, sample_trials
+from tuning.analysis.ranking import AssessedStudy, TrialRow, read_assessed
+from tuning.report import chart_data as module
+from tuning.report.chart_data import chart_data, sample_trials
 
 
 @pytest.fixture(scope="module")
@@ -22,47 +21,47 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def facts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> ReportData:
+def study(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AssessedStudy:
     """120 trials, of which 40 may be shown."""
     monkeypatch.setattr(module, "MAX_TRIALS", 40)
     monkeypatch.setattr(module, "KEEP_BEST", 20)
-    return facts_of(folder)
+    return read_assessed(folder)
 
 
-def test_as_many_as_may_be_are_shown_and_the_best_are_among_them(facts: ReportData) -> None:
-    few = sample_trials(facts)
+def test_as_many_as_may_be_are_shown_and_the_best_are_among_them(study: AssessedStudy) -> None:
+    few = sample_trials(study)
     assert len(few.rows) == 40
-    assert few.rows[:20] == facts.rows[:20]
+    assert few.rows[:20] == study.rows[:20]
     assert any(row.baseline for row in few.rows)
-    rest = {row.trial for row in few.rows} - {row.trial for row in facts.rows[:20]}
+    rest = {row.trial for row in few.rows} - {row.trial for row in study.rows[:20]}
     assert min(rest) < 20  # from begin to end
     assert max(rest) > 100
 
 
 @pytest.mark.slow
 def test_a_study_that_is_small_enough_is_shown_whole(folder: Path) -> None:
-    facts = facts_of(folder)
-    assert sample_trials(facts) is facts
+    study = read_assessed(folder)
+    assert sample_trials(study) is study
     assert len(made(folder).rows) == 120
 
 
-def test_the_line_of_the_best_so_far_rises_where_it_did(facts: ReportData) -> None:
+def test_the_line_of_the_best_so_far_rises_where_it_did(study: AssessedStudy) -> None:
     def records(rows: Sequence[TrialRow]) -> list[float]:
         ranked = sorted((row.trial, row.val_accuracy) for row in rows if row.rank is not None and row.val_accuracy)
         return sorted(set(accumulate((accuracy for _, accuracy in ranked), max)))
 
-    assert len(records(facts.rows)) > 2
-    assert records(sample_trials(facts).rows) == records(facts.rows)
+    assert len(records(study.rows)) > 2
+    assert records(sample_trials(study).rows) == records(study.rows)
 
 
-def test_ranks_are_among_all_trials(facts: ReportData) -> None:
-    ranks = [row["rank"] for row in chart_data(facts, running=False).rows if row["rank"]]
+def test_ranks_are_among_all_trials(study: AssessedStudy) -> None:
+    ranks = [row["rank"] for row in chart_data(study, running=False).rows if row["rank"]]
     assert ranks[0] == 1
     assert max(ranks) > 40
 
 
 @pytest.mark.slow
-def test_the_page_says_what_it_leaves_out(facts: ReportData, folder: Path) -> None:
+def test_the_page_says_what_it_leaves_out(study: AssessedStudy, folder: Path) -> None:
     page = made(folder)
     assert len(page.rows) == 40
     assert "Of 120 trials, the table and the charts show 40" in page.text
