@@ -127,7 +127,7 @@ class RunOptions:
             help="Trials after the baseline: portfolio, random (the sampler's own draws), or a YAML or JSON file with "
             "a list of settings. The portfolio has settings that were good on other data."
         ),
-    ] = "random"
+    ] = "portfolio"
     warm_start: Annotated[
         str | None,
         SearchOption(

@@ -3,8 +3,9 @@
     SENTUNE_DATA=DIR python -m benchmarks.portfolio.record         160 configurations, two processes: hours
     SENTUNE_DATA=DIR python -m benchmarks.portfolio.record --configurations 2 --sets trec --out /tmp/p.json.gz
 
-The first configuration is the baseline setting. Of the others, two thirds are drawn at random from the space `default`
-and one third from `quick`, with capped hidden size. Those whose epoch costs more than `--cost` epochs of the baseline
+The first configuration is the baseline setting. Of the others, two thirds are drawn at random from default.yaml and one
+third from quick.yaml, with capped hidden size. These files hold the presets as they were when the recording began, so
+that it can continue after a preset has changed. Those whose epoch costs more than `--cost` epochs of the baseline
 setting are drawn again: without that, 3 of 8 configurations took 70% of the time.
 
 Each set has one fixed split 80/10/10, and each training has the number of epochs that `--epochs auto` chooses for the
@@ -74,9 +75,10 @@ def main() -> None:
 
 
 def capped(name: str, hidden: int) -> Space:
-    """Return a preset with a capped hidden size, so that the trainings are short."""
-    (size,) = (each.distribution for each in load_space(name).dimensions if each.name == "hidden_dim")
-    return load_space(name, [f"hidden_dim=int({size.low},{min(size.high, hidden)},log)"])  # type: ignore[attr-defined]
+    """Return one of the two spaces with a capped hidden size, so that the trainings are short."""
+    file = str(Path(__file__).with_name(f"{name}.yaml"))
+    (size,) = (each.distribution for each in load_space(file).dimensions if each.name == "hidden_dim")
+    return load_space(file, [f"hidden_dim=int({size.low},{min(size.high, hidden)},log)"])  # type: ignore[attr-defined]
 
 
 def configurations(count: int, hidden: int, cost: float, seed: int) -> Iterator[dict[str, Any]]:

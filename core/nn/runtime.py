@@ -32,7 +32,11 @@ def retain_freed_memory() -> Iterator[None]:
     be read, so after the first training the process keeps up to `_TRIM_BYTES` until the next block ends. Blocks of
     `_MMAP_BYTES` and more still come from the kernel each time, because they would leave holes among the others:
     40 MB at the peak of two bidirectional layers of width 192.
+
+    oneDNN keeps compiled kernels, one per layer and shape of a batch, by default 1,024. Those of former trials would
+    take some 300 MB of a worker that trains many. oneDNN reads the limit when the process first uses it.
     """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "512")
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     if libc is None or not hasattr(libc, "mallopt"):  # musl has none
         yield
