@@ -71,12 +71,14 @@ LABELS: NDArray[np.int64] = np.arange(60) % 2
 PLAN = plan(epochs=3, parallelism=4, stopping=Asha(grace=1, reduction=3))
 NARROW: dict[str, Any] = {
     "n_layers": 1, "hidden_dim": 48, "bidirectional": True, "pooling": "max", "embedding_dropout": 0.25,
-    "fc_dropout": 0.5, "freeze_embedding": True, "optimizer": "adam", "learning_rate_adam": 0.002, "batch_size": 32,
+    "weight_dropout": 0.0, "fc_dropout": 0.5, "freeze_embedding": True, "optimizer": "adam", "learning_rate": 0.002,
+    "lr_schedule": "constant", "batch_size": 32, "ema_decay": None, "label_smoothing": 0.0,
 }  # fmt: skip
 DEEP: dict[str, Any] = {
     "n_layers": 2, "hidden_dim": 96, "bidirectional": False, "pooling": "attention", "embedding_dropout": 0.125,
-    "lstm_dropout": 0.2, "fc_dropout": 0.3, "freeze_embedding": False, "embedding_lr_scale": 0.5,
-    "optimizer": "adadelta", "learning_rate_adadelta": 0.25, "batch_size": 50,
+    "lstm_dropout": 0.2, "weight_dropout": 0.25, "fc_dropout": 0.3, "freeze_embedding": False, "embedding_lr_scale": 0.5,
+    "optimizer": "adamw", "learning_rate": 0.005, "lr_schedule": "cosine", "weight_decay": 0.01, "batch_size": 50,
+    "ema_decay": 0.99, "label_smoothing": 0.1,
 }  # fmt: skip
 ENVIRONMENT: dict[str, Any] = {
     "torch": "2.0", "threads": 1, "precision": "fp32", "cpu_capability": "AVX2", "cpu": "a processor", "device": "cpu",
@@ -148,7 +150,7 @@ def write_study(folder: Path) -> None:
         stopped = add(journal, DEEP, "sampler", 21)
         journal.set_trial_attr(stopped, SEGMENTS, [SEGMENT])
         finish(journal, stopped, TrialState.PRUNED, None)
-        failed = add(journal, DEEP | {"learning_rate_adadelta": 1.0}, "sampler")
+        failed = add(journal, DEEP | {"learning_rate": 0.01}, "sampler")
         finish(journal, failed, TrialState.FAIL, {"error": "TrainingError: the loss is nan in epoch 1, step 2"} | ENDED)
         journal.copy_result(1, add(journal, NARROW, "copy of 1"))
         large = add(journal, DEEP | {"hidden_dim": 192}, "sampler", 20, 10, 11)

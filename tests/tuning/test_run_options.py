@@ -141,7 +141,7 @@ def test_a_lag_that_is_no_time_is_refused(tmp_path: Path, lag: float) -> None:
         ({"lag": 0.0}, "lag 2.0, this command has 0.0"),
         ({"reduction": 2}, "stopping.reduction 4, this command has 2"),
         ({"stopping": "none"}, "stopping {.*}, this command has null"),
-        ({"first_trials": "portfolio"}, "first_trials null, this command has .*portfolio"),
+        ({"first_trials": "random"}, "first_trials .*portfolio.*, this command has null"),
     ],
 )
 def test_a_study_cannot_continue_in_another_order(tmp_path: Path, changes: dict[str, Any], said: str) -> None:

@@ -84,8 +84,8 @@ def test_a_study_that_has_begun_keeps_its_own_copy(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "old")
     after, _ = warm(tmp_path)
     assert after.warm_start == before.warm_start
-    assert outcomes(after, 5)[4].params == outcomes(before, 5)[4].params
-    assert outcomes(dataclasses.replace(after, prior_trials=()), 5)[4].params != outcomes(before, 5)[4].params
+    assert outcomes(after, 8)[7].params == outcomes(before, 8)[7].params
+    assert outcomes(dataclasses.replace(after, prior_trials=()), 8)[7].params != outcomes(before, 8)[7].params
 
 
 @pytest.mark.parametrize(

@@ -81,8 +81,12 @@ def test_the_table_reads_as_documented(study: Path) -> None:
         "Test accuracy of trial 0: 0.5900 (95% interval 0.5412 to 0.6371).",
         "the test split was used 3 times: 3 by confirm",
     ]
-    constants, heads, _, *lines = above.splitlines()[1:]
-    assert constants == "batch=50 bi=yes emb.drop=0 lstm.drop=0 emb.lr=1"
+    *constants, heads, _ = above.splitlines()[1:5]
+    lines = above.splitlines()[5:]
+    assert constants == [
+        "batch=50 bi=yes emb.drop=0 lstm.drop=0 emb.lr=1 decay=0 smooth=0 ema=none",
+        "schedule=constant w.drop=0",
+    ]
     assert heads.split() == [
         "rank",
         "trial",
@@ -228,7 +232,7 @@ def test_a_study_that_kept_no_predictions_shows_a_dash(tmp_path: Path) -> None:
     text = table_of(tmp_path / "old", RowFilter(), "table")
     assert "It is not corrected for selection bias, because some predictions were not stored." in " ".join(text.split())
     assert "no use of the test split is recorded" in text
-    assert text.splitlines()[4].split()[:6] == ["1", "1", "0.8000", "0.739-0.850", "+0.200", "-"]
+    assert text.splitlines()[5].split()[:6] == ["1", "1", "0.8000", "0.739-0.850", "+0.200", "-"]
 
 
 def test_a_study_that_ended_at_its_target_says_what_that_adds(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_failed_trials_are_left_out_and_counted() -> None:
 
 def test_too_few_random_trials_are_refused() -> None:
     with pytest.raises(
-        UserError, match=r"1 finished trials that were drawn at random.*needs at least 2.*--sampler random"
+        UserError, match=r"1 finished trials that were drawn at random.*needs at least 2.*--first-trials random"
     ):
         random_search_curve(study(2))
 

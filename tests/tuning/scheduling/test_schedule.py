@@ -63,16 +63,15 @@ def test_a_killed_search_completes_to_the_same_study(tmp_path: Path, killed_afte
 
 
 def test_the_first_trial_is_the_notebooks(tmp_path: Path) -> None:
-    for space in ("quick", "notebook"):
+    for space in ("default", "notebook"):
         with open_study(tmp_path / space, {"fingerprint": ""}) as journal:
             searcher = searcher_of(journal, plan(space=load_space(space)), StopSignal())
             job = searcher.suggest("ray1")
             assert isinstance(job, dict)
             assert TrialConfig.from_dict(job["config"]) == TrialConfig.notebook(epochs=4, seed=7)
             assert journal.records()[0].origin == "baseline"
-            assert (
-                journal.records()[0].params["learning_rate_adadelta" if space == "quick" else "learning_rate"] == 0.25
-            )
+            name = "learning_rate_adadelta" if space == "default" else "learning_rate"
+            assert journal.records()[0].params[name] == 0.25
 
 
 def test_no_suggestion_before_the_results_that_it_uses_exist(tmp_path: Path) -> None:

@@ -257,7 +257,9 @@ def test_where_there_is_no_other_the_first_ones_result_is_taken(sampler: str) ->
 
 def test_knowledge_of_another_study_moves_the_first_suggestions() -> None:
     """With eight known outcomes tpe need not start at random."""
-    knowledge = tuple(again(t, 0.9 if t.params["pooling"] == "max" else 0.1) for t in outcomes(plan(seed=1), 20))
+    knowledge = tuple(
+        again(t, 0.9 if t.user_attrs["config"]["pooling"] == "max" else 0.1) for t in outcomes(plan(seed=1), 20)
+    )
     warm = plan(prior_trials=knowledge, warm_start={"study": "other"}, parallelism=1)
     poolings = [trial.params["pooling"] for trial in outcomes(warm, 9)[1:]]
     assert poolings.count("max") >= 5

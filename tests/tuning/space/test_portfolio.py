@@ -38,17 +38,18 @@ def test_numbers_are_clipped_to_the_range_and_its_steps() -> None:
 
 
 def test_the_range_of_the_active_condition_clips() -> None:
-    assert fitted(QUICK, {"optimizer": "adadelta", "learning_rate": 0.002})["learning_rate"] == 0.1
-    assert fitted(QUICK, {"optimizer": "adam", "learning_rate": 0.002})["learning_rate"] == 0.002
+    space = load_space("default")
+    assert fitted(space, {"optimizer": "adadelta", "learning_rate": 0.002})["learning_rate"] == 0.1
+    assert fitted(space, {"optimizer": "adam", "learning_rate": 0.002})["learning_rate"] == 0.002
 
 
-@pytest.mark.parametrize("entry", [{"optimizer": "rmsprop"}, {"label_smoothing": 0.1}, {"hidden_dim": "large"}])
+@pytest.mark.parametrize("entry", [{"optimizer": "rmsprop"}, {"class_weight": "balanced"}, {"hidden_dim": "large"}])
 def test_a_choice_that_the_space_lacks_and_another_fixed_value_do_not_fit(entry: dict[str, Any]) -> None:
     assert fit_settings(QUICK, entry) is None
 
 
 def test_a_fixed_setting_of_equal_value_fits_and_what_is_not_active_is_ignored() -> None:
-    found = fitted(QUICK, {"clip_norm": 1, "label_smoothing": 0, "n_layers": 1, "lstm_dropout": 0.4})
+    found = fitted(QUICK, {"clip_norm": 1, "class_weight": None, "n_layers": 1, "lstm_dropout": 0.4})
     assert (found["clip_norm"], found["lstm_dropout"]) == (1.0, 0.0)
 
 

@@ -87,8 +87,8 @@ def test_every_suggestion_can_be_told_to_another_study(name: str) -> None:
     assert [trial.params for trial in other.trials] == [trial.params for trial in source.trials]
 
 
-@pytest.mark.parametrize("name", sorted(PRESETS))
-def test_the_notebook_lies_inside_each_preset(name: str) -> None:
+@pytest.mark.parametrize("name", ["default", "notebook"])
+def test_the_notebook_lies_inside_two_presets(name: str) -> None:
     space = load_space(name)
     params = space.to_params(TrialConfig.notebook())
     assert {"n_layers", "hidden_dim", "lstm_dropout", "fc_dropout", "freeze_embedding"} <= set(params)
@@ -268,7 +268,7 @@ def test_a_description_says_what_is_searched_when_and_what_is_not() -> None:
     assert {
         "setting": "lstm_dropout",
         "values": "float(0, 0.5)",
-        "when": "n_layers in (2, 3)",
+        "when": "n_layers == 2",
         "kind": "searched",
     } in rows
     assert {
