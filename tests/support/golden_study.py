@@ -77,8 +77,8 @@ NARROW: dict[str, Any] = {
 DEEP: dict[str, Any] = {
     "n_layers": 2, "hidden_dim": 96, "bidirectional": False, "pooling": "attention", "embedding_dropout": 0.125,
     "lstm_dropout": 0.2, "weight_dropout": 0.25, "fc_dropout": 0.3, "freeze_embedding": False,
-    "embedding_lr_scale": 0.5, "optimizer": "adamw", "learning_rate": 0.005, "lr_schedule": "cosine", "weight_decay": 0.01, "batch_size": 50,
-    "ema_decay": 0.99, "label_smoothing": 0.1,
+    "embedding_lr_scale": 0.5, "optimizer": "adamw", "learning_rate": 0.005, "lr_schedule": "cosine",
+    "weight_decay": 0.01, "batch_size": 50, "ema_decay": 0.99, "label_smoothing": 0.1,
 }  # fmt: skip
 ENVIRONMENT: dict[str, Any] = {
     "torch": "2.0", "threads": 1, "precision": "fp32", "cpu_capability": "AVX2", "cpu": "a processor", "device": "cpu",
