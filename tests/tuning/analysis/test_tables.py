@@ -69,6 +69,7 @@ def test_json_is_a_list_of_objects_with_stable_names() -> None:
             "corrected_low": None,
             "corrected_high": None,
             "test_accuracy": None,
+            "test_metric": None,
             "test_low": None,
             "test_high": None,
             "test_evaluations": 0,
