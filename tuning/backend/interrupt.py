@@ -44,7 +44,13 @@ class InterruptHandler(StopSignal):
 
     @contextlib.contextmanager
     def while_training(self) -> Iterator[None]:
-        """Let the first signal only request a stop while the block runs."""
+        """Let the first signal only request a stop while the block runs.
+
+        Raises:
+            KeyboardInterrupt: A signal came before. Some callbacks of Ray's start discard the exception that it raised.
+        """
+        if self.again:
+            raise KeyboardInterrupt
         self.training = True
         try:
             yield

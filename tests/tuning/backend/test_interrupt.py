@@ -1,5 +1,6 @@
 """tuning.backend.interrupt: effects of the signals before, during and after training."""
 
+import contextlib
 import os
 import signal
 import time
@@ -46,6 +47,15 @@ def test_while_something_trains_the_first_signal_asks_and_the_second_stops() -> 
             send()
         send()
     assert said == ["stopping: wait; press Ctrl-C again to stop at once"]
+
+
+def test_a_signal_whose_exception_was_discarded_stops_before_the_trainings() -> None:
+    handler = InterruptHandler(say=print)
+    with handler.installed():
+        with contextlib.suppress(KeyboardInterrupt):  # as in a callback that Cython calls
+            send(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt), handler.while_training():
+            pytest.fail("the search begins")
 
 
 def test_after_the_trainings_one_signal_is_enough() -> None:
