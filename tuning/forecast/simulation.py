@@ -21,7 +21,7 @@ from tuning.scheduling.study import StudyConfig
 SIMULATED_TRIALS = 30_000
 """Number of trials in all simulations of one forecast together."""
 MAX_TRIALS = 3_000
-"""Number of trials in one simulation. A longer search is scaled: 10 simulations of 100,000 trials would take about 18 s."""
+"""Number of trials in one simulation. A longer search is scaled: 10 simulations of 100,000 trials would take 18 s."""
 FAVOURITES = 3
 """Number of configurations that a sampler prefers: half of the later trials cost as much as one of these."""
 SPEED = 0.08
