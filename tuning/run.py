@@ -185,7 +185,7 @@ def _describe(options: RunOptions, existing: Mapping[str, Any], search: PlannedS
         _say(f"epochs      {search.length}")
     if options.precision == AUTO:
         _say(f"precision   {plan.precision} (--precision chooses)")
-    if first := plan.first_trials.to_dict():
+    if (first := plan.first_trials.to_dict()) and first["trials"]:
         left_out = plan.first_trials.left_out
         unfit = f"; {left_out} left out, not in the space" if left_out else ""
         _say(f"first trials  {first['trials']} settings of {first['source']} (--first-trials chooses){unfit}")

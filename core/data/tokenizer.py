@@ -167,8 +167,10 @@ def _import_without_package() -> Any:
             sys.modules[name] = importlib.util.module_from_spec(spec)
         return importlib.import_module(_HOME)
     finally:
-        for name in [name for name in sys.modules if name.split(".")[0] == "nltk"]:
-            del sys.modules[name]
+        loaded = list(sys.modules)  # a copy, because another thread may import Ray meanwhile
+        for name in loaded:
+            if name.split(".")[0] == "nltk":
+                del sys.modules[name]
 
 
 def tokenizer_as_regexes(words: Sequence[str], tokenizer: str = "english") -> dict[str, Any]:

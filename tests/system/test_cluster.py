@@ -74,7 +74,7 @@ def test_the_driver_is_killed_then_a_node_is_lost_and_the_same_command_goes_on(
         out, err = driver.communicate(timeout=PATIENCE_SECONDS)
     assert driver.returncode == 0, f"{out}\n{err}"
     assert "continuing study killed" in out
-    assert "checkpoints stay on each trial's node: a trial that continues on another node" in out
+    assert "checkpoints stay on each trial's node, so a trial that continues on another node" in out
     assert command.content("killed") == command.content(whole)
     assert [record[1] for record in command.content("killed")].count("FAIL") == 0
     assert [nodes.checkpoints(name, "killed") for name in nodes.started] == [[], []], "a complete study leaves none"

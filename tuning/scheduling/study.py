@@ -154,7 +154,7 @@ def searched_settings(space: Space) -> list[str]:
 def spec_notes(spec: Mapping[str, Any]) -> list[str]:
     """Return the notes on a study's origin, for below its table."""
     notes = []
-    if first := spec["first_trials"]:
+    if (first := spec["first_trials"]) and first["trials"]:
         source = "the portfolio" if first["source"] == PORTFOLIO else first["source"]
         notes.append(f"first trials: {first['trials']} settings of {source}")
     if start := spec["warm_start"]:

@@ -1,9 +1,13 @@
 """core.data.tokenizer: three tokenizers, each also as regular expressions, and the choice between them."""
 
 import importlib
+import itertools
 import json
 import sys
+import threading
+import types
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -146,6 +150,29 @@ def test_where_nltk_is_imported_already_it_is_used() -> None:
     from nltk.tokenize.destructive import NLTKWordTokenizer
 
     assert isinstance(load_nltk_tokenizer(), NLTKWordTokenizer)
+
+
+def test_another_thread_may_import_modules_meanwhile() -> None:
+    """As the thread that starts Ray does."""
+    over = threading.Event()
+
+    def imports() -> None:
+        for number in itertools.takewhile(lambda _: not over.is_set(), itertools.count()):
+            sys.modules[f"fake{number % 500}"] = types.ModuleType("fake")
+            sys.modules.pop(f"fake{(number + 250) % 500}", None)
+
+    before = sys.getswitchinterval()
+    with patch.dict(sys.modules):
+        thread = threading.Thread(target=imports)
+        sys.setswitchinterval(1e-6)
+        thread.start()
+        try:
+            for _ in range(50):
+                core.data.tokenizer._import_without_package()
+        finally:
+            over.set()
+            thread.join()
+            sys.setswitchinterval(before)
 
 
 def test_an_nltk_that_cannot_be_taken_apart_is_imported_whole(monkeypatch: pytest.MonkeyPatch) -> None:
