@@ -154,9 +154,8 @@ def searched_settings(space: Space) -> list[str]:
 def spec_notes(spec: Mapping[str, Any]) -> list[str]:
     """Return the notes on a study's origin, for below its table."""
     notes = []
-    if (first := spec["first_trials"]) and first["trials"]:
-        source = "the portfolio" if first["source"] == PORTFOLIO else first["source"]
-        notes.append(f"first trials: {first['trials']} settings of {source}")
+    if (first := spec["first_trials"]) and first["source"] != PORTFOLIO:  # that is the default
+        notes.append(f"first trials: {first['trials']} settings of {first['source']}")
     if start := spec["warm_start"]:
         notes.append(f"warm start: the sampler used {start['trials']} trials of study {start['study']}")
     if spec["epoch_sentences"] is not None:
