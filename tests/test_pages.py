@@ -50,10 +50,11 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_the_commands_and_python_blocks_of_a_page_run(page: str, workplace: Path, tmp_path: Path) -> None:
     """In order, in a folder with tiny data, without Ray."""
     names: dict[str, Any] = {"__name__": "__main__"}
+    blocks = [block for block in blocks_of(page) if block.language in RUN and block.reason is None]
+    assert blocks
     with copy_of(workplace, tmp_path / "work"):
-        for block in blocks_of(page):
-            if block.language in RUN and block.reason is None:
-                run_block(block, names)
+        for block in blocks:
+            run_block(block, names)  # it asserts that each command succeeds
 
 
 def test_a_block_that_is_not_run_says_why() -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from core.config import TrialConfig
 from core.data.corpus import Corpus
-from core.nn.runtime import deterministic_kernels, retain_freed_memory, torch_threads
+from core.nn.runtime import deterministic_kernels, torch_threads, training_memory
 from core.training.evaluate import Evaluation
 from core.training.lockstep import Lockstep
 from core.training.optim import lr_multiplier
@@ -19,7 +19,7 @@ def trained_epochs(config: TrialConfig, corpus: Corpus) -> Iterator[tuple[Mappin
     The epochs are those of core.training.loop.train, which shows no weights before its end.
     """
     losses: list[float] = []
-    with torch_threads(1), retain_freed_memory(), deterministic_kernels("cpu"):
+    with torch_threads(1), training_memory(), deterministic_kernels("cpu"):
         lockstep = Lockstep(config, corpus, "cpu")
         for epoch in range(config.epochs):
 

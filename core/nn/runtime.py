@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import torch
 
+TRAINING_KERNELS = 512
+"""Number of compiled kernels that a training keeps; with 128, a series on TREC took 38 instead of 32 to 34 s."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _TRIM_BYTES, _MMAP_BYTES = 2**28, 2**25
 
@@ -24,19 +26,16 @@ def torch_threads(threads: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def retain_freed_memory() -> Iterator[None]:
-    """Let glibc keep freed memory for the next step inside the block, and release it after the block.
+def training_memory() -> Iterator[None]:
+    """Let glibc keep freed memory for the next step inside the block, and release it after; limit oneDNN's kernels.
 
     By default, glibc returns the large blocks of each step to the kernel, which clears them again page by page. With
     two bidirectional layers, these page faults (thousands per step) take 7 to 14% of the time. The old setting cannot
     be read, so after the first training the process keeps up to `_TRIM_BYTES` until the next block ends. Blocks of
     `_MMAP_BYTES` and more still come from the kernel each time, because they would leave holes among the others:
     40 MB at the peak of two bidirectional layers of width 192.
-
-    oneDNN keeps compiled kernels, one per layer and shape of a batch, by default 1,024. Those of former trials would
-    take some 300 MB of a worker that trains many. oneDNN reads the limit when the process first uses it.
     """
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "512")
+    limit_cached_kernels(TRAINING_KERNELS)
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     if libc is None or not hasattr(libc, "mallopt"):  # musl has none
         yield
@@ -47,6 +46,15 @@ def retain_freed_memory() -> Iterator[None]:
         yield
     finally:
         libc.malloc_trim(0)
+
+
+def limit_cached_kernels(count: int) -> None:
+    """Let oneDNN keep at most this many compiled kernels, one per layer and shape of a batch, instead of 1,024.
+
+    The others would take up to 400 MB of a process that trains many configurations or labels many batches. oneDNN reads
+    the limit when the process first uses it, so the first call decides. A value in the environment has precedence.
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(count))
 
 
 @contextlib.contextmanager

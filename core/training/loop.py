@@ -17,7 +17,7 @@ from core.data.corpus import TRAIN, Corpus
 from core.errors import DataError, StopTraining, TrainingError
 from core.log_odds import LogOdds
 from core.nn.environment import runtime_environment
-from core.nn.runtime import deterministic_kernels, retain_freed_memory, torch_threads
+from core.nn.runtime import deterministic_kernels, torch_threads, training_memory
 from core.training.checkpoint import Checkpoint, load_latest, save
 from core.training.learner import notable_settings
 from core.training.lockstep import WORDS, Lockstep, unprefixed
@@ -66,7 +66,7 @@ def train(
     for name, sentences in (("training", corpus.indices(TRAIN)), ("validation", corpus.validation())):
         if not len(sentences):
             raise DataError(f"the corpus has no {name} sentences; choose another split rule")
-    with torch_threads(threads), retain_freed_memory(), deterministic_kernels(device):
+    with torch_threads(threads), training_memory(), deterministic_kernels(device):
         run = _TrainingRun(config, corpus, runtime_environment(config.precision, threads, device), device)
         if checkpoint_dir is not None:
             run.resume(checkpoint_dir)

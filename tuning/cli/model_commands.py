@@ -1,6 +1,5 @@
 """The commands that use a saved model: predict, export, serve. They need no study, no data and no Ray."""
 
-import os
 import shlex
 from functools import partial
 from pathlib import Path
@@ -178,8 +177,6 @@ def serve(
 
 def _load(folder: Path, threads: int | None = None) -> "Predictor":
     """Open a model, and set the number of threads of this process; None keeps torch's default."""
-    # oneDNN keeps 1,024 compiled kernels, one per shape of a batch: up to 400 MB with weights in bf16.
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")  # torch reads it when it is imported
     with say_if_slow("loading the model ..."):
         from core.inference.predictor import load_model
 

@@ -136,10 +136,10 @@ def _probe_process(
 
     The `configs` share the time until `until`; the `heavy` ones then train a single step with the longest sentences.
     """
-    from core.nn.runtime import deterministic_kernels, retain_freed_memory, torch_threads
+    from core.nn.runtime import deterministic_kernels, torch_threads, training_memory
 
     corpus = load_corpus(**data, cache_dir=cache_dir, progress=lambda line: None)
-    with torch_threads(threads), retain_freed_memory(), deterministic_kernels(device):
+    with torch_threads(threads), training_memory(), deterministic_kernels(device):
         costs, start = [], time.time() - began
         for at, config in enumerate(configs):
             left = max(0.0, until - time.time())  # a process that started late has less time for each

@@ -67,7 +67,7 @@ def load_probabilities(
 
 
 def trial_name(number: int) -> str:
-    """Return the name of a trial's file: 3 -> `00003`."""
+    """Return the name of a trial in files and folders: 3 -> `00003`."""
     return f"{number:05d}"
 
 

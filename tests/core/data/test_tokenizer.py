@@ -167,12 +167,12 @@ def test_another_thread_may_import_modules_meanwhile() -> None:
         sys.setswitchinterval(1e-6)
         thread.start()
         try:
-            for _ in range(50):
-                core.data.tokenizer._import_without_package()
+            found = [core.data.tokenizer._import_without_package().NLTKWordTokenizer() for _ in range(50)]
         finally:
             over.set()
             thread.join()
             sys.setswitchinterval(before)
+    assert {tuple(each.tokenize("can't stop")) for each in found} == {("ca", "n't", "stop")}
 
 
 def test_an_nltk_that_cannot_be_taken_apart_is_imported_whole(monkeypatch: pytest.MonkeyPatch) -> None:

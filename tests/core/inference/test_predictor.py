@@ -1,6 +1,7 @@
 """A saved model labels any text, in order, and raises an error if it cannot."""
 
 import dataclasses
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -253,3 +254,29 @@ def test_the_plain_baseline_predicts_without_scipy() -> None:
         "assert not {'scipy', 'sklearn', 'pandas'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+SHAPES = """
+from pathlib import Path
+import torch
+from core import load_model
+
+def megabytes():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+
+torch.set_num_threads(1)
+model = load_model(Path("tests/golden/model"))
+for length in range(1, 300):
+    model.predict(["film " * length] * (1 + length % 7))
+    if length == 150:
+        before = megabytes()
+print(megabytes() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="memory is read from /proc")
+def test_memory_does_not_grow_with_the_number_of_shapes() -> None:
+    fresh = {name: value for name, value in os.environ.items() if not name.startswith("ONEDNN_")}
+    command, root = [sys.executable, "-c", SHAPES], Path(__file__).parents[3]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root, env=fresh)
+    assert float(said.stdout) < 20  # 80 MB with 1,024 kernels

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from core.nn.runtime import autocast, retain_freed_memory, torch_threads
+from core.nn.runtime import autocast, torch_threads, training_memory
 
 
 def test_threads_are_given_back_after_an_error() -> None:
@@ -24,7 +24,7 @@ def test_freed_memory_is_used_again_without_page_faults() -> None:
         torch.ones(8_000_000)  # 32 MB, 8,000 pages
         return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-    with retain_freed_memory():
+    with training_memory():
         faults()
         assert faults() < 800
 
