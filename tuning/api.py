@@ -23,6 +23,7 @@ from tuning.console import called_from_python
 from tuning.frames import store_frame
 from tuning.journal.records import read_study
 from tuning.run_options import RunOptions, absolute_data_path, study_folder
+from tuning.study_options import ConfirmOptions, EnsembleOptions, RetrainOptions, Splits
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -148,7 +149,7 @@ class Study:
         self,
         trial: int | str = "recommended",
         *,
-        on: str = "train",
+        on: Splits = "train",
         seeds: int = 1,
         strict: bool = False,
         threads: int | None = None,
@@ -164,18 +165,17 @@ class Study:
         Raises:
             UserError: The trial cannot be chosen, or `strict` and the search is not reproduced.
         """
-        from tuning.retrain.command import RetrainOptions, retrain_trial
+        from tuning.retrain.command import retrain_trial
 
-        with self._call("retrain", trial=trial, on=on) as call:
+        with self._call("retrain", trial=trial, on=on):
             options = RetrainOptions(
-                folder=self.folder, trial=str(trial), on=on, seeds=seeds, threads=threads, precision=precision,
-                dataset=_moved(dataset), vectors=_moved(vectors), out=self._target(out, "model"),
-                cache_dir=self.cache_dir, command=call,
+                trial=str(trial), on=on, seeds=seeds, threads=threads, precision=precision,
+                **self._paths(dataset=dataset, vectors=vectors, out=out),
             )  # fmt: skip
             verdict = retrain_trial(options)
             if strict and verdict.difference is not None:
                 raise UserError(f"the search is not reproduced ({verdict}); pass strict=False to accept it")
-            return _load(options.out)
+            return _load(options.model_folder)
 
     @checked_arguments
     def ensemble(
@@ -183,7 +183,7 @@ class Study:
         *,
         size: int = 5,
         max_cost: int | None = None,
-        on: str = "train",
+        on: Splits = "train",
         workers: int | None = None,
         dataset: str | None = None,
         vectors: str | None = None,
@@ -193,16 +193,16 @@ class Study:
 
         The arguments are the options of `sentune ensemble`. Default of `out`: folder `ensemble` in the study's folder.
         """
-        from tuning.ensemble.command import EnsembleOptions, make_ensemble
+        from tuning.ensemble.command import make_ensemble
 
-        with self._call("ensemble", size=size, on=on) as call:
+        with self._call("ensemble", size=size, on=on):
             options = EnsembleOptions(
-                folder=self.folder, size=size, max_cost=max_cost, on=on, workers=workers, dataset=_moved(dataset),
-                vectors=_moved(vectors), out=self._target(out, "ensemble"), cache_dir=self.cache_dir, command=call,
+                size=size, max_cost=max_cost, on=on, workers=workers,
+                **self._paths(dataset=dataset, vectors=vectors, out=out),
             )  # fmt: skip
             if not make_ensemble(options):
                 raise KeyboardInterrupt
-            return _load(options.out)
+            return _load(options.model_folder)
 
     @checked_arguments
     def confirm(
@@ -219,14 +219,11 @@ class Study:
 
         The arguments are the options of `sentune confirm`.
         """
-        from tuning.confirm.command import ConfirmOptions, confirm_study
+        from tuning.confirm.command import confirm_study
 
         with self._call("confirm", top=top, seeds=seeds):
-            options = ConfirmOptions(
-                folder=self.folder, top=top, seeds=seeds, folds=folds, workers=workers, form="table",
-                dataset=_moved(dataset), vectors=_moved(vectors), cache_dir=self.cache_dir,
-            )  # fmt: skip
-            summary = confirm_study(options)
+            paths = self._paths(dataset=dataset, vectors=vectors)
+            summary = confirm_study(ConfirmOptions(top=top, seeds=seeds, folds=folds, workers=workers, **paths))
             if summary is None:
                 raise KeyboardInterrupt
             return summary
@@ -241,7 +238,7 @@ class Study:
         """
         from tuning.report.command import write_report
 
-        target = self._target(path, "report.html")
+        target = self.folder / "report.html" if path is None else _path(path)
         with self._call("report", path=str(target)) as call:
             pictures = None if images is None else _path(images)
             write_report(self.folder, target, pictures, cache_dir=self.cache_dir, watch=False, command=call)
@@ -264,8 +261,11 @@ class Study:
         with self._call("table"):
             return table_of(self.folder, RowFilter(top=10), "html")
 
-    def _target(self, path: AnyPath | None, default: str) -> Path:
-        return self.folder / default if path is None else _path(path)
+    def _paths(self, *, dataset: str | None, vectors: str | None, out: AnyPath | None = None) -> dict[str, Any]:
+        """Return the study and the given paths as options of a verb, as Typer makes them from a command line."""
+        paths: dict[str, Any] = {"study": str(self.folder), "cache_dir": self.cache_dir}
+        paths |= {"dataset": _moved(dataset), "vectors": _moved(vectors)}
+        return paths if out is None else paths | {"out": _path(out)}
 
     @contextlib.contextmanager
     def _call(self, verb: str, **arguments: Any) -> Iterator[str]:

@@ -10,7 +10,6 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -26,23 +25,25 @@ from core.data.load import load_texts
 from core.data.splits import normalize_text
 from core.data.tokenizer import tokenize, tokenizer_name
 from core.data.vocabulary import UNK, Vocabulary
-from core.errors import ConfigError, check_rules, in_range
+from core.errors import ConfigError
 from core.inference.predictor import Predictor, load_model
 from core.inference.saved_model import check_model_folder, model_digest
 from core.io.text import quoted
 from core.nn.seeding import seeded_generator
 from core.training.result import EpochResult, TrainResult
+from tuning.console import command_line
 from tuning.formatting import format_settings
 from tuning.journal.records import Spec, TrialRecord, read_study
 from tuning.journal.writer import open_study
 from tuning.retrain.calibrated import calibration_lines
-from tuning.retrain.command import BOTH, RECOMMENDED, select_trial
+from tuning.retrain.command import select_trial
 from tuning.retrain.environment_diff import environment_changes, environment_now
 from tuning.retrain.models import RetrainContext, TrainedModel, evaluate_model, save_members, train_seed
 from tuning.retrain.output import print_classes, print_epoch, print_figures, train_on_both
 from tuning.retrain.reproduction import Reproduction, reproduction_of
 from tuning.retrain.training import device_of, split_name, study_corpus
 from tuning.serving.inputs import read_sentences
+from tuning.study_options import BOTH, DistillOptions
 
 VERB = "distill"
 LABEL_SHARE = 0.5
@@ -53,47 +54,8 @@ FRAGMENTS, MAX_FRAGMENT = 0.25, 5
 """Share of the variants that are a fragment, and maximum number of its words. All three values are from the paper."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DistillOptions:
-    """The command line of `distill`."""
-
-    model: Path
-    """Folder of the teacher."""
-    folder: Path
-    """Folder of the study."""
-    unlabelled: str | None = None
-    """File with one sentence per line, or with `text_column` a table."""
-    text_column: str | None = None
-    encoding: str | None = None
-    variants: int = 3
-    """Number of variants of each training sentence."""
-    trial: str = RECOMMENDED
-    """Trial with the settings: recommended, best or a number."""
-    on: str = "train"
-    """Splits to train on: train or train+val."""
-    dataset: str | None = None
-    """New path of the data; None for the path in the study."""
-    vectors: str | None = None
-    out: Path
-    """Model folder to write."""
-    cache_dir: Path | None = None
-    command: str
-    """The user's command line, for the model card."""
-
-    def __post_init__(self) -> None:
-        alone = "given with --unlabelled only"
-        check_rules(
-            {
-                "--text-column": (self.text_column, alone, self.text_column is None or self.unlabelled is not None),
-                "--variants": in_range(self.variants, 0, 100),
-                "--encoding": (self.encoding, alone, self.encoding is None or self.unlabelled is not None),
-                "--out": (str(self.out), "another folder than MODEL", self.out.resolve() != self.model.resolve()),
-            }
-        )
-
-
-def distill_model(options: DistillOptions) -> Reproduction | None:
-    """Train, compare, measure, save, and print each step.
+def distill_model(model: Path, options: DistillOptions) -> Reproduction | None:
+    """Train on the probabilities of a model, compare, measure, save, and print each step.
 
     Returns:
         The comparison with an earlier run of the same command; None for the first run.
@@ -104,6 +66,9 @@ def distill_model(options: DistillOptions) -> Reproduction | None:
         ConfigError: The options conflict, or the model does not fit the study.
         DataError: The sentences cannot be read.
     """
+    target = options.model_folder
+    if target.resolve() == model.resolve():
+        raise ConfigError(f"--out must be another folder than MODEL, got {str(target)!r}")
     attributes, records = read_study(options.folder)
     spec = attributes["spec"]
     if spec["data"].get("validation", "split") != "split":
@@ -111,11 +76,11 @@ def distill_model(options: DistillOptions) -> Reproduction | None:
             f"study {options.folder.name!r} is validated in folds; choose a study with a validation split to distill"
         )
     record = select_trial(options.folder, options.trial, attributes, records)
-    teacher = load_model(options.model, notify=print)
-    _check_classes(options, teacher.classes, attributes["validation"]["classes"])
-    check_model_folder(options.out)
+    teacher = load_model(model, notify=print)
+    _check_classes(model, options.folder.name, teacher.classes, attributes["validation"]["classes"])
+    check_model_folder(target)
     with open_study(options.folder, spec) as journal:
-        config, corpus, facts = _student(options, spec, teacher, record.trial_config)
+        config, corpus, facts = _student(model, options, spec, teacher, record.trial_config)
         context = RetrainContext(
             verb=VERB,
             journal=journal,
@@ -129,7 +94,7 @@ def distill_model(options: DistillOptions) -> Reproduction | None:
         print(f"training with the settings of trial {record.number}: {format_settings(record.params)}")
         result = train_seed(context, context.config.seed, None, partial(print_epoch, context.config))
         verdict = _verify(context, result, record, facts)
-        model = _measured(options, context, result)
+        trained = _measured(options, context, result)
         about = {
             "trial": record.number,
             "on": options.on,
@@ -137,34 +102,34 @@ def distill_model(options: DistillOptions) -> Reproduction | None:
             **facts,
             "test_evaluations": len(journal.test_evaluations),
         }
-        save_members(options.out, [model.member], {**model.metrics, **about}, corpus, options.command)
+        save_members(target, [trained.member], {**trained.metrics, **about}, corpus, command_line())
         shutil.rmtree(context.checkpoints, ignore_errors=True)
     return verdict
 
 
-def _check_classes(options: DistillOptions, teacher: Sequence[str], study: Sequence[str]) -> None:
+def _check_classes(model: Path, name: str, teacher: Sequence[str], study: Sequence[str]) -> None:
     if list(teacher) != list(study):
         shown = [", ".join(map(quoted, names[:10])) for names in (teacher, study)]
         raise ConfigError(
-            f"MODEL and STUDY must have the same classes: {options.model} has {shown[0]}, "
-            f"study {options.folder.name!r} has {shown[1]}; choose another model or study"
+            f"MODEL and STUDY must have the same classes: {model} has {shown[0]}, "
+            f"study {name!r} has {shown[1]}; choose another model or study"
         )
 
 
 def _student(
-    options: DistillOptions, spec: Spec, teacher: Predictor, config: TrialConfig
+    model: Path, options: DistillOptions, spec: Spec, teacher: Predictor, config: TrialConfig
 ) -> tuple[TrialConfig, Corpus, dict[str, Any]]:
     """Return settings and corpus of the student, and the origin of its targets for metrics and card."""
     corpus = study_corpus(spec, options.dataset, options.vectors, options.cache_dir, print)
     dataset = {} if options.dataset is None else {"dataset": options.dataset}
     texts = load_texts({**spec["data"], **dataset}, corpus.fingerprint, options.cache_dir)
-    facts = {**_describe_teacher(options.model, teacher, corpus), "study_fingerprint": corpus.fingerprint}
+    facts = {**_describe_teacher(model, teacher, corpus), "study_fingerprint": corpus.fingerprint}
     extra, more = _read_unlabelled(options, texts, teacher)
     facts |= {**more, "variants": options.variants}
     tokenizer = tokenizer_name(corpus.source["tokenizer"])
     if teacher.tokenizer != tokenizer:
         raise ConfigError(
-            f"MODEL and STUDY must have the same tokenizer: {options.model} has {teacher.tokenizer}, the study has "
+            f"MODEL and STUDY must have the same tokenizer: {model} has {teacher.tokenizer}, the study has "
             f"{tokenizer}; choose another model or study"
         )
     tokens = [tokenize(text, tokenizer) for text in texts]

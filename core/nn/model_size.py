@@ -44,14 +44,15 @@ def _copies(config: TrialConfig) -> int:
     return 1 + OPTIMIZER_STATE_TENSORS[config.optimizer] + (config.ema_decay is not None)
 
 
-def _word_copies(config: TrialConfig) -> int:
+def stored_word_vectors(config: TrialConfig) -> int:
+    """Return how many values training stores per value of a word vector; none if the vectors are frozen."""
     return 0 if config.freeze_embedding else _copies(config)
 
 
 def min_training_bytes(config: TrialConfig, vocab_size: int, embedding_dim: int, n_classes: int) -> int:
     """Return a lower bound of training memory: weights, averages and gradients other than of word vectors; fp32."""
     others = count_trainable_parameters(config.replace(freeze_embedding=True), vocab_size, embedding_dim, n_classes)
-    return 4 * (others * (_copies(config) + 1) + vocab_size * embedding_dim * _word_copies(config))
+    return 4 * (others * (_copies(config) + 1) + vocab_size * embedding_dim * stored_word_vectors(config))
 
 
 def max_checkpoint_bytes(config: TrialConfig, vocab_size: int, embedding_dim: int, n_classes: int) -> int:

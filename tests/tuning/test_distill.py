@@ -22,7 +22,6 @@ from tests.support.studies import data_of, make_study, setting, tamper, write_se
 from tuning.analysis.assessment import held_out_results
 from tuning.distill import (
     LABEL_SHARE,
-    DistillOptions,
     add_sentences,
     distill_model,
     mixed_targets,
@@ -31,9 +30,10 @@ from tuning.distill import (
     sentence_variants,
 )
 from tuning.journal.records import study_attributes
-from tuning.retrain.command import RetrainOptions, retrain_trial
+from tuning.retrain.command import retrain_trial
 from tuning.retrain.models import RetrainContext
 from tuning.retrain.reproduction import Reproduction
+from tuning.study_options import DistillOptions, RetrainOptions
 
 TEACHER: dict[str, Any] = {
     "classes": ("bug", "praise"),
@@ -58,12 +58,11 @@ def study(made: Path, tmp_path: Path) -> Path:
     return tmp_path / "s"
 
 
-def distil(study: Path, made: Path, **changes: Any) -> Reproduction | None:
+def distil(study: Path, made: Path, model: Path | None = None, **changes: Any) -> Reproduction | None:
     options: dict[str, Any] = {
-        "model": made / "model", "folder": study, "trial": "1", "out": study / "small", "cache_dir": made / "cache",
-        "command": "sentune distill", "variants": 1,
+        "study": str(study), "trial": "1", "out": study / "small", "cache_dir": made / "cache", "variants": 1,
     }  # fmt: skip
-    return distill_model(DistillOptions(**(options | changes)))
+    return distill_model(model or made / "model", DistillOptions(**(options | changes)))
 
 
 def metrics(study: Path) -> dict[str, Any]:
@@ -170,8 +169,7 @@ def test_a_teacher_of_another_test_split_is_pointed_out(
     note = "the teacher was trained with another test split, so it may know sentences of this one"
     distil(study, made)
     assert note in capsys.readouterr().out
-    options = {"folder": study, "cache_dir": made / "cache", "command": "", "trial": "0"}
-    retrain_trial(RetrainOptions(out=study / "model", **options))  # type: ignore[arg-type]
+    retrain_trial(RetrainOptions(study=str(study), trial="0", cache_dir=made / "cache"))
     distil(study, made, model=study / "model")
     out = capsys.readouterr().out
     assert note not in out

@@ -11,7 +11,7 @@ import typer
 from core.errors import TrainingError, UserError
 from tuning.cli import data_commands, model_commands, study_commands
 from tuning.cli.examples import examples
-from tuning.cli.options import GroupedCommand, takes_search_options
+from tuning.cli.options import GroupedCommand, takes_options
 from tuning.console import (
     handle_signals,
     ignore_broken_output,
@@ -65,7 +65,7 @@ def start(
 
 
 @app.command(cls=GroupedCommand, epilog=examples("run"))
-@takes_search_options
+@takes_options(RunOptions)
 @ignore_broken_output()  # the search continues after its terminal or pipe is closed
 def run(options: RunOptions) -> None:
     """Search for the best settings. Run the same command again to resume the study."""
@@ -76,7 +76,7 @@ def run(options: RunOptions) -> None:
 
 
 @app.command(cls=GroupedCommand, epilog=examples("plan"))
-@takes_search_options
+@takes_options(RunOptions)
 def plan(
     options: RunOptions,
     show_space: Annotated[bool, OutputOption("--show-space", help="Print only the search space.")] = False,

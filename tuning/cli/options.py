@@ -1,30 +1,16 @@
-"""Options that several commands share, their groups under --help, and decorators that add the fields of RunOptions."""
+"""Groups of options under --help, and decorators that add the fields of a dataclass to the options of a command."""
 
 import functools
 import inspect
-from collections.abc import Callable, Collection
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Iterable
+from typing import Any
 
-import typer
 from typer.core import TyperCommand
 
-from tuning.run_options import DATA_OPTIONS, DataOption, RunOptions, absolute_data_path, corpus_arguments
+from tuning.run_options import DATA_OPTIONS, RunOptions, corpus_arguments
 
 GROUPS = ("Data", "Search", "Training", "Resources", "Budget", "Server", "Output")
 """Groups of options, in the order of --help; an option's group is its `rich_help_panel`."""
-TrainingOption = functools.partial(typer.Option, rich_help_panel="Training")
-
-Study = Annotated[str, typer.Argument(help="Name or folder of a study.", metavar="STUDY")]
-_moved = functools.partial(DataOption, parser=absolute_data_path, metavar="PATH")
-MovedData = Annotated[str | None, _moved("--dataset", help="New path of the dataset. Default: as in the study.")]
-MovedVectors = Annotated[
-    str | None, _moved("--vectors", help="New path of the word vectors. Default: as in the study.")
-]
-
-TrainedOn = Annotated[
-    Literal["train", "train+val"],
-    TrainingOption(help="Splits to train on. With train+val, the number of steps stays the same."),
-]
 
 
 class GroupedCommand(TyperCommand):
@@ -45,19 +31,23 @@ class GroupedCommand(TyperCommand):
                     formatter.write_dl(records)
 
 
-def takes_search_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add all fields of RunOptions to the options of a command, which gets a RunOptions as its first argument."""
-    return _with_fields(command, RunOptions, inspect.signature(RunOptions).parameters)
+def takes_options(options: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add all fields of a dataclass to the options of a command, which gets an instance as its first argument."""
+    fields = inspect.signature(options).parameters.values()
+    return lambda command: _with_fields(command, options, fields)
 
 
 def takes_data_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options of the data; the command gets the arguments of load_corpus, with leaks allowed, first."""
-    names = [name for name in DATA_OPTIONS if name != "allow_leak"]
-    return _with_fields(command, lambda **values: corpus_arguments(values | {"allow_leak": True}), names)
+    fields = inspect.signature(RunOptions).parameters
+    chosen = [fields[name] for name in DATA_OPTIONS if name != "allow_leak"]
+    return _with_fields(command, lambda **values: corpus_arguments(values | {"allow_leak": True}), chosen)
 
 
-def _with_fields(command: Callable[..., None], make: Callable[..., Any], names: Collection[str]) -> Callable[..., None]:
-    """Return the command with these fields of RunOptions as further options; `make` turns them into its argument."""
+def _with_fields(
+    command: Callable[..., None], make: Callable[..., Any], fields: Iterable[inspect.Parameter]
+) -> Callable[..., None]:
+    """Return the command with these options after its own; `make` turns their values into its first argument."""
 
     @functools.wraps(command)
     def call(**values: Any) -> None:
@@ -65,8 +55,7 @@ def _with_fields(command: Callable[..., None], make: Callable[..., Any], names: 
         command(make(**values), **own)
 
     _, *parameters = inspect.signature(command).parameters.values()
-    fields = [field for name, field in inspect.signature(RunOptions).parameters.items() if name in names]
-    everything = [*fields, *(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters)]
+    everything = [*(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters), *fields]
     call.__signature__ = inspect.Signature(everything)  # type: ignore[attr-defined]
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in everything}
     del call.__wrapped__  # Typer would read the signature of the command itself

@@ -7,16 +7,16 @@ from typing import Annotated, Literal
 import typer
 
 from core.errors import ConfigError
-from tuning.cli.options import MovedData, MovedVectors, Study, TrainedOn, TrainingOption
+from tuning.cli.options import takes_options
 from tuning.console import (
     ASSESSING,
     command_line,
     ignore_broken_output,
-    print_note,
     program_name,
     say_if_slow,
 )
-from tuning.run_options import CacheDir, DataOption, Encoding, OutputOption, ResourcesOption, Results, study_folder
+from tuning.run_options import CacheDir, OutputOption, Results, study_folder
+from tuning.study_options import ConfirmOptions, DistillOptions, EnsembleOptions, RetrainOptions, Study
 
 LOADING = "loading torch ..."
 
@@ -104,190 +104,57 @@ def report(
     write_report(folder, target, images, cache_dir=cache_dir, watch=watch, command=command_line())
 
 
+@takes_options(ConfirmOptions)
 @ignore_broken_output()
-def confirm(
-    study: Study,
-    top: Annotated[int, TrainingOption(help="Number of configurations, by rank. The baseline is added.")] = 5,
-    seeds: Annotated[int, TrainingOption(help="Number of new seeds per configuration.")] = 5,
-    folds: Annotated[
-        int | None, TrainingOption(help="Also cross-validate the winner with this number of folds. Default: no.")
-    ] = None,
-    workers: Annotated[
-        int | None, ResourcesOption(help="Maximum number of parallel trainings. Default: all that fit.")
-    ] = None,
-    format: Annotated[Literal["table", "json"], OutputOption(help="Output format.")] = "table",
-    dataset: MovedData = None,
-    vectors: MovedVectors = None,
-    results: Results = Path("results"),
-    cache_dir: CacheDir = None,
-) -> None:
+def confirm(options: ConfirmOptions) -> None:
     """Train the best configurations on new seeds. Includes the baseline, and compares all of them."""
-    with say_if_slow(LOADING, print if format == "table" else print_note):
-        from tuning.confirm.command import ConfirmOptions
+    with say_if_slow(LOADING, options.say):
         from tuning.confirm.command import confirm_study as confirm_study
 
-    options = ConfirmOptions(
-        folder=study_folder(study, results),
-        top=top,
-        seeds=seeds,
-        folds=folds,
-        workers=workers,
-        form=format,
-        dataset=dataset,
-        vectors=vectors,
-        cache_dir=cache_dir,
-    )
     if confirm_study(options) is None:
         raise KeyboardInterrupt
 
 
+@takes_options(RetrainOptions)
 @ignore_broken_output()
 def retrain(
-    study: Study,
-    trial: Annotated[str, TrainingOption(help="Trial to train again: a number, recommended, or best.")] = "recommended",
-    out: Annotated[
-        Path | None, OutputOption(help="Model folder to write. Default: model in the study's folder.")
-    ] = None,
-    on: TrainedOn = "train",
-    seeds: Annotated[int, TrainingOption(help="Number of models to train. The median by validation is saved.")] = 1,
+    options: RetrainOptions,
     strict: Annotated[bool, OutputOption("--strict", help="Exit with code 1 if the search is not reproduced.")] = False,
-    threads: Annotated[int | None, ResourcesOption(help="Number of CPU threads. Default: as in the study.")] = None,
-    precision: Annotated[
-        str | None, ResourcesOption(help="Number format: fp32 or bf16. Default: as in the study.")
-    ] = None,
-    dataset: MovedData = None,
-    vectors: MovedVectors = None,
-    results: Results = Path("results"),
-    cache_dir: CacheDir = None,
 ) -> None:
     """Train a trial again, verify it, and save the model. Compares each epoch with the search."""
     with say_if_slow(LOADING, print):
-        from tuning.retrain.command import RetrainOptions
         from tuning.retrain.command import retrain_trial as retrain_trial
 
-    folder = study_folder(study, results)
-    target = out or folder / "model"
-    options = RetrainOptions(
-        folder=folder,
-        trial=trial,
-        on=on,
-        seeds=seeds,
-        threads=threads,
-        precision=precision,
-        dataset=dataset,
-        vectors=vectors,
-        out=target,
-        cache_dir=cache_dir,
-        command=command_line(),
-    )
     verdict = retrain_trial(options)
-    _print_next(target)
+    _print_next(options.model_folder)
     if strict and verdict.difference is not None:
         raise typer.Exit(1)
 
 
+@takes_options(EnsembleOptions)
 @ignore_broken_output()
-def ensemble(
-    study: Study,
-    size: Annotated[int, TrainingOption(help="Number of selections. A trial can be selected more than once.")] = 5,
-    max_cost: Annotated[
-        int | None,
-        TrainingOption(help="Maximum number of multiplications per word of all members together. Default: no limit."),
-    ] = None,
-    on: TrainedOn = "train",
-    workers: Annotated[
-        int | None, ResourcesOption(help="Maximum number of parallel trainings. Default: all that fit.")
-    ] = None,
-    out: Annotated[
-        Path | None, OutputOption(help="Model folder to write. Default: ensemble in the study's folder.")
-    ] = None,
-    dataset: MovedData = None,
-    vectors: MovedVectors = None,
-    results: Results = Path("results"),
-    cache_dir: CacheDir = None,
-) -> None:
+def ensemble(options: EnsembleOptions) -> None:
     """Combine trials and the plain baseline into one model. Trains the trials again and verifies them."""
     with say_if_slow(LOADING, print):
-        from tuning.ensemble.command import EnsembleOptions
         from tuning.ensemble.command import make_ensemble as make_ensemble
 
-    folder = study_folder(study, results)
-    target = out or folder / "ensemble"
-    options = EnsembleOptions(
-        folder=folder,
-        size=size,
-        max_cost=max_cost,
-        on=on,
-        workers=workers,
-        dataset=dataset,
-        vectors=vectors,
-        out=target,
-        cache_dir=cache_dir,
-        command=command_line(),
-    )
     if not make_ensemble(options):
         raise KeyboardInterrupt
-    _print_next(target)
+    _print_next(options.model_folder)
 
 
+@takes_options(DistillOptions)
 @ignore_broken_output()
 def distill(
+    options: DistillOptions,
     model: Annotated[Path, typer.Argument(help="Model folder of the teacher.", metavar="MODEL")],
-    study: Study,
-    unlabelled: Annotated[
-        str | None,
-        DataOption(
-            help="File with more sentences, one per line, or a table with --text-column; - is standard input. "
-            "Default: none."
-        ),
-    ] = None,
-    text_column: Annotated[
-        str | None,
-        DataOption(help="Column with the sentences, if --unlabelled is a table. Default: none, one sentence per line."),
-    ] = None,
-    encoding: Encoding = None,
-    variants: Annotated[
-        int,
-        TrainingOption(
-            help="Number of variants of each training sentence (with unknown words, or a fragment) that MODEL labels "
-            "too. N variants take 1 + N times as long."
-        ),
-    ] = 3,
-    trial: Annotated[
-        str, TrainingOption(help="Trial whose settings are used: a number, recommended, or best.")
-    ] = "recommended",
-    on: TrainedOn = "train",
-    out: Annotated[
-        Path | None, OutputOption(help="Model folder to write. Default: distilled in the study's folder.")
-    ] = None,
-    dataset: MovedData = None,
-    vectors: MovedVectors = None,
-    results: Results = Path("results"),
-    cache_dir: CacheDir = None,
 ) -> None:
     """Train one small model on the probabilities of MODEL. Uses the sentences of STUDY, and unlabelled sentences."""
     with say_if_slow(LOADING, print):
-        from tuning.distill import DistillOptions, distill_model
+        from tuning.distill import distill_model as distill_model
 
-    folder = study_folder(study, results)
-    target = out or folder / "distilled"
-    options = DistillOptions(
-        model=model,
-        folder=folder,
-        unlabelled=unlabelled,
-        text_column=text_column,
-        encoding=encoding,
-        variants=variants,
-        trial=trial,
-        on=on,
-        dataset=dataset,
-        vectors=vectors,
-        out=target,
-        cache_dir=cache_dir,
-        command=command_line(),
-    )
-    distill_model(options)
-    _print_next(target)
+    distill_model(model, options)
+    _print_next(options.model_folder)
 
 
 def _print_next(model: Path) -> None:

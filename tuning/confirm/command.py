@@ -1,13 +1,10 @@
 """The verb `confirm`: compare the search's best settings and the baseline in pairs, on fresh seeds."""
 
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from core.data.corpus import Corpus
-from core.errors import DataError, check_rules, in_range
+from core.errors import DataError
 from tuning.analysis.assessment import assess
 from tuning.backend.background_ray import BackgroundRay
 from tuning.backend.interrupt import InterruptHandler
@@ -18,41 +15,10 @@ from tuning.confirm.tables import render_summary
 from tuning.console import ASSESSING, say_if_slow
 from tuning.journal.records import Spec, TrialRecord, read_study, study_attributes
 from tuning.journal.writer import open_study
-from tuning.resources.machine import MAX_WORKERS, Machine
+from tuning.resources.machine import Machine
 from tuning.retrain.environment_diff import data_changes
 from tuning.retrain.training import study_corpus, task_resources
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ConfirmOptions:
-    """The command line of `confirm`."""
-
-    folder: Path
-    """Folder of the study."""
-    top: int
-    seeds: int
-    folds: int | None
-    workers: int | None
-    form: str
-    """Output format: table or json."""
-    dataset: str | None
-    """New path of the data; None for the path in the study."""
-    vectors: str | None
-    cache_dir: Path | None
-
-    def __post_init__(self) -> None:
-        check_rules(
-            {
-                "--top": in_range(self.top, 1, 100),
-                "--seeds": in_range(self.seeds, 2, 100, ", to be compared in pairs"),
-                "--folds": in_range(self.folds, 3, 100),
-                "--workers": in_range(self.workers, 1, MAX_WORKERS),
-            }
-        )
-
-    def say(self, line: str) -> None:
-        """Print a line of progress: on standard error if standard output is JSON."""
-        print(line, file=sys.stderr if self.form == "json" else sys.stdout, flush=True)
+from tuning.study_options import ConfirmOptions
 
 
 def confirm_study(options: ConfirmOptions) -> Summary | None:
@@ -74,7 +40,7 @@ def confirm_study(options: ConfirmOptions) -> Summary | None:
             return None
         attributes = study_attributes(options.folder)
     summary = summarize(options.folder.name, chosen, runs, attributes)
-    print(render_summary(summary, options.form))
+    print(render_summary(summary, options.format))
     return summary
 
 

@@ -3,13 +3,12 @@
 import dataclasses
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from core.data.corpus import Corpus
-from core.errors import UserError, check_rules, in_range
+from core.errors import UserError
 from core.inference.saved_model import check_model_folder
 from tuning.analysis.assessment import assess
 from tuning.analysis.best import ensemble_lines
@@ -18,49 +17,16 @@ from tuning.analysis.recommendation import NOTHING_LEARNED
 from tuning.analysis.selection_bias import FIXED
 from tuning.backend.background_ray import BackgroundRay
 from tuning.backend.interrupt import InterruptHandler
-from tuning.console import ASSESSING, say_if_slow
+from tuning.console import ASSESSING, command_line, say_if_slow
 from tuning.ensemble.measure import measure
 from tuning.ensemble.members import TrainedMember, fit_plain_member, train_members, verify_member
 from tuning.journal.records import TrialRecord, is_candidate, read_study
 from tuning.journal.writer import StudyJournal, open_study
-from tuning.resources.machine import MAX_WORKERS, Machine
-from tuning.retrain.command import BOTH
+from tuning.resources.machine import Machine
 from tuning.retrain.environment_diff import changes_since, environment_now
 from tuning.retrain.models import save_members
 from tuning.retrain.training import device_of, study_corpus, task_resources
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EnsembleOptions:
-    """The command line of `ensemble`."""
-
-    folder: Path
-    """Folder of the study."""
-    size: int
-    """Number of selections."""
-    max_cost: int | None
-    """Upper bound of the multiplications per word of all members together; None for no bound."""
-    on: str
-    """Splits to train on: train or train+val."""
-    workers: int | None
-    dataset: str | None
-    """New path of the data; None for the path in the study."""
-    vectors: str | None
-    out: Path
-    """Model folder to write."""
-    cache_dir: Path | None
-    command: str
-    """The user's command line, for the model card."""
-
-    def __post_init__(self) -> None:
-        check_rules(
-            {
-                "--on": (self.on, f"train or {BOTH}", self.on in ("train", BOTH)),
-                "--size": in_range(self.size, 1, 100),
-                "--max-cost": in_range(self.max_cost, 1, 10**15),
-                "--workers": in_range(self.workers, 1, MAX_WORKERS),
-            }
-        )
+from tuning.study_options import BOTH, EnsembleOptions
 
 
 def make_ensemble(options: EnsembleOptions) -> bool:
@@ -72,7 +38,7 @@ def make_ensemble(options: EnsembleOptions) -> bool:
     Raises:
         UserError: There is no such study or no member, another process runs the study, or the model cannot be written.
     """
-    check_model_folder(options.out)
+    check_model_folder(options.model_folder)
     attributes, records = read_study(options.folder)
     spec = attributes["spec"]
     with say_if_slow(ASSESSING, print):
@@ -101,7 +67,7 @@ def make_ensemble(options: EnsembleOptions) -> bool:
             "estimate": dataclasses.asdict(estimate.corrected),
             "test_evaluations": len(journal.test_evaluations),
         }
-        save_members(options.out, [each.member for each in members], metrics, corpus, options.command)
+        save_members(options.model_folder, [each.member for each in members], metrics, corpus, command_line())
         for folder in checkpoints.values():
             shutil.rmtree(folder, ignore_errors=True)
     return True

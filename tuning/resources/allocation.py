@@ -9,7 +9,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from core.config import COST_ORDER, TrialConfig
 from core.data.corpus import Corpus
 from core.errors import ConfigError
-from core.nn.model_size import _word_copies, min_training_bytes
+from core.nn.model_size import min_training_bytes, stored_word_vectors
 from tuning.resources import profiling
 from tuning.resources.gpu import GpuShareChoice, choose_share
 from tuning.resources.machine import Machine, TrialResources
@@ -32,7 +32,8 @@ def heaviest_configs(space: Space, baseline: bool = True, **settings: Any) -> li
     """
     corner = space.to_config(space.resolve(_heaviest_value), **settings)
     first = [TrialConfig.from_dict({**entry, **settings}) for entry in initial_trials(space, baseline)]
-    return [corner, *(c for c in first if _size(c) > _size(corner) or _word_copies(c) > _word_copies(corner))]
+    words = stored_word_vectors(corner)
+    return [corner, *(c for c in first if _size(c) > _size(corner) or stored_word_vectors(c) > words)]
 
 
 def _heaviest_value(dimension: Dimension) -> Value:

@@ -2,22 +2,19 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from core.config import PRECISIONS
-from core.errors import ConfigError, UserError, check_rules, in_range
+from core.errors import ConfigError, UserError
 from core.inference.saved_model import check_model_folder
 from core.training.result import TrainResult
 from tuning.analysis.assessment import assess
 from tuning.analysis.recommendation import NOTHING_LEARNED
-from tuning.console import ASSESSING, say_if_slow
+from tuning.console import ASSESSING, command_line, say_if_slow
 from tuning.formatting import format_settings
 from tuning.journal.records import Spec, TrialRecord, is_candidate, rank_trials, read_study
 from tuning.journal.writer import StudyJournal, open_study
-from tuning.resources.machine import MAX_THREADS
 from tuning.retrain.calibrated import calibration_lines
 from tuning.retrain.environment_diff import (
     EnvironmentChange,
@@ -37,46 +34,7 @@ from tuning.retrain.models import (
 from tuning.retrain.output import print_classes, print_epoch, print_figures, shown_metrics, train_on_both
 from tuning.retrain.reproduction import Reproduction, reproduction_of
 from tuning.retrain.training import device_of, fresh_seeds, split_name, study_corpus
-
-BOTH, RECOMMENDED = "train+val", "recommended"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RetrainOptions:
-    """The command line of `retrain`."""
-
-    folder: Path
-    """Folder of the study."""
-    trial: str = RECOMMENDED
-    """Trial: recommended, best or a number."""
-    on: str = "train"
-    """Splits to train on: train or train+val."""
-    seeds: int = 1
-    """Number of models to train; the first has the study's seed."""
-    threads: int | None = None
-    """None for the study's."""
-    precision: str | None = None
-    """None for the study's."""
-    dataset: str | None = None
-    """New path of the data; None for the path in the study."""
-    vectors: str | None = None
-    out: Path
-    """Model folder to write."""
-    cache_dir: Path | None = None
-    command: str
-    """The user's command line, for the model card."""
-
-    def __post_init__(self) -> None:
-        precisions, alone = (None, *PRECISIONS), f"1 with --on {BOTH}, which leaves no validation split for a median"
-        check_rules(
-            {
-                "--seeds": in_range(self.seeds, 1, 100),
-                "--threads": in_range(self.threads, 1, MAX_THREADS),
-                "--precision": (self.precision, f"one of {', '.join(PRECISIONS)}", self.precision in precisions),
-            }
-        )
-        check_rules({"--on": (self.on, f"train or {BOTH}", self.on in ("train", BOTH))})
-        check_rules({"--seeds": (self.seeds, alone, self.on != BOTH or self.seeds == 1)})
+from tuning.study_options import BOTH, RECOMMENDED, RetrainOptions
 
 
 def retrain_trial(options: RetrainOptions) -> Reproduction:
@@ -90,7 +48,7 @@ def retrain_trial(options: RetrainOptions) -> Reproduction:
     if options.seeds > 1 and spec["data"].get("validation", "split") != "split":
         raise ConfigError("--seeds must be 1 for a study validated in folds, whose model is trained on all folds")
     record = select_trial(options.folder, options.trial, attributes, records)
-    check_model_folder(options.out)
+    check_model_folder(options.model_folder)
     with open_study(options.folder, spec) as journal:
         context, changes = _prepare(options, journal, spec, records, record)
         print(f"training trial {record.number}: {format_settings(record.params)}")
@@ -111,7 +69,7 @@ def retrain_trial(options: RetrainOptions) -> Reproduction:
             **about,
             "test_evaluations": len(journal.test_evaluations),
         }
-        save_members(options.out, [model.member], {**model.metrics, **about}, context.corpus, options.command)
+        save_members(options.model_folder, [model.member], {**model.metrics, **about}, context.corpus, command_line())
         shutil.rmtree(context.checkpoints, ignore_errors=True)
     return verdict
 

@@ -17,13 +17,14 @@ from tests.support.corpora import in_folds, tiny_corpus
 from tests.support.journals import SPEC as LEDGER_SPEC
 from tests.support.journals import two_trials
 from tests.support.trial_records import record
-from tuning.confirm.command import ConfirmOptions, estimate_cost
+from tuning.confirm.command import estimate_cost
 from tuning.confirm.execution import fit_run, record_result, remove_checkpoints, train_run
 from tuning.confirm.runs import ConfirmRun, candidates, plan_runs
 from tuning.journal.predictions import unpack_labels
 from tuning.journal.records import study_attributes
 from tuning.journal.writer import open_study
 from tuning.resources.machine import TrialResources
+from tuning.study_options import ConfirmOptions
 
 SPEC = {"seed": 42, "metric": "accuracy", "data": {"split": "80/10/10"}}
 CONFIG = TrialConfig(hidden_dim=4, epochs=2, batch_size=16)
@@ -31,11 +32,7 @@ RUN = ConfirmRun(trial=1, seed=5, config=CONFIG.to_dict(), split="80/10/10")
 
 
 def options(**changes: Any) -> ConfirmOptions:
-    settings: dict[str, Any] = {
-        "folder": Path("s"), "top": 5, "seeds": 5, "folds": None, "workers": None, "form": "table", "dataset": None,
-        "vectors": None, "cache_dir": None,
-    }  # fmt: skip
-    return ConfirmOptions(**(settings | changes))
+    return ConfirmOptions(study="s", **changes)
 
 
 def test_every_setting_gets_the_same_fresh_seeds_and_the_winner_and_the_baseline_each_fold() -> None:

@@ -30,8 +30,9 @@ from tests.support.studies import (
 from tuning.backend.background_ray import BackgroundRay
 from tuning.backend.interrupt import InterruptHandler
 from tuning.ensemble import members
-from tuning.ensemble.command import EnsembleOptions, make_ensemble
+from tuning.ensemble.command import make_ensemble
 from tuning.journal.records import study_attributes
+from tuning.study_options import EnsembleOptions
 
 
 @pytest.fixture(scope="module")
@@ -87,11 +88,7 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> InProcess:
 
 
 def ensemble(study: Path, made: Path, **changes: Any) -> bool:
-    options: dict[str, Any] = {
-        "folder": study, "size": 5, "max_cost": None, "on": "train", "workers": None, "dataset": None,
-        "vectors": None, "out": study / "ensemble", "cache_dir": made / "cache", "command": "sentune ensemble",
-    }  # fmt: skip
-    return make_ensemble(EnsembleOptions(**(options | changes)))
+    return make_ensemble(EnsembleOptions(study=str(study), cache_dir=made / "cache", **changes))
 
 
 def metrics(study: Path) -> dict[str, Any]:

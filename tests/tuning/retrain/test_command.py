@@ -23,9 +23,10 @@ from tests.support.studies import (
 from tests.support.trial_records import record
 from tuning.journal.file import study_lock
 from tuning.journal.records import read_study, study_attributes
-from tuning.retrain.command import RetrainOptions, choose_trial, retrain_trial
+from tuning.retrain.command import choose_trial, retrain_trial
 from tuning.retrain.reproduction import Reproduction
 from tuning.retrain.training import fresh_seeds
+from tuning.study_options import RetrainOptions
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +48,7 @@ def study(made: Path, tmp_path: Path) -> Path:
 
 
 def again(study: Path, made: Path, **changes: Any) -> Reproduction:
-    options: dict[str, Any] = {
-        "folder": study, "trial": "1", "out": study / "model", "cache_dir": made / "cache",
-        "command": "sentune retrain",
-    }  # fmt: skip
+    options: dict[str, Any] = {"study": str(study), "trial": "1", "cache_dir": made / "cache"}
     return retrain_trial(RetrainOptions(**(options | changes)))
 
 

@@ -1,0 +1,206 @@
+"""The options of the verbs that train again what a study found: one field per option, with its help text and default.
+
+The command line reads this module for every command, so it imports no heavy modules.
+"""
+
+import sys
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from typer import Argument, Option
+
+from core.config import PRECISIONS
+from core.errors import check_rules, in_range
+from tuning.resources.machine import MAX_THREADS, MAX_WORKERS
+from tuning.run_options import (
+    CacheDir,
+    DataOption,
+    Encoding,
+    OutputOption,
+    ResourcesOption,
+    Results,
+    absolute_data_path,
+    study_folder,
+)
+
+BOTH, RECOMMENDED = "train+val", "recommended"
+TrainingOption = partial(Option, rich_help_panel="Training")
+_moved = partial(DataOption, parser=absolute_data_path, metavar="PATH")
+
+Study = Annotated[str, Argument(help="Name or folder of a study.", metavar="STUDY")]
+Splits = Literal["train", "train+val"]
+TrainedOn = Annotated[
+    Splits,
+    TrainingOption(help="Splits to train on. With train+val, the number of steps stays the same."),
+]
+Workers = Annotated[int | None, ResourcesOption(help="Maximum number of parallel trainings. Default: all that fit.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions:
+    """The options that all these verbs have.
+
+    Raises:
+        ConfigError: An option breaks its rule; the message names the option. The same holds for the other classes.
+    """
+
+    study: Study
+    dataset: Annotated[str | None, _moved("--dataset", help="New path of the dataset. Default: as in the study.")] = (
+        None
+    )
+    vectors: Annotated[
+        str | None, _moved("--vectors", help="New path of the word vectors. Default: as in the study.")
+    ] = None
+    results: Results = Path("results")
+    cache_dir: CacheDir = None
+
+    @property
+    def folder(self) -> Path:
+        """The study's folder."""
+        return study_folder(self.study, self.results)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfirmOptions(StudyOptions):
+    """The options of `confirm`."""
+
+    top: Annotated[int, TrainingOption(help="Number of configurations, by rank. The baseline is added.")] = 5
+    seeds: Annotated[int, TrainingOption(help="Number of new seeds per configuration.")] = 5
+    folds: Annotated[
+        int | None, TrainingOption(help="Also cross-validate the winner with this number of folds. Default: no.")
+    ] = None
+    workers: Workers = None
+    format: Annotated[Literal["table", "json"], OutputOption(help="Output format.")] = "table"
+
+    def __post_init__(self) -> None:
+        check_rules(
+            {
+                "--top": in_range(self.top, 1, 100),
+                "--seeds": in_range(self.seeds, 2, 100, ", to be compared in pairs"),
+                "--folds": in_range(self.folds, 3, 100),
+                "--workers": in_range(self.workers, 1, MAX_WORKERS),
+            }
+        )
+
+    def say(self, line: str) -> None:
+        """Print a line of progress: on standard error if standard output is JSON."""
+        print(line, file=sys.stderr if self.format == "json" else sys.stdout, flush=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrainOptions(StudyOptions):
+    """The options of `retrain`, except --strict."""
+
+    trial: Annotated[str, TrainingOption(help="Trial to train again: a number, recommended, or best.")] = RECOMMENDED
+    on: TrainedOn = "train"
+    seeds: Annotated[int, TrainingOption(help="Number of models to train. The median by validation is saved.")] = 1
+    threads: Annotated[int | None, ResourcesOption(help="Number of CPU threads. Default: as in the study.")] = None
+    precision: Annotated[str | None, ResourcesOption(help="Number format: fp32 or bf16. Default: as in the study.")] = (
+        None
+    )
+    out: Annotated[Path | None, OutputOption(help="Model folder to write. Default: model in the study's folder.")] = (
+        None
+    )
+
+    def __post_init__(self) -> None:
+        precisions, alone = (None, *PRECISIONS), f"1 with --on {BOTH}, which leaves no validation split for a median"
+        check_rules(
+            {
+                "--seeds": in_range(self.seeds, 1, 100),
+                "--threads": in_range(self.threads, 1, MAX_THREADS),
+                "--precision": (self.precision, f"one of {', '.join(PRECISIONS)}", self.precision in precisions),
+                "--on": _one_of_the_splits(self.on),
+            }
+        )
+        check_rules({"--seeds": (self.seeds, alone, self.on != BOTH or self.seeds == 1)})
+
+    @property
+    def model_folder(self) -> Path:
+        """The model folder to write."""
+        return self.out or self.folder / "model"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleOptions(StudyOptions):
+    """The options of `ensemble`."""
+
+    size: Annotated[int, TrainingOption(help="Number of selections. A trial can be selected more than once.")] = 5
+    max_cost: Annotated[
+        int | None,
+        TrainingOption(help="Maximum number of multiplications per word of all members together. Default: no limit."),
+    ] = None
+    on: TrainedOn = "train"
+    workers: Workers = None
+    out: Annotated[
+        Path | None, OutputOption(help="Model folder to write. Default: ensemble in the study's folder.")
+    ] = None
+
+    def __post_init__(self) -> None:
+        check_rules(
+            {
+                "--on": _one_of_the_splits(self.on),
+                "--size": in_range(self.size, 1, 100),
+                "--max-cost": in_range(self.max_cost, 1, 10**15),
+                "--workers": in_range(self.workers, 1, MAX_WORKERS),
+            }
+        )
+
+    @property
+    def model_folder(self) -> Path:
+        """The model folder to write."""
+        return self.out or self.folder / "ensemble"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillOptions(StudyOptions):
+    """The options of `distill`."""
+
+    unlabelled: Annotated[
+        str | None,
+        DataOption(
+            help="File with more sentences, one per line, or a table with --text-column; - is standard input. "
+            "Default: none."
+        ),
+    ] = None
+    text_column: Annotated[
+        str | None,
+        DataOption(help="Column with the sentences, if --unlabelled is a table. Default: none, one sentence per line."),
+    ] = None
+    encoding: Encoding = None
+    variants: Annotated[
+        int,
+        TrainingOption(
+            help="Number of variants of each training sentence (with unknown words, or a fragment) that MODEL labels "
+            "too. N variants take 1 + N times as long."
+        ),
+    ] = 3
+    trial: Annotated[str, TrainingOption(help="Trial whose settings are used: a number, recommended, or best.")] = (
+        RECOMMENDED
+    )
+    on: TrainedOn = "train"
+    out: Annotated[
+        Path | None, OutputOption(help="Model folder to write. Default: distilled in the study's folder.")
+    ] = None
+
+    def __post_init__(self) -> None:
+        alone = "given with --unlabelled only"
+        check_rules(
+            {
+                "--text-column": (self.text_column, alone, self.text_column is None or self.unlabelled is not None),
+                "--variants": in_range(self.variants, 0, 100),
+                "--encoding": (self.encoding, alone, self.encoding is None or self.unlabelled is not None),
+                "--on": _one_of_the_splits(self.on),
+            }
+        )
+
+    @property
+    def model_folder(self) -> Path:
+        """The model folder to write."""
+        return self.out or self.folder / "distilled"
+
+
+def _one_of_the_splits(on: str) -> tuple[Any, str, bool]:
+    """Return the rule of --on, which Python calls can break."""
+    return on, f"train or {BOTH}", on in ("train", BOTH)
