@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,6 +89,21 @@ def test_sigterm_ends_the_epoch_and_a_second_signal_ends_at_once(command: Comman
         out, err = driver.communicate(timeout=PATIENCE_SECONDS)
     assert (driver.returncode, "Traceback" in err) == (130, False), f"{out}\n{err}"
     assert err.splitlines()[-1].startswith("interrupted; run the same command again to resume: python -m tuning run")
+
+
+EAGER = {f"RAY_health_check_{name}_ms": "200" for name in ("initial_delay", "period", "timeout")}
+"""With these, Ray would give a raylet up after 2 s in place of 30."""
+
+
+def test_a_raylet_that_does_not_answer_for_a_while_ends_no_search(command: Command, sentences: Path) -> None:
+    with command.start(*search(sentences, "silent"), env=EAGER) as driver:
+        command.wait_for_epoch("silent")
+        (raylet,) = command.processes("raylet")
+        os.kill(raylet, signal.SIGSTOP)
+        time.sleep(4)
+        os.kill(raylet, signal.SIGCONT)
+        out, err = driver.communicate(timeout=PATIENCE_SECONDS)
+    assert (driver.returncode, err) == (0, ""), f"{out}\n{err}"
 
 
 NARROW = """

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import resource
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -27,6 +28,8 @@ RAY_ENV = {
     "RAY_prestart_worker_first_driver": "0",  # one worker per core, which trials do not use: they run as actors
     "RAY_raylet_client_connect_timeout_milliseconds": "50",  # it usually needs two attempts, with a second in between
     "RAY_raylet_client_num_connect_attempts": "200",  # 10 s in total, as before
+    # A raylet without an answer for 30 s, as on a busy machine, would end this process without a message.
+    "RAY_health_check_failure_threshold": "1000000",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -34,6 +37,9 @@ RAY_ENV = {
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "600",  # a reused worker waits for its last trial's thread, not 2 s
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # Ray's snapshots are never read
 }
+
+OPEN_FILES, OPEN_FILES_PER_CPU = 100, 4
+"""Open files that one process of Ray needs. Its raylet has 54 with one worker, and 3 more for each further one."""
 
 
 @contextlib.contextmanager
@@ -92,6 +98,7 @@ def local_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
         "Ray did not start ({}); check that the machine has enough memory, threads and free processors, and run the "
         "same command again"
     )
+    _check_open_files(machine.cpus)
     own = {"address": "local", "num_cpus": machine.cpus, "num_gpus": machine.gpus, "include_dashboard": False}
     with contextlib.ExitStack() as stack:
         stack.enter_context(_environment(RAY_ENV))
@@ -106,6 +113,20 @@ def local_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
             threading.Thread(target=_watch, args=(name, process, node, over, orphans, lost), daemon=True).start()
         stack.callback(over.acquire, blocking=False)
         yield ray
+
+
+def _check_open_files(cpus: int) -> None:
+    """Check the limit that Ray raises the usual one to. With fewer files, Ray ends this process without a message.
+
+    Raises:
+        UserError: The limit is too low.
+    """
+    needed, limit = OPEN_FILES + OPEN_FILES_PER_CPU * cpus, resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if 0 <= limit < needed:
+        raise UserError(
+            f"a process may open {limit} files here, and Ray needs {needed}; raise the limit (`ulimit -n {needed}`), "
+            "and run the same command again"
+        )
 
 
 @contextlib.contextmanager
