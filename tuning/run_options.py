@@ -313,10 +313,19 @@ class RunOptions:
 
     @cached_property
     def loaded_space(self) -> "Space":
-        """The search space, with the overrides."""
-        from tuning.space.load import load_space
+        """The search space, as far as it is known before the data are read."""
+        return self.space_for(self.vectors)
 
-        return load_space(self.space, self.overrides or ())
+    def space_for(self, vectors: str) -> "Space":
+        """Return the search space, with the overrides, for word vectors of this name."""
+        from tuning.space.load import load_space
+        from tuning.space.presets import RANDOM_VECTORS
+
+        overrides = list(self.overrides or ())
+        if vectors == "none" and self.space in ("quick", "default"):
+            given = {text.partition("=")[0].strip() for text in overrides}
+            overrides += [f"{name}={value}" for name, value in RANDOM_VECTORS.items() if name not in given]
+        return load_space(self.space, overrides)
 
     @property
     def warm_start_folder(self) -> Path | None:

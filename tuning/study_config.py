@@ -60,19 +60,20 @@ def plan_search(
     Raises:
         UserError: The options, the data or the study have a problem that the user can fix.
     """
-    study_config(options, fits, existing, study_length(options, existing, a_pass=1))
+    study_config(options, fits, existing, study_length(options, existing, a_pass=1), options.vectors)
     checked()
     data = data_of_study(options, existing)
     with say_if_slow(READING_DATA, say):
         corpus = load_corpus(**data, cache_dir=options.cache_dir, progress=say)
     length = study_length(options, existing, corpus.pass_sentences())
-    config = study_config(options, fits, existing, length)
+    vectors = corpus.source["vectors"]
+    config = study_config(options, fits, existing, length, vectors)
     resources, choice = options.resources, None
     if machine is not None:
         resources, choice = resolve_resources(resources, config, machine, corpus, existing)
         if choice is not None:
             fits = resources.max_parallel(machine)
-            config = study_config(options, fits, existing, length)
+            config = study_config(options, fits, existing, length, vectors)
     config, prior_trials = add_warm_start(config, existing, options.warm_start_folder, corpus.fingerprint)
     return PlannedSearch(
         config=config,
@@ -93,7 +94,7 @@ def study_length(options: RunOptions, existing: Mapping[str, Any], a_pass: int) 
 
 
 def study_config(
-    options: RunOptions, max_parallel: int, existing: Mapping[str, Any], length: TrainingLength
+    options: RunOptions, max_parallel: int, existing: Mapping[str, Any], length: TrainingLength, vectors: str
 ) -> StudyConfig:
     """Return the configuration of the study; an existing study keeps its length, parallelism, lag and precision.
 
@@ -102,8 +103,9 @@ def study_config(
         max_parallel: Number of trials that run in parallel.
         existing: Attributes of the study in `options.folder`; empty for a new one.
         length: Length of the study's trials.
+        vectors: Name of the word vectors.
     """
-    known = existing.get("spec")
+    space, known = options.space_for(vectors), existing.get("spec")
     parallelism = options.parallelism or (known["parallelism"] if known else max_parallel)
     lag = options.lag
     if lag is None:
@@ -113,7 +115,7 @@ def study_config(
         here = options.address is None and supports_bf16(options.resources.device)
         precision = known["precision"] if known else "bf16" if here else "fp32"
     return StudyConfig(
-        space=options.loaded_space,
+        space=space,
         n_trials=options.trials,
         epochs=length.epochs,
         epoch_sentences=length.epoch_sentences,
@@ -123,7 +125,7 @@ def study_config(
         stopping=options.stopping_rule,
         sampler=options.sampler,
         baseline=not options.no_baseline,
-        first_trials=first_trials(options.first_trials, options.loaded_space),
+        first_trials=first_trials(options.first_trials, space),
         patience=options.patience,
         metric=options.metric,
         precision=precision,

@@ -113,4 +113,5 @@ def options(results: Path, **changes: Any) -> RunOptions:
 def configured(the_options: RunOptions, fits: int = 2, sentences: int = 1000) -> StudyConfig:
     """What the study does where two trials fit at once, with this number of training sentences."""
     existing = study_attributes(the_options.folder)
-    return study_config(the_options, fits, existing, study_length(the_options, existing, sentences))
+    length = study_length(the_options, existing, sentences)
+    return study_config(the_options, fits, existing, length, the_options.vectors)

@@ -19,7 +19,7 @@ from tuning.run_options import RunOptions
 from tuning.scheduling.asha import Asha
 from tuning.scheduling.budget import Budget
 from tuning.scheduling.study import StudyConfig, study_spec
-from tuning.study_config import data_of_study
+from tuning.study_config import data_of_study, plan_search
 
 
 def made(plan: StudyConfig, folder: Path) -> None:
@@ -54,6 +54,21 @@ def test_options_are_keyword_arguments_with_the_defaults_of_the_command_line() -
     given = {name: value or None if name == "overrides" else value for name, value in run.params.items()}
     assert given == {field.name: getattr(here, field.name) for field in dataclasses.fields(RunOptions)}
     assert (here.folder, here.resources, here.budget) == (Path("results/x-quick"), TrialResources(), Budget())
+
+
+def test_random_vectors_are_always_trained_in_quick_and_default(tmp_path: Path) -> None:
+    """Another choice by the user, and another space, are kept."""
+
+    def searched(vectors: str, **changes: Any) -> set[str]:
+        dimensions = options(tmp_path, **changes).space_for(vectors).dimensions
+        return {dimension.name for dimension in dimensions} & {"freeze_embedding", "embedding_lr_scale"}
+
+    for space in ("quick", "default"):
+        assert searched("glove-50d", space=space) == {"freeze_embedding", "embedding_lr_scale"}
+        assert searched("none", space=space) == set()
+    assert searched("none", space="notebook") == {"freeze_embedding"}
+    given = options(tmp_path, space="quick", overrides=["freeze_embedding=true"])
+    assert given.space_for("none").fixed["freeze_embedding"] is True
 
 
 def test_the_length_fits_the_data_and_stays_with_the_study(tmp_path: Path) -> None:
@@ -120,6 +135,15 @@ def test_a_study_records_tokenizer_and_vectors_that_were_chosen_and_keeps_them(t
     assert data_of_study(here, {}) == here.data
     given = options(tmp_path, tokenizer="english", vectors="none")
     assert data_of_study(given, existing) == given.data
+
+
+def test_vectors_that_auto_chooses_decide_what_is_searched(tmp_path: Path) -> None:
+    rows = (f"{'很好看' if n % 2 else '不好看'}的电影{n},{n % 2}" for n in range(60))
+    (tmp_path / "t.csv").write_text("\n".join(["text,label", *rows]))
+    here = RunOptions(dataset=str(tmp_path / "t.csv"), results=tmp_path, cache_dir=tmp_path / "cache")
+    space = plan_search(here, None, 1, {}, lambda line: None).config.space
+    assert "freeze_embedding" not in {dimension.name for dimension in space.dimensions}
+    assert len(space.dimensions) == len(here.loaded_space.dimensions) - 2
 
 
 @pytest.mark.parametrize("changes", [{"parallelism": 0}, {"parallelism": -1}])

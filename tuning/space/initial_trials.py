@@ -57,18 +57,18 @@ def complete_settings(space: Space, entry: Mapping[str, Value]) -> dict[str, Any
 def fit_settings(space: Space, entry: Mapping[str, Value]) -> dict[str, Any] | None:
     """Return the complete settings for partial ones, with values in the space.
 
-    Numbers are clipped to their ranges. A value that is not active is ignored.
+    Numbers are clipped to their ranges. A value that is not active, or that an override fixes, is ignored.
 
     Args:
         space: The search space.
         entry: Values by field name.
 
     Returns:
-        Complete settings; None if the space lacks a choice, or fixes a setting at another value.
+        Complete settings; None if the space lacks a choice, or itself fixes a setting at another value.
     """
     fixed = {**DEFAULTS, **space.fixed}
-    searched = {dimension.field for dimension in space.dimensions}
-    if not all(name in searched or equal(value, fixed[name]) for name, value in entry.items()):
+    free = {dimension.field for dimension in space.dimensions} | space.overridden
+    if not all(name in free or equal(value, fixed[name]) for name, value in entry.items()):
         return None
 
     def value_of(dimension: Dimension) -> Value:

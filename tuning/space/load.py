@@ -20,6 +20,7 @@ Settings have the names of core.config.TrialConfig. Expressions and conditions a
 The file is read as nodes, so that no YAML tag creates an object, and quotes have no effect.
 """
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -60,6 +61,7 @@ def load_space(name_or_path: str, overrides: Sequence[str] = ()) -> Space:
     space = build(name, entries, written.tries, {entry.name for entry in written.entries})
     if layer:
         space = build(name, merge(entries, layer), [(place, entry) for entry in space.try_first], set())
+        space = dataclasses.replace(space, overridden=frozenset(names))
     if not space.dimensions:
         raise ConfigError(f"{place}: nothing is searched; write a range for at least one setting")
     return space

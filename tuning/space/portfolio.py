@@ -47,8 +47,9 @@ class FirstTrials:
 def first_trials(source: str, space: Space) -> FirstTrials:
     """Return the first trials of a study in a space.
 
-    Numbers are clipped to the space's ranges. An entry is left out if the space lacks one of its choices, or fixes a
-    setting at another value. Equal entries appear once, and none repeats one of `initial_trials`.
+    Numbers are clipped to the space's ranges, and a setting that `--set` fixes has its value. An entry is left out if
+    the space lacks one of its choices, or itself fixes a setting at another value. Equal entries appear once, and none
+    repeats one of `initial_trials`.
 
     Args:
         source: `portfolio`, `random` or a path.

@@ -1,5 +1,7 @@
 """The search spaces that are part of sentune, in the form of a space file (see tuning.space.load)."""
 
+RANDOM_VECTORS = {"freeze_embedding": "false", "embedding_lr_scale": "1.0"}
+"""Overrides of `quick` and `default` for random word vectors, which a model must learn like its other weights."""
 PRESETS = {
     # The tutorial notebook's settings; the six that its text suggests to change are searched.
     "notebook": """

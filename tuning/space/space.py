@@ -222,6 +222,8 @@ class Space:
     """TrialConfig fields that differ from its defaults if they are not searched or not active."""
     try_first: tuple[Mapping[str, Value], ...] = ()
     """Values of TrialConfig fields to try before the sampler's suggestions; an entry may be partial."""
+    overridden: frozenset[str] = frozenset()
+    """Names that `--set` gives, and those of RANDOM_VECTORS. First trials take their fixed values."""
 
     def __post_init__(self) -> None:
         problems = validate(self.dimensions, self.fixed, self.try_first)

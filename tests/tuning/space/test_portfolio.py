@@ -63,6 +63,12 @@ def test_the_portfolio_has_settings_that_the_spaces_hold(name: str) -> None:
         assert space.to_config(space.to_params(config)) == config
 
 
+def test_a_value_that_the_user_fixes_replaces_that_of_the_portfolio() -> None:
+    usual = first_trials("portfolio", QUICK).settings
+    found = first_trials("portfolio", load_space("quick", ["fc_dropout=0.3", "clip_norm=2.0"])).settings
+    assert found == tuple({**settings, "fc_dropout": 0.3, "clip_norm": 2.0} for settings in usual)
+
+
 def test_the_portfolios_entries_are_whole_and_valid() -> None:
     searched = {dimension.field for dimension in load_space("default").dimensions}
     assert validate((), {}, portfolio()) == []
