@@ -39,7 +39,9 @@ class Nodes:
         for package in ("core", "tuning"):
             (self.folder / "trap" / package).mkdir(parents=True)
             (self.folder / "trap" / package / "__init__.py").write_text("raise ImportError('not the shipped code')")
-        self.head = self.start("--head", f"--port={self.port}", "--include-dashboard=false", "--disable-usage-stats")
+        self.head = self.start(
+            "--head", f"--port={self.port}", "--include-dashboard=false", "--disable-usage-stats", "--no-monitor"
+        )
         self.address = f"{self._ip()}:{self.port}"
 
     def fill(self, count: int) -> None:
@@ -52,7 +54,14 @@ class Nodes:
         name = uuid.uuid4().hex
         folder = self.folder / name[:6]
         folder.mkdir()
-        words += ("--num-cpus=1", "--num-gpus=0", "--object-store-memory=80000000", f"--temp-dir={folder}", "--block")
+        words += (
+            "--include-log-monitor=false",
+            "--num-cpus=1",
+            "--num-gpus=0",
+            "--object-store-memory=80000000",
+            f"--temp-dir={folder}",
+            "--block",
+        )
         env = {**os.environ, **self.env, MARK: name, "TMPDIR": str(folder), "PYTHONPATH": str(self.folder / "trap")}
         with (folder / "log").open("wb") as log:
             self.started[name] = subprocess.Popen(
