@@ -120,11 +120,18 @@ def in_a_search(name: str, *codes: int) -> Callable[..., None]:
     return kill
 
 
+def checkpoints(command: Command, study: str, name: str) -> set[Path]:
+    """Return the checkpoints of a study by name; none if a folder is removed meanwhile."""
+    with contextlib.suppress(FileNotFoundError):
+        return set(command.results.glob(f"{study}/checkpoints/**/{name}"))
+    return set()
+
+
 def at_a_checkpoint(command: Command, study: str, sentences: Path, draw: random.Random, folder: Path) -> None:
     """Kill the workers when a checkpoint has begun and is not whole, as far as can be seen from outside."""
     with command.start(*notebook_run(sentences, study)) as driver:
         for _ in range(draw.randint(1, 8)):
-            while driver.poll() is None and not list(command.results.glob(f"{study}/checkpoints/**/.epoch-*")):
+            while driver.poll() is None and not checkpoints(command, study, ".epoch-*"):
                 time.sleep(0.001)
         for victim in victims(command, "worker"):
             os.kill(victim, signal.SIGKILL)
@@ -170,8 +177,8 @@ def before_the_journal_has_an_epoch(
     """Kill driver and workers when a checkpoint is whole, as far as can be seen before the journal has its epoch."""
     with command.start(*notebook_run(sentences, study)) as driver:
         for _ in range(draw.randint(1, 6)):
-            found = set(command.results.glob(f"{study}/checkpoints/**/epoch-*"))
-            while driver.poll() is None and set(command.results.glob(f"{study}/checkpoints/**/epoch-*")) <= found:
+            found = checkpoints(command, study, "epoch-*")
+            while driver.poll() is None and checkpoints(command, study, "epoch-*") <= found:
                 time.sleep(0.001)
         for victim in [*victims(command, "worker"), driver.pid]:
             with contextlib.suppress(ProcessLookupError):

@@ -31,7 +31,7 @@ from tuning.formatting import truncate
 from tuning.journal.file import JOURNAL, open_journal, study_lock, truncate_partial_line
 from tuning.journal.predictions import Packed, journal_damage
 from tuning.journal.probabilities import save_probabilities, trial_name
-from tuning.journal.reader import check_written_trial, closes_trial
+from tuning.journal.reader import check_written_trial, closes_trial, strict
 from tuning.journal.records import (
     N_EPOCHS,
     Spec,
@@ -156,8 +156,9 @@ class StudyJournal:
 
     @property
     def attributes(self) -> Mapping[str, Any]:
-        """User attributes of the study."""
-        return self._storage.get_study_user_attrs(self._study_id)
+        """User attributes of the study; a missing one is a CorruptionError."""
+        found: Mapping[str, Any] = strict(self._storage.get_study_user_attrs(self._study_id))
+        return found
 
     def set_study_attr(self, name: str, value: Any) -> None:
         """Set a user attribute of the study to a JSON value; None to invalidate it."""
