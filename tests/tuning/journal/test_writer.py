@@ -32,6 +32,14 @@ def test_what_was_written_is_read_to_the_last_bit(tmp_path: Path) -> None:
     assert TrialConfig.from_dict(first.config).learning_rate == 0.25
 
 
+def test_an_attribute_that_the_study_lacks_is_a_damaged_journal(tmp_path: Path) -> None:
+    """Not a KeyError: somebody else may have removed its record."""
+    with open_study(tmp_path / "s", SPEC) as study_journal:
+        assert study_journal.attributes.get("inputs") is None
+        with pytest.raises(CorruptionError, match="'inputs' is missing"):
+            study_journal.attributes["inputs"]
+
+
 @pytest.mark.parametrize("write", ["set_trial_intermediate_value", "set_trial_user_attr"])
 def test_an_epoch_that_was_half_written_when_the_process_died_is_written_whole_when_it_comes_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: str
