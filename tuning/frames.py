@@ -122,5 +122,5 @@ def _pair(data: tuple[Any, ...]) -> Any:
     plain = {"text": texts, "label": [each.item() if hasattr(each, "item") else each for each in labels]}
     try:
         return narwhals.from_native(pyarrow.table(plain), eager_only=True)
-    except (pyarrow.ArrowException, TypeError, ValueError) as error:
+    except (pyarrow.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"(texts, labels) must be texts, and labels of one type: {error_summary(error, 120)}") from None

@@ -27,13 +27,20 @@ def test_the_page_is_written_beside_the_journal(tmp_path: Path, capsys: pytest.C
     assert (tmp_path / "s" / "report.html").read_text().rstrip().endswith("</html>")
 
 
-def test_images_into_a_file_are_refused_before_the_page_is_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("file", "^--images must be a folder, or a new one, got '.*/file'$"),
+        ("x" * 300, ": the name is too long"),
+    ],
+)
+def test_images_that_cannot_be_written_are_refused_before_the_page_is_written(
+    tmp_path: Path, name: str, said: str
+) -> None:
     record_study(tmp_path / "s", trials=3)
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"^--images must be a folder, or a new one, got '.*/file'$"):
-        verb.write_report(
-            tmp_path / "s", tmp_path / "p.html", tmp_path / "file", cache_dir=None, watch=False, command=""
-        )
+    with pytest.raises(UserError, match=said):
+        verb.write_report(tmp_path / "s", tmp_path / "p.html", tmp_path / name, cache_dir=None, watch=False, command="")
     assert not (tmp_path / "p.html").exists()
 
 
