@@ -45,6 +45,7 @@ def keep_idle_workers(controller: Any, trial: Any, count: int) -> None:
         cache, manager = controller._actor_cache, controller._actor_manager
         cache.increase_max(trial.placement_group_factory, count)
         cache.has_cached_object = partial(_has_living, cache, manager, cache.has_cached_object)
+        cache.pop_cached_object = partial(_pop_found, cache)
 
 
 def _has_living(cache: Any, manager: Any, usual: Callable[[Any], bool], resources: Any) -> bool:
@@ -58,6 +59,18 @@ def _has_living(cache: Any, manager: Any, usual: Callable[[Any], bool], resource
             dead.set_on_error(None)
             manager.remove_actor(dead, kill=True)
     return usual(resources)
+
+
+def _pop_found(cache: Any, resources: Any) -> Any:
+    """Remove and return the worker that `_has_living` has just found; None if there is none.
+
+    Ray's method asks again. If the worker has died in between, it returns None, and Ray uses None as a worker.
+    """
+    workers = cache._cached_objects[resources]
+    if not workers:
+        return None
+    cache._num_cached_objects -= 1
+    return workers.pop(0)
 
 
 def _answers(manager: Any, worker: Any) -> bool:

@@ -97,8 +97,11 @@ def test_several_idle_workers_are_kept_and_the_living_are_handed_out(monkeypatch
     keep_idle_workers(ray, trial, 8)
     assert all(cache.cache_object(needs, worker) for worker in workers)
     assert list(cache.flush_cached_objects()) == []
+    assert cache.has_cached_object(needs)
+    dead.add(workers[2])  # it dies after it was asked: like a worker that dies later, it must not become None
     assert cache.pop_cached_object(needs) is workers[2]
     assert removed == workers[:2]
+    assert not cache.has_cached_object(needs)
     assert cache.pop_cached_object(needs) is None
     assert removed == [*workers[:2], workers[3]]
     assert cache.num_cached_objects == 0
@@ -133,6 +136,7 @@ def test_ray_starts_its_unused_processes_again_after_the_block() -> None:
         (_ObjectCache, "_cached_objects"),
         (_ObjectCache, "_num_cached_objects"),
         (_ObjectCache, "increase_max"),
+        (_ObjectCache, "pop_cached_object"),
         (_ObjectCache, "has_cached_object"),
         (RayActorManager, "_live_actors_to_ray_actors_resources"),
         (RayActorManager, "remove_actor"),
