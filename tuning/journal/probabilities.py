@@ -58,7 +58,8 @@ def load_probabilities(
         check_log_odds(log_odds, n_sentences, n_classes)
     except FileNotFoundError:
         return None
-    except (EOFError, KeyError, OSError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+    # zipfile raises a RuntimeError for an entry that is encrypted, or compressed by a method that it lacks
+    except (EOFError, KeyError, OSError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         reason = error_summary(error) if isinstance(error, ValueError) else "it is no archive of probabilities"
         raise CorruptionError(
             f"{path} is damaged ({reason}); restore a copy, or remove the file to ignore it"

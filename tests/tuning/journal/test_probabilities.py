@@ -69,6 +69,18 @@ def test_another_file_is_damage(tmp_path: Path, content: bytes) -> None:
         load_probabilities(tmp_path, "00003", 5, 1057, 2)
 
 
+@pytest.mark.parametrize(("field", "value"), [(8, 1), (10, 99)])
+def test_an_entry_that_is_encrypted_or_of_another_compression_is_damage(tmp_path: Path, field: int, value: int) -> None:
+    """Both are fields of an entry in the archive's directory: its flags and its method."""
+    save_probabilities(tmp_path, "00003", pack_log_odds(5, LOG_ODDS))
+    path = tmp_path / "probabilities" / "00003.npz"
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + field] = value
+    path.write_bytes(content)
+    with pytest.raises(CorruptionError, match=r"00003\.npz is damaged \(it is no archive"):
+        load_probabilities(tmp_path, "00003", 5, 1057, 2)
+
+
 def test_a_pickle_is_not_loaded(tmp_path: Path) -> None:
     path = tmp_path / "probabilities" / "00003.npz"
     path.parent.mkdir()
