@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, ClassVar, Literal
 
 from typer import Argument, Option
 
@@ -63,6 +63,24 @@ class StudyOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelOptions(StudyOptions):
+    """The options of the verbs that write a model folder."""
+
+    USUAL_NAME: ClassVar[str]
+    """Name of the model folder in the study's folder."""
+    on: TrainedOn = "train"
+    out: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_rules({"--on": (self.on, f"train or {BOTH}", self.on in ("train", BOTH))})
+
+    @property
+    def model_folder(self) -> Path:
+        """The model folder to write."""
+        return self.out or self.folder / self.USUAL_NAME
+
+
+@dataclass(frozen=True, kw_only=True)
 class ConfirmOptions(StudyOptions):
     """The options of `confirm`."""
 
@@ -90,11 +108,11 @@ class ConfirmOptions(StudyOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RetrainOptions(StudyOptions):
+class RetrainOptions(ModelOptions):
     """The options of `retrain`, except --strict."""
 
+    USUAL_NAME = "model"
     trial: Annotated[str, TrainingOption(help="Trial to train again: a number, recommended, or best.")] = RECOMMENDED
-    on: TrainedOn = "train"
     seeds: Annotated[int, TrainingOption(help="Number of models to train. The median by validation is saved.")] = 1
     threads: Annotated[int | None, ResourcesOption(help="Number of CPU threads. Default: as in the study.")] = None
     precision: Annotated[str | None, ResourcesOption(help="Number format: fp32 or bf16. Default: as in the study.")] = (
@@ -105,58 +123,49 @@ class RetrainOptions(StudyOptions):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         precisions, alone = (None, *PRECISIONS), f"1 with --on {BOTH}, which leaves no validation split for a median"
         check_rules(
             {
                 "--seeds": in_range(self.seeds, 1, 100),
                 "--threads": in_range(self.threads, 1, MAX_THREADS),
                 "--precision": (self.precision, f"one of {', '.join(PRECISIONS)}", self.precision in precisions),
-                "--on": _one_of_the_splits(self.on),
             }
         )
         check_rules({"--seeds": (self.seeds, alone, self.on != BOTH or self.seeds == 1)})
 
-    @property
-    def model_folder(self) -> Path:
-        """The model folder to write."""
-        return self.out or self.folder / "model"
-
 
 @dataclass(frozen=True, kw_only=True)
-class EnsembleOptions(StudyOptions):
+class EnsembleOptions(ModelOptions):
     """The options of `ensemble`."""
 
+    USUAL_NAME = "ensemble"
     size: Annotated[int, TrainingOption(help="Number of selections. A trial can be selected more than once.")] = 5
     max_cost: Annotated[
         int | None,
         TrainingOption(help="Maximum number of multiplications per word of all members together. Default: no limit."),
     ] = None
-    on: TrainedOn = "train"
     workers: Workers = None
     out: Annotated[
         Path | None, OutputOption(help="Model folder to write. Default: ensemble in the study's folder.")
     ] = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_rules(
             {
-                "--on": _one_of_the_splits(self.on),
                 "--size": in_range(self.size, 1, 100),
                 "--max-cost": in_range(self.max_cost, 1, 10**15),
                 "--workers": in_range(self.workers, 1, MAX_WORKERS),
             }
         )
 
-    @property
-    def model_folder(self) -> Path:
-        """The model folder to write."""
-        return self.out or self.folder / "ensemble"
-
 
 @dataclass(frozen=True, kw_only=True)
-class DistillOptions(StudyOptions):
+class DistillOptions(ModelOptions):
     """The options of `distill`."""
 
+    USUAL_NAME = "distilled"
     unlabelled: Annotated[
         str | None,
         DataOption(
@@ -179,28 +188,17 @@ class DistillOptions(StudyOptions):
     trial: Annotated[str, TrainingOption(help="Trial whose settings are used: a number, recommended, or best.")] = (
         RECOMMENDED
     )
-    on: TrainedOn = "train"
     out: Annotated[
         Path | None, OutputOption(help="Model folder to write. Default: distilled in the study's folder.")
     ] = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         alone = "given with --unlabelled only"
         check_rules(
             {
                 "--text-column": (self.text_column, alone, self.text_column is None or self.unlabelled is not None),
                 "--variants": in_range(self.variants, 0, 100),
                 "--encoding": (self.encoding, alone, self.encoding is None or self.unlabelled is not None),
-                "--on": _one_of_the_splits(self.on),
             }
         )
-
-    @property
-    def model_folder(self) -> Path:
-        """The model folder to write."""
-        return self.out or self.folder / "distilled"
-
-
-def _one_of_the_splits(on: str) -> tuple[Any, str, bool]:
-    """Return the rule of --on, which Python calls can break."""
-    return on, f"train or {BOTH}", on in ("train", BOTH)
