@@ -15,6 +15,7 @@ from tuning.run_options import AUTO, RunOptions
 from tuning.scheduling.study import StudyConfig, default_lag, study_spec
 from tuning.scheduling.training_length import TrainingLength, training_length
 from tuning.space.portfolio import first_trials
+from tuning.space.space import Space
 from tuning.warm_start import add_warm_start
 
 
@@ -60,20 +61,20 @@ def plan_search(
     Raises:
         UserError: The options, the data or the study have a problem that the user can fix.
     """
-    study_config(options, fits, existing, study_length(options, existing, a_pass=1), options.vectors)
+    study_config(options, fits, existing, study_length(options, existing, a_pass=1), options.loaded_space)
     checked()
     data = data_of_study(options, existing)
     with say_if_slow(READING_DATA, say):
         corpus = load_corpus(**data, cache_dir=options.cache_dir, progress=say)
     length = study_length(options, existing, corpus.pass_sentences())
-    vectors = corpus.source["vectors"]
-    config = study_config(options, fits, existing, length, vectors)
+    space = options.space_for(corpus.source["vectors"])
+    config = study_config(options, fits, existing, length, space)
     resources, choice = options.resources, None
     if machine is not None:
         resources, choice = resolve_resources(resources, config, machine, corpus, existing)
         if choice is not None:
             fits = resources.max_parallel(machine)
-            config = study_config(options, fits, existing, length, vectors)
+            config = study_config(options, fits, existing, length, space)
     config, prior_trials = add_warm_start(config, existing, options.warm_start_folder, corpus.fingerprint)
     return PlannedSearch(
         config=config,
@@ -94,7 +95,7 @@ def study_length(options: RunOptions, existing: Mapping[str, Any], a_pass: int) 
 
 
 def study_config(
-    options: RunOptions, max_parallel: int, existing: Mapping[str, Any], length: TrainingLength, vectors: str
+    options: RunOptions, max_parallel: int, existing: Mapping[str, Any], length: TrainingLength, space: Space
 ) -> StudyConfig:
     """Return the configuration of the study; an existing study keeps its length, parallelism, lag and precision.
 
@@ -103,9 +104,9 @@ def study_config(
         max_parallel: Number of trials that run in parallel.
         existing: Attributes of the study in `options.folder`; empty for a new one.
         length: Length of the study's trials.
-        vectors: Name of the word vectors.
+        space: The search space.
     """
-    space, known = options.space_for(vectors), existing.get("spec")
+    known = existing.get("spec")
     parallelism = options.parallelism or (known["parallelism"] if known else max_parallel)
     lag = options.lag
     if lag is None:

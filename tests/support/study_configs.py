@@ -114,4 +114,4 @@ def configured(the_options: RunOptions, fits: int = 2, sentences: int = 1000) ->
     """What the study does where two trials fit at once, with this number of training sentences."""
     existing = study_attributes(the_options.folder)
     length = study_length(the_options, existing, sentences)
-    return study_config(the_options, fits, existing, length, the_options.vectors)
+    return study_config(the_options, fits, existing, length, the_options.loaded_space)
