@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from core.errors import ConfigError, CorruptionError, UserError
-from core.io import cache
-from core.io.cache import read_manifest
 from tuning.cli.options import takes_data_options
 from tuning.console import READING_DATA, print_note, say_if_slow
 from tuning.formatting import format_megabytes
@@ -16,6 +14,8 @@ from tuning.run_options import CacheDir, OutputOption, Results, study_folder
 
 def _show_cache(folder: Path, verify: bool) -> None:
     """List the cache, or verify it. Print damaged entries, then raise CorruptionError."""
+    from core.io import cache
+
     states = {path: _contents(path) for path in cache.entries(folder)}
     damaged: dict[Path, str | None] = {}
     if verify:
@@ -33,6 +33,8 @@ def _show_cache(folder: Path, verify: bool) -> None:
 
 def _contents(path: Path) -> str:
     """Return one line about the inputs of a cache entry."""
+    from core.io.cache import read_manifest
+
     try:
         inputs = read_manifest(path).inputs
     except (UserError, FileNotFoundError) as damage:
@@ -79,6 +81,8 @@ def data(
     if format == "csv":
         raise ConfigError("--format csv is for --suspects only; choose text or json")
     if list_ or verify or clear:
+        from core.io import cache
+
         folder = cache_dir or cache.default_dir()
         if clear:
             print(f"{folder}: {format_megabytes(cache.clear(folder, print_note))} freed")

@@ -4,7 +4,6 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 
 from core.errors import ConfigError, check_rules, in_range
 from core.io.memory import available_memory
@@ -116,6 +115,8 @@ def local_gpus(environment: Mapping[str, str]) -> tuple[Gpu, ...]:
     Raises:
         ConfigError: CUDA_VISIBLE_DEVICES names a GPU twice or mixes kinds.
     """
+    from importlib.metadata import version  # its import would take a tenth of the start of each command
+
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     if version("torch").endswith("+cpu"):  # such a torch uses no GPU, and its import takes more than a second
         count_visible(0, visible)

@@ -61,7 +61,7 @@ def test_cpus_are_those_of_the_affinity_and_of_the_control_group(
 
 
 def test_gpus_are_those_that_torch_sees(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tuning.resources.machine.version", {"torch": "2.6.0+cu124"}.__getitem__)
+    monkeypatch.setattr("importlib.metadata.version", {"torch": "2.6.0+cu124"}.__getitem__)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setattr("torch.cuda.get_device_properties", lambda at: SimpleNamespace(name=f"G{at}", total_memory=at))
     assert local_gpus({}) == (Gpu(name="G0", bytes=0), Gpu(name="G1", bytes=1))
@@ -69,7 +69,7 @@ def test_gpus_are_those_that_torch_sees(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_torch_without_cuda_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """What CUDA_VISIBLE_DEVICES says is looked at all the same."""
-    monkeypatch.setattr("tuning.resources.machine.version", {"torch": "2.6.0+cpu"}.__getitem__)
+    monkeypatch.setattr("importlib.metadata.version", {"torch": "2.6.0+cpu"}.__getitem__)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1 / 0)
     assert local_gpus({"CUDA_VISIBLE_DEVICES": "0,1"}) == ()
     with pytest.raises(ConfigError, match="CUDA_VISIBLE_DEVICES=0,0 names a GPU twice"):
