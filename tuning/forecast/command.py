@@ -1,7 +1,7 @@
 """The command `plan`: time, memory and disk space of a search, whether they suffice, and options that would fit."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from tuning.forecast.simulation import Forecast, Range, forecast
 from tuning.formatting import format_duration, format_gigabytes, format_megabytes
 from tuning.journal.file import JOURNAL
 from tuning.journal.reader import read_journal
-from tuning.journal.records import study_attributes, to_record
+from tuning.journal.records import TrialRecord, study_attributes, to_record
 from tuning.journal.writer import spec_differences
 from tuning.resources.allocation import heaviest_configs
 from tuning.resources.machine import Machine
@@ -108,20 +108,21 @@ class ForecastReport:
         """Maximum size of the study's journal and of its stored probabilities."""
         an_epoch = EPOCH_BYTES + self.outputs.packed_bytes
         a_trial = TRIAL_BYTES + self.outputs.probability_bytes
-        return (self.plan.n_trials + 1) * a_trial + (self.forecast.whole_epochs + 2) * an_epoch  # with baseline, labels
+        epochs = self.plan.n_trials * self.plan.epochs
+        return (self.plan.n_trials + 1) * a_trial + (epochs + 2) * an_epoch  # with baseline, labels
 
     def warnings(self) -> list[str]:
         """Return one line for each limit that may be exceeded, with options that would fit."""
         found = []
         high, budget = self.forecast.seconds.high, self.plan.budget.seconds
         if budget is not None and high > budget:
-            fit = int(self.plan.n_trials * budget / high)
+            fit = self.done + int((self.plan.n_trials - self.done) * budget / high)
             limit, larger = f"--time-budget {format_duration(budget)}", f"--time-budget {round_up(high)}"
             found.append(
                 f"the search may not fit {limit}; pass --trials {fit}, or "
                 f"--workers {math.ceil(self.workers * high / budget)} on a larger machine, or {larger}"
-                if fit
-                else f"not even one trial fits {limit}; pass {larger}"
+                if fit > self.done
+                else f"not even one {'more ' if self.done else ''}trial fits {limit}; pass {larger}"
             )
         if 0 < self.memory_bytes < self.total_bytes:
             fit = max(0, (self.memory_bytes - self.shared_bytes - RAY_BYTES) // self.worker_bytes)
@@ -237,12 +238,14 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
     outputs = ValidationOutputs(sentences=len(corpus.validation()), classes=len(corpus.classes))
     train_tokens = int(corpus.lengths()[corpus.indices(TRAIN)].sum())
     weights = len(corpus.members()) * max(max_checkpoint_bytes(config, *shape) for config in heavy)
-    records = [to_record(trial) for trial in read_journal(options.folder / JOURNAL)[1]] if existing else []
-    trained = {record.number: len(record.epochs) for record in records if record.number < plan.n_trials}
+    trials = read_journal(options.folder / JOURNAL)[1] if existing else []
+    records = [to_record(trial) for trial in trials[: plan.n_trials]]
+    done = sum(record.ended is not None for record in records)
+    trained = trained_epochs(records, plan.epochs, complete=done == plan.n_trials)
     return ForecastReport(
         name=options.folder.name,
         plan=plan,
-        done=sum(record.ended is not None for record in records[: plan.n_trials]),
+        done=done,
         workers=workers,
         share=share_text(resources.cpus_per_trial, resources.gpus_per_trial),
         forecast=forecast(plan, found.costs, workers, trained),
@@ -252,3 +255,20 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
         outputs=outputs,
         shared_bytes=corpus.n_bytes + max_fit_bytes(train_tokens, len(corpus.classes)),
     )
+
+
+def trained_epochs(records: Sequence[TrialRecord], epochs: int, *, complete: bool) -> dict[int, int]:
+    """Return by trial the number of epochs that need no training: all of a trial that cannot continue.
+
+    A trial that failed, was ended by `--patience` or copies another one never continues.
+
+    Args:
+        records: Trials of an existing study.
+        epochs: Maximum number of epochs of a trial.
+        complete: Whether all trials of the study have ended; otherwise stopped ones may continue.
+    """
+    closed = {"COMPLETE", "FAIL", "PRUNED"} if complete else {"COMPLETE", "FAIL"}
+    return {
+        record.number: epochs if record.state in closed or record.copy_of is not None else len(record.epochs)
+        for record in records
+    }

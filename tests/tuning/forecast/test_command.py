@@ -10,7 +10,8 @@ import pytest
 
 from core.log_odds import round_log_odds
 from tests.support.study_configs import plan
-from tuning.forecast.command import ForecastReport, ValidationOutputs, round_up, share_text
+from tests.support.trial_records import record
+from tuning.forecast.command import ForecastReport, ValidationOutputs, round_up, share_text, trained_epochs
 from tuning.forecast.probe import Probe
 from tuning.forecast.simulation import EpochCosts, Forecast, forecast
 from tuning.journal.predictions import pack_labels
@@ -107,6 +108,39 @@ def test_a_budget_that_is_too_small_is_warned_of_with_what_would_fit() -> None:
     (hopeless,) = outlook(seconds=5.0).warnings()
     assert "not even one trial fits --time-budget 5s; pass --time-budget " in hopeless
     assert outlook(seconds=36000.0).warnings() == []
+
+
+def test_trials_that_are_done_are_not_counted_as_what_the_budget_must_hold() -> None:
+    """Half of the time of the last six trials is too short for more than three of them."""
+    the_plan = plan(n_trials=16, epochs=8, parallelism=8)
+    rest = forecast(the_plan, COSTS, 2, dict.fromkeys(range(10), 8))
+    (warning,) = outlook(seconds=0.51 * rest.seconds.high, done=10, forecast=rest).warnings()
+    assert "pass --trials 13, or" in warning
+    (hopeless,) = outlook(seconds=5.0, done=10, forecast=rest).warnings()
+    assert "not even one more trial fits --time-budget 5s; pass --time-budget " in hopeless
+
+
+def test_a_complete_study_has_nothing_left_to_train() -> None:
+    """Trials that were stopped, failed or were ended by patience have fewer epochs than others."""
+    states = ["COMPLETE", "PRUNED", "FAIL", "PRUNED", "PRUNED", "COMPLETE"] * 2
+    records = [record(number, 0.5, 0.6, state=state) for number, state in enumerate(states)]
+    trained = trained_epochs(records, 4, complete=True)
+    assert trained == dict.fromkeys(range(12), 4)
+    found = forecast(plan(), COSTS, 2, trained)
+    assert (found.whole_epochs, found.epochs.high) == (0, 0)
+    assert outlook(done=12, forecast=found).study_bytes == outlook().study_bytes
+
+
+def test_stopped_trials_may_continue_when_trials_are_added() -> None:
+    records = [
+        record(0, 0.5, 0.6, 0.7, state="COMPLETE"),
+        record(1, 0.5, 0.6, state="PRUNED"),
+        record(2, state="FAIL"),
+        record(3, 0.5, 0.6, state="PAUSED"),
+        record(4, 0.5, 0.6, 0.7, state="RUNNING"),
+        record(5, 0.5, 0.6, state="PRUNED", origin="copy of 1"),
+    ]
+    assert trained_epochs(records, 8, complete=False) == {0: 8, 1: 2, 2: 8, 3: 2, 4: 3, 5: 8}
 
 
 def test_memory_that_is_too_small_is_warned_of_with_what_would_fit() -> None:
