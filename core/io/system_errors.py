@@ -12,6 +12,7 @@ from core.io.text import error_summary, quoted
 
 _THREADS = "this user may start no more processes or threads; end some, or raise the limit with `ulimit -u`"
 _MEMORY = "the memory does not suffice; end other programs, use smaller data or settings, or raise `ulimit -v`"
+_GPU_MEMORY = "the GPU's memory does not suffice; end other programs that use the GPU, or use smaller settings"
 _CHOOSE = "choose another path, or change its permissions"
 _REASONS = {
     **PATH_REASONS,
@@ -30,7 +31,9 @@ _LIMITS = {
     errno.ENOMEM: _MEMORY,
 }
 """Those that concern the process."""
-_OUT_OF_MEMORY = re.compile(r"(?i)(can.?t|cannot|unable to|failed to) (allocate|map segment)|not enough memory")
+_OUT_OF_MEMORY = re.compile(
+    r"(?i)(can.?t|cannot|unable to|failed to) (allocate|map segment)|not enough memory|out of memory"
+)
 """What libraries say in RuntimeError, ImportError and OSError."""
 
 
@@ -52,7 +55,7 @@ def system_errors_as_user_errors() -> Iterator[None]:
 def _message(error: Exception) -> str | None:
     """Return one line for the user, or None if the error may be a bug."""
     if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)):
-        return f"{_MEMORY} ({error_summary(error, 100)})"
+        return f"{_GPU_MEMORY if 'CUDA' in str(error) else _MEMORY} ({error_summary(error, 100)})"
     if isinstance(error, RuntimeError):
         return _THREADS if "can't start new thread" in str(error) else None
     if isinstance(error, ValueError):

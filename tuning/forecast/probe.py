@@ -16,9 +16,8 @@ from optuna.trial import TrialState, create_trial
 
 from core.config import TrialConfig
 from core.data.load import load_corpus
-from core.errors import UserError
 from tuning.forecast.simulation import EpochCosts
-from tuning.resources.profiling import PROBE_DIED, measure_epoch_seconds, run_processes, training_steps
+from tuning.resources.profiling import measure_epoch_seconds, run_processes, training_steps
 from tuning.scheduling.samplers import random_params
 from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.suggester import Suggester
@@ -46,11 +45,11 @@ class Probe:
         return len(self.costs.own) + len(self.costs.others)
 
 
-def settings_to_try(plan: StudyConfig, others: int = OTHERS) -> tuple[list[TrialConfig], list[TrialConfig]]:
+def settings_to_try(plan: StudyConfig) -> tuple[list[TrialConfig], list[TrialConfig]]:
     """Return the study's first configurations, which depend on no result, and random ones if it has more trials."""
     own = _suggest(plan, min(plan.n_trials, plan.parallelism))
     shared = plan.shared_settings
-    draws = random_params(plan.space, plan.seed, others) if plan.n_trials > len(own) else []
+    draws = random_params(plan.space, plan.seed, OTHERS) if plan.n_trials > len(own) else []
     return own, [plan.space.to_config(params, **shared) for params in draws]
 
 
@@ -92,7 +91,7 @@ def probe(
         device: "cpu" or a CUDA device.
 
     Raises:
-        UserError: A process died, or the machine or the GPU had too little memory.
+        UserError: A process died.
     """
     began = time.time()
     own, others = settings_to_try(plan)
@@ -100,14 +99,9 @@ def probe(
     shares = [[*own, *others][at::count] for at in range(count)]
     until = began + PROBE_SECONDS
     work = partial(_probe_process, data=data, cache_dir=cache_dir, threads=threads, device=device, began=began)
-    try:
-        found = run_processes(
-            [partial(work, configs=each, heavy=() if at else heavy, until=until) for at, each in enumerate(shares)]
-        )
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "out of memory" not in str(error):
-            raise
-        raise UserError(PROBE_DIED) from error
+    found = run_processes(
+        [partial(work, configs=each, heavy=() if at else heavy, until=until) for at, each in enumerate(shares)]
+    )
     rows = itertools.zip_longest(*(costs for costs, _, _ in found))
     in_order = [cost for row in rows for cost in row if cost is not None]
     return Probe(

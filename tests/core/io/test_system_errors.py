@@ -24,6 +24,10 @@ LINES: list[tuple[Exception, str]] = [
         r"^the memory does not suffice.*\(lib.so: failed",
     ),
     (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "^the memory does not suffice; end other"),
+    (
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has a total capacity"),
+        r"^the GPU's memory does not suffice; end other .* or use smaller settings \(CUDA out of memory\. Tried to",
+    ),
     (ValueError("embedded null byte"), "^a path has a character that no file name can have; give another path$"),
     (UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"), "^a path has a character that no file"),
 ]
