@@ -98,11 +98,11 @@ def _distribution(entry: SettingEntry) -> BaseDistribution | None:
 
 
 def _in_order(entries: Sequence[SettingEntry]) -> tuple[list[SettingEntry], list[tuple[str, str]]]:
-    """Order each entry after those that its condition names, and otherwise as they were written."""
+    """Order each entry after those whose name or field its condition names, and otherwise as they were written."""
     ordered: list[SettingEntry] = []
     waiting = list(entries)
     while waiting:
-        names = {entry.name for entry in waiting}
+        names = {name for entry in waiting for name in (entry.name, entry.field)}
         ready = [e for e in waiting if not any(clause.name in names for clause in e.when or ())]
         if not ready:
             cycle = ", ".join(entry.name for entry in waiting)

@@ -231,6 +231,12 @@ def test_a_huge_file_is_refused(tmp_path: Path) -> None:
             ":2: .* learning_rate has several ranges; name one of learning_rate_adam, learning_rate_adadelta",
         ),
         (
+            "settings:\n  weight_decay: {range: 'float(0, 0.5)', when: learning_rate > 0.1}\n"
+            "  optimizer: [adam, adadelta]\n"
+            "  learning_rate_adam: {field: learning_rate, range: 'log(0.1, 1)', when: optimizer == adam}",
+            ":2: the condition learning_rate > 0.1 cannot be used: learning_rate has several ranges; name one of",
+        ),
+        (
             "settings:\n  n_layers: {range: 'int(1, 3)', when: bidirectional}\n"
             "  bidirectional: {range: [true, false], when: n_layers > 1}",
             ":2: the conditions of n_layers, bidirectional depend on one another",
