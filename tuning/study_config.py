@@ -126,7 +126,7 @@ def study_config(
         stopping=options.stopping_rule,
         sampler=options.sampler,
         baseline=not options.no_baseline,
-        first_trials=first_trials(options.first_trials, space),
+        first_trials=first_trials(options.first_trials, space, not options.no_baseline),
         patience=options.patience,
         metric=options.metric,
         precision=precision,

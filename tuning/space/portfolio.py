@@ -7,7 +7,7 @@ entry has names and values of core.config.TrialConfig, and may be partial, as in
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -15,7 +15,8 @@ from typing import Any
 
 from core.errors import ConfigError
 from core.io.checked_folder import canonical_json
-from tuning.space.expressions import Value, parse_value, shorten
+from core.io.text import error_summary, quoted
+from tuning.space.expressions import Value, parse_value
 from tuning.space.initial_trials import fit_settings, initial_trials
 from tuning.space.space import Space, validate
 
@@ -44,7 +45,7 @@ class FirstTrials:
         return {"source": self.source, "trials": len(self.settings), "sha256": digest}
 
 
-def first_trials(source: str, space: Space) -> FirstTrials:
+def first_trials(source: str, space: Space, baseline: bool = True) -> FirstTrials:
     """Return the first trials of a study in a space.
 
     Numbers are clipped to the space's ranges, and a setting that `--set` fixes has its value. An entry is left out if
@@ -54,22 +55,25 @@ def first_trials(source: str, space: Space) -> FirstTrials:
     Args:
         source: `portfolio`, `random` or a path.
         space: The search space.
+        baseline: Whether the study has the baseline setting.
 
     Raises:
         ConfigError: The file cannot be used, or all its entries are outside the space.
     """
     if source == RANDOM:
         return FirstTrials()
+    entries = portfolio() if source == PORTFOLIO else _read_file(source)
+    fitted = [settings for entry in entries if (settings := fit_settings(space, entry)) is not None]
+    own = initial_trials(space, baseline)
+    new = tuple(each for at, each in enumerate(fitted) if each not in own and each not in fitted[:at])
     if source == PORTFOLIO:
-        return FirstTrials(source=PORTFOLIO, settings=tuple(_held(portfolio(), space)[:MAX_TRIALS]))
-    entries = _read_file(source)
-    left_out = sum(fit_settings(space, entry) is None for entry in entries)
-    if left_out == len(entries):
+        return FirstTrials(source=PORTFOLIO, settings=new[:MAX_TRIALS])
+    if not fitted:
         raise ConfigError(
-            f"--first-trials {source}: all of its {left_out} entries are outside the space {space.name!r}; "
+            f"--first-trials {source}: all of its {len(entries)} entries are outside the space {space.name!r}; "
             "change their choices, or choose another --space"
         )
-    return FirstTrials(source=Path(source).name, settings=tuple(_held(entries, space)), left_out=left_out)
+    return FirstTrials(source=Path(source).name, settings=new, left_out=len(entries) - len(fitted))
 
 
 def portfolio() -> list[dict[str, Value]]:
@@ -77,16 +81,6 @@ def portfolio() -> list[dict[str, Value]]:
     content = json.loads(files("tuning.space").joinpath("portfolio.json").read_text())
     entries: list[dict[str, Value]] = content["settings"]
     return entries
-
-
-def _held(entries: Sequence[Mapping[str, Value]], space: Space) -> list[dict[str, Any]]:
-    found = list(initial_trials(space))
-    own = len(found)
-    for entry in entries:
-        settings = fit_settings(space, entry)
-        if settings is not None and settings not in found:
-            found.append(settings)
-    return found[own:]
 
 
 def _read_file(path: str) -> list[dict[str, Value]]:
@@ -102,10 +96,10 @@ def _read_file(path: str) -> list[dict[str, Value]]:
     place = f"--first-trials {path}"
     try:
         text = read_text(path, "file of first trials", f"{PORTFOLIO}, {RANDOM}")
-        content = yaml.load(text, Loader=yaml.BaseLoader)  # it makes nothing but lists, mappings and strings
+        # YAML refuses tabs, with which JSON may be indented. BaseLoader makes nothing but lists, mappings and strings.
+        content = yaml.load(text.replace("\t", " "), Loader=yaml.BaseLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{place}: neither JSON nor YAML ({shorten(reason, 200)}); fix the file") from error
+        raise ConfigError(f"{place}: neither JSON nor YAML ({error_summary(error, 200)}); fix the file") from error
     entries = content.get("settings") if isinstance(content, dict) else content
     if not isinstance(entries, list) or not entries:
         raise ConfigError(f"{place}: write a list of settings, or a mapping with such a list under `settings`")
@@ -127,10 +121,10 @@ def _read_entry(entry: Any) -> tuple[dict[str, Value], list[str]]:
     problems = []
     for name, text in entry.items():
         if not isinstance(text, str):
-            problems.append(f"{shorten(str(name))} must have one plain value, not a list or a mapping")
+            problems.append(f"{quoted(str(name))} must have one plain value, not a list or a mapping")
             continue
         try:
             values[name] = parse_value(text)
         except ConfigError as error:
-            problems.append(f"{shorten(name)}: {error}")
+            problems.append(f"{quoted(name)}: {error}")
     return values, problems + [text for _, text in validate((), {}, [values])]

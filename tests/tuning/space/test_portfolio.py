@@ -8,7 +8,8 @@ import pytest
 
 from core.config import TrialConfig
 from core.errors import ConfigError
-from tuning.space.initial_trials import fit_settings
+from tests.support.study_configs import configured, options
+from tuning.space.initial_trials import NOTEBOOK, fit_settings
 from tuning.space.load import load_space
 from tuning.space.portfolio import MAX_TRIALS, FirstTrials, first_trials, portfolio
 from tuning.space.space import Space, validate
@@ -92,6 +93,18 @@ def test_the_baseline_and_what_the_space_tries_first_are_not_repeated(tmp_path: 
     space = load_space(written(tmp_path, "extends: quick\ntry_first: [{hidden_dim: 77}]\n", "space.yaml"))
     path = written(tmp_path, json.dumps({"made": "by hand", "settings": [{"hidden_dim": 77}, {"hidden_dim": 78}]}))
     assert [settings["hidden_dim"] for settings in first_trials(path, space).settings] == [78]
+
+
+def test_without_a_baseline_its_settings_may_be_a_first_trial(tmp_path: Path) -> None:
+    path = written(tmp_path, json.dumps([NOTEBOOK]))
+    for no_baseline, found in ((False, ()), (True, (NOTEBOOK,))):
+        chosen = options(tmp_path, space="notebook", first_trials=path, no_baseline=no_baseline)
+        assert configured(chosen).first_trials.settings == found
+
+
+def test_json_that_is_indented_by_tabs_is_read(tmp_path: Path) -> None:
+    path = written(tmp_path, json.dumps({"settings": [{"hidden_dim": 50}]}, indent="\t"))
+    assert [settings["hidden_dim"] for settings in first_trials(path, QUICK).settings] == [50]
 
 
 def test_json_and_yaml_are_read_alike(tmp_path: Path) -> None:
