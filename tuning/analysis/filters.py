@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.errors import ConfigError, check_rules, in_range
+from core.io.text import quoted
 from tuning.analysis.ranking import STATES, TrialRow
-from tuning.space.expressions import Condition, is_number, parse_value, shorten
+from tuning.space.expressions import Condition, is_number, parse_value
 
 _CLAUSE = re.compile(r"\s*([a-z_]\w*)\s*(==?|!=|<=|>=|<|>)\s*([^\s,()=<>!]*)\s*", re.ASCII)
 MAX_ROWS = 1_000_000
@@ -41,13 +42,13 @@ def parse_where(text: str) -> Condition:
     match = _CLAUSE.fullmatch(text)
     if match is None:
         raise ConfigError(
-            f"cannot read --where {shorten(text)}; write a field, one of = != < <= > >= and a value, such as n_layers=1"
+            f"cannot read --where {quoted(text)}; write a field, one of = != < <= > >= and a value, such as n_layers=1"
         )
     name, sign, said = match.groups()
     booleans = {"yes": True, "no": False}  # as the table shows them
     value = booleans[said.lower()] if said.lower() in booleans else parse_value(said)
     if sign in ("<", "<=", ">", ">=") and not is_number(value):
-        raise ConfigError(f"cannot read --where {shorten(text)}; write a number after {sign}")
+        raise ConfigError(f"cannot read --where {quoted(text)}; write a number after {sign}")
     return Condition(name, "==" if sign == "=" else sign, (value,))
 
 
@@ -65,7 +66,7 @@ def filter_rows(rows: Sequence[TrialRow], selection: RowFilter) -> list[TrialRow
     if rows:
         fields = [*(field for field in TrialRow.__slots__ if field != "params"), *rows[0].params]
         named = [("--where", each.name) for each in selection.where] + [("--sort", name)]
-        if problems := [f"{option} {shorten(field)}" for option, field in named if field not in fields]:
+        if problems := [f"{option} {quoted(field)}" for option, field in named if field not in fields]:
             raise ConfigError(f"no field {', '.join(problems)}; choose from {', '.join(fields)}")
     kept = [row for row in rows if _has_state(row, selection.state) and all(_holds(c, row) for c in selection.where)]
     values = [(isinstance(value, str), value, row) for row in kept if (value := value_of(row, name)) is not None]

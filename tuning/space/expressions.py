@@ -15,6 +15,7 @@ from typing import Any, TypeGuard
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from core.errors import ConfigError
+from core.io.text import quoted
 
 MAX_STEPS = 1_000_000
 _CALL = re.compile(r"(\w+)\s*\((.*)\)", re.ASCII | re.DOTALL)
@@ -47,11 +48,11 @@ def parse_value(text: str) -> Value:
         return _CONSTANTS[text.lower()]
     if not _NUMBER.fullmatch(text):
         if re.search(r"[(),=<>\s]", text):
-            raise ConfigError(f"cannot read {shorten(text)}; write a plain value or one of {EXPRESSIONS}")
+            raise ConfigError(f"cannot read {quoted(text)}; write a plain value or one of {EXPRESSIONS}")
         return text
     number = float(text)
     if len(text) > MAX_NUMBER_LENGTH or abs(number) > MAX_INT:
-        raise ConfigError(f"{shorten(text)} is too large; write at most 2**53, in {MAX_NUMBER_LENGTH} characters")
+        raise ConfigError(f"{quoted(text)} is too large; write at most 2**53, in {MAX_NUMBER_LENGTH} characters")
     return int(text) if _WHOLE.fullmatch(text) else number
 
 
@@ -72,11 +73,6 @@ def show_value(value: Value) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def shorten(text: str, limit: int = 60) -> str:
-    """Return `text` in quotes, shortened and on one line, for a message."""
-    return repr(text if len(text) <= limit else text[: limit - 3] + "...")
-
-
 def parse_expression(text: str) -> BaseDistribution | Value:
     """Read a range, a choice or a plain value.
 
@@ -88,11 +84,11 @@ def parse_expression(text: str) -> BaseDistribution | Value:
         return parse_value(text)
     kind, inside = call.groups()
     if kind not in ("int", "float", "log", "choice"):
-        raise ConfigError(f"cannot read {shorten(text)}: {kind} is unknown; write one of {EXPRESSIONS}")
+        raise ConfigError(f"cannot read {quoted(text)}: {kind} is unknown; write one of {EXPRESSIONS}")
     arguments = [argument.strip() for argument in inside.split(",")]
     if kind == "choice":
         if "" in arguments:
-            raise ConfigError(f"{shorten(text)} has an empty choice; write none for no value")
+            raise ConfigError(f"{quoted(text)} has an empty choice; write none for no value")
         return choice([parse_value(argument) for argument in arguments])
     return _range(kind, arguments, text)
 
@@ -121,13 +117,13 @@ def _range(kind: str, arguments: list[str], text: str) -> BaseDistribution:
         elif key.strip() == "step" and kind != "log" and step is None:
             step = _number(value, kind, text)
         else:
-            raise ConfigError(f"cannot read {shorten(option)} in {shorten(text)}; write one of {EXPRESSIONS}")
+            raise ConfigError(f"cannot read {quoted(option)} in {quoted(text)}; write one of {EXPRESSIONS}")
     if len(arguments) < 2:
-        raise ConfigError(f"{shorten(text)} needs a lowest and a highest value; write one of {EXPRESSIONS}")
+        raise ConfigError(f"{quoted(text)} needs a lowest and a highest value; write one of {EXPRESSIONS}")
     low, high = (_number(argument, kind, text) for argument in arguments[:2])
     problem = _range_problem(low, high, log, step)
     if problem:
-        raise ConfigError(f"{shorten(text)}: {problem}")
+        raise ConfigError(f"{quoted(text)}: {problem}")
     if kind == "int":
         return IntDistribution(int(low), int(high), log=log, step=1 if step is None else int(step))
     return FloatDistribution(low, high, log=log, step=step)
@@ -137,7 +133,7 @@ def _number(text: str, kind: str, whole: str) -> int | float:
     value = parse_value(text)
     if not is_number(value) or (kind == "int" and not isinstance(value, int)):
         rule = "a whole number" if kind == "int" else "a number"
-        raise ConfigError(f"{shorten(whole)}: {shorten(text)} must be {rule}")
+        raise ConfigError(f"{quoted(whole)}: {quoted(text)} must be {rule}")
     return value
 
 
@@ -216,13 +212,13 @@ def _clause(text: str) -> Condition:
     match = next((match for form in _CLAUSES if (match := form.fullmatch(text))), None)
     found = match.groupdict() if match else {}
     if not found or found["name"] in ("and", "in", "not", "or"):
-        raise ConfigError(f"cannot read the condition {shorten(text)}; write for example {_WHEN_FORMS}")
+        raise ConfigError(f"cannot read the condition {quoted(text)}; write for example {_WHEN_FORMS}")
     if "operator" not in found:
         return Condition(found["name"], "==", (found["negated"] is None,))
     values = found["values"].split(",")
     if not all(value.strip() for value in values):
-        raise ConfigError(f"cannot read the condition {shorten(text)}; write a value on its right")
+        raise ConfigError(f"cannot read the condition {quoted(text)}; write a value on its right")
     sign, parsed = found["operator"], tuple(map(parse_value, values))
     if sign in _ORDERS and not is_number(parsed[0]):
-        raise ConfigError(f"cannot read the condition {shorten(text)}; write a number after {sign}")
+        raise ConfigError(f"cannot read the condition {quoted(text)}; write a number after {sign}")
     return Condition(found["name"], sign, parsed)

@@ -26,8 +26,9 @@ from pathlib import Path
 
 from core.errors import ConfigError
 from core.io.atomic import open_regular
+from core.io.text import quoted
 from tuning.space.builder import SettingEntry, build, merge
-from tuning.space.expressions import parse_expression, shorten
+from tuning.space.expressions import parse_expression
 from tuning.space.presets import PRESETS
 from tuning.space.space import Space
 from tuning.space.yaml_parser import SpaceParser
@@ -55,7 +56,7 @@ def load_space(name_or_path: str, overrides: Sequence[str] = ()) -> Space:
     layer = [entry for text in overrides for entry in _override(text, problems)]
     names = [entry.name for entry in layer]
     twice = sorted({name for name in names if names.count(name) > 1})
-    problems += [f"--set {shorten(name)} is given twice; pass it once" for name in twice]
+    problems += [f"--set {quoted(name)} is given twice; pass it once" for name in twice]
     if problems:
         raise ConfigError("; ".join(problems))
     space = build(name, entries, written.tries, {entry.name for entry in written.entries})
@@ -69,7 +70,7 @@ def load_space(name_or_path: str, overrides: Sequence[str] = ()) -> Space:
 
 def _override(text: str, problems: list[str]) -> Iterator[SettingEntry]:
     name, equals, expression = text.partition("=")
-    name, place = name.strip(), f"--set {shorten(text)}"
+    name, place = name.strip(), f"--set {quoted(text)}"
     if not equals or not name or not expression.strip():
         problems.append(f"{place}: write setting=value, for example --set 'learning_rate=log(1e-4, 1e-2)'")
         return
@@ -111,4 +112,6 @@ def read_text(path: str, what: str, names: str) -> str:
         raise ConfigError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8 text") from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ConfigError(f"cannot read the {what} {shorten(path)}: {reason}; pass {names}, or a YAML file") from error
+        raise ConfigError(
+            f"cannot read the {what} {quoted(path, 80)}: {reason}; pass {names}, or a YAML file"
+        ) from error

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import yaml
 
 from core.errors import ConfigError
+from core.io.text import error_summary, quoted
 from tuning.space.builder import Content, SettingEntry
-from tuning.space.expressions import Condition, Value, choice, parse_expression, parse_value, parse_when, shorten
+from tuning.space.expressions import Condition, Value, choice, parse_expression, parse_value, parse_when
 from tuning.space.presets import PRESETS
 
 
@@ -48,8 +49,7 @@ class SpaceParser:
             place = f"{self.place}:{mark.line + 1}" if mark else self.place
             self._found.append((0, f"{place}: this is not YAML: {error.problem or error.context}"))
         except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
-            reason = " ".join(str(error).split())
-            self._found.append((0, f"{self.place}: this is not YAML: {reason}"))
+            self._found.append((0, f"{self.place}: this is not YAML: {error_summary(error)}"))
         return None
 
     def _entry(self, name: str, node: yaml.Node) -> Iterator[SettingEntry]:
@@ -120,9 +120,9 @@ class SpaceParser:
             if name is None:
                 continue
             if keys and name not in keys:
-                self._note(key, f"{shorten(name)} is unknown here; {what} can contain {', '.join(keys)}")
+                self._note(key, f"{quoted(name)} is unknown here; {what} can contain {', '.join(keys)}")
             elif name in found:
-                self._note(key, f"{shorten(name)} occurs twice; remove one")
+                self._note(key, f"{quoted(name)} occurs twice; remove one")
             else:
                 found[name] = value
         return found
