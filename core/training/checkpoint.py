@@ -2,7 +2,8 @@
 
 A folder contains the newest two checkpoints, each a subfolder (`epoch-00004`) with
 
-    tensors.safetensors   weights, running averages, the best weights if they are of an earlier epoch
+    tensors.safetensors   weights, running averages, the best weights if they are of an earlier epoch, the predictions
+                          of every epoch, the log-odds of the best one
     state.json            which training, which epoch, the result of every epoch so far
     SHA256SUMS            digests of the two, for `sha256sum -c`
 
@@ -108,10 +109,8 @@ def load(path: Path) -> Checkpoint:
 
     try:
         verify_checksums(path, FILES)
-    except CorruptionError:
-        raise CorruptionError(
-            f"checkpoint {path} is damaged (its checksum differs); the previous one is used"
-        ) from None
+    except CorruptionError as error:
+        raise CorruptionError(f"checkpoint {path} is damaged ({error}); it is skipped") from error
     parts = json.loads((path / STATE).read_text(encoding="utf-8"))
     return Checkpoint(
         epoch=parts["epoch"],
