@@ -84,11 +84,7 @@ class SentenceClassifier(nn.Module):
         Returns:
             float (B, C) logits.
         """
-        tokens = tokens.t()  # (T, B)
-        mirror = reversal_index(lengths, tokens.shape[0])
-        words = self.embedding(tokens)  # (T, B, E)
-        states = [lstm(order)[0] for lstm, order in self._by_direction(0, words, mirror)]
-        return self._classify_states(states, lengths, mirror, None)
+        return self.forward_batch(self.embedding.weight, tokens.t(), lengths)
 
     def forward_batch(self, vectors: Tensor, tokens: Tensor, lengths: Tensor, dropout: Dropout | None = None) -> Tensor:
         """Classify sentences whose words are given as rows of a small table.

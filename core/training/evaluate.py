@@ -68,19 +68,8 @@ def evaluate(
         DataError: The split is empty.
     """
     with torch_threads(threads), deterministic_kernels(device):
-        return evaluate_split(config, weights, batch_source(corpus, device), split, device)
-
-
-def evaluate_split(
-    config: TrialConfig,
-    weights: Mapping[str, Tensor],
-    source: CpuBatchSource | GpuBatchSource,
-    split: int,
-    device: str = "cpu",
-) -> Evaluation:
-    """Evaluate under the current settings of threads and determinism."""
-    logits = split_logits(config, weights, source, split, device)
-    return evaluate_logits(logits, source.corpus.labels[source.corpus.indices(split)], METRICS[config.metric])
+        logits = split_logits(config, weights, batch_source(corpus, device), split, device)
+        return evaluate_logits(logits, corpus.labels[corpus.indices(split)], METRICS[config.metric])
 
 
 @torch.no_grad()
