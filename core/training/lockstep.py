@@ -52,7 +52,7 @@ class Lockstep:
 
         Args:
             epoch: Number of the epoch, from 1.
-            lr: Called before each step with a fraction of the epoch; returns the learning rate.
+            lr: Called for each step, before the first one, with its fraction of the epoch; returns the learning rate.
 
         Returns:
             The mean loss per sentence.
@@ -96,10 +96,6 @@ class Lockstep:
     def words(self) -> dict[str, Tensor]:
         """Return the present word vectors by name, on the CPU."""
         return self._named({WORDS: member.learner.words.cpu()} for member in self._members)
-
-    def count_parameters(self) -> int:
-        """Return the number of trained parameters of one model."""
-        return sum(p.numel() for p in self._members[0].learner.model.parameters() if p.requires_grad)
 
     def _named(self, tensors: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         pairs = zip(self._members, tensors, strict=True)

@@ -17,6 +17,7 @@ from core.data.corpus import TRAIN, Corpus
 from core.errors import DataError, StopTraining, TrainingError
 from core.log_odds import LogOdds
 from core.nn.environment import runtime_environment
+from core.nn.model_size import count_trainable_parameters
 from core.nn.runtime import deterministic_kernels, torch_threads, training_memory
 from core.training.checkpoint import Checkpoint, load_latest, save
 from core.training.learner import notable_settings
@@ -187,7 +188,8 @@ class _TrainingRun:
 
     def result(self, stopped: str) -> TrainResult:
         """Return the result of the epochs so far, at least one."""
-        best = best_epoch(self.epochs)
+        best, corpus = best_epoch(self.epochs), self.corpus
+        shape = (len(corpus.words), corpus.embedding_dim, len(corpus.classes))
         return TrainResult(
             config=self.config,
             epochs=tuple(self.epochs),
@@ -199,7 +201,7 @@ class _TrainingRun:
             weights_sha256=weights_digest(self.best_weights),
             val_predictions=self.predictions[best.epoch - 1].astype(np.int64),
             val_log_odds=self.best_log_odds,
-            n_parameters=self.lockstep.count_parameters(),
+            n_parameters=count_trainable_parameters(self.config, *shape),
             environment=self.environment,
             stopped=stopped,
         )
