@@ -56,5 +56,5 @@ def min_training_bytes(config: TrialConfig, vocab_size: int, embedding_dim: int,
 
 
 def max_checkpoint_bytes(config: TrialConfig, vocab_size: int, embedding_dim: int, n_classes: int) -> int:
-    """Return an upper bound of a checkpoint's size: weights, averages, and older best weights; fp32."""
+    """Return the maximum size of a checkpoint's fp32 tensors: weights, averages and older best weights."""
     return 4 * count_trainable_parameters(config, vocab_size, embedding_dim, n_classes) * (_copies(config) + 1)

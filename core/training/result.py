@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EpochResult:
-    """Results of one pass over the training split and of the evaluation after it."""
+    """Results of the training of one epoch and of the evaluation after it."""
 
     epoch: int
     """Number of the epoch, from 1."""
     train_loss: float
     """Mean cross-entropy in nats over the epoch's sentences, as trained (with dropout, smoothing and class weights)."""
     val_loss: float
-    """Mean cross-entropy in nats over the validation split."""
+    """Mean cross-entropy in nats over the sentences of `corpus.validation()`."""
     val_accuracy: float
     """Correct / total, in [0, 1]."""
     score: float
-    """The configuration's metric on the validation split. Larger is better: log_loss is negated."""
+    """The configuration's metric on the same sentences. Larger is better: log_loss is negated."""
     seconds: float
     """Wall time of training and validation together."""
 
