@@ -115,7 +115,7 @@ def remove_partial_writes(
         try:
             held = list(folder.iterdir())
             age = time.time() - max(path.stat().st_mtime for path in (folder, *held))
-        except FileNotFoundError:  # another process has just renamed it
+        except OSError:  # another process has just renamed it, or another user writes it
             continue
         if age >= older_than and (files is None or not _foreign((path.name for path in held), files)):
             shutil.rmtree(folder, ignore_errors=True)

@@ -57,13 +57,16 @@ def test_a_place_that_is_not_there_yet_has_none(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
-def test_one_that_is_renamed_at_this_moment_is_nobodys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [FileNotFoundError, PermissionError])
+def test_one_that_is_renamed_at_this_moment_or_of_another_user_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[OSError]
+) -> None:
     folder(tmp_path / ".model.abcd_123", "config.json")
     listed = Path.iterdir
 
     def gone(path: Path) -> Iterator[Path]:
         if path.name.startswith(".model"):
-            raise FileNotFoundError(path)
+            raise error(path)
         return listed(path)
 
     monkeypatch.setattr(Path, "iterdir", gone)
