@@ -23,35 +23,31 @@ MAX_RATIO = 100
 MAX_MEMBERS = 10_000
 FILE_BLOCK = 1 << 20
 """Size of a block of `file_blocks` in bytes."""
-_BLOCK = 1 << 24
 
 
 class _Limited(io.RawIOBase):
-    """A stream that raises DataError after `limit` bytes. To read all of it takes only the memory of its content."""
+    """An unpacked gzip stream that raises DataError after `limit` bytes, and if it is damaged."""
 
-    def __init__(self, stream: io.BufferedIOBase, limit: int, name: str) -> None:
-        self._stream, self._left, self._limit, self._name = stream, limit, limit, name
+    def __init__(self, packed: IO[bytes], limit: int, name: str) -> None:
+        self._stream, self._left, self._limit, self._name = gzip.GzipFile(fileobj=packed), limit, limit, name
 
     def readable(self) -> bool:
         """Return True."""
         return True
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # what BufferedReader passes
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # what a read passes
         """Fill the buffer as far as one read of the stream does; return the number of bytes."""
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def read(self, size: int = -1) -> bytes:
-        if size < 0:
-            return b"".join(iter(lambda: self.read(_BLOCK), b""))
-        data = self._stream.read(min(size, self._left + 1))
+        try:
+            data = self._stream.read(min(len(buffer), self._left + 1))
+        except (OSError, EOFError, zlib.error) as error:
+            raise DataError(f"{self._name}: not a whole gzip file ({error}); fetch it again") from None
         self._left -= len(data)
         if self._left < 0:
             raise DataError(
                 f"{self._name}: unpacks to more than {self._limit >> 20} MiB; if you trust it, unpack it yourself"
             )
-        return data
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def limit_for(packed_bytes: int) -> int:
@@ -59,40 +55,29 @@ def limit_for(packed_bytes: int) -> int:
     return min(MAX_ARCHIVE_BYTES, max(FREE_BYTES, packed_bytes * MAX_RATIO))
 
 
-def read_file(path: Path) -> bytes:
-    """Return the bytes of a file, unpacked if its name ends in `.gz`.
-
-    Raises:
-        DataError: There is no such file, it is a folder, too large, or its gzip stream is cut short or damaged.
-    """
-    with open_unpacked(path) as stream:
-        return stream.read()
-
-
 @contextlib.contextmanager
 def open_unpacked(path: Path, *, pipes: bool = False) -> Iterator[io.BufferedReader]:
-    """Open a file for reading in pieces; what is read from it raises as `read_file` does.
+    """Open a file for reading in pieces, unpacked if its name ends in `.gz`.
 
     Args:
         path: The file; its size is limited only if it is packed.
         pipes: Whether it may be a named pipe.
+
+    Raises:
+        DataError: As `open_file`. A read raises it if the gzip stream is too large, cut short or damaged.
     """
     with open_file(path, pipes=pipes) as file:
-        if not path.name.lower().endswith(".gz"):
+        if path.name.lower().endswith(".gz"):
+            yield io.BufferedReader(_Limited(file, limit_for(path.stat().st_size), str(path)), FILE_BLOCK)
+        else:
             yield file
-            return
-        try:
-            unpacked = _Limited(gzip.GzipFile(fileobj=file), limit_for(path.stat().st_size), str(path))
-            yield io.BufferedReader(unpacked, FILE_BLOCK)
-        except (OSError, EOFError, zlib.error) as error:
-            raise DataError(f"{path}: not a whole gzip file ({error}); fetch it again") from None
 
 
 def file_blocks(path: Path) -> Iterator[bytes]:
     """Yield a file's bytes, unpacked if its name ends in `.gz`, in blocks of at most FILE_BLOCK.
 
     Raises:
-        DataError: As `read_file`.
+        DataError: As `open_unpacked`.
     """
     with open_unpacked(path) as stream:
         while block := stream.read1(FILE_BLOCK):
@@ -134,9 +119,8 @@ def read_tar(file: IO[bytes], packed_bytes: int, names: Collection[str], name: s
     """
     found: dict[str, bytes] = {}
     limit = limit_for(packed_bytes)
-    unpacked = _Limited(gzip.GzipFile(fileobj=file), limit, name)
     try:
-        with tarfile.open(fileobj=unpacked, mode="r|") as archive:
+        with tarfile.open(fileobj=_Limited(file, limit, name), mode="r|") as archive:
             for count, member in enumerate(archive, start=1):
                 _check_member(member, count, limit, name)
                 base = PurePosixPath(member.name).name
@@ -144,7 +128,7 @@ def read_tar(file: IO[bytes], packed_bytes: int, names: Collection[str], name: s
                     if base in found:
                         raise DataError(f"{name}: contains {base} twice; pack it again with one")
                     found[base] = archive.extractfile(member).read()  # type: ignore[union-attr]
-    except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError) as error:
+    except (tarfile.TarError, ValueError) as error:
         raise DataError(f"{name}: not a whole .tar.gz archive ({error}); fetch it again") from None
     for base in names:
         if base not in found:

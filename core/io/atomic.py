@@ -203,7 +203,7 @@ def open_regular(path: Path, *, pipes: bool = False) -> io.BufferedReader:
     try:
         mode = path.stat().st_mode
     except ValueError as error:  # a null byte, or half a surrogate pair
-        raise OSError(errno.EINVAL, "no file can have this name", str(path)) from error
+        raise OSError(errno.ENOENT, "no file can have this name", str(path)) from error
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or (pipes and stat.S_ISFIFO(mode))):
         raise OSError(errno.EINVAL, "it is a pipe, a device or a socket", str(path))
     return path.open("rb")

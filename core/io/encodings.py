@@ -123,7 +123,7 @@ def text_lines(path: Path, encoding: str, newline: str | None) -> Iterator[str]:
         newline: Argument of `open`: "" to keep the ends of the lines, None to replace them by `\\n`.
 
     Raises:
-        DataError: As `read_file`, or a line does not fit the encoding, is too long or holds a NUL character.
+        DataError: As `open_unpacked`, or a line does not fit the encoding, is too long or holds a NUL character.
     """
     with open_unpacked(path) as stream:
         lines = io.TextIOWrapper(stream, encoding, newline=newline)

@@ -80,6 +80,16 @@ def test_packed_lines_are_unpacked(tmp_path: Path) -> None:
     assert lines_of(tmp_path / "file.gz") == ["one", "two"]
 
 
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [(b"one\ntwo\n", "Not a gzipped file"), (gzip.compress(b"one\n")[:-8] + bytes(8), "CRC check failed")],
+)
+def test_a_damaged_packed_file_is_named(tmp_path: Path, data: bytes, reason: str) -> None:
+    (tmp_path / "file.gz").write_bytes(data)
+    with pytest.raises(DataError, match=rf"file\.gz: not a whole gzip file \({reason}.*\); fetch it again$"):
+        lines_of(tmp_path / "file.gz")
+
+
 def test_texts_are_named_by_their_lines(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("a\n" * 3000)
     names = [
