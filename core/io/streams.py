@@ -57,7 +57,7 @@ def zip_members(path: Path) -> list[str]:
 def _directory(file: IO[bytes], path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, ValueError, OSError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
         raise DataError(f"{path}: not a whole .zip archive ({error}); fetch it again") from None
 
 
@@ -90,6 +90,8 @@ def _zip_member(file: IO[bytes], path: Path, member: str) -> Iterator[bytes]:
         raise DataError(f"{path}: {member} is encrypted; unpack it and pass the file")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise DataError(f"{path}: {member} is not packed by deflate; unpack it and pass the file")
+    if not 0 <= info.header_offset < path.stat().st_size:
+        raise DataError(f"{path}: {member} begins outside the file, which is truncated or damaged; fetch it again")
     file.seek(info.header_offset)
     header = file.read(30)  # its lengths of name and extra field may differ from those in the directory
     file.seek(int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little"), 1)

@@ -222,6 +222,22 @@ def test_what_is_no_zip_is_refused(tmp_path: Path) -> None:
         zip_members(tmp_path / "v.zip")
 
 
+def test_a_zip_of_a_future_version_is_refused(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "v.zip", a=b"x 1\n")
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\1\2") + 6] = 64
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"v\.zip: not a whole \.zip archive \(zip file version 6\.4\); fetch it again"):
+        zip_members(path)
+
+
+def test_a_zip_without_its_first_byte_is_refused(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "v.zip", a=b"x 1\n")
+    path.write_bytes(path.read_bytes()[1:])
+    with pytest.raises(DataError, match=r"v\.zip: inner/a\.vec begins outside the file, which is truncated"):
+        read_vectors(path, ["x"], "inner/a.vec")
+
+
 def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
     path = zipped(tmp_path / "v.zip", a=b"x 1\n")
     data = bytearray(path.read_bytes())
