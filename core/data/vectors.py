@@ -146,7 +146,7 @@ def resolve_archived(
     # The sha256 is in the manifest; the archive (1.5 GB) is hashed again only when it is read.
     entry = cache.read_cached(folder, "sources", inputs) or build()
     return VectorSource(
-        inputs={"vectors": name, "sha256": entry.files[remote.name][1], "member": member},
+        inputs={"vectors": name, "sha256": entry.files[remote.name], "member": member},
         licence=archive.licence,
         read=lambda words: read_vectors(build().path / remote.name, words, member, notify),
     )

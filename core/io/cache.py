@@ -4,9 +4,10 @@ An entry is a folder `KIND/KEY` of plain `.npy`, JSON and source files with a ma
 everything that determines its bytes, so the same key means the same bytes on any machine. A builder fills it in a
 temporary folder under a lock, then renames it. A builder that dies leaves no entry, and the system frees its lock.
 
-    corpora/KEY/    tokens.npy, offsets.npy, labels.npy, split.npy, vectors.npy, words.json, source.json
+    corpora/KEY/    tokens.npy, offsets.npy, labels.npy, split.npy, words.json, source.json; optional vectors.npy,
+                    folds.npy, targets.npy
     sources/KEY/    files as they were downloaded
-    .locks/, .known/, .parts/   locks, digests of large input files, unfinished downloads
+    .locks/, .known/, .parts/   locks, remembered results of core.io.file_hash, unfinished downloads
 """
 
 import contextlib
@@ -42,8 +43,8 @@ class CacheEntry:
     key: str
     inputs: Mapping[str, Any]
     """Inputs from which the key is computed."""
-    files: Mapping[str, tuple[int, str]]
-    """File name to size in bytes and sha256 (hex)."""
+    files: Mapping[str, str]
+    """File name to sha256 (hex)."""
 
 
 def cache_key(inputs: Mapping[str, Any]) -> str:
@@ -108,7 +109,7 @@ def read_manifest(path: Path) -> CacheEntry:
             path=path,
             key=body["key"],
             inputs=body["inputs"],
-            files={name: (size, digest) for name, (size, digest) in body["files"].items()},
+            files={name: digest for name, (_, digest) in body["files"].items()},
         )
     except FileNotFoundError:
         if not path.is_dir():

@@ -121,25 +121,23 @@ def remove_partial_writes(
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def verify_files(folder: Path, expected: Mapping[str, tuple[int | None, str]], written: str = "written") -> None:
-    """Compare files with their recorded sizes and digests.
+def verify_files(folder: Path, expected: Mapping[str, str], written: str = "written") -> None:
+    """Compare files with their recorded digests.
 
     Args:
         folder: Folder of the files.
-        expected: Name to size in bytes (None to skip the comparison of sizes) and sha256 (hex).
+        expected: Name to sha256 (hex).
         written: Participle for the error.
 
     Raises:
         CorruptionError: A file is missing or differs; the message begins with its name.
         OSError: A file cannot be read.
     """
-    for name, (size, digest) in expected.items():
+    for name, digest in expected.items():
         try:
-            n_bytes, found = (folder / name).stat().st_size, sha256_file(folder / name)
+            found = sha256_file(folder / name)
         except FileNotFoundError:
             raise CorruptionError(f"{name} is missing") from None
-        if size not in (None, n_bytes):
-            raise CorruptionError(f"{name} has {n_bytes} bytes, {size} were {written}")
         if found != digest:
             raise CorruptionError(f"{name} has changed since it was {written}")
 
@@ -161,7 +159,7 @@ def verify_checksums(folder: Path, names: Sequence[str], optional: Sequence[str]
     try:
         with open_regular(folder / CHECKSUMS) as file:
             text = file.read().decode(errors="replace")
-        sums = {name: (None, digest) for digest, _, name in (line.partition("  ") for line in text.splitlines())}
+        sums = {name: digest for digest, _, name in (line.partition("  ") for line in text.splitlines())}
         further = [name for name in sums if name not in names]
         if len(further) + len(names) != len(sums) or _foreign(further, optional) or not text.endswith("\n"):
             raise CorruptionError(f"{CHECKSUMS} has changed since it was saved")

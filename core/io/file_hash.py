@@ -1,4 +1,4 @@
-"""Digests of input files, remembered by file status so that a second start does not read 1.5 GB again."""
+"""Results about input files, remembered by file status or content: a second start does not read 1.5 GB again."""
 
 import contextlib
 import hashlib
@@ -11,7 +11,7 @@ from typing import TypeVar
 from core.errors import DataError, UserError
 from core.io import atomic
 from core.io.archives import open_file
-from core.io.atomic import read_regular
+from core.io.atomic import read_regular, sha256_file
 
 SMALL_BYTES = 8 << 20
 """Size in bytes below which a file is read each time, which takes milliseconds."""
@@ -26,7 +26,7 @@ def input_digest(path: Path, cache: Path) -> str:
     Raises:
         DataError: The file is absent or cannot be read.
     """
-    return memoize_by_stat(path, cache, "sha256", lambda: _digest(path))
+    return memoize_by_stat(path, cache, "sha256", lambda: sha256_file(path))
 
 
 def check_unchanged(path: Path, cache: Path, digest: str) -> None:
@@ -37,11 +37,6 @@ def check_unchanged(path: Path, cache: Path, digest: str) -> None:
     """
     if input_digest(path, cache) != digest:
         raise DataError(f"{path}: has changed while it was read; run the same command again")
-
-
-def _digest(path: Path) -> str:
-    with open_file(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def memoize_by_stat(path: Path, cache: Path, what: str, find_out: Callable[[], str]) -> str:
