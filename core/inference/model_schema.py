@@ -127,7 +127,7 @@ def check_tensors(file: str, tensors: "Mapping[str, Tensor]", types: Mapping[str
             raise CorruptionError(f"{where} must be {expected}, got {kind}")
         # A sum needs no memory, and is not finite if a number is not. The plain baseline's intercept of a class without
         # a training sentence is minus infinity.
-        value = tensor.max() if name == "intercepts" and len(tensor) else tensor.sum()
+        value = tensor.max() if name == "intercepts" and tensor.numel() else tensor.sum()
         if not math.isfinite(value):
             raise CorruptionError(f"{where} contains a value that is no number, or is too large")
 

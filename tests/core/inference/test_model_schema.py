@@ -137,6 +137,7 @@ def test_what_is_no_json_is_named(tmp_path: Path, file: str, data: bytes) -> Non
         ("plain-baseline", "idf", torch.Tensor.double, "'idf' must be float32, got float64"),
         ("plain-baseline", "idf", lambda x: x[0], "does not fit config.json"),
         ("plain-baseline", "ngrams", lambda x: x[:, :1], "does not fit config.json"),
+        ("plain-baseline", "intercepts", lambda x: x[0], "does not fit config.json"),
         (
             "plain-baseline",
             "intercepts",
