@@ -13,9 +13,8 @@ from core.stats import Z, wilson
 
 _SOURCE_ELSEWHERE = ("audit", "inputs", "licence", "vectors_licence")
 _METRICS_ELSEWHERE = (
-    *("environment", "epochs", "val_loss_standard_error", "test_loss_standard_error"),
+    *("environment", "epochs", "calibration", "coverage", "abstention"),
     *("val_classes", "val_confusion", "test_classes", "test_confusion"),
-    *("calibration", "coverage", "abstention"),
 )
 """Names of source and metrics that have their own place in the card."""
 _EXPLANATIONS = {
@@ -66,8 +65,8 @@ def render_model_card(
 
     Args:
         source: `Corpus.source`. Of a path, only the last part is shown.
-        metrics: Figures by name. `SPLIT_accuracy` gets an interval if there is `SPLIT_sentences`, and `SPLIT_loss` if
-            there is `SPLIT_loss_standard_error`.
+        metrics: Figures by name; of a path, only the last part is shown. `SPLIT_accuracy` gets an interval if there is
+            `SPLIT_sentences`, and `SPLIT_loss` if there is `SPLIT_loss_standard_error`.
             `epochs` (rows of figures), `environment`, `SPLIT_classes` (core.class_report), `SPLIT_confusion`,
             `calibration` (reliability diagrams `before` and `after`, core.calibration) and `abstention` have their own
             sections.
@@ -78,9 +77,9 @@ def render_model_card(
         Markdown. Text from the data cannot become markup.
     """
     figures = (
-        (_words(name), _shown(value), _spread(name, value, metrics), _EXPLANATIONS.get(name, ""))
+        (_words(name), _shown(_without_folders(value)), _spread(name, value, metrics), _EXPLANATIONS.get(name, ""))
         for name, value in metrics.items()
-        if name not in _METRICS_ELSEWHERE
+        if name not in _METRICS_ELSEWHERE and not name.endswith("_standard_error")
     )
     line = printable(without_folders(command))
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", line)), default=0))  # longer than any in the command

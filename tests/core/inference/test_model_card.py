@@ -134,11 +134,16 @@ def test_a_command_cannot_end_its_block(command: str) -> None:
 def test_a_loss_with_a_standard_error_has_its_interval() -> None:
     text = card(
         metrics={"val_loss": 0.5, "val_loss_standard_error": 0.01, "val_sentences": 100, "test_loss": 0.01}
-        | {"test_loss_standard_error": 0.1}
+        | {"test_loss_standard_error": 0.1, "verified_val_loss": 0.5, "verified_val_loss_standard_error": 0.01}
     )
     assert "| val loss | 0.5 | 0.4804 to 0.5196, on 100 sentences | mean cross-entropy" in text
     assert "| test loss | 0.01 | 0.0000 to 0.2060 | mean cross-entropy" in text
+    assert "| verified val loss | 0.5 | 0.4804 to 0.5196 |" in text
     assert "standard error" not in text
+
+
+def test_of_the_teachers_path_only_its_name_is_shown() -> None:
+    assert "| teacher | ensemble |  | the model whose" in card(metrics={"teacher": "/home/alice/s/ensemble"})
 
 
 def test_every_figure_that_retrain_writes_says_how_it_came_to_be() -> None:
