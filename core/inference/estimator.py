@@ -15,18 +15,12 @@ from core.config import TrialConfig
 from core.data import splits
 from core.data.corpus import TEST, TRAIN, Corpus
 from core.data.load import build_arrays
-from core.data.tokenizer import (
-    AUTO,
-    check_tokenizer,
-    choose_tokenizer,
-    count_letters,
-    tokenizer_name,
-    tokenizer_version,
-)
+from core.data.tokenizer import AUTO, check_tokenizer, choose_tokenizer, count_letters, tokenizer_version
 from core.data.vectors import resolve_vectors
 from core.data.vocabulary import Vocabulary
 from core.inference.members import LstmMember
 from core.inference.predictor import Predictor, load_model
+from core.inference.saved_model import ModelParts
 from core.io import cache
 from core.training.loop import train
 
@@ -69,13 +63,14 @@ class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         corpus = self._corpus(texts, places.astype(np.int64), config.seed)
         result = train(config, corpus, threads=self.threads)
         member = LstmMember(name="model", weight=1.0, config=config, weights=result.weights)
-        self.model_ = Predictor(
-            [member],
-            Vocabulary(corpus.words),
-            corpus.classes,
-            corpus.embedding_dim,
-            tokenizer=tokenizer_name(corpus.source["tokenizer"]),
+        parts = ModelParts(
+            members=[member],
+            vocabulary=Vocabulary(corpus.words),
+            classes=corpus.classes,
+            embedding_dim=corpus.embedding_dim,
+            tokenizer=corpus.source["tokenizer"],
         )
+        self.model_ = Predictor(parts)
         self.epochs_ = result.epochs
         return self
 

@@ -9,12 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.calibration import CoverageRow
 from core.data.tokenizer import tokenize, tokenizer_name, tokenizer_version
-from core.data.vocabulary import UNK_ID, Vocabulary
+from core.data.vocabulary import UNK_ID
 from core.errors import CorruptionError, DataError
 from core.inference.members import LstmMember, Member, check_mixture, file_of, tensors_of
-from core.inference.saved_model import read_model
+from core.inference.saved_model import ModelParts, read_model
 from core.io.text import error_summary
 from core.nn.classifier import SentenceClassifier
 from core.nn.runtime import autocast, limit_cached_kernels
@@ -49,41 +48,21 @@ class Predictor:
     probabilities. The temperature never changes a label, because the labels follow from p.
     """
 
-    def __init__(
-        self,
-        members: Sequence[Member],
-        vocabulary: Vocabulary,
-        classes: tuple[str, ...],
-        embedding_dim: int,
-        temperature: float = 1.0,
-        coverage: Sequence[CoverageRow] = (),
-        tokenizer: str = "english",
-        text_column: str | None = None,
-    ) -> None:
+    def __init__(self, parts: ModelParts) -> None:
         """Build the members' networks.
-
-        Args:
-            members: Members whose weights have the sum 1.
-            vocabulary: Vocabulary of all members.
-            classes: (C,) names in label order.
-            embedding_dim: Width of a word vector.
-            temperature: Temperature of the mixture's probabilities.
-            coverage: Result of core.calibration.coverage_table on the validation sentences; empty if unknown.
-            tokenizer: Name of the tokenizer that made the vocabulary.
-            text_column: Column of the texts in the file that the model was trained on.
 
         Raises:
             CorruptionError: A member does not fit the vocabulary, the classes or its settings; the message names it.
         """
-        check_mixture(members, temperature)
-        self.members = tuple(members)
-        self.vocabulary = vocabulary
-        self.classes = classes
-        self.temperature = temperature
-        self.tokenizer = tokenizer
-        self.text_column = text_column
-        self.coverage = tuple(coverage)
-        self._models = [_model_of(each, len(vocabulary), embedding_dim, len(classes)) for each in members]
+        check_mixture(parts.members, parts.temperature)
+        self.members = tuple(parts.members)
+        self.vocabulary = parts.vocabulary
+        self.classes = parts.classes
+        self.temperature = parts.temperature
+        self.tokenizer = tokenizer_name(parts.tokenizer)
+        self.text_column = parts.text_column
+        self.coverage = parts.coverage
+        self._models = [_model_of(each, parts) for each in parts.members]
 
     def predict(
         self,
@@ -170,9 +149,10 @@ class Predictor:
         return np.asarray(np.exp(_log_softmax(relative / self.temperature)))
 
 
-def _model_of(member: Member, n_words: int, embedding_dim: int, n_classes: int) -> SentenceClassifier | PlainBaseline:
+def _model_of(member: Member, parts: ModelParts) -> SentenceClassifier | PlainBaseline:
+    n_classes = len(parts.classes)
     if isinstance(member, LstmMember):
-        network = SentenceClassifier(member.config, n_words, embedding_dim, n_classes)
+        network = SentenceClassifier(member.config, len(parts.vocabulary), parts.embedding_dim, n_classes)
         try:
             network.load_state_dict(dict(member.weights), assign=True)
         except RuntimeError as error:
@@ -224,27 +204,19 @@ def load_model(path: Path | str, *, notify: Callable[[str], None] | None = None)
         CorruptionError: A file is missing or changed; the message names it.
     """
     limit_cached_kernels(CACHED_KERNELS)
-    saved = read_model(Path(path))
-    tokenizer = tokenizer_name(saved.tokenizer)
-    here = tokenizer_version(tokenizer)
-    if notify is not None and saved.tokenizer != here:
+    parts = read_model(Path(path))
+    here = tokenizer_version(tokenizer_name(parts.tokenizer))
+    if notify is not None and parts.tokenizer != here:
         notify(
-            f"the model in {path} was trained with tokenizer {saved.tokenizer}, installed is {here}: "
+            f"the model in {path} was trained with tokenizer {parts.tokenizer}, installed is {here}: "
             "some words may be split differently, and labels may differ"
         )
     try:
-        return Predictor(
-            saved.members,
-            saved.vocabulary,
-            saved.classes,
-            saved.embedding_dim,
-            saved.temperature,
-            saved.coverage,
-            tokenizer,
-            saved.text_column,
-        )
+        return Predictor(parts)
     except CorruptionError as error:
-        raise CorruptionError(f"the model in {path} is damaged: {error}") from error
+        raise CorruptionError(
+            f"the model in {path} is damaged: {error}; run the command that saved it again"
+        ) from error
 
 
 def pad_token_ids(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:

@@ -50,22 +50,24 @@ _GIVE = "pass a folder that `sentune retrain` or `sentune ensemble` wrote"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
-class SavedModel:
-    """The parts of a saved model that prediction needs."""
+class ModelParts:
+    """The parts of a model that prediction needs."""
 
-    members: tuple[Member, ...]
-    """Members with tensors on the CPU, memory-mapped."""
-    temperature: float
+    members: Sequence[Member]
+    """Members whose weights have the sum 1, with tensors on the CPU; those of a saved model are memory-mapped."""
+    temperature: float = 1.0
     """Temperature: the probabilities are softmax(log p / temperature), where p is the weighted mean of the members'."""
     vocabulary: Vocabulary
+    """Vocabulary of all members."""
     classes: tuple[str, ...]
-    """Class names in label order."""
+    """(C,) names in label order."""
     embedding_dim: int
-    coverage: tuple[CoverageRow, ...]
-    """Result of core.calibration.coverage_table on the validation sentences; empty if the model was saved without."""
+    """Width of a word vector."""
+    coverage: tuple[CoverageRow, ...] = ()
+    """Result of core.calibration.coverage_table on the validation sentences; empty if unknown."""
     tokenizer: str
     """Result of core.data.tokenizer.tokenizer_version when the model was trained."""
-    text_column: str | None
+    text_column: str | None = None
     """Column of the texts in the file that the model was trained on; None if that was no file."""
 
 
@@ -87,7 +89,7 @@ def save_model(
     Args:
         path: The folder.
         members: Members in any order, whose weights have the sum 1.
-        temperature: Temperature of the model's probabilities, see SavedModel.
+        temperature: Temperature of the model's probabilities, see ModelParts.
         words: (V,) the vocabulary, `<pad>` and `<unk>` first.
         classes: (C,) names in label order.
         embedding_dim: Width of a word vector.
@@ -128,7 +130,7 @@ def model_digest(path: Path) -> str:
     return hashlib.sha256("\n".join(kept).encode()).hexdigest()
 
 
-def read_model(path: Path) -> SavedModel:
+def read_model(path: Path) -> ModelParts:
     """Verify every file of a model folder and read it.
 
     Raises:
@@ -165,12 +167,12 @@ def _check_folder(path: Path) -> None:
         raise UserError(f"{path} is not a saved model; {_GIVE}")
 
 
-def _read_verified(path: Path, settings: Mapping[str, Any], files: Sequence[str]) -> SavedModel:
+def _read_verified(path: Path, settings: Mapping[str, Any], files: Sequence[str]) -> ModelParts:
     """Read a folder whose digests and config.json are checked; `files` are those of its members."""
     tokenizer_name(settings["tokenizer"])  # raises ConfigError if it is unknown
     if sorted(files) != sorted(entry["file"] for entry in settings["members"]):
         raise CorruptionError(f"{CHECKSUMS} has changed since it was saved")
-    return SavedModel(
+    return ModelParts(
         members=tuple(member_of(entry, _load_tensors(path / entry["file"])) for entry in settings["members"]),
         temperature=settings["temperature"],
         vocabulary=check_words(read_json(path / "vocabulary.json")),

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from core.config import TrialConfig
+from core.data.tokenizer import tokenizer_version
 from core.data.vocabulary import Vocabulary
 from core.inference.members import LstmMember, Member, PlainMember
 from core.inference.predictor import Predictor
-from core.inference.saved_model import CHECKSUMS, save_model
+from core.inference.saved_model import CHECKSUMS, ModelParts, save_model
 from core.nn.classifier import SentenceClassifier
 from core.training.plain_baseline import PlainBaseline
 
@@ -55,8 +56,14 @@ def mixture() -> list[Member]:
     return [lstm("trial-0", 0.2), lstm("trial-12", 0.2, deep, seed=1), plain(0.6)]
 
 
-def predictor(*members: Member, temperature: float = 1.0) -> Predictor:
-    return Predictor(members or [lstm()], Vocabulary(WORDS), CLASSES, WIDTH, temperature)
+def predictor(
+    *members: Member, temperature: float = 1.0, words: Sequence[str] = WORDS, classes: tuple[str, ...] = CLASSES
+) -> Predictor:
+    parts = ModelParts(
+        members=members or [lstm()], temperature=temperature, vocabulary=Vocabulary(words), classes=classes,
+        embedding_dim=WIDTH, tokenizer=tokenizer_version(),
+    )  # fmt: skip
+    return Predictor(parts)
 
 
 def saved(folder: Path, *members: Member, **changes: Any) -> Path:

@@ -16,9 +16,10 @@ from nltk.tokenize import word_tokenize
 from core.config import POOLINGS, TrialConfig
 from core.data.corpus import ReadOptions
 from core.data.datasets import resolve_dataset
-from core.data.tokenizer import apply_regexes, tokenize, tokenizer_as_regexes
+from core.data.tokenizer import apply_regexes, tokenize, tokenizer_as_regexes, tokenizer_version
 from core.inference.members import LstmMember
 from core.inference.predictor import Predictor, pad_token_ids
+from core.inference.saved_model import ModelParts
 from core.io import cache
 from core.nn.classifier import SentenceClassifier
 from tests.support.sentences import vocabulary_of
@@ -88,7 +89,11 @@ def test_200_real_sentences_come_out_of_onnxruntime_as_of_torch(
     network = SentenceClassifier(config, len(vocabulary), 50, 2)
     network.initialize(torch.Generator().manual_seed(0))
     member = LstmMember(name="model", weight=1.0, config=config, weights=network.state_dict())
-    model = Predictor([member], vocabulary, ("negative", "positive"), 50)
+    parts = ModelParts(
+        members=[member], vocabulary=vocabulary, classes=("negative", "positive"), embedding_dim=50,
+        tokenizer=tokenizer_version(),
+    )  # fmt: skip
+    model = Predictor(parts)
     session = onnxruntime.InferenceSession(build_graph([member], 2, 1.0).SerializeToString())
     tokens, lengths = pad_token_ids([vocabulary.encode(sentence) for sentence in sentences])
     logits, probabilities = session.run(None, {"tokens": tokens.numpy(), "lengths": lengths.numpy()})

@@ -14,13 +14,12 @@ import pytest
 import core.inference.onnx_export
 from core.config import POOLINGS, TrialConfig
 from core.data.tokenizer import TOKENIZERS, tokenizer_version
-from core.data.vocabulary import Vocabulary
 from core.errors import UserError
 from core.inference.members import LstmMember, Member
 from core.inference.onnx_export import ONNX_FILES, export_onnx, largest_difference
 from core.inference.predictor import Predictor, load_model, pad_token_ids
 from core.io.checked_folder import CHECKSUMS
-from tests.support.models import WIDTH, lstm, mixture, plain, saved
+from tests.support.models import lstm, mixture, plain, predictor, saved
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra `export`")
 graphs = pytest.importorskip("core.inference.onnx_graph")
@@ -29,7 +28,7 @@ WORDS = ("<pad>", "<unk>", *(f"w{i}" for i in range(50)))
 
 
 def made(*members: Member, temperature: float = 1.0) -> tuple[Predictor, bytes]:
-    model = Predictor(members, Vocabulary(WORDS), ("a", "b", "c"), WIDTH, temperature)
+    model = predictor(*members, temperature=temperature, words=WORDS, classes=("a", "b", "c"))
     return model, graphs.build_graph(members, 3, temperature).SerializeToString()
 
 
