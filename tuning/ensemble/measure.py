@@ -14,7 +14,7 @@ from core.training.evaluate import Evaluation, evaluate_logits
 from tuning.ensemble.members import TrainedMember
 from tuning.journal.records import metric_on_test
 from tuning.journal.writer import StudyJournal
-from tuning.retrain.calibrated import Outputs, average, calibration_lines
+from tuning.retrain.calibrated import Outputs, calibration_lines
 from tuning.retrain.models import output_figures
 from tuning.retrain.output import print_classes
 from tuning.retrain.training import held_out_metrics, split_name
@@ -53,6 +53,14 @@ def measure(journal: StudyJournal, members: Sequence[TrainedMember], corpus: Cor
     environment: Mapping[str, Any] = next((about["environment"] for about in trained.values()), {})
     digests = {name: about["weights_sha256"] for name, about in trained.items()}
     return {**figures, "members": rows, "environment": environment, "weights_sha256": digests}
+
+
+def average(parts: Sequence[NDArray[np.floating]], weights: Sequence[float]) -> NDArray[np.float64]:
+    """Return (n, C) the weighted mean of the members' probabilities, always summed in the same order."""
+    total = np.zeros(parts[0].shape)
+    for part, weight in zip(parts, weights, strict=True):
+        total += weight * part
+    return total
 
 
 def _outputs(corpus: Corpus, val: NDArray[np.floating], test: NDArray[np.floating] | None) -> dict[str, Outputs]:

@@ -1,7 +1,7 @@
 """Calibration of a trained model: temperature, effect on the test split, and coverage by minimum probability."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,11 +82,3 @@ def _abstention_line(row: Mapping[str, Any], total: int) -> str:
         return f"{start} {'-':>24}"
     between = wilson(correct, answered)
     return f"{start} {correct / answered:>8.4f} ({between.low:.4f} to {between.high:.4f})"
-
-
-def average(parts: Sequence[NDArray[np.floating]], weights: Sequence[float]) -> NDArray[np.float64]:
-    """Return (n, C) the weighted mean of the members' probabilities, always summed in the same order."""
-    total = np.zeros(parts[0].shape)
-    for part, weight in zip(parts, weights, strict=True):
-        total += weight * part
-    return total

@@ -3,11 +3,10 @@
 import json
 
 import numpy as np
-import pytest
 
-from core.calibration import MIN_SENTENCES, apply_temperature
+from core.calibration import MIN_SENTENCES
 from tests.support.probabilities import drawn
-from tuning.retrain.calibrated import Outputs, average, calibration_figures, calibration_lines
+from tuning.retrain.calibrated import Outputs, calibration_figures, calibration_lines
 
 
 def test_a_model_that_is_too_sure_is_calibrated_on_test() -> None:
@@ -54,10 +53,3 @@ def test_the_table_of_thresholds_counts_test_sentences() -> None:
     assert table[1].split()[:3] == ["0.00", "100.0%", "0.7500"]
     assert table[4].split()[:3] == ["0.70", "75.0%", "1.0000"]
     assert table[-1].split() == ["0.99", "0.0%", "-"]
-
-
-def test_the_mean_of_members_is_weighted() -> None:
-    parts = [np.array([[0.2, 0.8]], dtype=np.float32), np.array([[1.0, 0.0]], dtype=np.float32)]
-
-    assert average(parts, [0.75, 0.25]) == pytest.approx(np.array([[0.4, 0.6]]))
-    assert apply_temperature(average(parts, [0.75, 0.25]), 1.0).dtype == np.float64
