@@ -107,7 +107,7 @@ def retraining_notes(record: TrialRecord, changes: Sequence[EnvironmentChange]) 
     if changes:
         lines.append("do not expect bit-identical results")
     if record.weights_sha256 is None:
-        why = "because it was stopped early; only its epochs are compared"
+        why = "because it was not trained to its end; only its epochs are compared"
         lines.append(f"trial {record.number} has no digest of its final weights {why}")
     return lines
 

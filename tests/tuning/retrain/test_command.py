@@ -96,7 +96,7 @@ def test_each_reading_of_the_test_split_is_written_down(study: Path, made: Path)
 
 def test_a_stopped_trial_is_compared_by_its_epochs(study: Path, made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert str(again(study, made, trial="2")) == "REPRODUCED 2/2 epochs; the final weights were not recorded"
-    assert "trial 2 has no digest of its final weights because it was stopped early" in capsys.readouterr().out
+    assert "trial 2 has no digest of its final weights because it was not trained to its end" in capsys.readouterr().out
 
 
 @pytest.mark.slow

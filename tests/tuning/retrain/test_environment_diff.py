@@ -83,7 +83,8 @@ def test_what_cannot_match_is_said_first() -> None:
     assert retraining_notes(own, environment_changes({"threads": 1}, {"threads": 2})) == [
         "changed since the search: threads 1, now 2",
         "do not expect bit-identical results",
-        "trial 0 has no digest of its final weights because it was stopped early; only its epochs are compared",
+        "trial 0 has no digest of its final weights because it was not trained to its end; "
+        "only its epochs are compared",
     ]
     whole = record(0, weights_sha256="ab")
     assert retraining_notes(whole, []) == []
