@@ -21,6 +21,7 @@ from core.config import TrialConfig
 from core.data.corpus import TEST, TRAIN, Corpus
 from core.log_odds import LogOdds, to_probabilities
 from core.metrics import METRICS, Metric
+from core.training.refit import refit
 from tuning.backend.interrupt import InterruptHandler
 from tuning.backend.tasks import run_tasks
 from tuning.confirm.runs import PREFIX, ConfirmRun
@@ -47,9 +48,12 @@ def train_run(config: Mapping[str, Any], corpus: Corpus, resources: TrialResourc
 
     try:
         device, _ = select_device(resources.gpus_per_trial)
-        settings, place = TrialConfig.from_dict(config), Path(checkpoints)
-        result = train_resumable(settings, corpus, threads=resources.cpus_per_trial, device=device, checkpoints=place)
-        test = evaluate_on_test(result, corpus, resources.cpus_per_trial, device)
+        settings, place, threads = TrialConfig.from_dict(config), Path(checkpoints), resources.cpus_per_trial
+        result = train_resumable(settings, corpus, threads=threads, device=device, checkpoints=place)
+        weights = result.weights
+        if corpus.folds is not None and len(corpus.indices(TEST)):  # a model trained on all folds is evaluated on test
+            weights = refit(settings, corpus, result.epochs, threads=threads, device=device).weights
+        test = evaluate_on_test(settings, weights, corpus, threads, device)
     except Exception as error:  # a bad setting must not end the other runs
         return failure_result(error)
     metric = METRICS[settings.metric]

@@ -15,7 +15,6 @@ from core.errors import CorruptionError, TrainingError, UserError
 from core.inference.members import LstmMember, Member, PlainMember
 from core.log_odds import LogOdds, to_probabilities
 from core.metrics import METRICS
-from core.training.evaluate import evaluate
 from core.training.plain_baseline import evaluate_plain, fit_plain_baseline, validate_plain
 from core.training.refit import refit
 from tuning.backend.interrupt import InterruptHandler
@@ -25,7 +24,7 @@ from tuning.journal.records import PLAIN_BASELINE, TrialRecord
 from tuning.resources.machine import TrialResources
 from tuning.retrain.environment_diff import EnvironmentChange
 from tuning.retrain.reproduction import reproduction_of
-from tuning.retrain.training import train_resumable
+from tuning.retrain.training import evaluate_on_test, train_resumable
 from tuning.scheduling.schedule import MAX_RESTARTS
 
 
@@ -64,16 +63,15 @@ def train_member(
         result = train_resumable(
             settings, corpus, threads=threads, device=device, checkpoints=Path(checkpoints), last=last
         )
-        weights, digest, epochs, test = result.weights, result.weights_sha256, len(result.epochs), None
+        weights, digest, epochs = result.weights, result.weights_sha256, len(result.epochs)
         if both:
             again = refit(settings, corpus, result.epochs, threads=threads, device=device)
             weights, digest, epochs = again.weights, again.weights_sha256, len(again.losses)
-        if len(corpus.indices(TEST)):
-            test = evaluate(settings, weights, corpus, TEST, threads=threads, device=device).log_odds
+        test = evaluate_on_test(settings, weights, corpus, threads, device)
     except Exception as error:  # the driver names the trial
         return failure_result(error)
     found = {"result": result, "weights": dict(weights), "weights_sha256": digest}
-    return {**found, "epochs": epochs, "test": test}
+    return {**found, "epochs": epochs, "test": None if test is None else test.log_odds}
 
 
 def train_members(

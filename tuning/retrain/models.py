@@ -92,7 +92,7 @@ def train_seed(context: RetrainContext, seed: int, last: int | None, say: Callab
 
 def evaluate_model(context: RetrainContext, result: TrainResult) -> TrainedModel:
     """Evaluate a training's best epoch on validation and test, and log the test evaluation."""
-    test = evaluate_on_test(result, context.corpus, context.threads, context.device)
+    test = evaluate_on_test(result.config, result.weights, context.corpus, context.threads, context.device)
     val = evaluate(result.config, result.weights, context.corpus, VAL, threads=context.threads, device=context.device)
     outputs = outputs_of(context.corpus, val.log_odds), test_outputs(context.corpus, test)
     figures = {
@@ -116,9 +116,7 @@ def refit_on_both(context: RetrainContext, verified: TrainResult, say: Callable[
     """Train on train and validation for the verified number of steps, and evaluate on test."""
     corpus, config = context.corpus, context.config
     again = refit(config, corpus, verified.epochs, report=say, threads=context.threads, device=context.device)
-    test = None
-    if len(corpus.indices(TEST)):
-        test = evaluate(config, again.weights, corpus, TEST, threads=context.threads, device=context.device)
+    test = evaluate_on_test(config, again.weights, corpus, context.threads, context.device)
     model = TrainedModel(
         config=config,
         weights=again.weights,

@@ -1,23 +1,23 @@
 """Resumable training of a trial's settings, and its figures."""
 
 import hashlib
-import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from core.config import TrialConfig
 from core.data.corpus import TEST, Corpus
 from core.data.load import load_corpus
 from core.errors import DataError, StopTraining
+from core.io.checked_folder import canonical_json
 from core.metrics import METRICS
 from core.nn.environment import runtime_environment
 from core.training.evaluate import Evaluation, evaluate
 from core.training.loop import train
-from core.training.refit import refit
 from core.training.result import EpochResult, TrainResult
 from tuning.console import READING_DATA, say_if_slow
 from tuning.resources.machine import Machine, TrialResources
@@ -59,22 +59,18 @@ def train_resumable(
 
     # A training must not be resumed in another environment: comparisons assume a single one.
     identity = [config.to_dict(), corpus.fingerprint, runtime_environment(config.precision, threads, device)]
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    digest = hashlib.sha256(canonical_json(identity)).hexdigest()
     folder = checkpoints / digest[:16]
     return train(config, corpus, report=report, checkpoint_dir=folder, threads=threads, device=device)
 
 
-def evaluate_on_test(result: TrainResult, corpus: Corpus, threads: int, device: str) -> Evaluation | None:
-    """Evaluate the best epoch's weights on the test split; None if there is none. The caller logs the evaluation.
-
-    With folds, a model that is trained on all of them is evaluated.
-    """
+def evaluate_on_test(
+    config: TrialConfig, weights: Mapping[str, Tensor], corpus: Corpus, threads: int, device: str
+) -> Evaluation | None:
+    """Evaluate weights on the test split; None if there is none. The caller logs the evaluation."""
     if not len(corpus.indices(TEST)):
         return None
-    weights = result.weights
-    if corpus.folds is not None:
-        weights = refit(result.config, corpus, result.epochs, threads=threads, device=device).weights
-    return evaluate(result.config, weights, corpus, TEST, threads=threads, device=device)
+    return evaluate(config, weights, corpus, TEST, threads=threads, device=device)
 
 
 def metrics_of(result: TrainResult, corpus: Corpus, test: Evaluation | None) -> dict[str, Any]:

@@ -11,8 +11,10 @@ from core.config import TrialConfig
 from core.data.corpus import TEST, TRAIN, VAL
 from core.errors import ConfigError
 from core.metrics import METRICS
+from core.training.evaluate import evaluate
 from core.training.loop import train
 from core.training.plain_baseline import evaluate_plain, fit_plain_baseline
+from core.training.refit import refit
 from tests.support.corpora import in_folds, tiny_corpus
 from tests.support.journals import SPEC as LEDGER_SPEC
 from tests.support.journals import two_trials
@@ -104,6 +106,13 @@ def test_a_run_measures_the_best_epoch_and_keeps_which_sentences_were_right(tmp_
     assert len(correct) == found["test_sentences"] == (corpus.split == 2).sum()
     assert correct.mean() == pytest.approx(found["test_accuracy"])
     assert found["environment"]["threads"] == 1
+
+
+def test_with_folds_a_model_that_is_trained_on_all_of_them_is_tested(tmp_path: Path) -> None:
+    corpus = in_folds(tiny_corpus(n_sentences=300), 3)
+    found = train_run(CONFIG.to_dict(), corpus, TrialResources(), str(tmp_path / "c"))
+    whole = refit(CONFIG, corpus, train(CONFIG, corpus).epochs)
+    assert found["test_loss"] == evaluate(CONFIG, whole.weights, corpus, TEST).loss
 
 
 def test_without_a_test_split_the_validation_sentences_are_kept(tmp_path: Path) -> None:

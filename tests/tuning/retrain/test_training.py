@@ -58,7 +58,7 @@ def test_it_ends_after_the_epoch_that_is_asked_for(tmp_path: Path) -> None:
 def test_figures_are_of_the_best_epoch_on_validation_and_test() -> None:
     corpus = tiny_corpus(n_sentences=300)
     result = train(CONFIG, corpus)
-    figures = metrics_of(result, corpus, evaluate_on_test(result, corpus, 1, "cpu"))
+    figures = metrics_of(result, corpus, evaluate_on_test(CONFIG, result.weights, corpus, 1, "cpu"))
     assert figures["val_accuracy"] == result.best_val_accuracy
     assert figures["val_sentences"] == (corpus.split == 1).sum()
     assert figures["test_sentences"] == (corpus.split == 2).sum()
