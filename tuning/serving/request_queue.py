@@ -113,7 +113,7 @@ class RequestQueue(Generic[T]):
     def _next_batch(self) -> list[tuple[_Request[T], int, int]]:
         """Return requests, each with the range of its texts that are labelled now; [] if none waits."""
         lanes = (self._large, self._small) if self._large_is_next else (self._small, self._large)
-        lane = next((each for each in lanes if each), None)
+        lane = next((each for each in lanes if any(not request.done.done() for request in each)), None)
         if lane is None:
             return []
         self._large_is_next = lane is self._small

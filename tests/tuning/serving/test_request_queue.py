@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from tuning.serving.request_queue import BATCH_TEXTS, BATCH_WORDS, MAX_LARGE_WORDS, MAX_REQUESTS, RequestQueue
+from tuning.serving.request_queue import (
+    BATCH_TEXTS,
+    BATCH_WORDS,
+    MAX_LARGE_WORDS,
+    MAX_REQUESTS,
+    SMALL_WORDS,
+    RequestQueue,
+)
 
 
 class Labeller:
@@ -125,6 +132,21 @@ def test_texts_of_a_client_that_has_gone_are_dropped() -> None:
         assert await kept == ["KEPT"]
         assert labeller.batches == [["x"], ["kept"]]
         assert (queue.requests, queue.words) == (0, 0)
+
+    run(test)
+
+
+def test_a_request_is_labelled_although_the_only_one_of_the_other_size_has_just_gone() -> None:
+    async def test(queue: RequestQueue[str], labeller: Labeller) -> None:
+        first = submit(queue, "first")
+        await labeller.wait_for_a_batch()
+        gone, kept = submit(queue, "gone", words=SMALL_WORDS + 1), submit(queue, "kept")
+        await asyncio.sleep(0)
+        labeller.allow()
+        queue._thread.submit(int).result()  # the batch has ended
+        await asyncio.sleep(0)
+        gone.cancel()  # the next batch is made before the request is removed
+        assert [await each for each in (first, kept)] == [["FIRST"], ["KEPT"]]
 
     run(test)
 
