@@ -84,7 +84,8 @@ def predict_texts(load: Callable[[], "Predictor"], notify: Notify, options: Pred
     column, header = options.text_column, list[str]()
     if first and isinstance(first[0], Table):
         column = column or _column_of(model, first[0], notify)
-        header = csv_header(first[0], model.classes if options.probabilities else ())
+        if not options.as_json:
+            header = csv_header(first[0], model.classes if options.probabilities else ())
     n_texts = n_unknown = 0
     with open_output(options.out) as write:
         for part in itertools.chain(first, source):

@@ -181,6 +181,8 @@ def test_a_table_that_was_labelled_before_is_refused(
     assert [row["unknown_words"] for row in rows_of((tmp_path / "out.csv").read_text())][1] == "1.0"
     with pytest.raises(DataError, match=r"out.csv: has a column 'predicted_label', which predict adds; rename it"):
         answer(model, capsys, file=str(tmp_path / "out.csv"), text_column="body")
+    said = answer(model, capsys, file=str(tmp_path / "out.csv"), text_column="body", as_json=True)  # adds no column
+    assert len(said.splitlines()) == 3
 
 
 def test_an_output_file_holds_what_would_be_printed(
