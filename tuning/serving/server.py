@@ -222,7 +222,7 @@ def serve_model(
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{listening.getsockname()[1]}/"
         print(f"serving {printable(name)} on {address} (press Ctrl-C to stop)", flush=True)
-        if len(hosts) > len(LOCAL_NAMES):
+        if len(hosts) > len(LOCAL_NAMES) and "*" not in hosts:
             notify(f"requests for other names than {', '.join(hosts)} are refused (--allowed-hosts adds names)")
         with contextlib.suppress(KeyboardInterrupt), _interrupted_by_signals():
             uvicorn.Server(config).run(sockets=[listening])

@@ -305,3 +305,14 @@ def test_the_models_error_comes_before_anything_is_served(tmp_path: Path, capsys
     with pytest.raises(UserError, match="there is no saved model"):
         serve_model(lambda: load_model(tmp_path / "none"), print, "none", host="127.0.0.1", port=0, rate=1)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("allowed", "notes"), [(None, 0), ("a.example", 1), ("*", 0)])
+def test_the_allowed_names_are_listed_if_some_are_refused(
+    model: Predictor, monkeypatch: pytest.MonkeyPatch, allowed: str | None, notes: int
+) -> None:
+    monkeypatch.setattr("uvicorn.Server.run", lambda server, sockets: None)
+    said: list[str] = []
+    serve_model(lambda: model, said.append, "m", host="127.0.0.1", port=0, rate=1, allowed_hosts=allowed)
+    names = "localhost, 127.0.0.1, [::1], a.example"
+    assert said == [f"requests for other names than {names} are refused (--allowed-hosts adds names)"] * notes
