@@ -128,9 +128,7 @@ def table_batch(part: Table, column: str) -> TextBatch:
     return TextBatch(texts=read_texts(part, column), source=f"{part.name}, {part.unit}", numbers=part.lines)
 
 
-def read_sentences(
-    file: str, text_column: str | None, encoding: str | None, notify: Notify, option: str = "--file"
-) -> list[str]:
+def read_sentences(file: str, text_column: str | None, encoding: str | None, notify: Notify, option: str) -> list[str]:
     """Return the sentences of a file: its lines, as `line_batches`, or with `text_column` the cells of a table.
 
     Raises:

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
 
 MAX_REQUESTS = 512
 """Maximum number of waiting requests."""
@@ -17,23 +16,22 @@ SMALL_WORDS = 1000
 """Maximum number of words of a small request. Small and large ones alternate, so a small one waits for one batch."""
 BATCH_WORDS, BATCH_TEXTS = 2048, 256
 """Maximum number of words and texts in a batch. With 50,000 words per second this takes 40 ms."""
-T = TypeVar("T")
 
 
 @dataclass(eq=False, slots=True)
-class _Request(Generic[T]):
+class _Request:
     texts: Sequence[str]
     words: Sequence[int]
-    done: "asyncio.Future[list[T]]"
-    answers: list[T] = field(default_factory=list)
+    done: "asyncio.Future[list[str]]"
+    answers: list[str] = field(default_factory=list)
     next: int = 0
     """Index of the first text that is in no batch yet."""
 
 
-class RequestQueue(Generic[T]):
+class RequestQueue:
     """Labels texts in a separate thread, for all requests of one event loop."""
 
-    def __init__(self, label: Callable[[list[str]], list[T]]) -> None:
+    def __init__(self, label: Callable[[list[str]], list[str]]) -> None:
         """Start the thread.
 
         Args:
@@ -41,8 +39,8 @@ class RequestQueue(Generic[T]):
         """
         self._label = label
         self._thread = ThreadPoolExecutor(1, "predict")  # more threads would only compete
-        self._small: deque[_Request[T]] = deque()
-        self._large: deque[_Request[T]] = deque()
+        self._small: deque[_Request] = deque()
+        self._large: deque[_Request] = deque()
         self._runner: asyncio.Task[None] | None = None
         self._large_is_next = False
         self.requests = 0
@@ -59,7 +57,7 @@ class RequestQueue(Generic[T]):
             return 0
         return max(1, math.ceil(self.words * self.busy_seconds / max(1, self.labelled_words)))
 
-    async def submit(self, texts: Sequence[str], words: Sequence[int]) -> list[T]:
+    async def submit(self, texts: Sequence[str], words: Sequence[int]) -> list[str]:
         """Return the answers to the texts. If this call is cancelled, texts that are in no batch yet are dropped.
 
         Args:
@@ -69,7 +67,7 @@ class RequestQueue(Generic[T]):
         Raises:
             Exception: The exception of `label`.
         """
-        request: _Request[T] = _Request(texts, words, asyncio.get_running_loop().create_future())
+        request = _Request(texts, words, asyncio.get_running_loop().create_future())
         lane = self._small if sum(words) <= SMALL_WORDS else self._large
         lane.append(request)
         self.requests += 1
@@ -110,15 +108,15 @@ class RequestQueue(Generic[T]):
                     request.done.set_result(request.answers)
         self._runner = None
 
-    def _next_batch(self) -> list[tuple[_Request[T], int, int]]:
+    def _next_batch(self) -> list[tuple[_Request, int, int]]:
         """Return requests, each with the range of its texts that are labelled now; [] if none waits."""
         lanes = (self._large, self._small) if self._large_is_next else (self._small, self._large)
         lane = next((each for each in lanes if any(not request.done.done() for request in each)), None)
         if lane is None:
             return []
         self._large_is_next = lane is self._small
-        batch: list[tuple[_Request[T], int, int]] = []
-        unfinished: list[_Request[T]] = []
+        batch: list[tuple[_Request, int, int]] = []
+        unfinished: list[_Request] = []
         n_words = n_texts = 0
         while lane and n_words < BATCH_WORDS and n_texts < BATCH_TEXTS:
             request = lane.popleft()

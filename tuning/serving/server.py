@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 MAX_WORDS = 5000
 """Maximum number of words in one text, which is labelled as a whole while other requests wait."""
-WORDS_A_SECOND = 10_000
-"""Maximum number of words per second of one client, on average."""
 STOP_SECONDS = 10
 """Time limit in seconds for the answers to pending requests when the server stops."""
 
@@ -39,7 +37,7 @@ def make_app(
     name: str,
     min_probability: float | None = None,
     *,
-    rate: int = WORDS_A_SECOND,
+    rate: int,
     hosts: Sequence[str] = LOCAL_NAMES,
 ) -> Gate:
     """Return the application with its limits.
@@ -68,7 +66,7 @@ def _make_routes(
     model: "Predictor",
     name: str,
     min_probability: float | None,
-    queue: RequestQueue[str],
+    queue: RequestQueue,
     bucket: TokenBucket,
     metrics: Metrics,
 ) -> "FastAPI":
@@ -125,7 +123,7 @@ def _make_routes(
     return app
 
 
-def _queue_figures(queue: RequestQueue[str]) -> dict[str, tuple[str, float]]:
+def _queue_figures(queue: RequestQueue) -> dict[str, tuple[str, float]]:
     return {
         "words_total": ("Labelled words, estimated.", queue.labelled_words),
         "label_seconds_total": ("Seconds in which the model labelled words.", queue.busy_seconds),

@@ -193,7 +193,7 @@ def test_a_table_is_a_regular_file(tmp_path: Path) -> None:
 
 def test_sentences_of_a_file_or_a_column(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id,body\n1,good\n2,bad\n")
-    assert read_sentences(str(tmp_path / "a.csv"), "body", None, pytest.fail) == ["good", "bad"]
-    assert read_sentences(str(tmp_path / "a.csv"), None, None, pytest.fail) == ["id,body", "1,good", "2,bad"]
+    for column, found in (("body", ["good", "bad"]), (None, ["id,body", "1,good", "2,bad"])):
+        assert read_sentences(str(tmp_path / "a.csv"), column, None, pytest.fail, "--unlabelled") == found
     with pytest.raises(ConfigError, match=r"--text-column needs a file ending in .*, got --unlabelled a.txt"):
-        read_sentences("a.txt", "body", None, pytest.fail, option="--unlabelled")
+        read_sentences("a.txt", "body", None, pytest.fail, "--unlabelled")

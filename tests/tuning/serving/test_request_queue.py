@@ -39,7 +39,7 @@ class Labeller:
         self.may_end.release(batches)
 
 
-def run(test: Callable[[RequestQueue[str], Labeller], Awaitable[None]]) -> None:
+def run(test: Callable[[RequestQueue, Labeller], Awaitable[None]]) -> None:
     labeller = Labeller()
 
     async def main() -> None:
@@ -51,12 +51,12 @@ def run(test: Callable[[RequestQueue[str], Labeller], Awaitable[None]]) -> None:
     asyncio.run(main())
 
 
-def submit(queue: RequestQueue[str], *texts: str, words: int = 1) -> Any:
+def submit(queue: RequestQueue, *texts: str, words: int = 1) -> Any:
     return asyncio.ensure_future(queue.submit(texts, [words] * len(texts)))
 
 
 def test_requests_that_wait_are_labelled_together_and_get_their_own_answers() -> None:
-    async def test(queue: RequestQueue[str], labeller: Labeller) -> None:
+    async def test(queue: RequestQueue, labeller: Labeller) -> None:
         first = submit(queue, "a")
         await labeller.wait_for_a_batch()
         others = [submit(queue, "b", "c"), submit(queue, "d")]
@@ -72,7 +72,7 @@ def test_requests_that_wait_are_labelled_together_and_get_their_own_answers() ->
 
 
 def test_a_small_request_waits_for_one_batch_of_large_ones() -> None:
-    async def test(queue: RequestQueue[str], labeller: Labeller) -> None:
+    async def test(queue: RequestQueue, labeller: Labeller) -> None:
         large = [submit(queue, *(f"{name}{i}" for i in range(40)), words=BATCH_WORDS // 8) for name in "xyz"]
         await labeller.wait_for_a_batch()
         small = submit(queue, "hi")
@@ -88,7 +88,7 @@ def test_a_small_request_waits_for_one_batch_of_large_ones() -> None:
 
 
 def test_large_requests_are_labelled_although_small_ones_never_end() -> None:
-    async def test(queue: RequestQueue[str], labeller: Labeller) -> None:
+    async def test(queue: RequestQueue, labeller: Labeller) -> None:
         large = submit(queue, *"xyz", words=BATCH_WORDS)
         await labeller.wait_for_a_batch()
         waiting = [submit(queue, "s") for _ in range(3)]
@@ -106,7 +106,7 @@ def test_large_requests_are_labelled_although_small_ones_never_end() -> None:
 
 
 def test_a_batch_has_a_bounded_number_of_words_and_texts() -> None:
-    async def test(queue: RequestQueue[str], labeller: Labeller) -> None:
+    async def test(queue: RequestQueue, labeller: Labeller) -> None:
         labeller.allow()
         await asyncio.gather(
             submit(queue, *["a"] * 600), submit(queue, *["b"] * 30, words=100), submit(queue, "c", words=10**6)
@@ -119,7 +119,7 @@ def test_a_batch_has_a_bounded_number_of_words_and_texts() -> None:
 
 
 def test_texts_of_a_client_that_has_gone_are_dropped() -> None:
-    async def test(queue: RequestQueue[str], labeller: Labeller) -> None:
+    async def test(queue: RequestQueue, labeller: Labeller) -> None:
         large = submit(queue, *"xyz", words=BATCH_WORDS)
         await labeller.wait_for_a_batch()
         gone, kept = submit(queue, "gone"), submit(queue, "kept")
@@ -137,7 +137,7 @@ def test_texts_of_a_client_that_has_gone_are_dropped() -> None:
 
 
 def test_a_request_is_labelled_although_the_only_one_of_the_other_size_has_just_gone() -> None:
-    async def test(queue: RequestQueue[str], labeller: Labeller) -> None:
+    async def test(queue: RequestQueue, labeller: Labeller) -> None:
         first = submit(queue, "first")
         await labeller.wait_for_a_batch()
         gone, kept = submit(queue, "gone", words=SMALL_WORDS + 1), submit(queue, "kept")
@@ -152,7 +152,7 @@ def test_a_request_is_labelled_although_the_only_one_of_the_other_size_has_just_
 
 
 def test_an_error_is_that_of_the_requests_in_its_batch() -> None:
-    async def test(queue: RequestQueue[str], labeller: Labeller) -> None:
+    async def test(queue: RequestQueue, labeller: Labeller) -> None:
         labeller.allow()
         with pytest.raises(ValueError, match="a bad text"):
             await submit(queue, "bad")
@@ -163,7 +163,7 @@ def test_an_error_is_that_of_the_requests_in_its_batch() -> None:
 
 
 def test_a_full_queue_says_when_to_come_again() -> None:
-    async def test(queue: RequestQueue[str], labeller: Labeller) -> None:
+    async def test(queue: RequestQueue, labeller: Labeller) -> None:
         waiting = [submit(queue, "x", words=MAX_LARGE_WORDS)]
         await labeller.wait_for_a_batch()
         queue.busy_seconds, queue.labelled_words = 1.0, 40_000

@@ -223,7 +223,7 @@ def test_a_full_queue_refuses_and_says_when_to_come_again(monkeypatch: pytest.Mo
 def test_a_stopping_server_answers_what_waits() -> None:
     model = BlockedModel()
     with contextlib.ExitStack() as stack:
-        port = stack.enter_context(running(make_app(model, "x")))  # type: ignore[arg-type]
+        port = stack.enter_context(running(make_app(model, "x", rate=1000)))  # type: ignore[arg-type]
         waiting = post(port, "one")
         assert model.began.wait(PATIENCE_SECONDS)
         threading.Timer(0.2, model.may_end.set).start()
@@ -238,7 +238,7 @@ def test_a_model_without_an_answer_is_no_traceback(tmp_path: Path) -> None:
 
     model = load_model(saved(tmp_path))
     model.predict = fail  # type: ignore[method-assign]
-    with running(make_app(model, "x")) as port:
+    with running(make_app(model, "x", rate=1000)) as port:
         connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
         connection.request("POST", "/predict", b'{"texts": ["good"]}', {"Content-Type": "application/json"})
         reply = connection.getresponse()
