@@ -20,6 +20,8 @@ import numpy as np
 from benchmarks.baselines.sentune_studies import said_by
 from benchmarks.inputs.corpora import snippets, write_csv
 from benchmarks.results import verdict
+from tuning.journal.predictions import unpack_labels
+from tuning.journal.records import read_study
 
 FLIPPED = 0.05
 FIRST = 200
@@ -39,8 +41,8 @@ def main() -> None:
         flipped = write_flipped(folder / "flipped.csv", 1000 if arguments.quick else None, arguments.seed)
         said_by("run", str(folder / "flipped.csv"), *words, "--results", name, "--name", "study")
         listed = list(csv.DictReader(io.StringIO(said_by("data", "--suspects", f"{name}/study", "--format", "csv"))))
-        notes = said_by("data", "--suspects", f"{name}/study").splitlines()
-        checked = next(int(line.split()[2].replace(",", "")) for line in notes if "another most probable class" in line)
+        validation = read_study(folder / "study")[0]["validation"]
+        checked = len(unpack_labels(validation["labels"], "labels"))
     texts = [row["text"] for row in listed]
     present = round(len(flipped) * checked / (1000 if arguments.quick else 10_568))  # the others are in the test split
     tenth = checked // 10
