@@ -28,7 +28,6 @@ from benchmarks.baselines.notebook_loop import NotebookLoop, Shape
 from core import load_corpus
 from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
-from core.training.batching import make_batch, shuffled_batches
 from core.training.loop import train
 from core.training.result import EpochResult
 
@@ -113,17 +112,10 @@ def alone(name: str, case: Case, dataset: str, epochs: int, peak_gflops: float) 
 def flops(config: TrialConfig, corpus: Corpus) -> float:
     """Return the floating-point operations of an epoch's matrix products.
 
-    Training counts the forward pass and the backward pass (twice the forward), validation the forward pass. The first
-    layer's input projection counts once for each distinct word of a batch.
+    Training counts the forward pass and the backward pass (twice the forward), validation the forward pass.
     """
-    sentences = corpus.indices(TRAIN)
     lengths = corpus.lengths()
-    batches = [
-        make_batch(corpus, sentences[places])
-        for places in shuffled_batches(lengths[sentences], config.batch_size, torch.Generator().manual_seed(0))
-    ]
-    distinct = sum(len(batch.rows) for batch in batches)
-    trained = float(lengths[sentences].sum())
+    trained = float(lengths[corpus.indices(TRAIN)].sum())
     evaluated = float(lengths[corpus.indices(VAL)].sum())
     directions = 2 if config.bidirectional else 1
     hidden = config.hidden_dim
@@ -131,7 +123,7 @@ def flops(config: TrialConfig, corpus: Corpus) -> float:
     recurrent = gate * hidden * config.n_layers + gate * hidden * directions * (config.n_layers - 1)
     first = gate * corpus.embedding_dim
     passes = 2 if config.freeze_embedding else 3  # a frozen table needs no gradient
-    return recurrent * (3 * trained + evaluated) + first * (passes * distinct + evaluated)
+    return recurrent * (3 * trained + evaluated) + first * (passes * trained + evaluated)
 
 
 def peak(dtype: torch.dtype) -> float:
