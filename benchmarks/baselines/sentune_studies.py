@@ -1,4 +1,4 @@
-"""Run a study with the real command, retrain its best trial and read both results."""
+"""Run a study with the real command, retrain its recommended trial and read both results."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from core.nn.environment import cpu_model
-from tuning.journal.records import TrialRecord, rank_trials, read_study
+from tuning.journal.records import TrialRecord, read_study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +25,11 @@ class Study:
     trials: Sequence[TrialRecord]
     """Trained trials, without failed ones and copies of earlier ones."""
     val_accuracy: float
-    """Validation accuracy of the best trial."""
+    """Validation accuracy of the retrained (recommended) trial."""
     test_accuracy: float
-    """Test accuracy of the best trial, retrained."""
+    """Test accuracy of the same model."""
     verdict: str
-    """First line of `sentune retrain` about the reproduction."""
+    """Line of `sentune retrain` about the reproduction."""
 
 
 def run_study(folder: Path, name: str, words: Sequence[str]) -> Study:
@@ -38,15 +38,14 @@ def run_study(folder: Path, name: str, words: Sequence[str]) -> Study:
     said_by("run", *words, "--results", str(folder), "--name", name)
     seconds = time.perf_counter() - began
     records = read_study(folder / name)[1]
-    said = said_by("retrain", str(folder / name), "--out", str(folder / f"{name}-model"))
-    best = rank_trials(records)[0].best
-    assert best is not None  # ranked trials have one
+    said_by("retrain", str(folder / name), "--out", str(folder / f"{name}-model"))
+    model = json.loads((folder / f"{name}-model" / "metrics.json").read_text())
     return Study(
         seconds=seconds,
         trials=[r for r in records if r.state in ("COMPLETE", "PRUNED") and r.copy_of is None],
-        val_accuracy=best.val_accuracy,
-        test_accuracy=json.loads((folder / f"{name}-model" / "metrics.json").read_text())["test_accuracy"],
-        verdict=verdict_in(said),
+        val_accuracy=model["val_accuracy"],
+        test_accuracy=model["test_accuracy"],
+        verdict=model["verdict"],
     )
 
 
@@ -54,11 +53,6 @@ def said_by(*words: str) -> str:
     """Run a command and return its output."""
     command = [sys.executable, "-m", "tuning", *words]
     return subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
-
-
-def verdict_in(said: str) -> str:
-    """Return the line of `retrain`'s output about the reproduction of the trial."""
-    return next(line for line in said.splitlines() if "REPRODUCED" in line)
 
 
 def seconds_an_epoch(trials: Sequence[TrialRecord]) -> float:

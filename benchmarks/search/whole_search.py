@@ -68,7 +68,7 @@ def main() -> None:
         job = new_job(arguments, folder)
         load_corpus(job.dataset, vectors=job.vectors)  # prepared once, for every method
         print(f"{machine()}; {title_of(job)}\n")
-        print("| method | wall time, s | epochs | s per epoch of a trial | best validation | test, retrained | |")
+        print("| method | wall time, s | epochs | s per epoch of a trial | validation, retrained trial | its test | |")
         print("|---|---|---|---|---|---|---|")
         ours = of_seed(job, job.seed, folder)
         studies, measuring = [ours], baselines(job, ours, arguments)

@@ -1,10 +1,13 @@
 """Reading of a study that the real command created."""
 
 import dataclasses
+import json
+from pathlib import Path
 
 import pytest
 
-from benchmarks.baselines.sentune_studies import seconds_an_epoch, spread_sample, verdict_in
+from benchmarks.baselines import sentune_studies
+from benchmarks.baselines.sentune_studies import seconds_an_epoch, spread_sample
 from core.training.result import EpochResult
 from tuning.journal.records import TrialRecord
 
@@ -34,6 +37,18 @@ def test_a_sample_is_spread_from_fast_to_slow() -> None:
     assert sorted(trial.number for trial in spread_sample(trials, 8)) == list(range(8))
 
 
-def test_the_verdict_is_the_line_that_says_whether_a_trial_was_reproduced() -> None:
-    said = "epoch 1: ...\nREPRODUCED 3/3 epochs and the final weights\nval accuracy 0.7\n"
-    assert verdict_in(said) == "REPRODUCED 3/3 epochs and the final weights"
+def test_accuracies_and_verdict_are_those_of_the_retrained_model_even_if_it_differs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = {"val_accuracy": 0.7, "test_accuracy": 0.6, "verdict": "DIFFERS: 1/2 epochs reproduced"}
+
+    def said_by(*words: str) -> str:
+        if words[0] == "retrain":
+            (tmp_path / "s-model").mkdir()
+            (tmp_path / "s-model/metrics.json").write_text(json.dumps(figures))
+        return str(figures["verdict"])
+
+    monkeypatch.setattr(sentune_studies, "said_by", said_by)
+    monkeypatch.setattr(sentune_studies, "read_study", lambda folder: ({}, [record(0, 1.0)]))
+    study = sentune_studies.run_study(tmp_path, "s", [])
+    assert {name: getattr(study, name) for name in figures} == figures
