@@ -64,7 +64,7 @@ def first_result(count: int) -> dict[str, float]:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"SENTUNE_CACHE": folder})
         peaks = {"driver": 0.0, "worker": 0.0, "plain": 0.0}
         found: dict[str, float] = {}
-        while process.poll() is None and n_epochs(home / "s" / JOURNAL) < 2:
+        while process.poll() is None and (not found or n_epochs(home / "s" / JOURNAL) < 2):
             workers = workers_of(process.pid, "ray::ImplicitFunc")
             groups = {"driver": [process.pid], "worker": workers, "plain": plain_fits(process.pid)}
             for name, pids in groups.items():
@@ -77,6 +77,8 @@ def first_result(count: int) -> dict[str, float]:
             process.send_signal(signal.SIGINT)
             time.sleep(1)
         process.wait()
+        if not found:
+            raise SystemExit("the search ended before its first epoch")
         return peaks | found
 
 
