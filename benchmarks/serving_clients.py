@@ -40,9 +40,11 @@ def running_server(model: Path) -> Iterator[Server]:
     command = [sys.executable, "-m", "tuning", "serve", str(model), "--port", "0", "--rate", "1000000000"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        yield Server(process=process, port=int(re.findall(r":(\d+)/", process.stdout.readline())[0]))
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
+        try:
+            yield Server(process=process, port=int(re.findall(r":(\d+)/", process.stdout.readline())[0]))
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=60)
 
 
 @dataclass(slots=True)
