@@ -138,7 +138,8 @@ def refit_fold(config: TrialConfig, spec: Spec, run: Mapping[str, Any]) -> Corre
         RuntimeError: The fold's training differs from the one that `confirm` stored.
     """
     config, threads = config.replace(seed=run["seed"]), spec["threads"]
-    corpus = load_corpus(**{**spec["data"], "split": f"folds:{run['folds']}", "fold": run["fold"]})
+    fold = {"split": f"folds:{run['folds']}", "fold": run["fold"], "split_column": None, "validation": "split"}
+    corpus = load_corpus(**{**spec["data"], **fold})
     known = train(config, corpus, threads=threads)
     if known.weights_sha256 != run["weights_sha256"]:
         raise RuntimeError(f"fold {run['fold']} was not reproduced: its weights differ from those that confirm stored")

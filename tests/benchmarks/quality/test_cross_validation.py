@@ -67,9 +67,10 @@ def test_a_refit_learns_the_fold_that_confirm_wrote_down_and_no_other(
     table = tmp_path / "data.csv"
     rows = [f"{text},{data().classes[label]}" for text, label in zip(data().texts, data().labels, strict=True)]
     table.write_text("text,label\n" + "\n".join(rows))
-    spec = {"data": {"dataset": str(table), "vectors": "none", "embedding_dim": 8, "seed": 5}, "threads": 1}
+    read = {"dataset": str(table), "vectors": "none", "embedding_dim": 8, "seed": 5}
+    spec = {"data": {**read, "validation": "folds:2"}, "threads": 1}  # the split of the search
     config = TrialConfig(hidden_dim=8, epochs=6, batch_size=8, learning_rate=0.02)
-    corpus = load_corpus(str(table), vectors="none", embedding_dim=8, seed=5, split="folds:3", fold=1)
+    corpus = load_corpus(**read, split="folds:3", fold=1)
     run = {"fold": 1, "folds": 3, "seed": 7, "weights_sha256": train(config.replace(seed=7), corpus).weights_sha256}
     correct = refit_fold(config, spec, run)
     assert len(correct) == len(corpus.indices(TEST))
