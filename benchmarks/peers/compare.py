@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,12 +133,11 @@ def write_task(folder: Path, name: str, limit: int | None) -> list[str]:
         limit: Number of sentences to take; None for all.
     """
     write_fold(folder / "all.csv", read_set(name), fold=0)
-    if limit is not None:
-        lines = (folder / "all.csv").read_text(encoding="utf-8").splitlines(keepends=True)
-        chosen = np.random.default_rng(0).permutation(len(lines) - 1)[:limit] + 1
-        (folder / "all.csv").write_text("".join([lines[0], *(lines[at] for at in chosen)]), encoding="utf-8")
     with (folder / "all.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
+    if limit is not None:
+        rows = [rows[at] for at in np.random.default_rng(0).permutation(len(rows))[:limit]]
+        write_rows(folder / "all.csv", ("text", "label", "split"), rows)
     for split in SPLIT_NAMES:
         columns = ("text",) if split == "test" else ("text", "label")
         write_rows(folder / f"{split}.csv", columns, (row for row in rows if row["split"] == split))
@@ -148,7 +147,7 @@ def write_task(folder: Path, name: str, limit: int | None) -> list[str]:
     return [row["label"] for row in rows if row["split"] == "test"]
 
 
-def write_rows(path: Path, columns: Sequence[str], rows: Iterator[Mapping[str, str]]) -> None:
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, extrasaction="ignore")
         writer.writeheader()
@@ -207,14 +206,14 @@ def table(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             )
 
 
-def parse(given: Sequence[str] | None = None) -> argparse.Namespace:
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--environments", type=Path, help="Folder for the peers' environments.")
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS), help="Programs (default: all).")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS, help="Datasets (default: all three).")
     parser.add_argument("--table", action="store_true", help="Only print the table.")
     parser.add_argument("--quick", action="store_true", help="Search for 30 s on 600 sentences, and keep no record.")
-    arguments = parser.parse_args(given)
+    arguments = parser.parse_args()
     if arguments.environments is None and not arguments.table:
         if any(PEERS[name].requirements for name in arguments.peers):
             parser.error("--environments is missing")

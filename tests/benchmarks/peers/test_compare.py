@@ -47,17 +47,22 @@ def test_optuna_ray_and_ludwig_search_the_ranges_of_the_notebook_space() -> None
         assert theirs[name] == ours[name]
 
 
-def test_a_task_has_no_labels_of_the_test_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_of_a_task_has_whole_sentences_and_no_labels_of_the_test_sentences(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     corpus = tiny_corpus()
-    texts = [f"text {at}" for at in range(200)]
+    texts = [f"text\n{at}\x85of\u2028lines" for at in range(200)]
     dataset = type("Data", (), {"texts": texts, "labels": np.arange(200) % 2, "classes": ("a", "b")})
     monkeypatch.setattr(compare, "read_set", lambda name: dataset)
     monkeypatch.setattr(compare, "load_corpus", lambda *args, **options: corpus)
     truth = compare.write_task(tmp_path, "any", limit=100)
-    rows = {split: (tmp_path / f"{split}.csv").read_text().splitlines() for split in ("train", "val", "test")}
-    assert rows["test"][0] == "text"
-    assert len(rows["test"]) == 1 + len(truth)
-    assert sum(len(lines) - 1 for lines in rows.values()) == 100
+    rows = {}
+    for split in ("all", "train", "val", "test"):
+        with (tmp_path / f"{split}.csv").open(newline="") as file:
+            rows[split] = list(csv.DictReader(file))
+    assert [len(row) for row in rows["test"]] == [1] * len(truth)
+    assert sum(map(len, rows.values())) == 2 * 100
+    assert {row["text"] for part in rows.values() for row in part} <= set(texts)
 
 
 def test_a_script_that_fails_is_reported_with_its_last_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
