@@ -121,11 +121,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="Use 10 and 100 trials, 1,000 and 10,000 sentences.")
     parser.add_argument("--only", choices=STEPS, help="Measure only one of the three.")
     parser.add_argument(
-        "--sizes", type=int, nargs="+", help="Sizes to measure instead of the default ones; needs --only."
+        "--sizes", type=int, nargs="+", help="Two or more sizes to measure instead of the default; needs --only."
     )
     arguments = parser.parse_args()
-    if arguments.sizes and not arguments.only:
-        parser.error("--sizes needs --only")
+    if arguments.sizes and not (arguments.only and len(arguments.sizes) > 1):
+        parser.error("--sizes needs --only, and at least two sizes")
     return arguments
 
 

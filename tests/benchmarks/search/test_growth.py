@@ -1,8 +1,10 @@
 """Tables and verdicts for given figures."""
 
+import sys
+
 import pytest
 
-from benchmarks.search.growth import shown, table, verdict
+from benchmarks.search.growth import parse, shown, table, verdict
 
 
 def test_a_row_says_how_many_times_as_much_as_the_row_before() -> None:
@@ -22,3 +24,13 @@ def test_a_step_of_another_factor_counts_as_one_of_ten() -> None:
 @pytest.mark.parametrize(("value", "text"), [(1234.5, "1,234"), (12.345, "12.3"), (0.00012, "0.00012")])
 def test_figures_are_written_without_powers_of_ten(value: float, text: str) -> None:
     assert shown(value) == text
+
+
+@pytest.mark.parametrize("words", [["--sizes", "10", "100"], ["--only", "trials", "--sizes", "10"]])
+def test_sizes_that_cannot_be_compared_are_refused_before_a_measurement(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["growth", *words])
+    with pytest.raises(SystemExit):
+        parse()
+    assert "--sizes needs --only, and at least two sizes" in capsys.readouterr().err
