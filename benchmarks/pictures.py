@@ -23,10 +23,10 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from benchmarks.chromium import NOT_FOUND, chromium, find_chromium, open_page
-from benchmarks.simulation.clock_picture import rule_of
+from benchmarks.simulation.clock_picture import config_of
 from tuning.journal.records import TrialRecord, read_study
 from tuning.report.command import page
-from tuning.scheduling.study import StudyConfig, searched_settings, space_from_spec
+from tuning.scheduling.study import searched_settings
 from tuning.tracking.progress_state import SearchProgress
 from tuning.tracking.progress_text import live_block
 from tuning.tracking.remaining_time import RemainingTime
@@ -78,21 +78,12 @@ def page_picture(study: Path) -> bytes:
 def progress_picture(study: Path) -> str:
     """Return an SVG of the progress display during a search; its text can be selected."""
     attributes, records = read_study(study)
-    spec = attributes["spec"]
     workers = len({segment.worker for record in records for segment in record.segments if segment.worker})
-    config = StudyConfig(
-        space=space_from_spec(spec),
-        n_trials=len(records),
-        epochs=spec["epochs"],
-        parallelism=spec["parallelism"],
-        lag=spec["lag"],
-        seed=spec["seed"],
-        stopping=rule_of(spec),
-    )
+    config = config_of(attributes["spec"], len(records))
     progress = SearchProgress(
         records=[],
         n_trials=len(records),
-        epochs_a_trial=spec["epochs"],
+        epochs_a_trial=config.epochs,
         remaining=RemainingTime(config=config, cost=lambda config: 1.0, workers=workers),
         searched=searched_settings(config.space),
     )

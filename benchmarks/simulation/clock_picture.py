@@ -17,9 +17,10 @@ from core.config import TrialConfig
 from core.data.load import load_corpus
 from tuning.journal.records import TrialRecord, read_study
 from tuning.scheduling.asha import FAILED, Asha
-from tuning.scheduling.study import space_from_spec
-from tuning.scheduling.virtual_clock import VirtualClock, VirtualJob
+from tuning.scheduling.study import StudyConfig, space_from_spec
+from tuning.scheduling.virtual_clock import VirtualJob
 from tuning.scheduling.virtual_cost import CorpusShape, virtual_cost
+from tuning.space.space import STUDY_FIELDS
 
 PICTURE = Path(__file__).parents[2] / "docs/images/virtual-clock.svg"
 SHADES = ("#c6dbef", "#6baed6", "#2171b5", "#08306b")
@@ -30,15 +31,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, help="Folder of a complete study.")
     attributes, records = read_study(parser.parse_args().study)
-    picture(decisions(attributes["spec"], records), attributes["spec"]).save(PICTURE)
+    config = config_of(attributes["spec"], len(records))
+    shape = CorpusShape.of(load_corpus(**attributes["spec"]["data"]))
+    picture(decisions(config, shape, records), config).save(PICTURE)
     print(f"wrote {PICTURE}")
 
 
-def decisions(spec: Mapping[str, Any], records: Sequence[TrialRecord]) -> list[VirtualJob]:
+def config_of(spec: Mapping[str, Any], n_trials: int) -> StudyConfig:
+    """Return the configuration of a study, without its sampler and first trials."""
+    rule = spec["stopping"]
+    return StudyConfig(
+        space=space_from_spec(spec),
+        n_trials=n_trials,
+        stopping=Asha(grace=rule["grace"], reduction=rule["reduction"]) if rule else None,
+        **{name: spec[name] for name in (*STUDY_FIELDS, "parallelism", "lag", "baseline")},
+    )
+
+
+def decisions(config: StudyConfig, shape: CorpusShape, records: Sequence[TrialRecord]) -> list[VirtualJob]:
     """Return all decisions of the study's clock."""
-    corpus = load_corpus(**spec["data"])
-    shared = {name: spec[name] for name in ("epochs", "patience", "precision", "seed")}
-    cost = virtual_cost(space_from_spec(spec), shared, CorpusShape.of(corpus))
+    cost = virtual_cost(config.space, config.shared_settings, shape)
 
     def start(trial: int) -> float | None:
         record = records[trial]
@@ -48,27 +60,12 @@ def decisions(spec: Mapping[str, Any], records: Sequence[TrialRecord]) -> list[V
         epochs = records[trial].epochs[:epoch]
         if len(epochs) < epoch and records[trial].error:
             return FAILED
-        return max(each.val_accuracy for each in epochs)
+        return max(each.score for each in epochs)
 
-    clock = VirtualClock(
-        n_trials=len(records),
-        epochs=spec["epochs"],
-        parallelism=spec["parallelism"],
-        lag=spec["lag"],
-        rule=rule_of(spec),
-        start=start,
-        score=score,
-    )
-    jobs = []
+    clock, jobs = config.clock(start=start, score=score), []
     while isinstance(job := clock.next_job(), VirtualJob):
         jobs.append(job)
     return jobs
-
-
-def rule_of(spec: Mapping[str, Any]) -> Asha | None:
-    """Return the study's rule."""
-    rule = spec["stopping"]
-    return Asha(grace=rule["grace"], reduction=rule["reduction"]) if rule else None
 
 
 def rows_of(jobs: Sequence[VirtualJob], workers: int) -> list[int]:
@@ -82,13 +79,12 @@ def rows_of(jobs: Sequence[VirtualJob], workers: int) -> list[int]:
     return rows
 
 
-def picture(jobs: Sequence[VirtualJob], spec: Mapping[str, Any]) -> alt.LayerChart:
+def picture(jobs: Sequence[VirtualJob], config: StudyConfig) -> alt.LayerChart:
     """Return a bar for each job with the number of its trial, and below it the epoch at which it ends."""
-    rule = rule_of(spec)
-    stops = [*(rule.rungs(spec["epochs"]) if rule else ()), spec["epochs"]]
+    stops = [*(config.stopping.rungs(config.epochs) if config.stopping else ()), config.epochs]
     rows = [
         {"worker": row + 1, "begin": job.begin, "end": job.end, "trial": str(job.trial), "last": job.last}
-        for job, row in zip(jobs, rows_of(jobs, spec["parallelism"]), strict=True)
+        for job, row in zip(jobs, rows_of(jobs, config.parallelism), strict=True)
     ]
     base = alt.Chart(alt.Data(values=rows)).encode(y=alt.Y("worker:O", title="virtual worker"))
     bars = base.mark_bar(stroke="#fff").encode(
@@ -105,7 +101,7 @@ def picture(jobs: Sequence[VirtualJob], spec: Mapping[str, Any]) -> alt.LayerCha
     )
     trials = texts.mark_text(dy=-4).encode(text="trial:N", color=light)
     lasts = texts.mark_text(dy=9, fontSize=9).encode(text="last:O", color=light)
-    return alt.layer(bars, trials, lasts).properties(width=860, height=40 * spec["parallelism"], background="#fff")
+    return alt.layer(bars, trials, lasts).properties(width=860, height=40 * config.parallelism, background="#fff")
 
 
 if __name__ == "__main__":
