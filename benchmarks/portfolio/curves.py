@@ -26,7 +26,6 @@ BASELINE = 0
 class RecordedSet:
     """The curves of one set, by configuration."""
 
-    name: str
     epochs: int
     """Number of epochs of a training that did not diverge."""
     curves: Sequence[Curve]
@@ -120,7 +119,7 @@ def read_curves(path: Path = OUT) -> Recording:
             space = spaces[configuration["space"] or "default"]
             curves.append(to_curve(space, configuration["settings"], whole, found["seconds"]))
             test.append([epoch[2] for epoch in whole])
-        sets[name] = RecordedSet(name=name, epochs=facts["epochs"], curves=curves, test=test)
+        sets[name] = RecordedSet(epochs=facts["epochs"], curves=curves, test=test)
     return Recording(
         spaces=spaces,
         settings=[each["settings"] for each in configurations],

@@ -33,14 +33,12 @@ from benchmarks.portfolio.build import choose
 from benchmarks.portfolio.curves import BASELINE, Recording, read_curves
 from benchmarks.portfolio.record import OUT
 from benchmarks.simulation.curves import Table
-from benchmarks.simulation.replay import Policy, Replayed, band, replay
+from benchmarks.simulation.replay import CLOSE, Policy, Replayed, band, replay
 from core.training.result import best_epoch
 from tuning.space.portfolio import MAX_TRIALS, PORTFOLIO, FirstTrials
 
 SPACE = "default"
 TRIALS, MANY = 16, 48
-CLOSE = 0.003
-"""Maximum distance to the best accuracy that counts as close: 0.3 points."""
 WITH, SHORT, LONG, RANDOM = "portfolio", "random start", "random start, 48", "random search"
 CELLS = {WITH: f"{TRIALS} with portfolio", SHORT: f"{TRIALS} random start", LONG: f"{MANY} random start"}
 

@@ -28,7 +28,7 @@ import math
 import os
 import statistics
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -221,7 +221,7 @@ def show_claims(ours: float, rows: Mapping[str, Row], fewest: Mapping[str, float
         print(line)
 
 
-def parse(given: Sequence[str] | None = None) -> argparse.Namespace:
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--quick", action="store_true", help="Run a tiny search on the snippets.")
@@ -237,7 +237,7 @@ def parse(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--limit-epochs", type=int, default=2, help="Number of epochs per trial of a part (default: 2)."
     )
-    return parser.parse_args(given)
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -25,12 +25,10 @@ from pathlib import Path
 
 from benchmarks.results import verdict
 from benchmarks.simulation.curves import CURVES, Table, read_table
-from benchmarks.simulation.replay import STOPPING, UNORDERED, Policy, Replayed, band, replay
+from benchmarks.simulation.replay import CLOSE, STOPPING, UNORDERED, Policy, Replayed, band, replay
 from tuning.scheduling.asha import Asha
 from tuning.scheduling.study import MIN_LAG
 
-CLOSE = 0.003
-"""Maximum distance to the best accuracy that counts as close: 0.3 points."""
 DEFAULT = "tpe, asha (the default)"
 SHARES = (1 / 8, 1 / 4, 1 / 3, 1 / 2)
 """Fractions of the epochs that random search needs."""

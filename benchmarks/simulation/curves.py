@@ -80,16 +80,15 @@ def to_curve(space: Space, config: Mapping[str, Any], epochs: Sequence[Sequence[
     return Curve(config=config, params=space.to_params(TrialConfig.from_dict(dict(config))), epochs=found)
 
 
-def many(table: Table, count: int, *, spread: float = 0.0, seed: int = 0) -> Table:
+def many(table: Table, count: int, *, spread: float = 0.0) -> Table:
     """Return a table of `count` curves, drawn from the table after its first curve.
 
     Args:
         table: At least two curves.
         count: Number of curves.
         spread: Standard deviation of a number that is added to all accuracies of a curve.
-        seed: Seed of the draw.
     """
-    draw = np.random.default_rng(seed)
+    draw = np.random.default_rng(0)
     places = [0, *draw.integers(1, len(table.curves), size=count - 1).tolist()]
     curves = []
     for place, shift in zip(places, draw.normal(0, spread, size=count).tolist(), strict=True):

@@ -34,7 +34,7 @@ from statistics import median
 
 from benchmarks.results import verdict
 from benchmarks.simulation.curves import CURVES, Table, many, read_table
-from benchmarks.simulation.replay import CLOCK, UNORDERED, Policy, Replayed, band, replay, trial_order
+from benchmarks.simulation.replay import CLOCK, CLOSE, UNORDERED, Policy, Replayed, band, replay, trial_order
 from tuning.scheduling.study import default_lag
 
 EPOCHS = 10
@@ -42,8 +42,6 @@ SPACES = ("notebook", "default")
 LAGS = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
 SPREAD = 0.005
 """Standard deviation of the accuracy that is added to a curve that is drawn repeatedly."""
-CLOSE = 0.003
-"""Maximum distance to the best accuracy that counts as close: 0.3 points."""
 ERROR = Policy().error
 MOST = {2: 1.05, 8: 1.05, 64: 1.10, 1000: 1.10}
 """Number of workers -> claimed maximum of the relative wall time."""

@@ -26,6 +26,8 @@ from tuning.scheduling.suggester import Suggester
 from tuning.scheduling.virtual_clock import VirtualClock, VisibleResult
 from tuning.space.portfolio import FirstTrials
 
+CLOSE = 0.003
+"""Maximum distance to the best accuracy that counts as close: 0.3 points."""
 CLOCK, UNORDERED, STOPPING = "virtual clock", "no order", "Ray's ASHA"
 """Orders: the virtual clock; the same rule with all results so far; Ray's stopping form with all results so far."""
 
@@ -41,10 +43,8 @@ class Policy:
     order: str = CLOCK
     """CLOCK, UNORDERED or STOPPING."""
     parallelism: int = 2
-    """Number of virtual workers."""
+    """Number of virtual workers, and of real ones."""
     lag: float = MIN_LAG
-    workers: int | None = None
-    """Number of real workers; None: as many as virtual ones."""
     trials: int = 48
     startup: int = 6
     constant_liar: bool = True
@@ -102,7 +102,7 @@ def replay(table: Table, policy: Policy, seed: int) -> Replayed:
         lambda score: new_decider(table, policy, start, score),
         score=lambda trial, epoch: chooser.curve(trial).scores[epoch - 1],
         seconds=lambda trial, epoch: timings[trial].seconds[epoch - 1],
-        workers=policy.workers or policy.parallelism,
+        workers=policy.parallelism,
     )
     epochs = [0] * len(timings)
     best: list[float] = []
@@ -121,7 +121,7 @@ def replay(table: Table, policy: Policy, seed: int) -> Replayed:
         best=best,
         curves=chooser.chosen,
         epochs_by_trial=epochs,
-        utilization=busy / ((policy.workers or policy.parallelism) * ends[-1].seconds),
+        utilization=busy / (policy.parallelism * ends[-1].seconds),
     )
 
 
