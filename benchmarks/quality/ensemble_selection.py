@@ -12,18 +12,17 @@ import argparse
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.quality.recorded_epochs import RecordedEpochs
-from benchmarks.quality.selection_bias import SIZES, covers, drawn, recorded, replayed, study
+from benchmarks.quality.selection_bias import covers, drawn, mean_of, recorded, replayed, search, share_of, study
 from benchmarks.results import verdict
 from core.log_odds import to_probabilities
 from core.metrics import METRICS
@@ -64,18 +63,8 @@ class Outcome:
 
 def main() -> None:
     arguments = parse()
-    recorded()  # before the processes start
-    searches = 10 if arguments.quick else arguments.searches
-    print(f"{searches} searches of each size\n")
-    found = {}
-    with ProcessPoolExecutor(arguments.processes) as pool:
-        for size in SIZES:
-            found[size] = list(pool.map(partial(searched, size), range(searches), chunksize=5))
-            cells = row(size, found[size])
-            if len(found) == 1:
-                print("| " + " | ".join(cells) + " |\n|" + " --- |" * len(cells))
-            print("| " + " | ".join(cells.values()) + " |", flush=True)
-    print("\n" + "\n".join(claims(found)) + "\n")
+    found = search(10 if arguments.quick else arguments.searches, arguments.processes, searched, row)
+    print("\n" + "\n".join(claims(found, conclusive=not arguments.quick)) + "\n")
     print("\n".join(gains(found)))
 
 
@@ -197,14 +186,7 @@ RULES: dict[str, Callable[[Library], Members]] = {
 
 def row(size: tuple[int, int], outcomes: Sequence[Outcome]) -> dict[str, str]:
     """Return the cells of a line of the first table by their titles; errors are standard errors of the mean."""
-
-    def mean(name: str) -> str:
-        values = [getattr(each, name) for each in outcomes]
-        return f"{fmean(values):+.2f} +- {stdev(values) / len(values) ** 0.5:.2f}"
-
-    def share(name: str) -> str:
-        return f"{100 * fmean(getattr(each, name) for each in outcomes):.0f}%"
-
+    mean, share = partial(mean_of, outcomes), partial(share_of, outcomes)
     return {
         "n": str(size[0]),
         "trials": str(size[1]),
@@ -218,14 +200,15 @@ def row(size: tuple[int, int], outcomes: Sequence[Outcome]) -> dict[str, str]:
     }
 
 
-def claims(found: Mapping[tuple[int, int], Sequence[Outcome]]) -> Iterator[str]:
+def claims(found: Mapping[tuple[int, int], Sequence[Outcome]], *, conclusive: bool) -> Iterator[str]:
     """Yield whether each claim holds."""
+    end = partial(verdict, conclusive=conclusive)
     for (n, trials), outcomes in found.items():
         name = f"n = {n}, {trials} trials"
         off = fmean(each.corrected for each in outcomes)
-        yield f"{verdict(abs(off) <= 0.4)}: {name}: corrected figure is off by {off:+.2f}, at most 0.4"
+        yield f"{end(abs(off) <= 0.4)}: {name}: corrected figure is off by {off:+.2f}, at most 0.4"
         share = fmean(each.covered for each in outcomes)
-        yield f"{verdict(share >= 0.93)}: {name}: covered {100 * share:.1f}%, at least 93%"
+        yield f"{end(share >= 0.93)}: {name}: covered {100 * share:.1f}%, at least 93%"
 
 
 def gains(found: Mapping[tuple[int, int], Sequence[Outcome]]) -> Iterator[str]:

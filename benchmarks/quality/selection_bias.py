@@ -13,7 +13,7 @@ The second part simulates studies in which one sentence in twenty has the rare c
 import argparse
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
@@ -75,22 +75,30 @@ class Outcome:
 
 def main() -> None:
     arguments = parse()
-    recorded()  # before the processes start
-    searches = 20 if arguments.quick else arguments.searches
-    print(f"{searches} searches of each size\n")
-    found = {}
-    with ProcessPoolExecutor(arguments.processes) as pool:
-        for size in SIZES:
-            found[size] = list(pool.map(partial(searched, size), range(searches), chunksize=10))
-            if len(found) == 1:
-                print("| " + " | ".join(row(size, found[size])) + " |\n|" + " --- |" * len(row(size, found[size])))
-            print("| " + " | ".join(row(size, found[size]).values()) + " |", flush=True)
-    print("\n" + "\n".join(claims(found)))
+    found = search(20 if arguments.quick else arguments.searches, arguments.processes, searched, row)
+    print("\n" + "\n".join(claims(found, conclusive=not arguments.quick)))
     print("\nrare class: constant trials recommended")
     for name in METRICS:
         studies = 5 if arguments.quick else 100
         chosen = sum(constant_is_recommended(name, seed) for seed in range(studies))
         print(f"{name}: {chosen} of {studies}", flush=True)
+
+
+def search(
+    searches: int, processes: int, searched: Callable[..., Any], row: Callable[..., Mapping[str, str]]
+) -> dict[tuple[int, int], list[Any]]:
+    """Call `searched` for each size and seed, print a `row` for each size, and return the outcomes by size."""
+    recorded()  # before the processes start
+    print(f"{searches} searches of each size\n")
+    found = {}
+    with ProcessPoolExecutor(processes) as pool:
+        for size in SIZES:
+            found[size] = list(pool.map(partial(searched, size), range(searches), chunksize=5))
+            cells = row(size, found[size])
+            if len(found) == 1:
+                print("| " + " | ".join(cells) + " |\n|" + " --- |" * len(cells))
+            print("| " + " | ".join(cells.values()) + " |", flush=True)
+    return found
 
 
 @cache
@@ -206,17 +214,20 @@ def covers(found: Corrected, true: float) -> bool:
     return found.interval.low <= true <= found.interval.high
 
 
+def mean_of(outcomes: Sequence[Any], name: str) -> str:
+    """Format the mean of a figure with its standard error; None does not count."""
+    values = [value for each in outcomes if (value := getattr(each, name)) is not None]
+    return f"{fmean(values):+.2f} +- {stdev(values) / len(values) ** 0.5:.2f}"
+
+
+def share_of(outcomes: Sequence[Any], name: str) -> str:
+    """Format the share of the outcomes in which a figure is true; None does not count."""
+    return f"{100 * fmean(value for each in outcomes if (value := getattr(each, name)) is not None):.0f}%"
+
+
 def row(size: tuple[int, int], outcomes: Sequence[Outcome]) -> dict[str, str]:
     """Return the cells of a line of the table by their titles; errors are standard errors of the mean."""
-
-    def mean(name: str) -> str:
-        values = [value for each in outcomes if (value := getattr(each, name)) is not None]
-        return f"{fmean(values):+.2f} +- {stdev(values) / len(values) ** 0.5:.2f}"
-
-    def share(name: str) -> str:
-        values = [value for each in outcomes if (value := getattr(each, name)) is not None]
-        return f"{100 * fmean(values):.0f}%"
-
+    mean, share = partial(mean_of, outcomes), partial(share_of, outcomes)
     return {
         "n": str(size[0]),
         "trials": str(size[1]),
@@ -233,22 +244,23 @@ def row(size: tuple[int, int], outcomes: Sequence[Outcome]) -> dict[str, str]:
     }
 
 
-def claims(found: Mapping[tuple[int, int], Sequence[Outcome]]) -> Iterator[str]:
+def claims(found: Mapping[tuple[int, int], Sequence[Outcome]], *, conclusive: bool) -> Iterator[str]:
     """Yield whether each claim holds."""
+    end = partial(verdict, conclusive=conclusive)
     for (n, trials), outcomes in found.items():
         name, limit = f"n = {n}, {trials} trials", 0.3 if n >= 400 else 0.5
         for figure in ("corrected", "recommended"):
             off = fmean(getattr(each, figure) for each in outcomes)
-            yield f"{verdict(abs(off) <= limit)}: {name}: {figure} figure is off by {off:+.2f}, at most {limit}"
+            yield f"{end(abs(off) <= limit)}: {name}: {figure} figure is off by {off:+.2f}, at most {limit}"
         for figure in ("covered", "recommended_covered"):
             share = fmean(getattr(each, figure) for each in outcomes)
-            yield f"{verdict(share >= 0.93)}: {name}: {figure} {100 * share:.1f}%, at least 93%"
+            yield f"{end(share >= 0.93)}: {name}: {figure} {100 * share:.1f}%, at least 93%"
         if n == 1057:
             mean_limit, share_limit = (0.3, 0.05) if trials == 16 else (0.6, 0.1)
             lost, often = fmean(each.lost for each in outcomes), fmean(each.lost >= 2 for each in outcomes)
-            yield f"{verdict(lost <= mean_limit)}: {name}: recommended loses {lost:.2f}, at most {mean_limit}"
+            yield f"{end(lost <= mean_limit)}: {name}: recommended loses {lost:.2f}, at most {mean_limit}"
             at_most = f"at most {100 * share_limit:.0f}%"
-            yield f"{verdict(often <= share_limit)}: {name}: 2 or more in {100 * often:.1f}%, {at_most}"
+            yield f"{end(often <= share_limit)}: {name}: 2 or more in {100 * often:.1f}%, {at_most}"
 
 
 def constant_is_recommended(metric: str, seed: int) -> bool:

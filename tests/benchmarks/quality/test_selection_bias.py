@@ -69,9 +69,10 @@ def test_a_row_has_means_and_each_claim_a_verdict(recorded: RecordedEpochs) -> N
         judged = assess(records, study(recorded.labels[sentences]), NO_FOLDER)
         draws.append(outcome(records, judged, true_accuracies(recorded, chosen)))
     assert row((300, TRIALS), draws)["n"] == "300"
-    lines = list(claims({(1057, 16): draws}))
+    lines = list(claims({(1057, 16): draws}, conclusive=True))
     assert len(lines) == 6
     assert all(line.startswith(("holds: n = 1057, 16 trials", "DOES NOT HOLD: n = 1057, 16 trials")) for line in lines)
+    assert all(line.startswith("run too small") for line in claims({(1057, 16): draws}, conclusive=False))
 
 
 def test_on_the_whole_population_the_ensembles_raw_figure_is_the_true_one_of_the_same_rule(
@@ -94,7 +95,7 @@ def test_the_tables_of_ensembles_have_a_line_for_each_size_and_rule(recorded: Re
         draws.append(ensemble_selection.outcome(recorded, chosen, sentences))
     assert ensemble_selection.row((300, TRIALS), draws)["n"] == "300"
     off = np.mean([each.corrected for each in draws])
-    first, second = ensemble_selection.claims({(300, TRIALS): draws})
+    first, second = ensemble_selection.claims({(300, TRIALS): draws}, conclusive=True)
     assert f"n = 300, {TRIALS} trials: corrected figure is off by {off:+.2f}" in first
     assert second.startswith(("holds: ", "DOES NOT HOLD: "))
     lines = list(ensemble_selection.gains({(300, TRIALS): draws}))
