@@ -11,10 +11,7 @@ is the VmHWM of that process. The last lines check the claims.
 """
 
 import argparse
-import json
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -22,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.data_cache_steps import generate
-from benchmarks.results import verdict
+from benchmarks.results import run_step, verdict
 
 COLD_AT_LEAST, WARM_AT_LEAST = 5, 100
 
@@ -91,11 +88,8 @@ def memory(step: dict[str, Any]) -> str:
 
 def run(step: str, arguments: argparse.Namespace, **paths: Path) -> dict[str, Any]:
     """Run a step in a fresh process."""
-    command = [sys.executable, "-m", "benchmarks.data_cache_steps", step, "--dataset", arguments.dataset]
-    for name, path in paths.items():
-        command += [f"--{name}", str(path)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    return dict(json.loads(done.stdout))
+    options = [word for name, path in paths.items() for word in (f"--{name}", str(path))]
+    return run_step("benchmarks.data_cache_steps", step, "--dataset", arguments.dataset, *options)
 
 
 def say(line: str) -> None:

@@ -1,6 +1,9 @@
-"""What several scripts report: verdicts on claims, and files that hold one result per line."""
+"""What several scripts report: verdicts on claims, results of steps, and files that hold one result per line."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,13 @@ Result = dict[str, Any]
 def verdict(holds: bool, *, conclusive: bool = True) -> str:
     """Return the end of a claim's line; the short form of a script does not decide."""
     return "run too small to decide" if not conclusive else "holds" if holds else "DOES NOT HOLD"
+
+
+def run_step(module: str, *words: str) -> Result:
+    """Run a module in a fresh process with one thread; return the JSON in the last line of its output."""
+    command = [sys.executable, "-m", module, *words]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 def read_results(path: Path) -> list[Result]:

@@ -12,14 +12,13 @@ ten times the size takes at most 15 times as long, at every size.
 """
 
 import argparse
-import json
 import math
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
+
+from benchmarks.results import run_step
 
 NEAR_LINEAR = 15
 """Maximum factor for ten times the size."""
@@ -76,9 +75,7 @@ def measured(kind: str, size: int) -> dict[str, dict[str, float]]:
 
 def run(step: str, size: int, folder: str) -> dict[str, float]:
     """Run a step in a fresh process."""
-    command = [sys.executable, "-m", "benchmarks.search.growth_steps", step, str(size), folder]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    found = dict(json.loads(done.stdout))
+    found = run_step("benchmarks.search.growth_steps", step, str(size), folder)
     print(f"{step} of {size:,}: {found}", file=sys.stderr, flush=True)  # kept if the run is interrupted
     return found
 

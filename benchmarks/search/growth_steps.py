@@ -27,7 +27,7 @@ from tuning.journal.file import JOURNAL
 from tuning.journal.predictions import unpack_labels
 from tuning.journal.probabilities import pack_log_odds, save_probabilities, trial_name
 from tuning.journal.records import read_study, study_attributes, to_record
-from tuning.journal.writer import open_study
+from tuning.journal.writer import StudyJournal, open_study
 from tuning.report.command import page
 from tuning.scheduling.asha import Asha
 from tuning.scheduling.study import StudyConfig
@@ -51,14 +51,19 @@ def suggestion(trials: int, folder: Path) -> Found:
     with opened(folder) as journal:
         space = load_space("default")
         plan = StudyConfig(space=space, n_trials=trials + 1, epochs=EPOCHS, parallelism=4, seed=7, stopping=Asha())
-        suggester = Suggester(plan)
-        for trial in journal.trials():
-            suggester.add(trial)
-        log = visible_results(journal.trials())
-        suggester.suggest(log)
-        before = peak_mib()
-        seconds = median(lambda: suggester.suggest(log))
-        return {"seconds": seconds, "mib": peak_mib() - before}
+        return next_suggestion(plan, journal)
+
+
+def next_suggestion(plan: StudyConfig, journal: StudyJournal) -> Found:
+    """Suggest by the plan's sampler, which knows the journal's trials, after a first suggestion."""
+    suggester = Suggester(plan)
+    for trial in journal.trials():
+        suggester.add(trial)
+    log = visible_results(journal.trials())
+    suggester.suggest(log)
+    before = peak_mib()
+    seconds = median(lambda: suggester.suggest(log))
+    return {"seconds": seconds, "mib": peak_mib() - before}
 
 
 def write(trials: int, folder: Path) -> Found:

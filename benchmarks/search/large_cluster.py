@@ -26,9 +26,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
-from benchmarks.inputs.recorded_study import EPOCHS, record_study, visible_results
+from benchmarks.inputs.recorded_study import EPOCHS, record_study
 from benchmarks.search import overhead
-from benchmarks.search.growth_steps import NEW, REPEATS, median
+from benchmarks.search.growth_steps import NEW, REPEATS, median, next_suggestion
 from benchmarks.simulation.curves import CURVES, Table, many, read_table
 from benchmarks.simulation.replay import CLOCK, UNORDERED, Policy, replay
 from core import load_corpus
@@ -39,7 +39,6 @@ from tuning.scheduling.asha import Asha
 from tuning.scheduling.budget import StopSignal
 from tuning.scheduling.schedule import Job, Schedule
 from tuning.scheduling.study import StudyConfig, default_lag
-from tuning.scheduling.suggester import Suggester
 from tuning.space.load import load_space
 
 LINK = 1.25e9
@@ -119,12 +118,7 @@ def rates(pending: int) -> Rates:
         study = Path(folder) / "study"
         record_study(study, trials=2 * pending, space="default", sentences=1000, running=pending)
         with open_study(study, study_attributes(study)["spec"]) as journal:
-            suggester = Suggester(the_plan)
-            for trial in journal.trials():
-                suggester.add(trial)
-            log = visible_results(journal.trials())
-            suggester.suggest(log)
-            suggestion = median(lambda: suggester.suggest(log))
+            suggestion = next_suggestion(the_plan, journal)["seconds"]
             report, record = reports(journal, the_plan)
     return Rates(suggestion=suggestion, report=report, record=record, trial=overhead.run("open", pending)["a_trial"])
 

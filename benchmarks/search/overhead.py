@@ -13,9 +13,6 @@ import argparse
 import dataclasses
 import json
 import logging
-import os
-import subprocess
-import sys
 import tempfile
 import time
 import warnings
@@ -24,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.data_cache_steps import peak_mib
-from benchmarks.results import verdict
+from benchmarks.results import run_step, verdict
 from core.training.result import EpochResult
 from tuning.scheduling.study import StudyConfig
 from tuning.space.load import load_space
@@ -67,10 +64,7 @@ def main() -> None:
 def run(step: str, trials: int) -> dict[str, Any]:
     """Run a step in a fresh process and a fresh folder."""
     with tempfile.TemporaryDirectory(prefix="sentune-overhead-") as folder:
-        options = ["--step", step, "--trials", str(trials), "--folder", folder]
-        command = [sys.executable, "-m", "benchmarks.search.overhead", *options]
-        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-        return dict(json.loads(done.stdout.splitlines()[-1]))
+        return run_step("benchmarks.search.overhead", "--step", step, "--trials", str(trials), "--folder", folder)
 
 
 class Clock:
