@@ -77,7 +77,6 @@ def distill_model(model: Path, options: DistillOptions) -> Reproduction | None:
         )
     record = select_trial(options.folder, options.trial, attributes, records)
     teacher = load_model(model, notify=print)
-    _check_classes(model, options.folder.name, teacher.classes, attributes["validation"]["classes"])
     check_model_folder(target)
     with open_study(options.folder, spec) as journal:
         config, corpus, facts = _student(model, options, spec, teacher, record.trial_config)
@@ -107,12 +106,12 @@ def distill_model(model: Path, options: DistillOptions) -> Reproduction | None:
     return verdict
 
 
-def _check_classes(model: Path, name: str, teacher: Sequence[str], study: Sequence[str]) -> None:
-    if list(teacher) != list(study):
-        shown = [", ".join(map(quoted, names[:10])) for names in (teacher, study)]
+def _check_classes(model: Path, teacher: Sequence[str], data: Sequence[str]) -> None:
+    if list(teacher) != list(data):
+        shown = [", ".join(map(quoted, names[:10])) for names in (teacher, data)]
         raise ConfigError(
-            f"MODEL and STUDY must have the same classes: {model} has {shown[0]}, "
-            f"study {name!r} has {shown[1]}; choose another model or study"
+            f"MODEL and the data must have the same classes: {model} has {shown[0]}, "
+            f"the data have {shown[1]}; choose another model or study"
         )
 
 
@@ -121,6 +120,7 @@ def _student(
 ) -> tuple[TrialConfig, Corpus, dict[str, Any]]:
     """Return settings and corpus of the student, and the origin of its targets for metrics and card."""
     corpus = study_corpus(spec, options.dataset, options.vectors, options.cache_dir, print)
+    _check_classes(model, teacher.classes, corpus.classes)
     dataset = {} if options.dataset is None else {"dataset": options.dataset}
     texts = load_texts({**spec["data"], **dataset}, corpus.fingerprint, options.cache_dir)
     facts = {**_describe_teacher(model, teacher, corpus), "study_fingerprint": corpus.fingerprint}

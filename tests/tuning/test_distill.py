@@ -18,7 +18,7 @@ from core.errors import ConfigError, DataError, UserError
 from core.inference.predictor import load_model
 from tests.support.corpora import tiny_corpus
 from tests.support.models import plain, saved
-from tests.support.studies import data_of, make_study, setting, tamper, write_sentences
+from tests.support.studies import data_of, make_study, setting, tamper, write_noisy, write_sentences
 from tuning.analysis.assessment import held_out_results
 from tuning.distill import (
     LABEL_SHARE,
@@ -204,8 +204,14 @@ def test_the_teacher_is_not_overwritten(study: Path, made: Path) -> None:
 
 def test_a_teacher_with_other_classes_is_refused(study: Path, made: Path, tmp_path: Path) -> None:
     other = saved(tmp_path, **(TEACHER | {"members": [plain()], "classes": ("good", "bad")}))
-    with pytest.raises(ConfigError, match=r"same classes: .* has 'good', 'bad', study 's' has 'bug', 'praise'; choose"):
+    with pytest.raises(ConfigError, match=r"same classes: .* has 'good', 'bad', the data have 'bug', 'praise'; choose"):
         distil(study, made, model=other)
+
+
+def test_data_with_other_classes_than_the_teachers_are_refused(study: Path, made: Path, tmp_path: Path) -> None:
+    other = write_noisy(tmp_path / "other.csv", 240)
+    with pytest.raises(ConfigError, match=r"model has 'bug', 'praise', the data have 'False', 'True'; choose"):
+        distil(study, made, dataset=str(other))
 
 
 def test_a_teacher_with_another_tokenizer_is_refused(study: Path, made: Path, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from functools import partial
 
 from core.data.corpus import Corpus
-from core.errors import DataError
 from tuning.analysis.assessment import assess
 from tuning.backend.background_ray import BackgroundRay
 from tuning.backend.interrupt import InterruptHandler
@@ -16,7 +15,7 @@ from tuning.console import ASSESSING, say_if_slow
 from tuning.journal.records import Spec, TrialRecord, read_study, study_attributes
 from tuning.journal.writer import open_study
 from tuning.resources.machine import Machine
-from tuning.retrain.environment_diff import data_changes
+from tuning.retrain.environment_diff import require_same_data
 from tuning.retrain.training import study_corpus, task_resources
 from tuning.study_options import ConfirmOptions
 
@@ -79,11 +78,7 @@ def _execute_missing(
         background.start()
         load = partial(study_corpus, spec, options.dataset, options.vectors, options.cache_dir, options.say)
         corpus = load()
-        if changes := data_changes(spec, journal.attributes["inputs"], corpus):
-            raise DataError(
-                f"the data differ from the study's ({'; '.join(map(str, changes))}), so results cannot be compared; "
-                "restore the study's data, or search again"
-            )
+        require_same_data(spec, journal.attributes["inputs"], corpus)
         options.say(estimate_cost(records, runs, left, workers))
 
         def corpus_of(run: ConfirmRun) -> Corpus:

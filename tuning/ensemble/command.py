@@ -23,7 +23,7 @@ from tuning.ensemble.members import TrainedMember, fit_plain_member, train_membe
 from tuning.journal.records import TrialRecord, is_candidate, read_study
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.resources.machine import Machine
-from tuning.retrain.environment_diff import changes_since, environment_now
+from tuning.retrain.environment_diff import changes_since, environment_now, require_same_data
 from tuning.retrain.models import save_members
 from tuning.retrain.training import device_of, study_corpus, task_resources
 from tuning.study_options import BOTH, EnsembleOptions
@@ -36,7 +36,8 @@ def make_ensemble(options: EnsembleOptions) -> bool:
         False if it was interrupted.
 
     Raises:
-        UserError: There is no such study or no member, another process runs the study, or the model cannot be written.
+        UserError: There is no such study or no member, another process runs the study, its data have changed, or the
+            model cannot be written.
     """
     check_model_folder(options.model_folder)
     attributes, records = read_study(options.folder)
@@ -57,6 +58,7 @@ def make_ensemble(options: EnsembleOptions) -> bool:
             background.start()
         checkpoints = {number: journal.checkpoint_dir(f"ensemble-{number}") for number in chosen}
         corpus = study_corpus(spec, options.dataset, options.vectors, options.cache_dir, print)
+        require_same_data(spec, journal.attributes["inputs"], corpus)
         members = _train(options, journal, records, chosen, checkpoints, corpus, estimate, background, interrupt)
         if members is None:
             return False

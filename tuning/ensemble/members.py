@@ -171,8 +171,10 @@ def fit_plain_member(folder: Path, corpus: Corpus, metric: str, weight: float, *
 
 
 def _check_probabilities(folder: Path, name: str, epoch: int, log_odds: LogOdds, difference: str | None) -> None:
+    if difference is not None:
+        return
     stored = load_probabilities(folder, name, epoch, len(log_odds), log_odds.shape[1] + 1)
-    if difference is None and (stored is None or not np.array_equal(stored, to_probabilities(log_odds))):
+    if stored is None or not np.array_equal(stored, to_probabilities(log_odds)):
         raise CorruptionError(
             f"probabilities/{name}.npz differs from the trial's probabilities, although its training is reproduced; "
             "restore a copy, or remove the file to leave out this trial"

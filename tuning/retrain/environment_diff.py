@@ -6,6 +6,7 @@ from importlib.metadata import version
 from typing import Any
 
 from core.data.corpus import Corpus
+from core.errors import DataError
 from core.nn.environment import runtime_environment
 from tuning.journal.predictions import journal_damage
 from tuning.journal.records import Spec, TrialRecord
@@ -78,6 +79,19 @@ def data_changes(spec: Spec, inputs: Mapping[str, Any], corpus: Corpus) -> list[
         if was.get(name) != now.get(name)
     ]
     return found or [EnvironmentChange(name="data fingerprint", was=spec["fingerprint"], now=corpus.fingerprint)]
+
+
+def require_same_data(spec: Spec, inputs: Mapping[str, Any], corpus: Corpus) -> None:
+    """Check that the corpus is the study's; the arguments are those of `data_changes`.
+
+    Raises:
+        DataError: A part of the corpus has changed.
+    """
+    if changes := data_changes(spec, inputs, corpus):
+        raise DataError(
+            f"the data differ from the study's ({'; '.join(map(str, changes))}), so results cannot be compared; "
+            "restore the study's data, or search again"
+        )
 
 
 def changes_since(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.errors import ConfigError, CorruptionError, TrainingError, UserError
+from core.errors import ConfigError, CorruptionError, DataError, TrainingError, UserError
 from core.inference.members import LstmMember, PlainMember
 from core.inference.predictor import load_model
 from core.inference.saved_model import read_model
@@ -232,6 +232,18 @@ def test_probabilities_that_are_not_the_trials_own_are_refused_by_name(study: Pa
         ensemble(study, made)
 
     assert not (study / "ensemble").exists()
+
+
+def test_other_data_than_the_studys_are_refused_before_a_training(
+    study: Path, made: Path, tmp_path: Path, ray: InProcess
+) -> None:
+    """The weights of the members were chosen on the study's validation sentences."""
+    other = write_noisy(tmp_path / "other.csv", 400)
+
+    with pytest.raises(DataError, match=r"the data differ from the study's \(.*; restore the study's data"):
+        ensemble(study, made, dataset=str(other))
+
+    assert ray.started == 0
 
 
 def test_a_trial_that_cannot_be_trained_is_named(study: Path, made: Path) -> None:
