@@ -22,7 +22,7 @@ from tuning.arguments import as_type, checked_arguments
 from tuning.console import called_from_python
 from tuning.frames import store_frame
 from tuning.journal.records import read_study
-from tuning.run_options import RunOptions, absolute_data_path, study_folder
+from tuning.run_options import RunOptions, study_folder
 from tuning.study_options import ConfirmOptions, EnsembleOptions, RetrainOptions, Splits
 
 if TYPE_CHECKING:
@@ -264,7 +264,7 @@ class Study:
     def _paths(self, *, dataset: str | None, vectors: str | None, out: AnyPath | None = None) -> dict[str, Any]:
         """Return the study and the given paths as options of a verb, as Typer makes them from a command line."""
         paths: dict[str, Any] = {"study": str(self.folder), "cache_dir": self.cache_dir}
-        paths |= {"dataset": _moved(dataset), "vectors": _moved(vectors)}
+        paths |= {"dataset": dataset, "vectors": vectors}
         return paths if out is None else paths | {"out": _path(out)}
 
     @contextlib.contextmanager
@@ -328,10 +328,6 @@ def _path(path: AnyPath) -> Path:
 
 def _shown(value: Any) -> str:
     return repr(os.fspath(value)) if isinstance(value, os.PathLike) else repr(value)
-
-
-def _moved(path: str | None) -> str | None:
-    return None if path is None else absolute_data_path(os.fspath(path))
 
 
 def _load(folder: Path) -> "Predictor":

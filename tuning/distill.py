@@ -119,10 +119,9 @@ def _student(
     model: Path, options: DistillOptions, spec: Spec, teacher: Predictor, config: TrialConfig
 ) -> tuple[TrialConfig, Corpus, dict[str, Any]]:
     """Return settings and corpus of the student, and the origin of its targets for metrics and card."""
-    corpus = study_corpus(spec, options.dataset, options.vectors, options.cache_dir, print)
+    corpus = study_corpus(spec, options.places, options.cache_dir, print)
     _check_classes(model, teacher.classes, corpus.classes)
-    dataset = {} if options.dataset is None else {"dataset": options.dataset}
-    texts = load_texts({**spec["data"], **dataset}, corpus.fingerprint, options.cache_dir)
+    texts = load_texts({**spec["data"], **options.places}, corpus.fingerprint, options.cache_dir)
     facts = {**_describe_teacher(model, teacher, corpus), "study_fingerprint": corpus.fingerprint}
     extra, more = _read_unlabelled(options, texts, teacher)
     facts |= {**more, "variants": options.variants}

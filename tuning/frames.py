@@ -3,6 +3,7 @@
 The file is named by the digest of its content, so the same data always result in the same file, with any library.
 """
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
@@ -53,8 +54,7 @@ def store_frame(data: Any, options: ReadOptions, folder: Path) -> tuple[Path, Re
     path = folder.absolute() / f"frame-{hashlib.sha256(content).hexdigest()[:12]}.jsonl"
     if not path.is_file() or path.read_bytes() != content:
         atomic_write(path, content)
-    names = {name: getattr(options, name) for name in ReadOptions.__slots__}
-    return path, ReadOptions(**{**names, "text_column": text, "label_column": label})
+    return path, dataclasses.replace(options, text_column=text, label_column=label)
 
 
 def _table(data: Any) -> Table:

@@ -25,8 +25,6 @@ class PlannedSearch:
 
     config: StudyConfig
     length: TrainingLength
-    data: Mapping[str, Any]
-    """Arguments of load_corpus."""
     corpus: Corpus
     resources: TrialResources
     """Resources of one trial."""
@@ -63,9 +61,8 @@ def plan_search(
     """
     study_config(options, fits, existing, study_length(options, existing, a_pass=1), options.loaded_space)
     checked()
-    data = data_of_study(options, existing)
     with say_if_slow(READING_DATA, say):
-        corpus = load_corpus(**data, cache_dir=options.cache_dir, progress=say)
+        corpus = load_corpus(**data_of_study(options, existing), cache_dir=options.cache_dir, progress=say)
     length = study_length(options, existing, corpus.pass_sentences())
     space = options.space_for(corpus.source["vectors"])
     config = study_config(options, fits, existing, length, space)
@@ -79,7 +76,6 @@ def plan_search(
     return PlannedSearch(
         config=config,
         length=length,
-        data=data,
         corpus=corpus,
         resources=resources,
         choice=choice,

@@ -27,7 +27,7 @@ from tuning.run_options import (
 
 BOTH, RECOMMENDED = "train+val", "recommended"
 TrainingOption = partial(Option, rich_help_panel="Training")
-_moved = partial(DataOption, parser=absolute_data_path, metavar="PATH")
+_NewPath = partial(DataOption, metavar="PATH")
 
 Study = Annotated[str, Argument(help="Name or folder of a study.", metavar="STUDY")]
 Splits = Literal["train", "train+val"]
@@ -47,12 +47,8 @@ class StudyOptions:
     """
 
     study: Study
-    dataset: Annotated[str | None, _moved("--dataset", help="New path of the dataset. Default: as in the study.")] = (
-        None
-    )
-    vectors: Annotated[
-        str | None, _moved("--vectors", help="New path of the word vectors. Default: as in the study.")
-    ] = None
+    dataset: Annotated[str | None, _NewPath(help="New path of the dataset. Default: as in the study.")] = None
+    vectors: Annotated[str | None, _NewPath(help="New path of the word vectors. Default: as in the study.")] = None
     results: Results = Path("results")
     cache_dir: CacheDir = None
 
@@ -60,6 +56,12 @@ class StudyOptions:
     def folder(self) -> Path:
         """The study's folder."""
         return study_folder(self.study, self.results)
+
+    @property
+    def places(self) -> dict[str, str]:
+        """The new paths that are given, absolute; the names are arguments of load_corpus."""
+        paths = {"dataset": self.dataset, "vectors": self.vectors}
+        return {name: absolute_data_path(path) for name, path in paths.items() if path is not None}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -76,7 +76,7 @@ def _execute_missing(
     background = BackgroundRay(machine, interrupt.on_ray_lost)
     with interrupt.installed(), open_study(options.folder, spec) as journal, background:
         background.start()
-        load = partial(study_corpus, spec, options.dataset, options.vectors, options.cache_dir, options.say)
+        load = partial(study_corpus, spec, options.places, options.cache_dir, options.say)
         corpus = load()
         require_same_data(spec, journal.attributes["inputs"], corpus)
         options.say(estimate_cost(records, runs, left, workers))

@@ -57,7 +57,7 @@ def make_ensemble(options: EnsembleOptions) -> bool:
         if chosen:
             background.start()
         checkpoints = {number: journal.checkpoint_dir(f"ensemble-{number}") for number in chosen}
-        corpus = study_corpus(spec, options.dataset, options.vectors, options.cache_dir, print)
+        corpus = study_corpus(spec, options.places, options.cache_dir, print)
         require_same_data(spec, journal.attributes["inputs"], corpus)
         members = _train(options, journal, records, chosen, checkpoints, corpus, estimate, background, interrupt)
         if members is None:

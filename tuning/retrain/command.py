@@ -123,7 +123,7 @@ def _prepare(
     if options.precision is not None:
         config = config.replace(precision=options.precision)
     threads, device = options.threads or spec["threads"], device_of(spec)
-    corpus = study_corpus(spec, options.dataset, options.vectors, options.cache_dir, print)
+    corpus = study_corpus(spec, options.places, options.cache_dir, print)
     now = environment_now(config.precision, threads, device)
     changes = changes_since(journal.attributes, records, record, corpus, now)
     for line in retraining_notes(record, changes):

@@ -142,8 +142,7 @@ def task_resources(
 
 def study_corpus(
     spec: Mapping[str, Any],
-    dataset: str | None,
-    vectors: str | None,
+    places: Mapping[str, str],
     cache_dir: Path | None,
     say: Callable[[str], None],
     **changes: Any,
@@ -152,7 +151,7 @@ def study_corpus(
 
     Args:
         spec: Spec of the study.
-        dataset, vectors: New paths; None for the paths in the study.
+        places: New paths of `dataset` and `vectors`; others are as in the study.
         cache_dir: Folder of the data cache.
         say: Called with a line before a step that takes long.
         changes: Changes to the study's arguments of load_corpus, such as another split.
@@ -160,7 +159,6 @@ def study_corpus(
     Raises:
         DataError: The data cannot be used, or are missing.
     """
-    places = {name: place for name, place in (("dataset", dataset), ("vectors", vectors)) if place is not None}
     try:
         with say_if_slow(READING_DATA, say):
             return load_corpus(**{**spec["data"], **places, **changes}, cache_dir=cache_dir, progress=say)

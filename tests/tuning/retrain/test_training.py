@@ -70,7 +70,7 @@ def test_figures_are_of_the_best_epoch_on_validation_and_test() -> None:
 def test_data_that_were_moved_are_found_where_the_person_says(tmp_path: Path) -> None:
     spec = {"data": data_of(tmp_path / "gone.csv")}
     with pytest.raises(DataError, match=r"gone\.csv.*; if the study's data were moved, pass --dataset"):
-        study_corpus(spec, None, None, tmp_path / "cache", print)
+        study_corpus(spec, {}, tmp_path / "cache", print)
     with pytest.raises(DataError, match=r"also-gone\.csv") as error:
-        study_corpus(spec, str(tmp_path / "also-gone.csv"), None, tmp_path / "cache", print)
+        study_corpus(spec, {"dataset": str(tmp_path / "also-gone.csv")}, tmp_path / "cache", print)
     assert "pass --dataset" not in str(error.value)
