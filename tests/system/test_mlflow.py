@@ -74,6 +74,44 @@ def test_once_more_adds_what_is_new_and_doubles_nothing(tmp_path: Path, uri: str
     assert history(uri, runs[0], "val_loss") == [(1, 0.5), (2, 0.5), (3, 0.5)]
 
 
+def test_a_trial_that_continues_after_its_run_was_closed_is_updated(tmp_path: Path, uri: str) -> None:
+    """A study with more trials continues some that were stopped."""
+    with small_study(tmp_path) as journal:
+        export_to_mlflow(tmp_path, uri)
+        journal.reopen()
+        export_to_mlflow(tmp_path, uri)
+        assert exported(uri, tmp_path.name)[1].info.status == "RUNNING"
+        journal.record_epoch(1, epoch(2, 0.9))
+        journal.finish_trial(1, TrialState.COMPLETE, {}, 2)
+        export_to_mlflow(tmp_path, uri)
+    run = exported(uri, tmp_path.name)[1]
+    assert (run.info.status, run.data.tags["state"]) == ("FINISHED", "COMPLETE")
+    assert history(uri, run, "val_accuracy") == [(1, 0.5), (2, 0.9)]
+    assert run.info.end_time - run.info.start_time == 2 * 2000
+
+
+def test_a_closed_run_of_an_unchanged_trial_is_left_alone(
+    tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with small_study(tmp_path):
+        pass
+    export_to_mlflow(tmp_path, uri)
+    sent: list[str] = []
+    monkeypatch.setattr(mlflow.MlflowClient, "log_batch", lambda client, run_id, **more: sent.append(run_id))
+    export_to_mlflow(tmp_path, uri)
+    assert set(sent) == {exported(uri, tmp_path.name)[4].info.run_id}
+
+
+def test_runs_that_come_in_several_answers_are_all_found(
+    tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mlflow_export, "MAX_RUNS", 2)
+    with small_study(tmp_path):
+        pass
+    export_to_mlflow(tmp_path, uri)
+    assert export_to_mlflow(tmp_path, uri).endswith(": 5 runs, 0 of them new")
+
+
 def test_an_export_that_was_cut_short_is_completed(tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with small_study(tmp_path):
         pass
@@ -111,6 +149,15 @@ def test_another_study_of_the_same_name_is_not_mixed_in(tmp_path: Path, uri: str
     client.delete_experiment(client.get_experiment_by_name("same").experiment_id)
     with pytest.raises(ConfigError, match=r"experiment 'same' at sqlite:.* is deleted; rename or purge it"):
         export_to_mlflow(tmp_path / "a" / "same", uri)
+
+
+def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
+    with small_study(tmp_path / "s"):
+        pass
+    (tmp_path / "notes.txt").write_text("These are my notes, and no database at all.\n" * 100)
+    with pytest.raises(UserError, match=r"^cannot export to sqlite:.*/notes\.txt: .*not a database") as caught:
+        export_to_mlflow(tmp_path / "s", f"sqlite:///{tmp_path}/notes.txt")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("place", ["bogus://me:secret@host/x", "http://me:secret@127.0.0.1:9"])

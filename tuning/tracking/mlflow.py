@@ -1,7 +1,7 @@
 """`sentune export STUDY --to mlflow`: a study as an MLflow experiment, each trial as a run.
 
 A tag with the trial's number identifies a run, which is closed as the last step. Another export therefore adds new
-runs, and completes an interrupted export.
+runs, updates those of trials that have changed, and completes an interrupted export.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ STUDY, TRIAL = "sentune.study", "sentune.trial"
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 """Status of a run by its trial's state; a trial that has not ended is RUNNING in MLflow, too."""
 MAX_RUNS = 50_000
-"""Maximum number of parameters in one request that MLflow allows."""
+"""Maximum number of runs in one answer that MLflow allows."""
 BATCH = 900
 """Number of figures in one request; MLflow allows 1,000 of all kinds together."""
 
@@ -58,6 +58,7 @@ def export_to_mlflow(folder: Path, uri: str) -> str:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     import mlflow
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -68,7 +69,7 @@ def export_to_mlflow(folder: Path, uri: str) -> str:
         runs = _runs(client, experiment)
         for record in records:
             _export(client, experiment, runs.get(record.number), record, searched)
-    except MlflowException as error:
+    except (MlflowException, SQLAlchemyError) as error:
         raise UserError(redact_uris(f"cannot export to {uri}: {error_summary(error)}")) from error
     except ImportError as error:  # the driver of a database
         raise UserError(redact_uris(f"cannot export to {uri}: {error_summary(error)}; install the package")) from error
@@ -108,20 +109,25 @@ def _experiment(client: "MlflowClient", name: str, spec: Spec, uri: str) -> str:
 
 def _runs(client: "MlflowClient", experiment: str) -> "dict[int, Run]":
     """Return the existing runs by trial."""
-    runs = client.search_runs([experiment], max_results=MAX_RUNS)
+    page = client.search_runs([experiment], max_results=MAX_RUNS)
+    runs = list(page)
+    while page.token:
+        page = client.search_runs([experiment], max_results=MAX_RUNS, page_token=page.token)
+        runs += page
     return {int(run.data.tags[TRIAL]): run for run in runs if TRIAL in run.data.tags}
 
 
 def _export(
     client: "MlflowClient", experiment: str, run: "Run | None", record: TrialRecord, searched: list[str]
 ) -> None:
-    """Update one run, unless it is closed."""
+    """Update one run, unless it is closed as its trial is."""
     from mlflow.entities import Metric, Param, RunTag
 
-    if run is not None and run.info.status in STATUS.values():
-        return
     curve = epoch_points(record)
     begin = record.started_at or 0.0
+    end = _ms(curve[-1].time if curve else begin)
+    if run is not None and (run.info.status, run.info.end_time) == (STATUS.get(record.state), end):
+        return
     if run is None:
         logged: dict[str, set[int]] = {}
         tags = {TRIAL: str(record.number), "origin": record.origin}
@@ -141,7 +147,9 @@ def _export(
     if record.state in STATUS:
         tags = {"state": record.state, **({"error": record.error} if record.error else {})}
         client.log_batch(name, tags=[RunTag(key, value) for key, value in tags.items()])
-        client.set_terminated(name, STATUS[record.state], _ms(curve[-1].time if curve else begin))
+        client.set_terminated(name, STATUS[record.state], end)
+    elif run.info.status != "RUNNING":
+        client.update_run(name, "RUNNING")  # a study with more trials continues trials that were closed
 
 
 def _ms(seconds: float) -> int:
