@@ -55,10 +55,9 @@ class TensorBoardCallback(Callback):
         self._broken = False
         with atomic_folder(self._folder) as fresh:
             for record in journal.records():
-                if record.ended is not None:
-                    run = _Run(fresh, record, searched)
-                    run.add(record)
-                    run.writer.close()
+                run = _Run(fresh, record, searched)
+                run.add(record)
+                run.writer.close()
 
     def on_trial_start(self, number: int, config: TrialConfig) -> None:
         """Write the file of a trial that starts or resumes."""
@@ -67,6 +66,12 @@ class TensorBoardCallback(Callback):
     def on_epoch_end(self, number: int, result: EpochResult) -> None:
         """Write an epoch, which is in the journal."""
         self._update(to_record(self._journal.trial(number)))
+
+    def on_trial_pause(self, number: int) -> None:
+        """Close the file of a trial that is paused. It is written again when the trial continues."""
+        if run := self._open.pop(number, None):
+            with contextlib.suppress(OSError):
+                run.writer.close()
 
     def on_trial_end(self, record: TrialRecord) -> None:
         """Write the end of a trial."""

@@ -25,8 +25,8 @@ def approximately(expected: list[tuple[int, float]]) -> list[tuple[int, float]]:
 def test_every_trial_of_the_journal_is_a_run(tmp_path: Path) -> None:
     with small_study(tmp_path / "s") as journal, closing(TensorBoardCallback(journal, SEARCHED, print)):
         folder = tmp_path / "s" / "tensorboard"
-        assert sorted(path.name for path in folder.iterdir()) == [f"trial-0000{number}" for number in range(4)]
-        for record in journal.records()[:4]:
+        assert sorted(path.name for path in folder.iterdir()) == [f"trial-0000{number}" for number in range(5)]
+        for record in journal.records():
             found = scalars(folder / f"trial-0000{record.number}")
             assert found.get("val_accuracy", []) == approximately(accuracies(record))
         assert scalars(folder / "trial-00000")["best_val_accuracy"] == approximately([(1, 0.6), (2, 0.8), (3, 0.8)])
@@ -51,6 +51,20 @@ def test_a_running_trial_is_seen_while_it_runs(tmp_path: Path) -> None:
         assert hparams(run)[1] is None
         files.on_trial_end(journal.finish_trial(4, TrialState.COMPLETE, {}, 2))
         assert hparams(run)[1] == 1
+
+
+def test_a_paused_trial_keeps_its_file_and_continues_in_it(tmp_path: Path) -> None:
+    """Its file is closed meanwhile, as many trials can be paused."""
+    with small_study(tmp_path / "s") as journal, closing(TensorBoardCallback(journal, SEARCHED, print)) as files:
+        run = tmp_path / "s" / "tensorboard" / "trial-00004"
+        files.on_trial_start(4, TrialConfig())
+        files.on_trial_pause(4)
+        assert files._open == {}
+        assert scalars(run)["val_accuracy"] == approximately([(1, 0.55)])
+        files.on_trial_start(4, TrialConfig())
+        journal.record_epoch(4, epoch(2, 0.65))
+        files.on_epoch_end(4, epoch(2, 0.65))
+        assert scalars(run)["val_accuracy"] == approximately([(1, 0.55), (2, 0.65)])
 
 
 def test_a_repeated_trial_that_was_never_started_is_a_run_too(tmp_path: Path) -> None:
