@@ -82,8 +82,6 @@ def progress_picture(study: Path) -> str:
     config = config_of(attributes["spec"], len(records))
     progress = SearchProgress(
         records=[],
-        n_trials=len(records),
-        epochs_a_trial=config.epochs,
         remaining=RemainingTime(config=config, cost=lambda config: 1.0, workers=workers),
         searched=searched_settings(config.space),
     )

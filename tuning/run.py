@@ -246,11 +246,8 @@ def _search(
     seconds = None if plan.budget.seconds is None else plan.budget.seconds - (time.monotonic() - began)
     state = SearchProgress(
         records=records,
-        n_trials=plan.n_trials,
-        epochs_a_trial=plan.epochs,
         remaining=RemainingTime(config=plan, cost=schedule.cost, workers=workers),
         searched=searched_settings(plan.space),
-        metric=METRICS[plan.metric],
         budget_seconds=seconds,
     )
     progress = ProgressDisplay(Console(highlight=False), state)

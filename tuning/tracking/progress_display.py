@@ -148,7 +148,7 @@ class ProgressDisplay(Callback):
             best = self.progress.best
         if best is not None and best != self.best:
             self.best = best
-            lines.append(f"{best_text(best, self.progress.metric)} ({format_settings(best.settings)})")
+            lines.append(f"{best_text(best, self.progress.remaining.config.metric)} ({format_settings(best.settings)})")
         return lines
 
     def _summary(self) -> str:

@@ -7,7 +7,6 @@ from dataclasses import InitVar, dataclass, field
 from typing import Any
 
 from core.config import TrialConfig
-from core.metrics import METRICS, Metric
 from core.training.result import EpochResult, best_epoch
 from tuning.journal.records import TrialRecord
 from tuning.tracking.remaining_time import RemainingTime
@@ -30,16 +29,11 @@ class SearchProgress:
 
     records: InitVar[Iterable[TrialRecord]]
     """The journal's trials before the search starts or resumes."""
-    n_trials: int
-    epochs_a_trial: int
-    """Maximum number of epochs per trial."""
     remaining: RemainingTime
     budget_seconds: float | None = None
     """Time budget of this start in seconds; None for no limit."""
     searched: Sequence[str]
     """TrialConfig fields to show of a trial's settings."""
-    metric: Metric = METRICS["accuracy"]
-    """Metric that the study optimises."""
     ended: Counter[str] = field(default_factory=Counter)
     """Number of ended trials by state."""
     trained: dict[int, list[EpochResult]] = field(default_factory=dict)
@@ -63,9 +57,9 @@ class SearchProgress:
                 self.end(record)
                 continue
             self.trained[record.number] = list(record.epochs)
+            self._set_best(record)
             if record.state == "PAUSED":
                 self.paused.add(record.number)
-                self._set_best(record)
 
     def start(self, number: int, config: Mapping[str, Any]) -> None:
         """Record that a trial starts or resumes."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.io.text import printable
-from core.metrics import Metric
+from core.metrics import METRICS
 from tuning.formatting import brief_settings, format_clock, format_settings, truncate
 from tuning.tracking.progress_state import BestSoFar, SearchProgress
 
@@ -27,7 +27,7 @@ def live_block(progress: SearchProgress, elapsed: float, width: int, height: int
     """
     lines = [status_line(progress), rate_line(progress, elapsed)]
     if best := progress.best:
-        lines.append(best_text(best, progress.metric))
+        lines.append(best_text(best, progress.remaining.config.metric))
         wrapped = textwrap.wrap(format_settings(best.settings), max(width - 2, 18), break_on_hyphens=False)
         lines += [f"  {line}" for line in wrapped]
     lines += _running_lines(progress, width, height - 1 - len(lines))
@@ -38,13 +38,14 @@ def _running_lines(progress: SearchProgress, width: int, room: int) -> list[str]
     """Return a title and the running trials by number; the last line counts those that do not fit."""
     if not progress.running or room < 3:
         return []
-    rows = sorted(progress.running.items())
+    config = progress.remaining.config
+    metric, rows = METRICS[config.metric], sorted(progress.running.items())
     shown = rows if len(rows) < room else rows[: room - 2]
     lines = ["trial  epoch    now     best   settings"]
     for number, settings in shown:
         scores = [epoch.score for epoch in progress.trained[number]]
-        now, best = (f"{progress.metric.oriented(s):.4f}" for s in (scores[-1], max(scores))) if scores else ("-", "-")
-        done = f"{len(scores)}/{progress.epochs_a_trial}"
+        now, best = (f"{metric.oriented(s):.4f}" for s in (scores[-1], max(scores))) if scores else ("-", "-")
+        done = f"{len(scores)}/{config.epochs}"
         head = f"{number:>5}  {done:>5}  {now:>6}  {best:>6}   "
         lines.append(head + format_brief(settings, width - len(head)))
     if len(shown) < len(rows):
@@ -64,9 +65,9 @@ def format_brief(settings: Mapping[str, Any], width: int) -> str:
 
 def status_line(progress: SearchProgress) -> str:
     """Return `7/16 trials: 2 done, 0 stopped, 0 failed, 2 running, 3 paused`; the first number has started."""
-    ended = progress.ended
+    ended, n_trials = progress.ended, progress.remaining.config.n_trials
     return (
-        f"{len(progress.trained)}/{progress.n_trials} trials: {ended['COMPLETE']} done, {ended['PRUNED']} stopped, "
+        f"{len(progress.trained)}/{n_trials} trials: {ended['COMPLETE']} done, {ended['PRUNED']} stopped, "
         f"{ended['FAIL']} failed, {len(progress.running)} running, {len(progress.paused)} paused"
     )
 
@@ -85,10 +86,10 @@ def rate_line(progress: SearchProgress, elapsed: float) -> str:
     return f"{progress.epochs_a_second():.2f} epochs/s, {format_clock(elapsed)} elapsed, {ahead}"
 
 
-def best_text(best: BestSoFar, metric: Metric) -> str:
+def best_text(best: BestSoFar, metric: str) -> str:
     """Return `best so far: 0.7812 by trial 3 in epoch 4, found 14:02:31`, with the date if it is not recent."""
-    name = "" if metric.name == "accuracy" else f"{metric.title} "
-    value = f"{name}{metric.oriented(best.epoch.score):.4f}"
+    name = "" if metric == "accuracy" else f"{METRICS[metric].title} "
+    value = f"{name}{METRICS[metric].oriented(best.epoch.score):.4f}"
     text = f"best so far: {value} by trial {best.trial} in epoch {best.epoch.epoch}"
     if best.found is None:
         return text

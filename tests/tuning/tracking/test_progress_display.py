@@ -29,7 +29,7 @@ class Terminal(io.StringIO):
 
 def state() -> SearchProgress:
     remaining = RemainingTime(config=plan(n_trials=6), cost=cost, workers=2)
-    return SearchProgress(records=[], n_trials=6, epochs_a_trial=4, remaining=remaining, searched=["hidden_dim"])
+    return SearchProgress(records=[], remaining=remaining, searched=["hidden_dim"])
 
 
 def listen(progress: ProgressDisplay) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from core.config import TrialConfig
-from core.metrics import METRICS
 from tests.support.small_study import epoch
 from tests.support.study_configs import cost, plan
 from tests.support.trial_records import record
@@ -26,7 +25,7 @@ QUICK = searched_settings(load_space("quick"))
 def busy(n_running: int = 2, **changes: Any) -> SearchProgress:
     """Trial 0 is done, 1 failed, 2 was stopped; the others run."""
     remaining = RemainingTime(config=plan(n_trials=100, epochs=8), cost=cost, workers=2)
-    settings: dict[str, Any] = {"n_trials": 100, "epochs_a_trial": 8, "remaining": remaining, "searched": QUICK}
+    settings: dict[str, Any] = {"remaining": remaining, "searched": QUICK}
     ended = {"ended": datetime.fromtimestamp(2000.0)}
     records = [
         record(0, 0.6, 0.8, **ended),
@@ -79,7 +78,7 @@ def test_settings_in_brief_say_what_matters_most_and_end_where_there_is_no_room(
 def test_the_time_left_is_known_after_the_first_epoch() -> None:
     """One worker: 3 epochs of 10 s and 4 of another trial, which the mean cost makes as long."""
     remaining = RemainingTime(config=plan(n_trials=2, stopping=None), cost=cost, workers=1)
-    fresh = SearchProgress(records=[], n_trials=2, epochs_a_trial=4, remaining=remaining, searched=[])
+    fresh = SearchProgress(records=[], remaining=remaining, searched=[])
     assert rate_line(fresh, 3) == "starting Ray ..., 0:03 elapsed"
     fresh.start(0, TrialConfig().to_dict())
     assert rate_line(fresh, 5) == "waiting for the first epoch ..., 0:05 elapsed"
@@ -96,7 +95,7 @@ def test_a_time_budget_that_is_shorter_is_what_is_left() -> None:
 
 def test_the_best_says_when_it_was_found() -> None:
     def found(at: float | None) -> str:
-        return best_text(BestSoFar(trial=3, epoch=epoch(4, 0.78125), settings={}, found=at), METRICS["accuracy"])
+        return best_text(BestSoFar(trial=3, epoch=epoch(4, 0.78125), settings={}, found=at), "accuracy")
 
     now = time.time()
     assert (
@@ -109,7 +108,7 @@ def test_the_best_says_when_it_was_found() -> None:
 
 def test_another_metric_is_named_and_shown_in_its_own_direction() -> None:
     best = BestSoFar(trial=3, epoch=dataclasses.replace(epoch(4, 0.8), score=-0.5), settings={}, found=None)
-    assert best_text(best, METRICS["log_loss"]) == "best so far: log loss 0.5000 by trial 3 in epoch 4"
+    assert best_text(best, "log_loss") == "best so far: log loss 0.5000 by trial 3 in epoch 4"
 
 
 def test_failures_are_named_but_do_not_flood_and_cannot_steer() -> None:
