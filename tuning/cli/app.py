@@ -130,10 +130,14 @@ def main() -> NoReturn:
         leave_interrupted()
     except (UserError, TrainingError) as error:  # retrain raises TrainingError for settings that the user chose
         message = one_line(str(error))
-    except OSError as error:
-        if error.errno != errno.ENOSPC or error.filename is not None:
+    except (OSError, SystemExit) as error:
+        cause = error.__context__ if isinstance(error, SystemExit) else error  # Typer exits if a pipe is closed
+        number = cause.errno if isinstance(cause, OSError) and cause.filename is None else None
+        if number not in (errno.EPIPE, errno.ENOSPC):
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it at exit
+        if number == errno.EPIPE:
+            leave(0)
         message = "cannot write the output: the disk is full; free some space and run the same command again"
     except ParserError as error:
         found = error.format_message()  # type: ignore[attr-defined]

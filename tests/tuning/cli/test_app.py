@@ -320,6 +320,19 @@ def test_a_full_disk_under_the_output_is_one_line() -> None:
     )
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("env", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["at the end", "in the command"])
+def test_a_closed_pipe_is_no_error(env: dict[str, str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = subprocess.run(
+        [sys.executable, "-m", "tuning", "plan", "--show-space"],
+        stdout=writer, stderr=subprocess.PIPE, text=True, env={**os.environ, **env},
+    )  # fmt: skip
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 def test_a_training_that_diverges_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
