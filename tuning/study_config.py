@@ -12,7 +12,7 @@ from tuning.resources.allocation import resolve_resources
 from tuning.resources.gpu import GpuShareChoice
 from tuning.resources.machine import Machine, TrialResources
 from tuning.run_options import AUTO, RunOptions
-from tuning.scheduling.study import StudyConfig, default_lag, study_spec
+from tuning.scheduling.study import CHOSEN, StudyConfig, default_lag, study_spec
 from tuning.scheduling.training_length import TrainingLength, training_length
 from tuning.space.portfolio import first_trials
 from tuning.space.space import Space
@@ -138,4 +138,5 @@ def data_of_study(options: RunOptions, existing: Mapping[str, Any]) -> dict[str,
         existing: Attributes of the study in `options.folder`; empty for a new one.
     """
     recorded = existing["spec"]["data"] if existing else {}
-    return {name: recorded.get(name, value) if value == AUTO else value for name, value in options.data.items()}
+    data = options.data
+    return {**data, **{name: recorded.get(name, AUTO) for name in CHOSEN if data[name] == AUTO}}

@@ -135,6 +135,9 @@ def test_a_study_records_tokenizer_and_vectors_that_were_chosen_and_keeps_them(t
     assert data_of_study(here, {}) == here.data
     given = options(tmp_path, tokenizer="english", vectors="none")
     assert data_of_study(given, existing) == given.data
+    column = options(tmp_path, split_column="auto")
+    assert study_spec(plan, corpus, column.data, TrialResources())["data"]["split_column"] == "auto"
+    assert data_of_study(column, existing)["split_column"] == "auto"
 
 
 def test_vectors_that_auto_chooses_decide_what_is_searched(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ from tuning.scheduling.virtual_clock import VirtualClock
 from tuning.space.portfolio import PORTFOLIO, FirstTrials
 from tuning.space.space import STUDY_FIELDS, Space
 
+CHOSEN = "tokenizer", "vectors"
+"""Arguments of load_corpus that it chooses for `auto`. A column may have this name, too."""
 MAX_LAG = 1_000_000
 MIN_LAG = 2.0
 """Default of --lag for up to 16 virtual workers."""
@@ -116,7 +118,7 @@ def study_spec(plan: StudyConfig, corpus: Corpus, data: Mapping[str, Any], resou
     """
     return {
         "format": STUDY_FORMAT,
-        "data": {name: _choice(name, corpus) if value == AUTO else value for name, value in data.items()},
+        "data": {**data, **{name: _choice(name, corpus) for name in CHOSEN if data.get(name) == AUTO}},
         "fingerprint": corpus.fingerprint,
         "embedding_dim": corpus.embedding_dim,
         "space": json.loads(plan.space.to_json()),
