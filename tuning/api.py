@@ -351,7 +351,7 @@ def _python_call(call: str) -> Iterator[None]:
             with system_errors_as_user_errors():
                 yield
         except UserError as error:
-            error.args = (one_line(re.sub(r"--([a-z][a-z-]*[a-z])", keyword, str(error))),)
+            error.args = (one_line(re.sub(r"(?<![\w-])--([a-z][a-z-]*[a-z])", keyword, str(error))),)
             raise
 
 

@@ -138,8 +138,8 @@ def test_a_wrong_option_is_named_before_any_data_are_read(
 def test_an_error_names_keywords_in_place_of_options(run: Run) -> None:
     with pytest.raises(DataError, match=r"^the data frame: no column 'txt'; choose text from 'body', 'stars'$"):
         search(FRAME, text="txt")
-    run.error = UserError("pass --label-column, or --allow-leak")
-    with pytest.raises(UserError, match=r"^pass label, or allow_leak$"):
+    run.error = UserError("my--data.csv: pass --label-column, or --allow-leak")
+    with pytest.raises(UserError, match=r"^my--data\.csv: pass label, or allow_leak$"):
         search(FRAME)
 
 
