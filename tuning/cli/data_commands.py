@@ -78,9 +78,9 @@ def data(
             text = suspects_text(study_folder(suspects, results), cache_dir, format)
         print(text)
         return
-    if format == "csv":
-        raise ConfigError("--format csv is for --suspects only; choose text or json")
     if list_ or verify or clear:
+        if format != "text":
+            raise ConfigError(f"--list, --verify and --clear print text, got --format {format}; leave it out")
         from core.io import cache
 
         folder = cache_dir or cache.default_dir()
@@ -89,6 +89,8 @@ def data(
         else:
             _show_cache(folder, verify)
         return
+    if format == "csv":
+        raise ConfigError("--format csv is for --suspects only; choose text or json")
     from core.data.audit import audit_warnings, render_audit
     from core.data.load import load_corpus
 

@@ -85,6 +85,8 @@ MISTAKES = {
     "run --storage ftp://host/x": "--storage ftp://host/x: ",
     "run --storage CSV/x": "cannot keep checkpoints in ",
     "data no-such.csv": "no-such.csv",
+    "data --list --format json": "--list, --verify and --clear print text, got --format json; leave it out",
+    "data --clear --format csv": "--list, --verify and --clear print text, got --format csv; leave it out",
     "plan --address auto": "plan measures settings on this machine only; leave out --address",
     "plan --gpus-per-trial auto": "--gpus-per-trial auto needs a GPU, and this machine has none",
     "plan no-such.csv": "no-such.csv",
