@@ -319,7 +319,7 @@ def _overrides(value: Any) -> list[str] | None:
 
 
 def _default_results() -> Path:
-    return Path(os.environ.get("SENTUNE_RESULTS") or "results")
+    return _path(os.environ.get("SENTUNE_RESULTS") or "results")
 
 
 def _path(path: AnyPath) -> Path:

@@ -31,10 +31,18 @@ DataOption, SearchOption, ResourcesOption, BudgetOption, OutputOption = (
     partial(Option, rich_help_panel=group) for group in ("Data", "Search", "Resources", "Budget", "Output")
 )
 """One for each group of options under --help."""
+OutputPath = partial(OutputOption, parser=expand_user, metavar="<path>")  # a shell keeps the `~` of --out=~/model
 
-Encoding = Annotated[str | None, DataOption(help="Character encoding of the file. Default: detected."), DATA]
-Results = Annotated[Path, OutputOption(help="Folder that contains the studies.", envvar="SENTUNE_RESULTS")]
-CacheDir = Annotated[Path | None, DataOption(help="Cache folder. Default: SENTUNE_CACHE, or the user's cache folder.")]
+Results = Annotated[Path, OutputPath(help="Folder that contains the studies.", envvar="SENTUNE_RESULTS")]
+CacheDir = Annotated[
+    Path | None,
+    DataOption(
+        help="Cache folder. Default: SENTUNE_CACHE, or the user's cache folder.", parser=expand_user, metavar="<path>"
+    ),
+]
+Encoding = Annotated[
+    str | None, DataOption(help="Character encoding of the file. Default: UTF-8, detected for a table.")
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +229,7 @@ class RunOptions:
         ),
         DATA,
     ] = "split"
-    encoding: Encoding = None
+    encoding: Annotated[str | None, DataOption(help="Character encoding of the file. Default: detected."), DATA] = None
     embedding_dim: Annotated[
         int | None,
         DataOption(

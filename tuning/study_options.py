@@ -19,6 +19,7 @@ from tuning.run_options import (
     DataOption,
     Encoding,
     OutputOption,
+    OutputPath,
     ResourcesOption,
     Results,
     absolute_data_path,
@@ -120,9 +121,7 @@ class RetrainOptions(ModelOptions):
     precision: Annotated[str | None, ResourcesOption(help="Number format: fp32 or bf16. Default: as in the study.")] = (
         None
     )
-    out: Annotated[Path | None, OutputOption(help="Model folder to write. Default: model in the study's folder.")] = (
-        None
-    )
+    out: Annotated[Path | None, OutputPath(help="Model folder to write. Default: model in the study's folder.")] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -148,9 +147,9 @@ class EnsembleOptions(ModelOptions):
         TrainingOption(help="Maximum number of multiplications per word of all members together. Default: no limit."),
     ] = None
     workers: Workers = None
-    out: Annotated[
-        Path | None, OutputOption(help="Model folder to write. Default: ensemble in the study's folder.")
-    ] = None
+    out: Annotated[Path | None, OutputPath(help="Model folder to write. Default: ensemble in the study's folder.")] = (
+        None
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -190,9 +189,9 @@ class DistillOptions(ModelOptions):
     trial: Annotated[str, TrainingOption(help="Trial whose settings are used: a number, recommended, or best.")] = (
         RECOMMENDED
     )
-    out: Annotated[
-        Path | None, OutputOption(help="Model folder to write. Default: distilled in the study's folder.")
-    ] = None
+    out: Annotated[Path | None, OutputPath(help="Model folder to write. Default: distilled in the study's folder.")] = (
+        None
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

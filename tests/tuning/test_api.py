@@ -97,6 +97,9 @@ def test_a_frame_is_kept_in_the_results_and_names_its_study(run: Run, tmp_path: 
 def test_the_results_folder_is_that_of_the_command(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SENTUNE_RESULTS", str(tmp_path / "elsewhere"))
     assert search("snippets").folder == tmp_path / "elsewhere" / "snippets-quick"
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SENTUNE_RESULTS", "~/studies")
+    assert search("snippets").folder == tmp_path / "home" / "studies" / "snippets-quick"
 
 
 def test_the_signature_has_every_option_with_its_default() -> None:

@@ -10,7 +10,15 @@ import typer
 from core.errors import ConfigError
 from tuning.console import print_note, say_if_slow
 from tuning.resources.machine import MAX_THREADS
-from tuning.run_options import DataOption, Encoding, OutputOption, ResourcesOption, Results, study_folder
+from tuning.run_options import (
+    DataOption,
+    Encoding,
+    OutputOption,
+    OutputPath,
+    ResourcesOption,
+    Results,
+    study_folder,
+)
 
 if TYPE_CHECKING:
     from core.inference.predictor import Predictor
@@ -70,7 +78,7 @@ def predict(
     threads: Threads = 1,
     out: Annotated[
         Path | None,
-        OutputOption(help="Output file, which is written as a whole or not at all. Default: standard output."),
+        OutputPath(help="Output file, which is written as a whole or not at all. Default: standard output."),
     ] = None,
 ) -> None:
     """Label sentences. Prints label, probability and text, separated by tabs. Writes a table as CSV.
@@ -97,7 +105,7 @@ def predict(
 
 def export(
     what: Annotated[str, typer.Argument(help="Model folder, or a study with --to.", metavar="MODEL|STUDY")],
-    out: Annotated[Path | None, OutputOption(help="Folder to create. Default: MODEL-onnx, next to MODEL.")] = None,
+    out: Annotated[Path | None, OutputPath(help="Folder to create. Default: MODEL-onnx, next to MODEL.")] = None,
     format: Annotated[Literal["onnx"], OutputOption(help="Format of the exported model.")] = "onnx",
     to: Annotated[
         Literal["mlflow"] | None,

@@ -15,7 +15,7 @@ from tuning.console import (
     program_name,
     say_if_slow,
 )
-from tuning.run_options import CacheDir, OutputOption, Results, study_folder
+from tuning.run_options import CacheDir, OutputOption, OutputPath, Results, study_folder
 from tuning.study_options import ConfirmOptions, DistillOptions, EnsembleOptions, RetrainOptions, Study
 
 LOADING = "loading torch ..."
@@ -89,9 +89,9 @@ def list_studies(
 def report(
     study: Study,
     out: Annotated[
-        Path | None, OutputOption(help="HTML file to write. Default: report.html in the study's folder.")
+        Path | None, OutputPath(help="HTML file to write. Default: report.html in the study's folder.")
     ] = None,
-    images: Annotated[Path | None, OutputOption(help="Folder for each chart as PNG and SVG. Default: none.")] = None,
+    images: Annotated[Path | None, OutputPath(help="Folder for each chart as PNG and SVG. Default: none.")] = None,
     watch: Annotated[bool, OutputOption("--watch", help="Update the page while the study runs.")] = False,
     results: Results = Path("results"),
     cache_dir: CacheDir = None,

@@ -25,7 +25,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from core.errors import ConfigError
-from core.io.atomic import open_regular
+from core.io.atomic import expand_user, open_regular
 from core.io.text import quoted
 from tuning.space.builder import SettingEntry, build, merge
 from tuning.space.expressions import parse_expression
@@ -99,7 +99,7 @@ def read_text(path: str, what: str, names: str) -> str:
     Raises:
         ConfigError: The file is missing, too large, not UTF-8, or cannot be read.
     """
-    file = Path(path)
+    file = expand_user(path)
     try:
         with open_regular(file) as stream:
             content = stream.read(MAX_FILE_BYTES + 1)

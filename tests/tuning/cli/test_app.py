@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from core.errors import TrainingError
+from core.io.atomic import expand_user
 from tests.support.assessed_studies import FULL_SPEC, attributes, trial, write_study
-from tests.support.cli import sentune
+from tests.support.cli import COMMAND, sentune
 from tests.support.journals import two_trials
 from tests.support.studies import write_sentences
 from tuning import run_options
@@ -56,6 +57,7 @@ def csv(tmp_path: Path) -> Path:
 
 
 MISTAKES = {
+    "run --results ~nobody-of-this-name": "cannot find the home folder of '~nobody-of-this-name'; pass the whole path",
     "run ~nobody-of-this-name/x.csv": "cannot find the home folder of '~nobody-of-this-name/x.csv'; pass the whole",
     "run --time-budget 9999999h": "--time-budget must be at most 1000h, got '9999999h'; leave it out for no limit",
     "run --trials 0": "--trials must be from 1 to 100,000, got 0",
@@ -299,6 +301,26 @@ def test_list_shows_the_studies_of_a_folder(
     code, out, err = sentune(monkeypatch, capsys, "list", "--results", str(tmp_path))
     assert (code, err) == (0, "")
     assert out.splitlines()[2].startswith("mine ")
+
+
+def test_a_path_may_begin_with_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A shell does not expand the `~` of `--results=~`; a folder of this name would be made."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    two_trials(tmp_path / "mine")
+    assert "\nmine " in sentune(monkeypatch, capsys, "list", "--results=~")[1]
+    monkeypatch.setenv("SENTUNE_RESULTS", "~")
+    assert "\nmine " in sentune(monkeypatch, capsys, "list")[1]
+    assert sentune(monkeypatch, capsys, "data", "--list", "--cache-dir=~/c")[1].startswith(f"{tmp_path}/c: 0 entries")
+
+
+@pytest.mark.parametrize("verb", COMMAND.commands)  # type: ignore[attr-defined]
+def test_each_option_of_a_path_expands_the_home_folder(verb: str) -> None:
+    for option in COMMAND.commands[verb].params:  # type: ignore[attr-defined]
+        kind = option.type_descriptor
+        if kind.annotation is Path and option.param_type_name == "option":
+            assert kind.parameter_info.parser is expand_user, option.name
 
 
 def test_names_of_data_are_no_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

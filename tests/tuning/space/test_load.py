@@ -153,6 +153,12 @@ def test_an_unknown_space_names_the_presets_and_that_a_file_is_taken() -> None:
         load_space("defualt")
 
 
+def test_a_file_may_be_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    read(tmp_path, EXAMPLE)
+    assert load_space("~/space.yaml").name == "space"
+
+
 def test_a_folder_is_no_space(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^cannot read the search space '.+': Is a directory; pass one of default"):
         load_space(str(tmp_path))
