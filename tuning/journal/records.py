@@ -198,10 +198,13 @@ def _no_study(folder: Path) -> str:
 
 
 def study_attributes(folder: Path) -> Mapping[str, Any]:
-    """Return the user attributes of the study in `folder` (`spec`, `prior_trials`, ...); empty if there is no study."""
+    """Return the user attributes of the study in `folder` (`spec`, `prior_trials`, ...).
+
+    Empty if there is no study, or if its creation was interrupted before the spec was written.
+    """
     attributes = read_journal(folder / JOURNAL, trials=False)[0]
     check_format(attributes, folder)
-    return attributes
+    return attributes if "spec" in attributes else {}
 
 
 def check_format(attributes: Mapping[str, Any], folder: Path) -> None:

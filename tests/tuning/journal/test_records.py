@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+from optuna.storages import JournalStorage
 from optuna.trial import TrialState
 
 from core.errors import UserError
@@ -52,6 +54,29 @@ def test_a_study_of_an_older_format_is_refused_in_one_line(tmp_path: Path, read:
     message = r"^study 'old' has format 5, this version of sentune reads 7; run the search again with another --name$"
     with pytest.raises(UserError, match=message):
         read(tmp_path / "old")
+
+
+def test_a_study_whose_creation_was_interrupted_is_new_for_its_command_and_one_line_for_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The spec is written last."""
+    write = JournalStorage.set_study_user_attr
+
+    def interrupted(storage: JournalStorage, study_id: int, name: str, value: Any) -> None:
+        if name == "spec":
+            raise KeyboardInterrupt
+        write(storage, study_id, name, value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(JournalStorage, "set_study_user_attr", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            open_study(tmp_path / "s", SPEC, {"vocabulary": 5}).__enter__()
+    assert study_attributes(tmp_path / "s") == {}
+    with pytest.raises(UserError, match=r"^study 's' has not begun; run its command again$"):
+        read_study(tmp_path / "s")
+    with open_study(tmp_path / "s", SPEC, {"vocabulary": 5}):
+        pass
+    assert study_attributes(tmp_path / "s") == {"vocabulary": 5, "spec": SPEC}
 
 
 def paused(journal: StudyJournal, *accuracies: float, after: int) -> TrialRecord:
