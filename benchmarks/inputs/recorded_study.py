@@ -179,13 +179,13 @@ def _trial(
         lines.append({"op_code": 8, "trial_id": number, "user_attr": {f"epoch:{epoch}": result}})
     if end == TrialState.RUNNING:
         return lines
-    worker, until = {"worker": f"host/{100 + number % 2}"}, start + timedelta(seconds=9)
+    until = start + timedelta(seconds=9)
+    segment = {"worker": f"host/{100 + number % 2}", "since": start.timestamp(), "until": until.timestamp()}
     if end == TrialState.PRUNED:
-        paused = {**worker, "since": start.timestamp(), "until": until.timestamp(), "paused": 2}
-        attributes: dict[str, Any] = {"segments": [paused]}
+        attributes: dict[str, Any] = {"segments": [{**segment, "paused": 2}]}
     else:
         outcome = {"n_parameters": 1000 + number} if end == TrialState.COMPLETE else {"error": error}
-        attributes = {"result": {**worker, "since": start.timestamp(), **outcome}}
+        attributes = {"result": {**segment, **outcome}}
     lines.append({"op_code": 8, "trial_id": number, "user_attr": attributes})
     over = until.isoformat(timespec="microseconds")
     values = None if end == TrialState.FAIL else [best]

@@ -86,7 +86,8 @@ def content(study: Path) -> list[Any]:
             for key in sorted(attrs)
             if key.startswith("epoch:")
         ]
-        result = {k: v for k, v in attrs.get("result", {}).items() if k not in ("environment", "worker", "since")}
+        changing = ("environment", "worker", "since", "until")
+        result = {k: v for k, v in attrs.get("result", {}).items() if k not in changing}
         found.append((trial.number, trial.state.name, dict(trial.params), epochs, attrs["config"], result))
     return found
 

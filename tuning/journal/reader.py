@@ -67,6 +67,7 @@ RESULT = {
     "environment?": dict,
     "worker?": str,
     "since?": is_finite,
+    "until?": is_finite,
 }
 SEGMENT = {"worker?": str, "since": is_finite, "until": is_finite, "paused?": POSITIVE}
 BIN = {**dict.fromkeys(("low", "high", "confidence", "accuracy"), is_fraction), "sentences": POSITIVE}

@@ -245,12 +245,7 @@ def to_record(trial: FrozenTrial | WrittenTrial) -> TrialRecord:
     attrs = trial.user_attrs
     written = _written_epochs(trial)[: attrs.get(N_EPOCHS)]
     result = attrs.get("result", {}) if trial.state != TrialState.PRUNED else {}
-    segments = [
-        RunSegment(worker=s.get("worker"), since=s["since"], until=s["until"]) for s in attrs.get("segments", ())
-    ]
-    if "since" in result and trial.datetime_complete:
-        until = trial.datetime_complete.timestamp()
-        segments.append(RunSegment(worker=result.get("worker"), since=result["since"], until=until))
+    segments = [*attrs.get("segments", ()), *([result] if {"since", "until"} <= result.keys() else [])]
     return TrialRecord(
         number=trial.number,
         state="PAUSED" if _is_paused(trial, len(written)) else trial.state.name,
@@ -266,7 +261,7 @@ def to_record(trial: FrozenTrial | WrittenTrial) -> TrialRecord:
         predictions=tuple(each.get("val_predictions") for each in written),
         started=trial.datetime_start,
         ended=trial.datetime_complete,
-        segments=tuple(segments),
+        segments=tuple(RunSegment(worker=s.get("worker"), since=s["since"], until=s["until"]) for s in segments),
     )
 
 

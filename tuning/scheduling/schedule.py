@@ -307,16 +307,15 @@ class Schedule:
             return
         if not result and self._deaths[trial] > MAX_RESTARTS:
             result = {"error": WORKER_DIED}
-        until = segment.pop("until")
         if result:
             self._results[trial] = result | segment
-            self._finish(trial, result | segment)
+            self._finish(trial, self._results[trial])
             return
         paused = not worker_died and self.config.epochs > self._last[trial] <= len(self._scores[trial])
         if self.stop.requested and not paused:
             return
         earlier = self.store.trial(trial).user_attrs.get(SEGMENTS, [])
-        new = {**segment, "until": until, **({"paused": self._last[trial]} if paused else {})}
+        new = segment | ({"paused": self._last[trial]} if paused else {})
         self.store.set_trial_attr(trial, SEGMENTS, [*earlier, new])
         if paused:
             self._keep_checkpoints(trial)

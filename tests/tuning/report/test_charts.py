@@ -125,9 +125,9 @@ def test_a_trial_that_paused_has_several_bars(tmp_path: Path) -> None:
         number = add(journal, 0.5)
         segment = {"worker": "node/7", "since": 100.0, "until": 107.0}
         journal.set_trial_attr(number, "segments", [segment, {"worker": "node/8", "since": 108.0, "until": 109.0}])
-        journal.finish_trial(number, TrialState.COMPLETE, {"worker": "node/7", "since": 110.0}, 1)
+        journal.finish_trial(number, TrialState.COMPLETE, {"worker": "node/7", "since": 110.0, "until": 111.0}, 1)
     bars = next(row["segments"] for row in chart_data_of(tmp_path / "s").rows if row["trial"] == number)
-    assert [bar[:2] for bar in bars] == [("node/7", 100000), ("node/8", 108000), ("node/7", 110000)]
+    assert bars == [("node/7", 100000, 107000), ("node/8", 108000, 109000), ("node/7", 110000, 111000)]
 
 
 @pytest.mark.parametrize("running", [False, True])

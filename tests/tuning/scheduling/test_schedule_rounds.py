@@ -73,6 +73,14 @@ def test_a_study_that_gets_more_trials_is_the_one_that_is_made_at_once(
         assert [trial.values for trial in more.trials()] == [trial.values for trial in free.trials()]
 
 
+def test_a_trial_that_is_opened_and_closed_again_keeps_the_times_of_its_worker(tmp_path: Path) -> None:
+    command(tmp_path / "s", plan(n_trials=3, stopping=None))
+    before = [record.segments for record in read_study(tmp_path / "s")[1]]
+    assert [len(segments) for segments in before] == [1, 1, 1]
+    command(tmp_path / "s", plan(n_trials=5, stopping=None))
+    assert [record.segments for record in read_study(tmp_path / "s")[1]][:3] == before
+
+
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_command_that_is_killed_when_it_opens_the_trials_again_changes_nothing_in_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
