@@ -1,12 +1,14 @@
 """Time and memory of training steps outside of a trial. They report and save nothing."""
 
+import gc
 import itertools
 import multiprocessing
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from functools import partial
 from statistics import median
 from typing import Any, TypeVar
@@ -62,7 +64,7 @@ def measure_epoch_seconds(
     return a_token * work + len(corpus.members()) * checkpoint / DISK_BYTES_A_SECOND
 
 
-def training_steps(config: TrialConfig, corpus: Corpus, device: str, *, longest_first: bool = False) -> Iterator[int]:
+def training_steps(config: TrialConfig, corpus: Corpus, device: str, *, longest_first: bool = False) -> Generator[int]:
     """Train without end; yield the number of tokens after each step.
 
     Args:
@@ -126,11 +128,12 @@ def measure_gpu(configs: Sequence[TrialConfig], corpus: Corpus, device: str = "c
     cuda.init()  # CUDA collects no statistics before it
     peaks, seconds = [], []
     for config in configs:
+        gc.collect()
         cuda.empty_cache()
         cuda.reset_peak_memory_stats(device)
         try:
-            with deterministic_kernels(device):
-                steps, taken = training_steps(config, corpus, device, longest_first=True), []
+            steps, taken = training_steps(config, corpus, device, longest_first=True), []
+            with deterministic_kernels(device), closing(steps):
                 for _ in range(STEPS):
                     start = time.perf_counter()
                     next(steps)

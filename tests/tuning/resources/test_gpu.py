@@ -1,6 +1,8 @@
 """tuning.resources.gpu: devices, limits and fractions, for simulated machines."""
 
 import dataclasses
+import weakref
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +13,7 @@ from core.config import TrialConfig
 from core.errors import ConfigError, TrainingError, UserError
 from tests.support.corpora import tiny_corpus
 from tuning.backend.worker import failure_result
+from tuning.resources import profiling
 from tuning.resources.gpu import (
     CONTEXT_BYTES,
     GIB,
@@ -204,6 +207,28 @@ def test_a_probe_finds_peak_and_step_of_the_heaviest_settings() -> None:
     found = measure_gpu([TrialConfig(hidden_dim=4), TrialConfig(hidden_dim=8)], tiny_corpus(), "cpu", FakeCuda())
     assert found.peak_bytes == 3 * GIB
     assert 0 < found.step_seconds < 60
+
+
+def test_the_memory_of_one_configuration_is_freed_before_the_next_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Weights:
+        """Memory of a training that only the garbage collector frees."""
+
+        def __init__(self) -> None:
+            self.itself = self
+
+    weights: weakref.WeakSet[Weights] = weakref.WeakSet()
+
+    def steps(*_: Any, **__: Any) -> Iterator[int]:
+        own = Weights()
+        weights.add(own)
+        while True:
+            yield 1
+
+    cuda, left = FakeCuda(), []
+    monkeypatch.setattr(profiling, "training_steps", steps)
+    monkeypatch.setattr(cuda, "empty_cache", lambda: left.append(len(weights)))
+    measure_gpu([TrialConfig(), TrialConfig()], tiny_corpus(), "cpu", cuda)
+    assert left == [0, 0]
 
 
 def test_settings_that_no_gpu_holds_count_as_all_of_it() -> None:
