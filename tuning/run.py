@@ -138,8 +138,8 @@ def _run(
     search = plan_search(options, own_machine, fits, existing, _say, checked)
     _describe(options, existing, search)
     plan, corpus, resources = search.config, search.corpus, search.resources
-    key = study_id(folder.name, search.spec)
     with open_study(folder, search.spec, _new_attributes(search)) as journal, contextlib.ExitStack() as extras:
+        key = study_id(folder.name, journal.attributes["spec"])  # this command's spec may have another path of the data
         reopen_trials(journal, plan)
         callbacks: list[Callback] = []
         if options.tensorboard:
