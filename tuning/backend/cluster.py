@@ -5,7 +5,6 @@ the libraries, but no shared disk.
 """
 
 import contextlib
-import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +16,7 @@ import core
 import tuning
 from core.errors import ConfigError, UserError
 from tuning.backend.connect import check_head, is_listening, local_raylet, resolve_address
-from tuning.backend.local_ray import RAY_ENV, ray_session, root_cause
+from tuning.backend.local_ray import RAY_ENV, environment, ray_session, root_cause
 from tuning.backend.storage import check_storage, marker_file
 from tuning.resources.machine import Machine, TrialResources
 
@@ -131,12 +130,11 @@ def join_cluster(address: str) -> Iterator[Cluster]:
     address = resolve_address(address)
     check_head(address)
     raylet = local_raylet(address)
-    # Without RAY_AUTH_MODE, which the cluster decides.
-    os.environ.update({name: value for name, value in RAY_ENV.items() if name != "RAY_AUTH_MODE"})
+    variables = {name: value for name, value in RAY_ENV.items() if name != "RAY_AUTH_MODE"}  # the cluster decides it
     code = [str(Path(package.__path__[0]).absolute()) for package in (core, tuning)]
-    environment = {"py_modules": code, "env_vars": {name: RAY_ENV[name] for name in WORKER_SETTINGS}}
+    runtime_env = {"py_modules": code, "env_vars": {name: RAY_ENV[name] for name in WORKER_SETTINGS}}
     problem = f"cannot join the Ray cluster at {address} ({{}})"
-    with ray_session(problem, address=address, runtime_env=environment) as ray:
+    with environment(variables), ray_session(problem, address=address, runtime_env=runtime_env) as ray:
         yield Cluster(address=address, raylet=raylet, nodes=_nodes(ray.nodes()))
 
 

@@ -101,7 +101,7 @@ def local_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
     _check_open_files(machine.cpus)
     own = {"address": "local", "num_cpus": machine.cpus, "num_gpus": machine.gpus, "include_dashboard": False}
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_environment(RAY_ENV))
+        stack.enter_context(environment(RAY_ENV))
         with without_unused_processes(), node_is_looked_for_often():
             ray = stack.enter_context(ray_session(problem, **own))
         over = threading.Lock()
@@ -130,7 +130,7 @@ def _check_open_files(cpus: int) -> None:
 
 
 @contextlib.contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
     """Set environment variables while the block runs, so that a notebook's later use of Ray is not affected."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)

@@ -1,9 +1,11 @@
 """Capacity of a cluster, checks of its nodes and of its address."""
 
+import os
 import socket
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from http.server import SimpleHTTPRequestHandler
 from socketserver import BaseRequestHandler, StreamRequestHandler, ThreadingTCPServer
 from types import SimpleNamespace
@@ -54,6 +56,20 @@ def test_a_trial_that_fits_on_no_node_is_refused_with_what_they_have(resources: 
 def test_a_cluster_without_a_node_for_trials_is_refused() -> None:
     with pytest.raises(ConfigError, match="CPUs and GPUs of its nodes: none"):
         cluster().max_parallel(TrialResources())
+
+
+def test_a_join_leaves_the_environment_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notebook's later use of Ray is not affected."""
+    ray = SimpleNamespace(nodes=list)
+    monkeypatch.delenv("RAY_AIR_NEW_OUTPUT", raising=False)
+    for name in ("resolve_address", "check_head", "local_raylet"):
+        monkeypatch.setattr(joined, name, str)
+    monkeypatch.setattr(joined, "ray_session", lambda *_, **__: nullcontext(ray))
+    before = dict(os.environ)
+    with joined.join_cluster("10.0.0.1:6379"):
+        assert os.environ["RAY_AIR_NEW_OUTPUT"] == "0"
+        assert os.environ.get("RAY_AUTH_MODE") == before.get("RAY_AUTH_MODE")
+    assert dict(os.environ) == before
 
 
 def reported(*answers: Any) -> list[str]:
