@@ -46,7 +46,7 @@ def write_reviews(path: Path, count: int, seed: int = 0) -> None:
 class NoRay:
     """Stands in for BackgroundRay, and for the module ray in what its session gives."""
 
-    exceptions = SimpleNamespace(RayError=())
+    exceptions = SimpleNamespace(RayError=(), RayTaskError=())
 
     def __init__(self, machine: Machine | None = None, *_: object) -> None:
         self.machine = machine

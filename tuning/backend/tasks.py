@@ -45,6 +45,8 @@ def run_tasks(
             for reference in ray.wait(list(running), timeout=0.5)[0]:
                 try:
                     result = dict(ray.get(reference))
+                except ray.exceptions.RayTaskError:  # an error of the task, which is a RayError as well
+                    raise
                 except ray.exceptions.RayError:
                     result = {"died": WORKER_DIED}
                 if "user_error" in result:

@@ -18,6 +18,9 @@ class FakeRay:
         class RayError(Exception):
             """A worker died."""
 
+        class RayTaskError(RayError):
+            """A task raised an error."""
+
     def __init__(self) -> None:
         self.most_running = 0
         self.is_open = False
@@ -32,6 +35,9 @@ class FakeRay:
     def died(self) -> Any:
         raise self.exceptions.RayError
 
+    def failed(self) -> Any:
+        raise self.exceptions.RayTaskError("division by zero")
+
     @contextlib.contextmanager
     def session(self) -> Iterator["FakeRay"]:
         self.is_open = True
@@ -45,7 +51,7 @@ def ray() -> FakeRay:
 
 
 def run(ray: FakeRay, names: str, interrupt: InterruptHandler | None = None) -> Iterator[tuple[str, Any]]:
-    outcomes = {"d": ray.died, "f": lambda: {"user_error": "the disk is full"}}
+    outcomes = {"d": ray.died, "e": ray.failed, "f": lambda: {"user_error": "the disk is full"}}
 
     def starter(_: Any) -> Callable[[str], Any]:
         return lambda name: outcomes.get(name) or (lambda: {"value": name.upper()})
@@ -63,6 +69,12 @@ def test_each_task_is_yielded_with_its_result_as_it_ends(ray: FakeRay) -> None:
 
 def test_a_task_whose_worker_died_has_a_result_that_says_so(ray: FakeRay) -> None:
     assert dict(run(ray, "ad"))["d"].keys() == {"died"}
+
+
+def test_an_error_in_a_task_is_raised(ray: FakeRay) -> None:
+    """It is not the death of a worker."""
+    with pytest.raises(FakeRay.exceptions.RayTaskError, match="division by zero"):
+        list(run(ray, "ae"))
 
 
 def test_an_error_that_the_user_must_fix_ends_all(ray: FakeRay) -> None:
