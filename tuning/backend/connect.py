@@ -28,12 +28,17 @@ def resolve_address(address: str) -> str:
     """
     if address == "auto":
         try:
-            address = bootstrap_address("auto") or "auto"
+            found = bootstrap_address("auto")
         except Exception as error:
             raise UserError(
                 "--address auto: no Ray cluster runs on this machine; start one with `ray start --head`, or pass "
                 "--address HOST:PORT"
             ) from error
+        if found is None:
+            raise UserError(
+                "--address auto: RAY_ADDRESS is 'local', which is no cluster; unset it, or pass --address HOST:PORT"
+            )
+        address = found
     if not re.fullmatch(r"[^/:\s]+:\d{1,5}", address):
         hint = "; leave out ray://, which would run the search on the head" if address.startswith("ray://") else ""
         raise ConfigError(f"--address must be HOST:PORT of the cluster's head, or auto, got {address!r}{hint}")

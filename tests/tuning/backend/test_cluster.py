@@ -241,6 +241,12 @@ def test_auto_is_what_ray_says(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_address("auto") == "10.0.0.1:6379"
 
 
+def test_auto_is_no_local_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    with pytest.raises(UserError, match=r"^--address auto: RAY_ADDRESS is 'local', which is no cluster; unset it, or "):
+        resolve_address("auto")
+
+
 def test_auto_where_no_cluster_runs_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr("ray._private.services.find_gcs_addresses", list)
