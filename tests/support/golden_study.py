@@ -160,8 +160,9 @@ def write_study(folder: Path) -> None:
         paused = add(journal, NARROW | {"hidden_dim": 64}, "random", 23)
         journal.set_trial_attr(paused, SEGMENTS, [SEGMENT])
         journal.log_test_evaluation(
-            verb="retrain", trial=1, seed=7, on="train", split="80/10/10", val_accuracy=0.85,
-            test_accuracy=0.825, test_sentences=40, test_fingerprint="0" * 16, epochs=2,
+            {"val_accuracy": 0.85, "test_accuracy": 0.825, "test_sentences": 40, "test_fingerprint": "0" * 16,
+             "epochs": 2},
+            verb="retrain", trial=1, seed=7, on="train", split="80/10/10",
         )  # fmt: skip
         for at, each in enumerate(plan_runs(spec, candidates(journal.records(), 2), 2, 3)):
             record_result(journal, each, {"error": "TrainingError: NaN"} if at == 3 else fresh(each.trial, at))

@@ -10,7 +10,9 @@ from core.config import TrialConfig
 from core.training.result import EpochResult
 from tuning.journal.writer import StudyJournal, open_study
 
-SPEC: dict[str, Any] = {"fingerprint": "f" * 64, "data": {"dataset": "tiny"}, "seed": 42, "stopping": {"grace": 2}}
+SPEC: dict[str, Any] = {
+    "fingerprint": "f" * 64, "data": {"dataset": "tiny"}, "seed": 42, "stopping": {"grace": 2}, "metric": "accuracy",
+}  # fmt: skip
 
 
 def epoch(number: int, accuracy: float) -> EpochResult:

@@ -27,7 +27,6 @@ from tuning.backend.tasks import run_tasks
 from tuning.confirm.runs import PREFIX, ConfirmRun
 from tuning.journal.predictions import pack_labels
 from tuning.journal.probabilities import file_name, pack_log_odds, save_probabilities
-from tuning.journal.records import metric_on_test
 from tuning.journal.writer import StudyJournal
 from tuning.resources.machine import TrialResources
 from tuning.retrain.training import evaluate_on_test, metrics_of, train_resumable
@@ -184,20 +183,7 @@ def record_result(journal: StudyJournal, run: ConfirmRun, result: Mapping[str, A
     packed, result = result.get(LOG_ODDS), {name: value for name, value in result.items() if name != LOG_ODDS}
     if packed and run.fold is not None:
         save_probabilities(journal.folder, file_name(run.key), packed)
-    if "test_accuracy" in result:
-        journal.log_test_evaluation(
-            verb=PREFIX,
-            trial=run.trial,
-            seed=run.seed,
-            on="train",
-            split=run.split,
-            val_accuracy=result["val_accuracy"],
-            test_accuracy=result["test_accuracy"],
-            test_sentences=result["test_sentences"],
-            test_fingerprint=result["test_fingerprint"],
-            **metric_on_test(result, run.config["metric"]),
-            **({"epochs": result["epochs"]} if "epochs" in result else {}),  # the plain baseline has none
-        )
+    journal.log_test_evaluation(result, verb=PREFIX, trial=run.trial, seed=run.seed, on="train", split=run.split)
     about = {name: value for name, value in dataclasses.asdict(run).items() if name != "config"}
     journal.set_study_attr(run.key, {**about, **result, "time": datetime.now(UTC).isoformat(timespec="seconds")})
     shutil.rmtree(journal.checkpoint_dir(file_name(run.key)), ignore_errors=True)

@@ -12,7 +12,6 @@ from core.inference.members import LstmMember
 from core.metrics import METRICS
 from core.training.evaluate import Evaluation, evaluate_logits
 from tuning.ensemble.members import TrainedMember
-from tuning.journal.records import metric_on_test
 from tuning.journal.writer import StudyJournal
 from tuning.retrain.calibrated import Outputs, calibration_lines
 from tuning.retrain.models import output_figures
@@ -93,22 +92,15 @@ def _log(
     journal: StudyJournal, corpus: Corpus, figures: Mapping[str, Any], on: str, member: TrainedMember | None
 ) -> None:
     """Log the evaluation of a member, or of the ensemble, on the test split."""
-    if "test_accuracy" not in figures:
-        return
-    optional = {"calibration": figures["calibration"]} if "calibration" in figures else {}
+    logged = {**figures, "test_fingerprint": corpus.test_fingerprint()}
     seed = None
     if member is not None and isinstance(member.member, LstmMember):
-        optional["epochs"], seed = member.about["epochs"], member.member.config.seed
+        logged["epochs"], seed = member.about["epochs"], member.member.config.seed
     journal.log_test_evaluation(
+        logged,
         verb="ensemble",
         trial=None if member is None else member.trial,
         seed=seed,
         on=on,
         split=split_name(journal.attributes["spec"], corpus.fingerprint),
-        val_accuracy=figures.get("val_accuracy"),
-        test_accuracy=figures["test_accuracy"],
-        test_sentences=figures["test_sentences"],
-        test_fingerprint=corpus.test_fingerprint(),
-        **metric_on_test(figures, journal.attributes["spec"]["metric"]),
-        **optional,
     )

@@ -1,6 +1,5 @@
 """Records of a study's trials, read from its journal at any time. Loads neither torch nor Ray."""
 
-import math
 import os
 import stat
 from collections.abc import Mapping, Sequence
@@ -52,20 +51,6 @@ class TestEvaluation(TypedDict):
     """Number of epochs that were trained; a trial that was stopped has fewer."""
     calibration: NotRequired[Mapping[str, Any]]
     """Reliability diagrams `before` and `after` the calibration of a saved model (tuning.retrain.calibrated)."""
-
-
-class MetricOnTest(TypedDict):
-    """The optional key of a TestEvaluation that metric_on_test returns."""
-
-    test_metric: NotRequired[float]
-
-
-def metric_on_test(figures: Mapping[str, Any], metric: str) -> MetricOnTest:
-    """Return the study's metric in a model's figures as a key of a TestEvaluation; nothing if that adds nothing."""
-    value = figures.get(f"test_{metric}")
-    if metric == "accuracy" or value is None or not math.isfinite(value):
-        return {}
-    return {"test_metric": value}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,11 +12,12 @@ too small), `result` (of its worker) and `n_epochs` (the number of epochs that c
 import contextlib
 import dataclasses
 import json
+import math
 import shutil
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -41,6 +42,9 @@ from tuning.journal.records import (
     recorded_epochs,
     to_record,
 )
+
+MEASURED = ("val_accuracy", "test_accuracy", "test_sentences", "test_fingerprint", "epochs", "calibration")
+"""Keys of a TestEvaluation that are figures of the model."""
 
 
 class StudyJournal:
@@ -171,9 +175,24 @@ class StudyJournal:
         """All evaluations on a test split so far."""
         return list(self.attributes.get("test_evaluations", ()))
 
-    def log_test_evaluation(self, **evaluation: Unpack[TestEvaluation]) -> None:
-        """Append one evaluation on a test split to the study's list."""
-        entry = {**evaluation, "time": datetime.now(UTC).isoformat(timespec="seconds")}
+    def log_test_evaluation(
+        self, figures: Mapping[str, Any], *, verb: str, trial: int | None, seed: int | None, on: str, split: str
+    ) -> None:
+        """Append an evaluation on a test split to the study's list, if the figures have one.
+
+        Args:
+            figures: Figures of the model, with the keys in MEASURED and the metric as `test_macro_f1`; further keys are
+                ignored.
+            verb, trial, seed, on, split: As in TestEvaluation.
+        """
+        if "test_accuracy" not in figures:
+            return
+        metric = self.attributes["spec"]["metric"]
+        value = figures.get(f"test_{metric}", math.nan)
+        about = {"verb": verb, "trial": trial, "seed": seed, "on": on, "split": split, "val_accuracy": None}
+        measured = {name: figures[name] for name in MEASURED if name in figures}
+        also = {"test_metric": value} if metric != "accuracy" and math.isfinite(value) else {}
+        entry = {**about, **measured, **also, "time": datetime.now(UTC).isoformat(timespec="seconds")}
         self.set_study_attr("test_evaluations", [*self.test_evaluations, entry])
 
     @contextlib.contextmanager

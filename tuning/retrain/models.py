@@ -20,7 +20,6 @@ from core.metrics import METRICS
 from core.training.evaluate import Evaluation, evaluate
 from core.training.refit import refit
 from core.training.result import EpochResult, TrainResult
-from tuning.journal.records import metric_on_test
 from tuning.journal.writer import StudyJournal
 from tuning.retrain.calibrated import Outputs, calibration_figures
 from tuning.retrain.training import evaluate_on_test, held_out_metrics, metrics_of, train_resumable
@@ -165,22 +164,14 @@ def test_outputs(corpus: Corpus, test: Evaluation | None) -> Outputs | None:
 
 
 def _log_test(context: RetrainContext, model: TrainedModel, on: str) -> None:
-    figures = model.figures
-    if "test_accuracy" in figures:
-        context.journal.log_test_evaluation(
-            verb=context.verb,
-            trial=context.trial if context.verb == "retrain" else None,  # a distilled model is no trial's
-            seed=model.config.seed,
-            on=on,
-            split=context.split,
-            val_accuracy=figures.get("val_accuracy"),
-            test_accuracy=figures["test_accuracy"],
-            test_sentences=figures["test_sentences"],
-            test_fingerprint=context.corpus.test_fingerprint(),
-            epochs=len(model.rows),
-            calibration=figures["calibration"],
-            **metric_on_test(figures, model.config.metric),
-        )
+    context.journal.log_test_evaluation(
+        {**model.figures, "test_fingerprint": context.corpus.test_fingerprint(), "epochs": len(model.rows)},
+        verb=context.verb,
+        trial=context.trial if context.verb == "retrain" else None,  # a distilled model is no trial's
+        seed=model.config.seed,
+        on=on,
+        split=context.split,
+    )
 
 
 def median_model(models: Sequence[TrainedModel]) -> TrainedModel:

@@ -16,7 +16,6 @@ from tuning.journal.records import (
     TrialRecord,
     epoch_points,
     is_candidate,
-    metric_on_test,
     rank_trials,
     read_study,
     searched_values,
@@ -117,18 +116,3 @@ def test_trials_after_the_end_of_the_study_do_not_count(tmp_path: Path) -> None:
         ):
             journal.set_study_attr("early_end", ended)
             assert [record.number for record in read_study(tmp_path / "s")[1]] == numbers
-
-
-@pytest.mark.parametrize(
-    ("metric", "figures", "expected"),
-    [
-        ("macro_f1", {"test_macro_f1": 0.5, "test_accuracy": 0.9}, {"test_metric": 0.5}),
-        ("accuracy", {"test_accuracy": 0.9}, {}),
-        ("roc_auc", {"test_roc_auc": float("nan"), "test_accuracy": 0.9}, {}),
-        ("log_loss", {"test_accuracy": 0.9}, {}),
-    ],
-)
-def test_an_evaluation_on_test_keeps_the_metric_if_it_is_another_one_and_defined(
-    metric: str, figures: dict[str, float], expected: dict[str, float]
-) -> None:
-    assert metric_on_test(figures, metric) == expected

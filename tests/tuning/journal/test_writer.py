@@ -211,12 +211,9 @@ def test_the_drivers_name_is_gone_after_it(tmp_path: Path) -> None:
     assert not (tmp_path / "s" / "driver.json").exists()
 
 
-def read(study_journal: StudyJournal, **changes: Any) -> int:
-    settings: dict[str, Any] = {
-        "verb": "retrain", "trial": 1, "seed": 7, "on": "train", "split": "80/10/10",
-        "val_accuracy": 0.75, "test_accuracy": 0.7, "test_sentences": 100,
-    }  # fmt: skip
-    study_journal.log_test_evaluation(**(settings | changes))
+def read(study_journal: StudyJournal, verb: str = "retrain", **changes: Any) -> int:
+    figures = {"val_accuracy": 0.75, "test_accuracy": 0.7, "test_sentences": 100, **changes}
+    study_journal.log_test_evaluation(figures, verb=verb, trial=1, seed=7, on="train", split="80/10/10")
     return len(study_journal.test_evaluations)
 
 
@@ -231,6 +228,32 @@ def test_readings_add_up_over_processes_with_what_was_read_and_when(tmp_path: Pa
     assert readings[0]["test_accuracy"] == 0.7
     age = datetime.now(UTC) - datetime.fromisoformat(readings[2]["time"])
     assert timedelta(seconds=-1) <= age < timedelta(minutes=5)
+
+
+@pytest.mark.parametrize(
+    ("metric", "figures", "expected"),
+    [
+        ("macro_f1", {"test_macro_f1": 0.5}, {"test_metric": 0.5}),
+        ("accuracy", {}, {}),
+        ("roc_auc", {"test_roc_auc": float("nan")}, {}),
+        ("log_loss", {}, {}),
+    ],
+)
+def test_an_evaluation_on_test_keeps_the_metric_if_it_is_another_one_and_defined(
+    tmp_path: Path, metric: str, figures: dict[str, float], expected: dict[str, float]
+) -> None:
+    with open_study(tmp_path, {**SPEC, "metric": metric}) as study_journal:
+        read(study_journal, **figures)
+        [entry] = study_journal.test_evaluations
+    assert {name: value for name, value in entry.items() if name == "test_metric"} == expected
+
+
+def test_figures_without_a_test_split_are_not_logged(tmp_path: Path) -> None:
+    with open_study(tmp_path, SPEC) as study_journal:
+        study_journal.log_test_evaluation(
+            {"val_accuracy": 0.75}, verb="retrain", trial=1, seed=7, on="train", split="80/10"
+        )
+        assert study_journal.test_evaluations == []
 
 
 def test_the_trials_are_as_they_were(tmp_path: Path) -> None:
