@@ -73,7 +73,7 @@ class RayScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no types
         super().__init__()
         self.schedule = schedule
         # With GPU fractions, an idle worker would block its fraction for a trial that needs the whole GPU.
-        self._keeps_workers = schedule.retry_oom
+        self._keep_workers = not schedule.retry_oom
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
         """Return CONTINUE or STOP after a report."""
@@ -87,8 +87,8 @@ class RayScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no types
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> None:
         """Keep the worker of a trial that has ended, and drop Ray's records of earlier trials."""
-        if not self._keeps_workers:
-            self._keeps_workers = True
+        if self._keep_workers:
+            self._keep_workers = False  # once is enough
             keep_idle_workers(tune_controller, trial, self.schedule.clock.n_trials)
         drop_finished_trials(tune_controller)
 
