@@ -12,10 +12,9 @@ from core.config import TrialConfig
 from core.training.result import EpochResult, best_epoch
 from tuning.journal.predictions import pack_labels
 from tuning.journal.probabilities import pack_log_odds, save_probabilities, trial_name
-from tuning.journal.records import PLAIN_BASELINE, TrialRecord, copied_from, study_attributes
+from tuning.journal.records import PLAIN_BASELINE, SEGMENTS, TrialRecord, copied_from, study_attributes
 from tuning.journal.writer import open_study
 from tuning.scheduling.asha import Asha
-from tuning.scheduling.schedule import SEGMENTS
 from tuning.space.load import load_space
 
 SPACE = load_space("quick")

@@ -54,12 +54,12 @@ from tuning.cli.app import main as command_line
 from tuning.confirm.execution import record_result, train_run
 from tuning.confirm.runs import candidates, plan_runs
 from tuning.journal.predictions import pack_labels
-from tuning.journal.records import read_study
+from tuning.journal.records import SEGMENTS, read_study
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.resources.machine import TrialResources
 from tuning.retrain.models import TrainedModel, save_members
 from tuning.scheduling.asha import Asha
-from tuning.scheduling.schedule import OOM, SEGMENTS
+from tuning.scheduling.schedule import OOM
 from tuning.scheduling.study import study_spec
 
 NAME = "mine"

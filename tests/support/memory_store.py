@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from core.training.result import EpochResult
 from tests.support.fake_ray import Heard
 from tests.support.study_configs import cost
-from tuning.journal.records import N_EPOCHS
+from tuning.journal.reader import N_EPOCHS
 from tuning.journal.writer import StudyJournal
 from tuning.scheduling.budget import EarlyEnd, StopSignal
 from tuning.scheduling.schedule import Job, Schedule, reopen_trials

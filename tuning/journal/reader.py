@@ -24,6 +24,10 @@ from core.io.atomic import read_regular
 from tuning.journal.file import parse_lines
 from tuning.journal.predictions import journal_damage
 
+N_EPOCHS = "n_epochs"
+"""User attribute of a closed trial: the number of its epochs that count, if it has more. Later epochs were trained when
+the study had fewer trials."""
+
 Shape = Any
 MAX_JOURNAL_INT = 2**53
 """Upper bound of integers in the journal; sentune writes none that are larger."""
@@ -287,7 +291,7 @@ def closes_trial(line: bytes) -> bool:
     record = json.loads(line)
     attributes = record.get("user_attr", {})
     return record["op_code"] == Operation.SET_TRIAL_STATE_VALUES or (
-        record["op_code"] == Operation.SET_TRIAL_USER_ATTR and "n_epochs" in attributes
+        record["op_code"] == Operation.SET_TRIAL_USER_ATTR and N_EPOCHS in attributes
     )
 
 

@@ -18,13 +18,16 @@ from core.metrics import METRICS
 from core.training.result import EpochResult, best_epoch
 from tuning.journal.file import JOURNAL
 from tuning.journal.predictions import Packed, journal_damage
-from tuning.journal.reader import WrittenTrial, read_journal
+from tuning.journal.reader import N_EPOCHS, WrittenTrial, read_journal
 
 Spec = Mapping[str, Any]
 STUDY_FORMAT = 7
 """Version of the names and the layout of a journal's attributes."""
 PLAIN_BASELINE = "plain_baseline"
 """The study's user attribute with the plain baseline's results (tuning.plain_fit)."""
+SEGMENTS = "segments"
+"""User attribute of a trial that was paused or lost its worker: its earlier segments (`worker`, `since`, `until`; if it
+was paused, `paused` is the number of epochs)."""
 
 
 class TestEvaluation(TypedDict):
@@ -206,11 +209,6 @@ def check_format(attributes: Mapping[str, Any], folder: Path) -> None:
         )
 
 
-N_EPOCHS = "n_epochs"
-"""User attribute of a closed trial: the number of its epochs that count, if it has more. Later epochs were trained when
-the study had fewer trials."""
-
-
 def recorded_epochs(trial: FrozenTrial | WrittenTrial) -> list[EpochResult]:
     """Return all epochs that were trained, in order."""
     return [_to_epoch(written) for written in _written_epochs(trial)]
@@ -230,7 +228,7 @@ def to_record(trial: FrozenTrial | WrittenTrial) -> TrialRecord:
     attrs = trial.user_attrs
     written = _written_epochs(trial)[: attrs.get(N_EPOCHS)]
     result = attrs.get("result", {}) if trial.state != TrialState.PRUNED else {}
-    segments = [*attrs.get("segments", ()), *([result] if {"since", "until"} <= result.keys() else [])]
+    segments = [*attrs.get(SEGMENTS, ()), *([result] if {"since", "until"} <= result.keys() else [])]
     return TrialRecord(
         number=trial.number,
         state="PAUSED" if _is_paused(trial, len(written)) else trial.state.name,
@@ -251,7 +249,7 @@ def to_record(trial: FrozenTrial | WrittenTrial) -> TrialRecord:
 
 
 def _is_paused(trial: FrozenTrial | WrittenTrial, n_epochs: int) -> bool:
-    segments = trial.user_attrs.get("segments", ())
+    segments = trial.user_attrs.get(SEGMENTS, ())
     return not trial.state.is_finished() and bool(segments) and segments[-1].get("paused") == n_epochs
 
 

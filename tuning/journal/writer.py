@@ -32,16 +32,8 @@ from tuning.formatting import truncate
 from tuning.journal.file import JOURNAL, open_journal, study_lock, truncate_partial_line
 from tuning.journal.predictions import Packed, journal_damage
 from tuning.journal.probabilities import save_probabilities, trial_name
-from tuning.journal.reader import check_written_trial, closes_trial, strict
-from tuning.journal.records import (
-    N_EPOCHS,
-    Spec,
-    TestEvaluation,
-    TrialRecord,
-    check_format,
-    recorded_epochs,
-    to_record,
-)
+from tuning.journal.reader import N_EPOCHS, check_written_trial, closes_trial, strict
+from tuning.journal.records import Spec, TestEvaluation, TrialRecord, check_format, recorded_epochs, to_record
 
 MEASURED = ("val_accuracy", "test_accuracy", "test_sentences", "test_fingerprint", "epochs", "calibration")
 """Keys of a TestEvaluation that are figures of the model."""

@@ -31,7 +31,7 @@ from core.config import TrialConfig
 from core.errors import UserError
 from core.training.result import EpochResult
 from tuning.journal.predictions import Packed
-from tuning.journal.records import TrialRecord, copied_from, recorded_epochs
+from tuning.journal.records import SEGMENTS, TrialRecord, copied_from, recorded_epochs
 from tuning.scheduling.asha import FAILED
 from tuning.scheduling.budget import BudgetCheck, EarlyEnd, StopSignal
 from tuning.scheduling.study import StudyConfig
@@ -49,9 +49,6 @@ WORKER_DIED = "its worker died three times (killed, or out of memory)"
 KEPT_PAUSED = 4
 """Number of best paused trials per rung and virtual worker that keep their checkpoints. Another trial that is promoted
 is trained again from its first epoch, with the same results."""
-SEGMENTS = "segments"
-"""User attribute of a trial that was paused or lost its worker: its earlier segments (`worker`, `since`, `until`; if it
-was paused, `paused` is the number of epochs)."""
 OOM = "oom"
 """User attribute of a trial that runs again alone on a whole GPU: the error on its share of a GPU."""
 

@@ -18,7 +18,8 @@ from core.config import TrialConfig
 from core.errors import ConfigError, CorruptionError, UserError
 from tests.support.journals import SPEC, add, epoch, two_trials
 from tuning.journal.file import JOURNAL
-from tuning.journal.records import N_EPOCHS, read_study, recorded_epochs, study_attributes
+from tuning.journal.reader import N_EPOCHS
+from tuning.journal.records import read_study, recorded_epochs, study_attributes
 from tuning.journal.writer import StudyJournal, open_study
 
 

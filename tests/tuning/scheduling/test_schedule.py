@@ -14,11 +14,11 @@ from core.config import TrialConfig
 from core.training.result import EpochResult
 from tests.support.fake_ray import FakeRay, content, searcher_of
 from tests.support.study_configs import plan
-from tuning.journal.records import read_study
+from tuning.journal.records import SEGMENTS, read_study
 from tuning.journal.writer import open_study
 from tuning.scheduling.asha import Asha
 from tuning.scheduling.budget import StopSignal
-from tuning.scheduling.schedule import SEGMENTS, common_failure
+from tuning.scheduling.schedule import common_failure
 from tuning.space.load import load_space
 
 

@@ -19,10 +19,11 @@ from tests.support.memory_store import (
     train,
 )
 from tests.support.study_configs import plan
-from tuning.journal.records import N_EPOCHS, recorded_epochs
+from tuning.journal.reader import N_EPOCHS
+from tuning.journal.records import SEGMENTS, recorded_epochs
 from tuning.scheduling.asha import FAILED, Asha
 from tuning.scheduling.budget import Budget, EarlyEnd
-from tuning.scheduling.schedule import GOAL, OOM, SEGMENTS, Job, reopen_trials
+from tuning.scheduling.schedule import GOAL, OOM, Job, reopen_trials
 from tuning.scheduling.virtual_clock import NoJob
 
 
