@@ -166,7 +166,7 @@ def _run(
         if (options.address or options.storage) and complete:
             # By each command: an earlier one may have been killed.
             _checkpoint_store(options, key).remove_all(machine, print_note)
-        journal.set_study_attr("early_end", ending.to_dict() if ending else None)
+        journal.set_study_attr("early_end", dataclasses.asdict(ending) if ending else None)
         hints = [] if ending is None else _resume_hints(ending)
         return SearchEnd(complete or ending is not None, hints)
 

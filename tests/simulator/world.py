@@ -11,7 +11,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -227,7 +227,7 @@ class World:
                 return True
             self.found["interruption"] += run.stop.requested and run.stop.reason is None
             early_end = run.schedule.early_end
-            journal.set_study_attr("early_end", early_end.to_dict() if early_end else None)
+            journal.set_study_attr("early_end", asdict(early_end) if early_end else None)
         except Killed:
             self.found["kill"] += 1
             return False

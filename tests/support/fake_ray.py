@@ -1,5 +1,6 @@
 """A stand-in for Ray Tune in a search."""
 
+import dataclasses
 import random
 from pathlib import Path
 from types import SimpleNamespace
@@ -114,7 +115,7 @@ def command(
         if ray.schedule.has_job():
             ray.run(steps)
         ending = ray.schedule.early_end
-        journal.set_study_attr("early_end", ending.to_dict() if ending else None)
+        journal.set_study_attr("early_end", dataclasses.asdict(ending) if ending else None)
         return ending
 
 

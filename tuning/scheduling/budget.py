@@ -8,7 +8,6 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from core.errors import ConfigError, UserError, check_rules, in_range
 from core.metrics import METRICS
@@ -42,10 +41,6 @@ class EarlyEnd:
     n_trials: int | None = None
     """Number of trials that had started; later ones, of a command with another budget, do not count. None if the time
     budget ended the study, which the same command continues."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields for JSON."""
-        return {"reason": self.reason, "n_trials": self.n_trials}
 
 
 @dataclass

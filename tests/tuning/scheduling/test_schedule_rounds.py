@@ -1,5 +1,6 @@
 """Budgets that end a study, and trials that run again on a whole GPU."""
 
+import dataclasses
 import random
 import threading
 from pathlib import Path
@@ -118,7 +119,7 @@ def test_a_longer_study_that_is_killed_often_is_the_one_that_is_made_at_once(tmp
 def test_the_reason_is_kept_with_the_study(tmp_path: Path, budget: Budget) -> None:
     ending = command(tmp_path / "s", plan(budget=budget))
     assert ending is not None
-    assert study_attributes(tmp_path / "s")["early_end"] == ending.to_dict()
+    assert study_attributes(tmp_path / "s")["early_end"] == dataclasses.asdict(ending)
 
 
 def test_time_ends_a_search_once_and_is_no_interruption() -> None:
