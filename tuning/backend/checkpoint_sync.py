@@ -118,7 +118,7 @@ class CheckpointStore:
 
         `job` also contains `kept`: the numbers of the trials whose checkpoints were kept when this job started.
         """
-        from tuning.backend.worker import run_trial  # Ray
+        from tuning.backend.worker import run_trial  # torch, which the driver does not load
 
         digest = hashlib.sha256(canonical_json([job["config"], corpus.fingerprint])).hexdigest()
         key = f"{trial_name(job['number'])}-{digest[:12]}"

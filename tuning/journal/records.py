@@ -90,7 +90,7 @@ class TrialRecord:
     predictions: tuple[Packed | None, ...] = ()
     """Packed validation predictions of each epoch (tuning.journal.predictions); empty if there are none."""
     started: datetime | None = None
-    """Local time at which a worker first got the trial."""
+    """Local time of its suggestion."""
     ended: datetime | None = None
     """Local time of the end; None until then."""
     segments: tuple[RunSegment, ...] = ()

@@ -163,7 +163,7 @@ class _FixedTrials(InMemoryStorage):
 class FixedSpaceCmaEs(CmaEsSampler):
     """CMA-ES over a fixed space: Optuna would use the parameters that all finished trials share, which change."""
 
-    def __init__(self, space: Space, knowledge: Sequence[FrozenTrial], **options: Any) -> None:
+    def __init__(self, space: Space, prior_trials: Sequence[FrozenTrial], **options: Any) -> None:
         self._always = {
             d.name: d.distribution
             for d in space.dimensions
@@ -172,7 +172,7 @@ class FixedSpaceCmaEs(CmaEsSampler):
         names = self._always.keys()
         known = [
             create_trial(params={n: t.params[n] for n in names}, distributions=self._always, value=t.value)
-            for t in knowledge
+            for t in prior_trials
             if names <= t.params.keys()
         ]
         super().__init__(**options, source_trials=known if len(known) >= MIN_SOURCE_TRIALS and names else None)

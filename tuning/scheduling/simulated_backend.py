@@ -49,7 +49,8 @@ def simulate(
     Args:
         new_clock: Called once with a function that returns the scores that exist so far; returns the clock.
         score: Called with a trial and a number of epochs; returns the best score of these epochs.
-        seconds: Called with a trial; returns the time of an epoch. The first epoch of a job takes JOB_SECONDS more.
+        seconds: Called with a trial and an epoch; returns the time of the epoch. The first epoch of a job takes
+            JOB_SECONDS more.
         workers: Number of real workers.
         trained: Number of epochs that exist from the start, by trial.
     """
