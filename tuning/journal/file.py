@@ -54,11 +54,10 @@ def is_locked(folder: Path) -> bool:
     if who is None or who["host"] != socket.gethostname():
         return who is not None
     try:
-        os.kill(who["pid"], 0)
+        with contextlib.suppress(PermissionError):  # another user's
+            os.kill(who["pid"], 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # another user's
-        return True
     return True
 
 
