@@ -20,7 +20,7 @@ from core.nn.model_size import count_trainable_parameters, multiplications_per_w
 from core.stats import ALPHA, Interval, holm, wilson
 from tuning.analysis.ensemble import SIZE, EnsembleEstimate, estimate_ensemble, read_library
 from tuning.analysis.recommendation import NOT_BETTER, ONE_CLASS, Recommendation, majority_score
-from tuning.analysis.selection_bias import FIXED, REPEATS, Candidates, Corrected, Resamples, n_repeats
+from tuning.analysis.selection_bias import FIXED, REPEATS, Corrected, Resamples, n_repeats
 from tuning.journal.file import JOURNAL
 from tuning.journal.predictions import journal_damage, unpack_labels
 from tuning.journal.probabilities import load_probabilities, trial_name
@@ -44,7 +44,6 @@ class HeldOutResult:
     metric: float | None
     """Mean of the study's metric over the same seeds; None if a seed's value is not stored, as of accuracy."""
     seeds: int
-    sentences: int
 
 
 def held_out_results(readings: Sequence[TestEvaluation], split: str | None) -> dict[int, HeldOutResult]:
@@ -66,7 +65,7 @@ def held_out_results(readings: Sequence[TestEvaluation], split: str | None) -> d
         interval = wilson(accuracy * n, n)
         values = [reading["test_metric"] for reading in seeds.values() if "test_metric" in reading]
         metric = sum(values) / len(values) if len(values) == len(seeds) else None
-        found[trial] = HeldOutResult(accuracy=accuracy, interval=interval, metric=metric, seeds=len(seeds), sentences=n)
+        found[trial] = HeldOutResult(accuracy=accuracy, interval=interval, metric=metric, seeds=len(seeds))
     return found
 
 
@@ -253,13 +252,11 @@ def assess(
         plain = plain.astype(_class_type(n_classes))
     fixed = [] if plain is None else [[plain]]
     resamples = Resamples(
-        Candidates(
-            metric=metric,
-            labels=labels,
-            n_classes=n_classes,
-            trials=[*(record.number for record in ordered), *[FIXED] * len(fixed)],
-            outputs=[*(outputs[record.number] for record in ordered), *fixed],
-        ),
+        metric=metric,
+        labels=labels,
+        n_classes=n_classes,
+        trials=[*(record.number for record in ordered), *[FIXED] * len(fixed)],
+        outputs=[*(outputs[record.number] for record in ordered), *fixed],
         # roc_auc of 6 classes: 2 s instead of 8
         repeats=n_repeats(len(labels), REPEATS // 4 if metric.needs_probabilities else REPEATS),
     )

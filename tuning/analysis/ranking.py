@@ -236,9 +236,7 @@ def other_fields(assessment: StudyAssessment) -> list[dict[str, Any]]:
     return [dict.fromkeys(TrialRow.__slots__) | {"params": {}} | fields for fields in found]
 
 
-def trial_rows(
-    records: Sequence[TrialRecord], searched: Sequence[str], assessment: StudyAssessment | None = None
-) -> list[TrialRow]:
+def trial_rows(records: Sequence[TrialRecord], searched: Sequence[str], assessment: StudyAssessment) -> list[TrialRow]:
     """Return rows by the metric on the validation split; ties by lower validation loss, then lower number.
 
     Failed trials follow, then trials that have not ended.
@@ -252,7 +250,6 @@ def trial_rows(
     ranks = {record.number: rank for rank, record in enumerate(ended, 1)}
     rest = sorted((r for r in records if r.number not in ranks), key=lambda record: record.state != "FAIL")
     baseline = next((r.best.score for r in ended if r.origin == "baseline" and r.best), None)
-    assessment = assessment or StudyAssessment()
     return [_row(record, ranks.get(record.number), searched, baseline, assessment) for record in (*ended, *rest)]
 
 

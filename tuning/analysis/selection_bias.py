@@ -41,20 +41,6 @@ Choice = Callable[[NDArray[np.float64]], NDArray[np.int64]]
 """A rule that chooses a trial in each resample: from the best score of each trial (R, T) to places (R,)."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
-class Candidates:
-    """Outputs on the n validation sentences from which a search chose. Ties go to the first one."""
-
-    metric: Metric
-    labels: NDArray[np.int64]
-    """(n,)."""
-    n_classes: int
-    trials: Sequence[int]
-    """T different numbers of trials; FIXED may be one of them."""
-    outputs: Sequence[Sequence[NDArray[Any]]]
-    """(n,) predicted classes or (n, C) probabilities of each epoch of each of the T trials."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Corrected:
     """A score, or the difference of two, in the metric's own direction."""
@@ -133,26 +119,38 @@ def n_repeats(n: int, most: int = REPEATS) -> int:
 class Resamples:
     """Scores of the trials of one study on resamples of its validation sentences. Larger scores are better."""
 
-    def __init__(self, candidates: Candidates, *, repeats: int = REPEATS, seed: int = 0) -> None:
-        """Resample.
+    def __init__(
+        self,
+        *,
+        metric: Metric,
+        labels: NDArray[np.int64],
+        n_classes: int,
+        trials: Sequence[int],
+        outputs: Sequence[Sequence[NDArray[Any]]],
+        repeats: int = REPEATS,
+        seed: int = 0,
+    ) -> None:
+        """Resample the outputs from which a search chose. Ties go to the first one.
 
         Args:
-            candidates: Candidates, at least one, on at least 2 sentences.
+            metric: Metric that the study optimises.
+            labels: (n,) of the validation sentences, at least 2.
+            n_classes: Number of classes C.
+            trials: T different numbers of trials, at least one; FIXED may be one of them.
+            outputs: (n,) predicted classes or (n, C) probabilities of each epoch of each of the T trials.
             repeats: Number of resamples R.
             seed: Seed of the resampling; the same arguments give the same figures.
         """
-        metric, self.n, self.seed = candidates.metric, len(candidates.labels), seed
-        if not candidates.trials or self.n < 2:
-            raise ValueError(f"needs at least 1 trial and 2 sentences, got {len(candidates.trials)} and {self.n}")
-        self.metric = metric
-        self.places = {trial: place for place, trial in enumerate(candidates.trials)}
-        outputs = np.stack([epoch for each in candidates.outputs for epoch in each])
-        ends = np.cumsum([len(each) for each in candidates.outputs])
-        slices = [slice(end - len(each), end) for end, each in zip(ends, candidates.outputs, strict=True)]
+        self.metric, self.n, self.seed = metric, len(labels), seed
+        if not trials or self.n < 2:
+            raise ValueError(f"needs at least 1 trial and 2 sentences, got {len(trials)} and {self.n}")
+        self.places = {trial: place for place, trial in enumerate(trials)}
+        stacked = np.stack([epoch for each in outputs for epoch in each])
+        ends = np.cumsum([len(each) for each in outputs])
+        slices = [slice(end - len(each), end) for end, each in zip(ends, outputs, strict=True)]
 
         def scores(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-            found = metric.resampled(candidates.labels, outputs, counts, candidates.n_classes)
-            return np.asarray(metric.oriented(found))
+            return np.asarray(metric.oriented(metric.resampled(labels, stacked, counts, n_classes)))
 
         raw = scores(np.ones((1, self.n), dtype=np.int64))[0]  # (M,)
         chosen = [part.start + int(raw[part].argmax()) for part in slices]

@@ -14,7 +14,7 @@ from core.metrics import METRICS
 from tests.support.assessed_studies import attributes, predicting, store_probabilities, trial
 from tuning.analysis.assessment import assess
 from tuning.analysis.ensemble import MAX_CANDIDATES, Library, estimate_ensemble, select
-from tuning.analysis.selection_bias import DENSITY, FIXED, Candidates, Resamples, draw_counts
+from tuning.analysis.selection_bias import DENSITY, FIXED, Resamples, draw_counts
 from tuning.journal.probabilities import trial_name
 from tuning.journal.records import PLAIN_BASELINE
 
@@ -97,11 +97,13 @@ def resamples_of(found: Library, repeats: int) -> Resamples:
     """Resamples of the library's own outputs, one epoch each."""
     outputs = found.probabilities.argmax(axis=0)
     return Resamples(
-        Candidates(
-            metric=found.metric, labels=found.labels, n_classes=len(found.probabilities), trials=found.models,
-            outputs=[[each] for each in outputs],
-        ), repeats=repeats,
-    )  # fmt: skip
+        metric=found.metric,
+        labels=found.labels,
+        n_classes=len(found.probabilities),
+        trials=found.models,
+        outputs=[[each] for each in outputs],
+        repeats=repeats,
+    )
 
 
 def test_the_estimate_repeats_the_selection_in_the_resamples_of_the_best_trial() -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from core.errors import ConfigError
 from tests.support.assessed_studies import CONFIG, epoch, trial
+from tuning.analysis.assessment import StudyAssessment
 from tuning.analysis.filters import RowFilter, filter_rows, parse_where
 from tuning.analysis.ranking import TrialRow, trial_rows
 
@@ -23,6 +24,7 @@ ROWS = trial_rows(
         trial(4, range(70), state="RUNNING", config=config()),
     ],
     SEARCHED,
+    StudyAssessment(),
 )
 
 

@@ -64,7 +64,7 @@ def test_a_loss_is_shown_as_it_is_and_a_lower_one_is_a_gain() -> None:
 
 
 def test_accuracy_has_one_column_and_both_fields_in_json() -> None:
-    rows = trial_rows([record(0, 0.5)], SEARCHED)
+    rows = rows_of([record(0, 0.5)])
     assert render_table(rows, "table", width=160).splitlines()[1].split()[:5] == [
         "rank",
         "trial",

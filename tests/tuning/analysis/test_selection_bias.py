@@ -8,7 +8,7 @@ import pytest
 from core.metrics import METRICS
 from core.stats import wilson
 from tuning.analysis.recommendation import Recommendation, majority_score
-from tuning.analysis.selection_bias import FIXED, Candidates, Resamples, n_repeats
+from tuning.analysis.selection_bias import FIXED, Resamples, n_repeats
 
 LABELS = np.arange(400) % 2
 
@@ -20,9 +20,7 @@ def predictions(draw: np.random.Generator, accuracies: Sequence[float], n: int =
 
 def resampled(outputs: Sequence[Sequence[np.ndarray]], name: str = "accuracy", **options: int) -> Resamples:
     trials, labels = range(len(outputs)), np.arange(outputs[0][0].shape[0]) % 2
-    return Resamples(
-        Candidates(metric=METRICS[name], labels=labels, n_classes=2, trials=list(trials), outputs=outputs), **options
-    )
+    return Resamples(metric=METRICS[name], labels=labels, n_classes=2, trials=trials, outputs=outputs, **options)
 
 
 def test_many_sentences_have_fewer_resamples() -> None:
@@ -75,9 +73,13 @@ def test_the_gain_over_fixed_outputs_is_corrected_and_they_are_never_chosen() ->
         outputs = [predictions(draw, [0.75]) for _ in range(20)]
         labels, fixed = LABELS, predictions(draw, [0.75])
         found = Resamples(
-            Candidates(metric=METRICS["accuracy"], labels=labels, n_classes=2, trials=[*range(20), FIXED],
-                       outputs=[*outputs, fixed]), repeats=300,
-        )  # fmt: skip
+            metric=METRICS["accuracy"],
+            labels=labels,
+            n_classes=2,
+            trials=[*range(20), FIXED],
+            outputs=[*outputs, fixed],
+            repeats=300,
+        )
         assert list(found.places)[int(found.first(found.raw[None])[0])] != FIXED
         gain = found.difference(found.first, found.only(FIXED))
         gains.append((gain.raw, gain.value, gain.interval.low <= 0 <= gain.interval.high))

@@ -3,28 +3,35 @@
 import csv
 import io
 import json
+from collections.abc import Sequence
 
 from core.config import TrialConfig
 from tests.support.trial_records import record
+from tuning.analysis.assessment import StudyAssessment
 from tuning.analysis.filters import RowFilter, filter_rows
 from tuning.analysis.ranking import BASELINE, COLUMNS, TrialRow, trial_rows
 from tuning.analysis.tables import render_table, split_settings
+from tuning.journal.records import TrialRecord
 
 WIDE = TrialConfig(n_layers=1, hidden_dim=256, learning_rate=0.00123456)
 
 SEARCHED = ("n_layers", "learning_rate", "freeze_embedding")
 
 
+def rows_of(records: Sequence[TrialRecord], searched: Sequence[str] = SEARCHED) -> list[TrialRow]:
+    return trial_rows(records, searched, StudyAssessment())
+
+
 def test_best_accuracy_first_then_lower_loss_then_lower_number() -> None:
     records = [record(0, 0.7), record(1, 0.8, loss=0.6), record(2, 0.8, loss=0.4), record(3, 0.8, loss=0.4)]
-    assert [(row.rank, row.trial) for row in trial_rows(records, SEARCHED)] == [(1, 2), (2, 3), (3, 1), (4, 0)]
+    assert [(row.rank, row.trial) for row in rows_of(records)] == [(1, 2), (2, 3), (3, 1), (4, 0)]
 
 
 def test_the_notebooks_row_and_failures_stand_in_every_table() -> None:
     failed = record(5, state="FAIL", error="TrainingError: NaN")
     running = record(6, 0.99, state="RUNNING")
     records = [record(0, 0.5), *(record(n, 0.6 + n / 100) for n in range(1, 5)), failed, running]
-    rows = filter_rows(trial_rows(records, SEARCHED), RowFilter(top=2))
+    rows = filter_rows(rows_of(records), RowFilter(top=2))
     assert [(row.rank, row.trial, row.baseline) for row in rows] == [
         (1, 4, False),
         (2, 3, False),
@@ -34,7 +41,7 @@ def test_the_notebooks_row_and_failures_stand_in_every_table() -> None:
 
 
 def test_json_is_a_list_of_objects_with_stable_names() -> None:
-    rows = trial_rows([record(0, 0.5, 0.75, 0.7)], SEARCHED)
+    rows = rows_of([record(0, 0.5, 0.75, 0.7)])
     assert json.loads(render_table(rows, "json")) == [
         {
             "rank": 1,
@@ -79,14 +86,14 @@ def test_json_is_a_list_of_objects_with_stable_names() -> None:
 
 
 def test_csv_has_a_column_for_each_setting_at_full_precision() -> None:
-    rows = trial_rows([record(0, 0.5), record(1, state="FAIL", error='bad, "very"')], SEARCHED)
+    rows = rows_of([record(0, 0.5), record(1, state="FAIL", error='bad, "very"')])
     first, second = csv.DictReader(io.StringIO(render_table(rows, "csv")))
     assert (first["rank"], first["val_accuracy"], first["learning_rate"]) == ("1", "0.5", "0.00123456")
     assert (second["rank"], second["error"]) == ("", 'bad, "very"')
 
 
 def test_markdown_has_as_many_cells_in_each_line() -> None:
-    rows = trial_rows([record(0, 0.5), record(1, 0.6, config=WIDE.to_dict())], SEARCHED)
+    rows = rows_of([record(0, 0.5), record(1, 0.6, config=WIDE.to_dict())])
     above, _, *lines = render_table(rows, "md").splitlines()
     assert above == "all trials shown: lr=0.00123"
     assert lines[0].endswith("| layers | freeze |")
@@ -96,7 +103,7 @@ def test_markdown_has_as_many_cells_in_each_line() -> None:
 
 
 def test_a_wide_table_has_one_line_for_each_trial_and_a_narrow_one_has_settings_below() -> None:
-    rows = trial_rows([record(0, 0.5), record(1, 0.6, config=WIDE.to_dict())], (*SEARCHED, "hidden_dim"))
+    rows = rows_of([record(0, 0.5), record(1, 0.6, config=WIDE.to_dict())], (*SEARCHED, "hidden_dim"))
     wide, narrow = (render_table(rows, "table", width=width).splitlines() for width in (100, 70))
     assert wide[0] == narrow[0] == "all trials shown: lr=0.00123"
     assert wide[1].split()[-3:] == ["hidden", "layers", "freeze"]
@@ -122,12 +129,12 @@ def test_only_settings_that_differ_have_columns_and_the_important_ones_come_firs
 def test_sentences_are_wrapped_and_commands_are_not() -> None:
     words = "word " * 30
     notes = [words, f"  {words}", f"next: {words}"]
-    lines = render_table(trial_rows([record(1, 0.5)], SEARCHED), "table", width=200, notes=notes).splitlines()
+    lines = render_table(rows_of([record(1, 0.5)]), "table", width=200, notes=notes).splitlines()
     assert [len(line) for line in lines[-4:]] == [99, 49, 152, 156]
 
 
 def test_an_errors_text_cannot_steer_the_terminal() -> None:
-    text = render_table(trial_rows([record(1, state="FAIL", error="[red]boom \x1b[31m")], SEARCHED), "table", width=80)
+    text = render_table(rows_of([record(1, state="FAIL", error="[red]boom \x1b[31m")]), "table", width=80)
     assert "trial 1 failed: [red]boom " in text
     assert "\x1b" not in text
 
@@ -138,14 +145,14 @@ def test_a_study_without_trials_has_an_empty_table() -> None:
 
 
 def test_a_trial_that_repeats_another_is_named_below_the_table() -> None:
-    rows = trial_rows([record(0, 0.5), record(1, 0.6), record(2, 0.6, origin="copy of 1")], SEARCHED)
+    rows = rows_of([record(0, 0.5), record(1, 0.6), record(2, 0.6, origin="copy of 1")])
     assert [(row.trial, row.copy_of) for row in rows] == [(1, None), (2, 1), (0, None)]
     for form in ("table", "md"):
         assert "trial 2 repeats trial 1 and was not trained" in render_table(rows, form, width=80)
 
 
 def test_notes_stand_below_what_people_read_and_not_in_data() -> None:
-    rows = trial_rows([record(0, 0.5)], SEARCHED)
+    rows = rows_of([record(0, 0.5)])
     assert render_table(rows, "table", width=80, notes=["by *name*"]).endswith("\nby *name*")
     assert render_table(rows, "md", notes=["by *name*"]).endswith("\nby \\*name\\*")
     assert render_table(rows, "csv", notes=["by *name*"]) == render_table(rows, "csv")
@@ -154,7 +161,7 @@ def test_notes_stand_below_what_people_read_and_not_in_data() -> None:
 
 def test_columns_give_way_before_a_table_gets_wider_than_it_may_be() -> None:
     long = record(123456, 0.6, epochs=tuple(record(0, *[0.6] * 100).epochs * 2000))
-    rows = trial_rows([record(0, 0.5), long], SEARCHED)
+    rows = rows_of([record(0, 0.5), long])
     heads = [render_table(rows, "table", width=width).splitlines()[1].split() for width in (90, 70, 60)]
     assert [("interval" in head, "gain" in head, "tied" in head) for head in heads] == [
         (True, True, True),
