@@ -67,6 +67,7 @@ class Metric:
         """Return (R, M): the metric of M candidates on R resamples of the n sentences.
 
         It equals `score` on the repeated sentences. A class that a resample lacks is left out of the mean of roc_auc.
+        If the metric is undefined on a resample, the result is that of the sentences themselves.
 
         Args:
             labels: (n,).
@@ -74,7 +75,10 @@ class Metric:
             counts: (R, n) how often each resample contains each sentence; each resample contains at least one.
             n_classes: C.
         """
-        return self.compute(labels, outputs, counts, n_classes)
+        found = self.compute(labels, outputs, counts, n_classes)
+        if not np.isnan(found).any():
+            return found
+        return np.where(np.isnan(found), self.compute(labels, outputs, np.ones_like(counts[:1]), n_classes), found)
 
     def pseudo_values(self, labels: Labels, outputs: NDArray[Any], n_classes: int) -> NDArray[np.float64]:
         """Return (G,) jackknife pseudo-values of one classifier; their mean has the standard error of the metric.

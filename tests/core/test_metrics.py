@@ -98,7 +98,8 @@ def test_roc_auc_of_a_resample_leaves_out_a_class_that_it_lacks() -> None:
     found = METRICS["roc_auc"].resampled(labels, probabilities[None], counts, 3)
     each = [sklearn_metrics.roc_auc_score(labels[:4] == k, probabilities[:4, k]) for k in (0, 1)]
     assert found[0, 0] == pytest.approx(np.mean(each))
-    assert math.isnan(found[1, 0])  # of a single class
+    assert found[1, 0] == METRICS["roc_auc"].score(labels, labels, probabilities, 3)  # of a single class
+    assert math.isnan(METRICS["roc_auc"].resampled(np.zeros(6, int), probabilities[None], counts, 3)[0, 0])
 
 
 def test_counts_are_exact_beyond_what_float32_holds() -> None:

@@ -1,6 +1,7 @@
 """tuning.analysis.selection_bias and recommendation: figures of choices that are repeated on resampled sentences."""
 
 from collections.abc import Sequence
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -96,6 +97,20 @@ def test_a_loss_is_corrected_upwards_and_stays_in_its_own_direction() -> None:
     best = found.corrected(found.first)
     assert best.value > best.raw > 0
     assert best.interval.low < best.value < best.interval.high
+
+
+def test_a_rare_class_that_some_resamples_lack_leaves_the_figures_finite() -> None:
+    """About 270 of the 2,000 resamples lack the class of one sentence in 200."""
+    labels = np.arange(200) == 7
+    draw = np.random.default_rng(0)
+    chances = [np.clip(0.4 * labels + draw.uniform(0, 0.6, 200), 0.01, 0.99) for _ in range(3)]
+    outputs = [[np.stack([1 - each, each], axis=1)] for each in chances]
+    found = Resamples(
+        metric=METRICS["roc_auc"], labels=labels.astype(int), n_classes=2, trials=range(3), outputs=outputs
+    )
+    best, gain = found.corrected(found.first), found.difference(found.first, found.only(0))
+    assert 0.5 < best.interval.low < best.value <= best.raw <= 1
+    assert np.isfinite([gain.value, *astuple(gain.interval), *found.errors(0)]).all()
 
 
 def test_a_perfect_score_stays_within_its_range() -> None:
