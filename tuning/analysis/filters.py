@@ -28,7 +28,12 @@ class RowFilter:
     """Maximum number of ranked rows. Rows without a rank and the baseline are always kept and do not count."""
 
     def __post_init__(self) -> None:
-        check_rules({"--top": in_range(self.top, 1, MAX_ROWS)})
+        states = (*STATES.values(), "all")
+        rules = {
+            "--top": in_range(self.top, 1, MAX_ROWS),
+            "--state": (self.state, f"one of {', '.join(states)}", self.state in (None, *states)),
+        }
+        check_rules(rules)
 
 
 def parse_where(text: str) -> Condition:

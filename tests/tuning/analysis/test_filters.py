@@ -130,6 +130,11 @@ def test_no_rows_are_shown_of_a_study_without_trials() -> None:
     assert filter_rows([], RowFilter(sort="rank")) == []
 
 
+def test_a_state_must_be_known() -> None:
+    with pytest.raises(ConfigError, match="--state must be one of done, stopped, failed, paused, all, got 'complete'"):
+        RowFilter(state="complete")
+
+
 def test_top_must_be_positive() -> None:
     with pytest.raises(ConfigError, match="--top must be from 1 to 1,000,000, got 0"):
         RowFilter(top=0)
