@@ -110,16 +110,17 @@ def recommendation_note(rows: Sequence[TrialRow], assessment: StudyAssessment) -
     if row is None:
         return []
     cost = "unknown" if row.multiplications is None else f"{row.multiplications:,} multiplications per word"
-    if (difference := assessment.difference) is None:
+    if row.rank == 1:
         return [
             f"Trial {row.trial} is recommended (+): no trial at less than half its cost ({cost}) is within one "
             "standard error of it."
         ]
     text = f"Trial {row.trial} is recommended (+): the cheapest within one standard error of the best, at {cost}."
-    text += f" Corrected, it is {_compared(difference, 'the best')}"
-    if own := assessment.recommended_corrected:
-        text += f", at {own.value:.4f} ({_interval(own.interval)})"
-    return [f"{text}."]
+    if (difference := assessment.difference) and (own := assessment.recommended_corrected):
+        text += (
+            f" Corrected, it is {_compared(difference, 'the best')}, at {own.value:.4f} ({_interval(own.interval)})."
+        )
+    return [text]
 
 
 def ensemble_note(assessment: StudyAssessment, command: str) -> list[str]:

@@ -48,14 +48,15 @@ def next_step(rows: Sequence[TrialRow], assessment: StudyAssessment) -> NextStep
     """
     if not rows or rows[0].val_metric is None or assessment.nothing_learned:
         return None
-    trial = rows[0].trial if assessment.recommended is None else assessment.recommended
+    row = next((row for row in rows if row.recommended), rows[0])
+    trial = row.trial
     plain = next((reference for reference in assessment.references if reference.name == PLAIN), None)
     gain, ensemble = assessment.gain_over_plain, assessment.ensemble
     if plain is None or (gain is not None and gain.interval.low > 0):
         return NextStep(verb="retrain", trial=trial, remark=None)
     if ensemble and ensemble.gain_over_plain and ensemble.gain_over_plain.interval.low > 0:
         return NextStep(verb="ensemble", trial=trial, remark="only the ensemble is shown to beat the plain baseline")
-    is_worse = _is_worse(rows, assessment, trial, plain)
+    is_worse = _is_worse(row, assessment, plain)
     if gain is None and not is_worse:  # without a corrected gain, nothing more can be concluded
         return NextStep(verb="retrain", trial=trial, remark=None)
     remark = "the search is not shown to beat the plain baseline"
@@ -66,10 +67,10 @@ def next_step(rows: Sequence[TrialRow], assessment: StudyAssessment) -> NextStep
     return NextStep(verb=None if is_worse else "retrain", trial=trial, remark=f"{remark}; {LONGER}")
 
 
-def _is_worse(rows: Sequence[TrialRow], assessment: StudyAssessment, trial: int, plain: Reference) -> bool:
-    """Whether the trial's value, corrected if that is possible, is worse than the plain baseline's."""
+def _is_worse(row: TrialRow, assessment: StudyAssessment, plain: Reference) -> bool:
+    """Return whether the trial's value, corrected if that is possible, is worse than the plain baseline's."""
     oriented = METRICS[plain.metric].oriented
-    value = assessment.recommended_corrected.value if assessment.recommended_corrected else rows[0].val_metric
+    value = assessment.recommended_corrected.value if assessment.recommended_corrected else row.val_metric
     other = plain.accuracy if plain.metric == "accuracy" else plain.value
     return value is not None and other is not None and oriented(value) < oriented(other)
 

@@ -235,6 +235,14 @@ def test_a_study_that_kept_no_predictions_shows_a_dash(tmp_path: Path) -> None:
     assert text.splitlines()[5].split()[:6] == ["1", "1", "0.8000", "0.739-0.850", "+0.200", "-"]
 
 
+def test_without_corrected_figures_a_cheaper_trial_is_not_called_the_best(tmp_path: Path) -> None:
+    kept = [*trials()[:3], trial(3, range(60, 160), predictions=())]
+    write_study(tmp_path / "s", kept, attributes())
+    text = " ".join(table_of(tmp_path / "s", RowFilter(), "table").split())
+    cheapest = "the cheapest within one standard error of the best, at 160 multiplications per word."
+    assert f"Trial 2 is recommended (+): {cheapest} no use of the test split" in text
+
+
 def test_a_study_that_ended_at_its_target_says_what_that_adds(tmp_path: Path) -> None:
     notes = {"reason": "target 0.8 reached by trial 1", "n_trials": None}
     write_study(tmp_path / "early", [trial(0, range(80)), trial(1, range(40))], attributes(early_end=notes))

@@ -58,6 +58,19 @@ def test_a_trial_is_trained_again_unless_the_plain_baseline_is_better(
     assert text_of(tmp_path / "s", hints=["go on"]).endswith(" ".join(line for line in lines if line))
 
 
+def test_without_corrected_figures_the_value_of_the_recommended_trial_counts(tmp_path: Path) -> None:
+    """Trial 1 is as good as the plain baseline, trial 2 is worse by a sentence. Trial 3 has no stored predictions."""
+    small = CONFIG.replace(hidden_dim=2).to_dict()
+    trials = [
+        trial(0, range(30, 110)),
+        trial(1, range(40), origin="random"),
+        trial(2, range(1, 42), config=small, origin="random"),
+        trial(3, range(60, 160), origin="random", predictions=()),
+    ]
+    write_study(tmp_path / "s", trials, attributes(plain_baseline={"val_predictions": predicting(range(40))}))
+    assert text_of(tmp_path / "s").endswith(f" {NOT_SHOWN}; {LONGER}")
+
+
 @pytest.mark.parametrize(
     ("wrong", "plain", "remark"),
     [
