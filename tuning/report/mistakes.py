@@ -23,8 +23,8 @@ MAX_CONFUSIONS = 20
 class MistakesSection:
     """The sections about mistakes."""
 
-    classes: tuple[str, ...] = ()
-    results: ClassResults | None = None
+    classes: tuple[str, ...]
+    results: ClassResults | None
     """Scores of the recommended trial for the classes; None if its predictions were not recorded."""
     suspects: Sequence[Suspect] = ()
     note: str | None = None
@@ -53,11 +53,8 @@ def mistakes_section(study: AssessedStudy, folder: Path, cache_dir: Path | None)
     """Return the sections; without the data or stored probabilities, with a note instead of the sentences.
 
     Raises:
-        CorruptionError: Stored predictions or probabilities are damaged.
+        CorruptionError: Stored predictions are damaged.
     """
-    results = used_results(study)
-    if results is None:
-        return MistakesSection()
     suspects: Sequence[Suspect] = ()
     note = None
     try:
@@ -65,4 +62,4 @@ def mistakes_section(study: AssessedStudy, folder: Path, cache_dir: Path | None)
     except UserError as error:
         note = f"The sentences cannot be shown: {error}"
     classes = tuple(study.attributes["validation"]["classes"])
-    return MistakesSection(classes=classes, results=results, suspects=suspects, note=note)
+    return MistakesSection(classes=classes, results=used_results(study), suspects=suspects, note=note)

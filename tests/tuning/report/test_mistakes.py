@@ -43,9 +43,12 @@ def test_the_confusions_agree_with_the_accuracy_in_the_table(tmp_path: Path) -> 
     assert np.trace(confusion) / confusion.sum() == study.used.val_accuracy
 
 
-def test_a_study_without_a_winner_has_no_section(tmp_path: Path) -> None:
+def test_without_a_trial_that_has_ended_the_page_does_not_say_that_no_label_is_doubtful(tmp_path: Path) -> None:
     record_study(tmp_path / "s", trials=0)
-    assert mistakes_section(read_assessed(tmp_path / "s"), tmp_path / "s", tmp_path) == MistakesSection()
+    found = mistakes_section(read_assessed(tmp_path / "s"), tmp_path / "s", tmp_path)
+    assert (found.results, found.suspects) == (None, ())
+    missing = "study 's' has no probabilities yet; run its command until a trial has ended"
+    assert found.note == f"The sentences cannot be shown: {missing}"
 
 
 @pytest.fixture
