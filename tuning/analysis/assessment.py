@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import NormalDist
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -69,7 +68,7 @@ def held_out_results(readings: Sequence[TestEvaluation], split: str | None) -> d
     return found
 
 
-def evaluations_note(readings: Sequence[TestEvaluation], elsewhere: Mapping[str, int] = MappingProxyType({})) -> str:
+def evaluations_note(readings: Sequence[TestEvaluation], elsewhere: Mapping[str, int]) -> str:
     """Return `the test split was used 3 times: 2 by confirm, 1 by retrain; by study other: 4`."""
     others = "".join(f"; by study {printable(name)}: {count}" for name, count in elsewhere.items())
     if not readings:
@@ -80,16 +79,18 @@ def evaluations_note(readings: Sequence[TestEvaluation], elsewhere: Mapping[str,
     return f"the test split was used {times}: {verbs}{others}"
 
 
-def readings_elsewhere(folder: Path, fingerprint: str) -> dict[str, int]:
-    """Return how often other studies of the same results folder used a test split, by the studies' names.
+def readings_elsewhere(folder: Path, attributes: Mapping[str, Any]) -> dict[str, int]:
+    """Return how often other studies of the same results folder used this study's test split, by their names.
 
     A study that cannot be read is left out.
 
     Args:
         folder: Folder of this study.
-        fingerprint: Fingerprint of the test split, see Corpus.test_fingerprint.
+        attributes: Its user attributes.
     """
-    counts = {}
+    fingerprint, counts = attributes.get("test_fingerprint"), {}
+    if fingerprint is None:
+        return {}
     for journal in sorted(folder.absolute().parent.glob(f"*/{JOURNAL}")):
         if journal.parent == folder.absolute():
             continue
@@ -197,8 +198,6 @@ class StudyAssessment:
     """Gain of the best trial over the plain baseline; None without one."""
     ensemble: EnsembleEstimate | None = None
     """The ensemble that tuning.analysis.ensemble selects; None without probabilities, or if nothing was learned."""
-    elsewhere: Mapping[str, int] = field(default_factory=dict)
-    """How often other studies in the same results folder used this test split."""
 
 
 def assess(
@@ -237,7 +236,6 @@ def assess(
         held_out=held_out_results(evaluations, attributes["spec"].get("data", {}).get("split")),
         test_evaluations=evaluations,
         references=references(attributes, labels),
-        elsewhere=readings_elsewhere(folder, mark) if (mark := attributes.get("test_fingerprint")) else {},
     )
     if not own or own[0].number not in outputs or len(labels) < 2:
         return known

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from core.metrics import METRICS
 from core.stats import Interval
-from tuning.analysis.assessment import PLAIN, HeldOutResult, StudyAssessment, evaluations_note
+from tuning.analysis.assessment import PLAIN, HeldOutResult, StudyAssessment, evaluations_note, readings_elsewhere
 from tuning.analysis.ensemble import EnsembleEstimate
 from tuning.analysis.filters import RowFilter, filter_rows
 from tuning.analysis.next_step import NextStep, next_step
 from tuning.analysis.random_search_curve import random_search_curve
-from tuning.analysis.ranking import TrialRow, read_assessed
+from tuning.analysis.ranking import AssessedStudy, TrialRow, read_assessed
 from tuning.analysis.recommendation import NOTHING_LEARNED
 from tuning.analysis.selection_bias import FIXED, Corrected
 from tuning.analysis.tables import render_curve, render_table
@@ -35,8 +35,7 @@ def table_of(folder: Path, selection: RowFilter, form: str, hints: Sequence[str]
     """
     study = read_assessed(folder)
     rows, assessment = study.rows, study.assessment
-    command = study_command("ensemble", folder, "--out DIR")
-    notes = [*_summary(rows, assessment, command), *spec_notes(study.spec)] if rows else []
+    notes = [*_summary(study), *spec_notes(study.spec)] if rows else []
     if ended := study.attributes.get("early_end"):
         notes.append(f"the study ended early: {ended['reason']}")
         if ended["reason"].startswith("target "):
@@ -57,8 +56,10 @@ def curve_of(folder: Path, form: str) -> str:
     return render_curve(random_search_curve(records), form)
 
 
-def _summary(rows: Sequence[TrialRow], assessment: StudyAssessment, command: str) -> list[str]:
-    """Return paragraphs below the table of all rows, best first; `command` is the command that makes the ensemble."""
+def _summary(study: AssessedStudy) -> list[str]:
+    """Return paragraphs below the table of all rows of a study that has trials."""
+    rows, assessment = study.rows, study.assessment
+    command = study_command("ensemble", study.folder, "--out DIR")
     found = list(NOTHING_LEARNED) if assessment.nothing_learned else []
     if assessment.tied:
         found.append("tied: with at least 95% confidence, one of these trials is the truly best one")
@@ -73,7 +74,7 @@ def _summary(rows: Sequence[TrialRow], assessment: StudyAssessment, command: str
     for row in rows:
         if test := assessment.held_out.get(row.trial):
             found.append(_test_note(row, test))
-    return [*found, evaluations_note(assessment.test_evaluations, assessment.elsewhere)]
+    return [*found, evaluations_note(assessment.test_evaluations, readings_elsewhere(study.folder, study.attributes))]
 
 
 def _test_note(row: TrialRow, test: HeldOutResult) -> str:

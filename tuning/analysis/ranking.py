@@ -315,7 +315,7 @@ def _ends(name: str, interval: Interval | None) -> dict[str, Any]:
 class AssessedStudy:
     """A study with its assessment."""
 
-    name: str
+    folder: Path
     attributes: Mapping[str, Any]
     """User attributes of the study: spec, audit, command, validation, test_evaluations, ..."""
     records: Sequence[TrialRecord]
@@ -324,6 +324,11 @@ class AssessedStudy:
     rows: Sequence[TrialRow]
     """Rows of `best --format json`, best first, for all trials or for a sample of them."""
     space: Space
+
+    @property
+    def name(self) -> str:
+        """Name of the study."""
+        return self.folder.absolute().name
 
     @property
     def spec(self) -> Mapping[str, Any]:
@@ -360,7 +365,7 @@ def read_assessed(folder: Path) -> AssessedStudy:
     attributes, records = read_study(folder)
     assessment, space = assess(records, attributes, folder), space_from_spec(attributes["spec"])
     return AssessedStudy(
-        name=folder.absolute().name,
+        folder=folder,
         attributes=attributes,
         records=records,
         assessment=assessment,

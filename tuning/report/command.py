@@ -67,5 +67,5 @@ def write_report(
 def page(folder: Path, *, cache_dir: Path | None, command: str, every_seconds: int | None = None) -> bytes:
     """Return the page of the present state of a study; arguments as in `write_report`."""
     data = study_chart_data(folder)
-    wrong = mistakes_section(data.study, folder, cache_dir)
+    wrong = mistakes_section(data.study, cache_dir)
     return render_page(data, wrong, command=command, every_seconds=every_seconds)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from core.metrics import METRICS
-from tuning.analysis.assessment import MAJORITY, PLAIN, evaluations_note
+from tuning.analysis.assessment import MAJORITY, PLAIN, evaluations_note, readings_elsewhere
 from tuning.analysis.best import ensemble_note, members_text, recommendation_note
 from tuning.analysis.next_step import next_step
 from tuning.analysis.ranking import AssessedStudy
@@ -109,7 +109,8 @@ def remarks(study: AssessedStudy) -> list[str]:
         found += ensemble_note(assessment, _ensemble_command(study))
     if assessment.corrected is None:
         found.append("The best is not corrected for selection bias, because some predictions were not stored.")
-    return [*found, evaluations_note(assessment.test_evaluations, assessment.elsewhere)]
+    elsewhere = readings_elsewhere(study.folder, study.attributes)
+    return [*found, evaluations_note(assessment.test_evaluations, elsewhere)]
 
 
 def _ensemble_command(study: AssessedStudy) -> str:

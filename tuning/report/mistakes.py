@@ -49,7 +49,7 @@ class MistakesSection:
         return sorted(found, key=lambda each: (-each[2], each[:2]))[:MAX_CONFUSIONS]
 
 
-def mistakes_section(study: AssessedStudy, folder: Path, cache_dir: Path | None) -> MistakesSection:
+def mistakes_section(study: AssessedStudy, cache_dir: Path | None) -> MistakesSection:
     """Return the sections; without the data or stored probabilities, with a note instead of the sentences.
 
     Raises:
@@ -58,7 +58,7 @@ def mistakes_section(study: AssessedStudy, folder: Path, cache_dir: Path | None)
     suspects: Sequence[Suspect] = ()
     note = None
     try:
-        suspects = suspects_of(folder, study.attributes, study.records, cache_dir)[0][:MAX_SUSPECTS]
+        suspects = suspects_of(study.folder, study.attributes, study.records, cache_dir)[0][:MAX_SUSPECTS]
     except UserError as error:
         note = f"The sentences cannot be shown: {error}"
     classes = tuple(study.attributes["validation"]["classes"])

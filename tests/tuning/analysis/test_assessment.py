@@ -20,7 +20,7 @@ from tests.support.assessed_studies import (
     trial,
     write_study,
 )
-from tuning.analysis.assessment import StudyAssessment, assess, evaluations_note, held_out_results
+from tuning.analysis.assessment import StudyAssessment, assess, evaluations_note, held_out_results, readings_elsewhere
 from tuning.analysis.ranking import trial_rows
 from tuning.journal.predictions import pack_labels
 from tuning.journal.records import TrialRecord
@@ -104,10 +104,10 @@ def test_readings_of_the_same_test_split_by_other_studies_are_counted(tmp_path: 
     write_study(tmp_path / "second", trials(), attributes(test_fingerprint="same"))
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken/study.journal").write_bytes(b"{}\n")
-    found = assess(trials(), attributes(test_fingerprint="same"), tmp_path / "second")
-    assert found.elsewhere == {"first": 1}
-    note = "this study has not used the test split; by study first: 1"
-    assert evaluations_note(found.test_evaluations, found.elsewhere) == note
+    found = readings_elsewhere(tmp_path / "second", attributes(test_fingerprint="same"))
+    assert found == {"first": 1}
+    assert evaluations_note([], found) == "this study has not used the test split; by study first: 1"
+    assert readings_elsewhere(tmp_path / "second", attributes()) == {}
 
 
 def test_the_size_of_a_stopped_trial_is_worked_out_and_that_of_a_complete_one_taken() -> None:
@@ -222,9 +222,9 @@ def test_other_splits_and_other_training_data_do_not_count_for_the_row(change: d
 
 def test_every_reading_counts_in_the_note() -> None:
     readings = [reading(3, 0.7), reading(3, 0.7, split="folds:10"), reading(4, 0.7, verb="retrain")]
-    assert evaluations_note(readings) == "the test split was used 3 times: 2 by confirm, 1 by retrain"
-    assert evaluations_note(readings[:1]) == "the test split was used once: 1 by confirm"
-    assert evaluations_note([]) == "no use of the test split is recorded"
+    assert evaluations_note(readings, {}) == "the test split was used 3 times: 2 by confirm, 1 by retrain"
+    assert evaluations_note(readings[:1], {}) == "the test split was used once: 1 by confirm"
+    assert evaluations_note([], {}) == "no use of the test split is recorded"
 
 
 def test_the_rows_show_it() -> None:

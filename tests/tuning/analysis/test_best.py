@@ -235,6 +235,15 @@ def test_a_study_that_kept_no_predictions_shows_a_dash(tmp_path: Path) -> None:
     assert text.splitlines()[5].split()[:6] == ["1", "1", "0.8000", "0.739-0.850", "+0.200", "-"]
 
 
+def test_uses_of_the_test_split_by_other_studies_are_named_in_the_table_and_on_the_page(tmp_path: Path) -> None:
+    used = attributes(test_evaluations=[reading(1, 0.75, test_fingerprint="same")])
+    write_study(tmp_path / "first", trials()[:2], used)
+    write_study(tmp_path / "s", trials()[:2], attributes(spec=FULL_SPEC, test_fingerprint="same"))
+    note = "this study has not used the test split; by study first: 1"
+    assert note in table_of(tmp_path / "s", RowFilter(), "table")
+    assert note in made(tmp_path / "s").text
+
+
 def test_without_corrected_figures_a_cheaper_trial_is_not_called_the_best(tmp_path: Path) -> None:
     kept = [*trials()[:3], trial(3, range(60, 160), predictions=())]
     write_study(tmp_path / "s", kept, attributes())

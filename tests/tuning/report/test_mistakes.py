@@ -36,7 +36,7 @@ def test_shades_go_by_the_share_within_a_class() -> None:
 def test_the_confusions_agree_with_the_accuracy_in_the_table(tmp_path: Path) -> None:
     record_study(tmp_path / "s")
     study = read_assessed(tmp_path / "s")
-    found = mistakes_section(study, tmp_path / "s", tmp_path)
+    found = mistakes_section(study, tmp_path)
     assert found.results is not None
     assert study.used is not None
     confusion = found.results.confusion
@@ -45,7 +45,7 @@ def test_the_confusions_agree_with_the_accuracy_in_the_table(tmp_path: Path) -> 
 
 def test_without_a_trial_that_has_ended_the_page_does_not_say_that_no_label_is_doubtful(tmp_path: Path) -> None:
     record_study(tmp_path / "s", trials=0)
-    found = mistakes_section(read_assessed(tmp_path / "s"), tmp_path / "s", tmp_path)
+    found = mistakes_section(read_assessed(tmp_path / "s"), tmp_path)
     assert (found.results, found.suspects) == (None, ())
     missing = "study 's' has no probabilities yet; run its command until a trial has ended"
     assert found.note == f"The sentences cannot be shown: {missing}"
