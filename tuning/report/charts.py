@@ -10,10 +10,8 @@ from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from core.io.text import printable
 from tuning.analysis.random_search_curve import random_search_curve
-from tuning.formatting import format_value
 from tuning.report.chart_data import ChartData, calibrated_evaluation, plain, setting_importances, used_results
 from tuning.scheduling.asha import Asha
-from tuning.space.expressions import is_number
 from tuning.space.space import Dimension
 
 AnyChart = alt.Chart | alt.LayerChart | alt.ConcatChart
@@ -186,8 +184,8 @@ def setting_slice(data: ChartData, dimension: Dimension) -> alt.Chart:
     if isinstance(searched, CategoricalDistribution):
         # The number of the trial spreads the marks over the column of a value.
         chart = chart.transform_calculate(spread="(datum.trial * 0.618034) % 1").encode(xOffset="spread:Q")
-        choices = [choice if is_number(choice) else format_value(choice) for choice in searched.choices]
-        x = alt.X(f"{dimension.field}:N", title=name, scale=alt.Scale(domain=choices), axis=alt.Axis(labelAngle=0))
+        scale = alt.Scale(domain=[plain(choice) for choice in searched.choices])
+        x = alt.X(f"{dimension.field}:N", title=name, scale=scale, axis=alt.Axis(labelAngle=0))
     else:
         ends, whole = [searched.low, searched.high], isinstance(searched, IntDistribution)  # type: ignore[attr-defined]
         x = _x(dimension.field, name, whole=whole, domain=ends, type="log" if searched.log else "linear")  # type: ignore[attr-defined]

@@ -73,6 +73,16 @@ def test_a_slice_shows_only_trials_in_which_the_setting_is_active(data: ChartDat
     assert 0 < len(active) < len(data.study.ranked)
 
 
+def test_the_choices_of_a_slice_are_the_values_of_its_marks(tmp_path: Path) -> None:
+    """Both have six significant digits."""
+    (tmp_path / "space.yaml").write_text("settings: {learning_rate: [0.1234567, 0.2]}")
+    record_study(tmp_path / "s", trials=8, space=str(tmp_path / "space.yaml"))
+    data = chart_data_of(tmp_path / "s")
+    shown = charts.setting_slice(data, data.study.space.dimensions[0]).to_dict()
+    assert shown["encoding"]["x"]["scale"]["domain"] == [0.123457, 0.2]
+    assert {row["learning_rate"] for row in data.rows} == {0.123457, 0.2}
+
+
 def test_every_setting_has_a_slice(data: ChartData) -> None:
     drawn = svg(charts.slices(data))
     assert all(f">{dimension.name}<" in drawn for dimension in data.study.space.dimensions)
