@@ -103,8 +103,7 @@ def remarks(study: AssessedStudy) -> list[str]:
     assessment = study.assessment
     if study.winner is None:
         return []
-    found = [". ".join(NOTHING_LEARNED)] if assessment.nothing_learned else []
-    found += [note.replace(" (+)", "") for note in recommendation_note(study.rows, assessment)]
+    found = [note.replace(" (+)", "") for note in recommendation_note(study.rows, assessment)]
     if assessment.ensemble and not assessment.ensemble.gains:
         found += ensemble_note(assessment, _ensemble_command(study))
     if assessment.corrected is None:

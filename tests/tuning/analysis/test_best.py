@@ -252,6 +252,12 @@ def test_without_corrected_figures_a_cheaper_trial_is_not_called_the_best(tmp_pa
     assert f"Trial 2 is recommended (+): {cheapest} no use of the test split" in text
 
 
+def test_a_study_that_learned_nothing_has_a_page_that_says_so_once(tmp_path: Path) -> None:
+    write_study(tmp_path / "s", [trial(0, range(100)), trial(1, range(101))], attributes(spec=FULL_SPEC))
+    text = made(tmp_path / "s").text
+    assert text.count("othing was learned: no trial is shown to be better than") == 1
+
+
 def test_a_study_that_ended_at_its_target_says_what_that_adds(tmp_path: Path) -> None:
     notes = {"reason": "target 0.8 reached by trial 1", "n_trials": None}
     write_study(tmp_path / "early", [trial(0, range(80)), trial(1, range(40))], attributes(early_end=notes))
