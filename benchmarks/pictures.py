@@ -61,7 +61,7 @@ def page_picture(study: Path) -> bytes:
     """Return a PNG of the page from the table to the learning curves."""
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         file = Path(folder, "report.html")
-        file.write_bytes(page(study, cache_dir=None, command="sentune report"))
+        file.write_bytes(page(study, cache_dir=None, command="sentune report")[0])
         open_page(browser, file, width=WIDTH)
         WebDriverWait(browser, 60).until(lambda made: made.find_elements(By.CSS_SELECTOR, "body.drawn"))
         browser.find_element(By.ID, "filter").send_keys(FILTER)

@@ -100,7 +100,7 @@ def report(trials: int, folder: Path) -> Found:
     made = bytearray()
 
     def work() -> None:
-        made.extend(page(folder / "study", cache_dir=folder, command="sentune report", every_seconds=None))
+        made.extend(page(folder / "study", cache_dir=folder, command="sentune report", every_seconds=None)[0])
 
     return once(work) | {"page_mb": len(made) / 1e6}
 

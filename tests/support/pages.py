@@ -63,4 +63,4 @@ def made(folder: Path, **options: Any) -> Page:
         "command": "sentune report s",
         "every_seconds": None,
     }
-    return Page(page(folder, **(settings | options)).decode())
+    return Page(page(folder, **(settings | options))[0].decode())

@@ -216,7 +216,7 @@ def test_a_watched_page_keeps_its_filter_over_a_reload(browser: Chrome, command:
     record_study(command.results / "watched", trials=12)
     folder = command.results / "watched"
     made = folder / "report.html"
-    made.write_bytes(page(folder, cache_dir=folder, command="x", every_seconds=5))
+    made.write_bytes(page(folder, cache_dir=folder, command="x", every_seconds=5)[0])
     open_page(browser, made)
     browser.find_element(By.CSS_SELECTOR, "#trials tbody button").click()
     filter_by(browser, "failed")

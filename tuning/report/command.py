@@ -11,7 +11,7 @@ from tuning.console import say_if_slow
 from tuning.journal.file import is_locked
 from tuning.report.chart_data import study_chart_data
 from tuning.report.compose import render_page
-from tuning.report.figures import figures, write_images
+from tuning.report.figures import Figure, figures, write_images
 from tuning.report.mistakes import mistakes_section
 
 EVERY_SECONDS = 5
@@ -49,23 +49,26 @@ def write_report(
     announced = False
     try:
         while watch and is_locked(folder):
-            atomic_write(out, make(every_seconds=EVERY_SECONDS))
+            atomic_write(out, make(every_seconds=EVERY_SECONDS)[0])
             if not announced:
                 print(f"{out} is updated every {EVERY_SECONDS} s while the study runs; press Ctrl-C to stop")
                 announced = True
             time.sleep(EVERY_SECONDS)
     finally:
         with say_if_slow("writing the page ..."):
-            atomic_write(out, make())  # without the reloading of a page that is updated
+            content, drawn = make()  # without the reloading of a page that is updated
+            atomic_write(out, content)
     print(f"report written to {out}")
     if images is not None:
         with say_if_slow("drawing the charts ..."):
-            write_images(figures(study_chart_data(folder)), images)
+            write_images(drawn, images)
         print(f"images written to {images}")
 
 
-def page(folder: Path, *, cache_dir: Path | None, command: str, every_seconds: int | None = None) -> bytes:
-    """Return the page of the present state of a study; arguments as in `write_report`."""
+def page(
+    folder: Path, *, cache_dir: Path | None, command: str, every_seconds: int | None = None
+) -> tuple[bytes, dict[str, Figure]]:
+    """Return the page of the present state of a study, and its figures; arguments as in `write_report`."""
     data = study_chart_data(folder)
-    wrong = mistakes_section(data.study, cache_dir)
-    return render_page(data, wrong, command=command, every_seconds=every_seconds)
+    drawn, wrong = figures(data), mistakes_section(data.study, cache_dir)
+    return render_page(data, drawn, wrong, command=command, every_seconds=every_seconds), drawn

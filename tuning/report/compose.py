@@ -20,7 +20,7 @@ from tuning.analysis.ranking import STATES, columns_of
 from tuning.formatting import content_policy, format_value
 from tuning.report.chart_data import ChartData
 from tuning.report.charts import CONFIG, VEGA_LITE
-from tuning.report.figures import figures
+from tuning.report.figures import Figure
 from tuning.report.headline import cards, page_verdict, remarks
 from tuning.report.mistakes import MistakesSection
 from tuning.scheduling.study import spec_notes
@@ -29,17 +29,25 @@ FLEXIBLE = {"width": "container", "autosize": {"type": "fit-x", "contains": "pad
 """Width of a chart that fills its place in the page."""
 
 
-def render_page(data: ChartData, wrong: MistakesSection, *, command: str, every_seconds: int | None) -> bytes:
+def render_page(
+    data: ChartData,
+    drawn: Mapping[str, Figure],
+    wrong: MistakesSection,
+    *,
+    command: str,
+    every_seconds: int | None,
+) -> bytes:
     """Return the page as UTF-8.
 
     Args:
         data: The study.
+        drawn: Its figures by name.
         wrong: Section about the mistakes of the recommended trial.
         command: The user's command line.
         every_seconds: Interval at which the page reloads itself; None for never.
     """
-    study, drawn = data.study, figures(data)
-    del drawn["confusion"]  # the page has a table instead
+    study = data.study
+    drawn = {key: each for key, each in drawn.items() if key != "confusion"}  # the page has a table instead
     css, vega, js = _asset("page.css"), vega_bundle(), _asset("page.js")
     states = Counter(record.state for record in study.records)
     counts = [f"{states[state]} {word}" for state, word in {**STATES, "RUNNING": "not ended"}.items() if states[state]]

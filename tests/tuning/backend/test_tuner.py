@@ -40,5 +40,5 @@ def test_a_study_whose_clock_was_set_back_is_read_and_goes_on(tmp_path: Path, mo
     assert second.ended < second.started
     assert [r.state for r in (first, second, third)] == ["COMPLETE", "COMPLETE", "RUNNING"]
     assert "done" in table_of(tmp_path / "s", RowFilter(), "table")
-    assert b"Optimisation history" in page(tmp_path / "s", cache_dir=tmp_path, command="x", every_seconds=None)
+    assert b"Optimisation history" in page(tmp_path / "s", cache_dir=tmp_path, command="x", every_seconds=None)[0]
     assert opened(tmp_path / "s") == "COMPLETE; COMPLETE; RUNNING"

@@ -82,6 +82,7 @@ def _nothing_long_begins(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
         "tuning.report.command.write_images",
     ):
         monkeypatch.setattr(name, stop)
+    monkeypatch.setattr("tuning.report.command.figures", lambda _: {})
     monkeypatch.setattr("tuning.report.command.render_page", lambda *_, **__: b"a page")
 
 

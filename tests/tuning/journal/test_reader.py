@@ -128,7 +128,7 @@ def answers(folder: Path) -> list[str]:
         lambda: table_of(folder, RowFilter(), "table"),
         lambda: table_of(folder, RowFilter(), "json"),
         lambda: curve_of(folder, "table"),
-        lambda: page(folder, cache_dir=folder / "cache", command="x", every_seconds=None).decode(),
+        lambda: page(folder, cache_dir=folder / "cache", command="x", every_seconds=None)[0].decode(),
         lambda: opened(folder),
         lambda: str(configured(options(folder.parent, name=folder.name)).stopping),
     )
