@@ -119,7 +119,7 @@ class Summary:
     rows: tuple[SettingRow, ...]
     """The first-ranked setting, then the others by rank, among them the baseline; then the references."""
     compared: str
-    """test, or val if there is no test split."""
+    """test; val if there is no test split, or if the metric is undefined on it."""
     sentences: int | None
     """Number of sentences in the compared split."""
     folds: tuple[Folds, ...]

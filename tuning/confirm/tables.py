@@ -113,8 +113,11 @@ def summary_notes(summary: Summary) -> list[str]:
             "the seeds alone, without sentences" if alone else "seeds and sentences together",
             f"tied: t test, p at least 0.05 after Holm's correction for {comparisons} {comparison}",
         ]
-    if summary.compared == "val":
-        lines.append("there is no test split: compared on the validation split, on which these settings were chosen")
+    if summary.compared == "val" and summary.sentences is not None:
+        has_test = any(row.test_accuracy is not None for row in summary.rows)
+        title = METRICS[summary.metric].title
+        why = f"{title} is undefined on the test split" if has_test else "there is no test split"
+        lines.append(f"{why}: compared on the validation split, on which these settings were chosen")
     if summary.folds:
         lines.append("the search used most of the folds' test sentences, so this figure is a little optimistic")
     if any(row.trial == PLAIN for row in summary.rows):

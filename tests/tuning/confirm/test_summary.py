@@ -226,6 +226,23 @@ def test_without_a_test_split_validation_is_compared_and_that_is_said() -> None:
     )
 
 
+def test_where_the_metric_is_undefined_on_the_test_split_validation_is_compared_and_that_is_said() -> None:
+    chosen, spec = candidates(study(), 2), SPEC | {"metric": "roc_auc"}
+    runs = plan_runs(spec, chosen, 2, None)
+    found = summarize("mine", chosen, runs, {"spec": spec} | {run.key: outcome(0.8, val_roc_auc=0.9) for run in runs})
+    assert found.compared == "val"
+    text = render_summary(found, "table")
+    assert "ROC AUC is undefined on the test split: compared on the validation split, on which" in text
+    assert "there is no test split" not in text
+
+
+def test_without_a_run_that_succeeded_no_split_is_called_compared() -> None:
+    chosen = candidates(study(), 2)
+    runs = plan_runs(SPEC, chosen, 2, None)
+    failed = {run.key: {"error": "TrainingError: NaN"} for run in runs}
+    assert "compared on" not in render_summary(summarize("mine", chosen, runs, {"spec": SPEC} | failed), "table")
+
+
 def test_the_table_fits_a_terminal_and_json_holds_everything() -> None:
     found = summary({**CLOSE, 0: [0.60, 0.61, 0.62]}, folds=3)
     lines = render_summary(found, "table").splitlines()
