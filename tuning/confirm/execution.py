@@ -135,7 +135,7 @@ def execute(
 
     Args:
         runs: The runs, in the order in which they start.
-        corpus_of: Returns the data of a run; Ray gets the data of the study's own split once.
+        corpus_of: Returns the data of a run. Called once for successive runs of one fold, or of the study's own split.
         journal: Receives each result.
         resources: Resources of one run.
         session: Context manager that yields module ray once Ray has started.
@@ -146,20 +146,19 @@ def execute(
     Raises:
         UserError: There is a problem that the user must fix, such as a full disk.
     """
-    common: Any = None
 
     def starter(ray: Any) -> Callable[[ConfirmRun], Any]:
+        latest: tuple[int | None, Any] | None = None  # fold, and Ray's reference to its data
         train = ray.remote(
             num_cpus=resources.cpus_per_trial, num_gpus=resources.gpus_per_trial, max_retries=MAX_RESTARTS
         )(train_run)
         fit = ray.remote(num_cpus=1, max_retries=MAX_RESTARTS)(fit_run)
 
         def start(run: ConfirmRun) -> Any:
-            nonlocal common
-            if run.fold is not None:
-                data = ray.put(corpus_of(run))
-            else:
-                data = common = common or ray.put(corpus_of(run))
+            nonlocal latest
+            if latest is None or latest[0] != run.fold:
+                latest = run.fold, ray.put(corpus_of(run))
+            data = latest[1]
             if run.trial is None:
                 return fit.remote(run.config["metric"], data)
             return train.remote(dict(run.config), data, resources, str(journal.checkpoint_dir(file_name(run.key))))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from core.config import TrialConfig
-from core.data.corpus import TEST, TRAIN, VAL
+from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.errors import ConfigError
 from core.metrics import METRICS
 from core.training.evaluate import evaluate
@@ -18,9 +18,11 @@ from core.training.refit import refit
 from tests.support.corpora import in_folds, tiny_corpus
 from tests.support.journals import SPEC as LEDGER_SPEC
 from tests.support.journals import two_trials
+from tests.support.local_backend import NoRay
 from tests.support.trial_records import record
+from tuning.backend.interrupt import InterruptHandler
 from tuning.confirm.command import estimate_cost
-from tuning.confirm.execution import fit_run, record_result, remove_checkpoints, train_run
+from tuning.confirm.execution import execute, fit_run, record_result, remove_checkpoints, train_run
 from tuning.confirm.runs import ConfirmRun, candidates, plan_runs
 from tuning.journal.predictions import unpack_labels
 from tuning.journal.records import study_attributes
@@ -152,6 +154,25 @@ def test_an_outcome_is_kept_with_its_reading_and_its_checkpoints_go(tmp_path: Pa
     assert (kept["confirm:1:5"]["trial"], kept["confirm:1:5"]["seed"]) == (1, 5)
     (reading,) = kept["test_evaluations"]
     assert (reading["verb"], reading["trial"], reading["seed"], reading["on"]) == ("confirm", 1, 5, "train")
+
+
+def test_the_data_of_the_study_and_of_each_fold_are_loaded_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("train_run", "fit_run"):
+        monkeypatch.setattr(f"tuning.confirm.execution.{name}", lambda *_: {"error": "TrainingError: NaN"})
+    two_trials(tmp_path)
+    runs = plan_runs(SPEC, candidates([record(0, 0.5), record(1, 0.9, origin="sampler")], 2), 2, 3)
+    loaded: list[int | None] = []
+
+    def corpus_of(run: ConfirmRun) -> Corpus:
+        loaded.append(run.fold)
+        return tiny_corpus()
+
+    with open_study(tmp_path, LEDGER_SPEC) as journal:
+        interrupt = InterruptHandler(say=print)
+        execute(runs, corpus_of, journal, TrialResources(), NoRay().session, 2, print, interrupt)
+    assert loaded == [None, 0, 1, 2]
 
 
 def test_a_failed_run_is_kept_and_one_whose_worker_died_is_tried_again(tmp_path: Path) -> None:
