@@ -18,7 +18,7 @@ from core.metrics import METRICS
 from core.nn.model_size import count_trainable_parameters, multiplications_per_word
 from core.stats import ALPHA, Interval, holm, wilson
 from tuning.analysis.ensemble import SIZE, EnsembleEstimate, estimate_ensemble, read_library
-from tuning.analysis.recommendation import NOT_BETTER, ONE_CLASS, Recommendation, majority_score
+from tuning.analysis.recommendation import NOT_BETTER, ONE_CLASS, Recommendation, majority_baseline
 from tuning.analysis.selection_bias import FIXED, REPEATS, Corrected, Resamples, n_repeats
 from tuning.journal.file import JOURNAL
 from tuning.journal.predictions import journal_damage, unpack_labels
@@ -133,7 +133,7 @@ def references(attributes: Mapping[str, Any], labels: NDArray[np.int64]) -> tupl
     Raises:
         CorruptionError: The stored predictions are damaged.
     """
-    metric, classes = METRICS[attributes["spec"]["metric"]], attributes["validation"]["classes"]
+    metric = METRICS[attributes["spec"]["metric"]]
 
     def reference(name: str, about: str, predictions: NDArray[np.int64], value: float | None) -> Reference:
         correct = int((predictions == labels).sum())
@@ -153,9 +153,7 @@ def references(attributes: Mapping[str, Any], labels: NDArray[np.int64]) -> tupl
         about = "TF-IDF of words and word pairs with logistic regression"
         found.append(reference(PLAIN, about, predictions, stored.get("val_metric")))
     if majority := attributes.get("audit", {}).get("majority_baseline"):
-        constant = np.full_like(labels, classes.index(majority["class"]))
-        shares = np.tile(np.bincount(labels, minlength=len(classes)) / len(labels), (len(labels), 1))
-        value = metric.score(labels, constant, shares, len(classes))
+        constant, value = majority_baseline(attributes, labels)
         about = f"the majority class, always {quoted(majority['class'])}"
         found.append(reference(MAJORITY, about, constant, None if math.isnan(value) else value))
     return tuple(found)
@@ -223,7 +221,8 @@ def assess(
     """
     labels = unpack_labels(attributes["validation"]["labels"], "the study's validation labels")
     metric, n_classes = METRICS[attributes["spec"]["metric"]], len(attributes["validation"]["classes"])
-    majority, width = majority_score(metric, labels, n_classes), attributes["spec"].get("embedding_dim")
+    majority = float(metric.oriented(majority_baseline(attributes, labels)[1]))
+    width = attributes["spec"].get("embedding_dim")
     evaluations = attributes.get("test_evaluations", ())
     own = _resampled_trials(records, len(labels))
     outputs = {record.number: found for record in own if len(found := _outputs(record, attributes, labels, folder))}
@@ -325,8 +324,8 @@ def _class_type(n_classes: int) -> np.dtype[Any]:
 def _useless(own: Sequence[TrialRecord], labels: NDArray[np.int64], majority: float) -> dict[int, str]:
     """Return why trials may not be recommended, by number."""
     found = {r.number: NOT_BETTER for r in own if r.best is not None and r.best.score <= majority}
-    stored = ((r.number, r.val_predictions) for r in own if r.val_predictions is not None)
-    constant = (number for number, packed in stored if not np.ptp(_unpack(packed, labels, _of(number))))
+    stored = ((r.number, validation_predictions(r, labels)) for r in own)
+    constant = (number for number, predictions in stored if predictions is not None and not np.ptp(predictions))
     return found | dict.fromkeys(constant, ONE_CLASS)
 
 
@@ -349,13 +348,13 @@ def _outputs(
     return [predictions.astype(_class_type(n_classes)) for predictions in unpacked]
 
 
-def validation_predictions(records: Sequence[TrialRecord], labels: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
-    """Return (n,) predicted classes by trial number, for the trials whose predictions were recorded.
+def validation_predictions(record: TrialRecord, labels: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """Return (n,) predicted classes of a trial; None if they were not recorded.
 
     Raises:
         CorruptionError: They are damaged, or their number differs from that of the (n,) labels.
     """
-    return {r.number: _unpack(r.val_predictions, labels, _of(r.number)) for r in records if r.val_predictions}
+    return _unpack(record.val_predictions, labels, _of(record.number)) if record.val_predictions else None
 
 
 def _of(number: int) -> str:

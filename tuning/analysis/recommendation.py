@@ -1,11 +1,13 @@
 """The recommendation: the cheapest trial that is within one standard error of the best (Breiman et al. 1984)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.metrics import Metric
+from core.metrics import METRICS
 from tuning.analysis.selection_bias import FIXED, Resamples
 
 ALIKE = 2.0
@@ -52,12 +54,14 @@ class Recommendation:
         return np.asarray(np.where(equal, self.sizes, np.inf).argmin(axis=1))
 
 
-def majority_score(metric: Metric, labels: NDArray[np.int64], n_classes: int) -> float:
-    """Return the oriented score of a classifier that ignores the sentence.
+def majority_baseline(attributes: Mapping[str, Any], labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], float]:
+    """Return (n,) predictions and the value of a classifier that ignores the n validation sentences with these labels.
 
-    It always predicts the most frequent class, with the frequencies of the classes as probabilities.
+    It predicts the most frequent class of the train split (without an audit, of the labels), with the shares of the
+    labels as probabilities.
     """
-    counts = np.bincount(labels, minlength=n_classes)
-    constant = np.full(len(labels), counts.argmax())
-    probabilities = np.tile(counts / len(labels), (len(labels), 1))
-    return float(metric.oriented(metric.score(labels, constant, probabilities, n_classes)))
+    metric, classes = METRICS[attributes["spec"]["metric"]], attributes["validation"]["classes"]
+    shares = np.bincount(labels, minlength=len(classes)) / len(labels)
+    audited = attributes.get("audit", {}).get("majority_baseline")
+    constant = np.full_like(labels, classes.index(audited["class"]) if audited else shares.argmax())
+    return constant, metric.score(labels, constant, np.tile(shares, (len(labels), 1)), len(classes))

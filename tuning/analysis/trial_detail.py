@@ -44,7 +44,7 @@ def class_results(record: TrialRecord, attributes: Mapping[str, Any]) -> ClassRe
     """
     classes = tuple(attributes["validation"]["classes"])
     labels = unpack_labels(attributes["validation"]["labels"], "the study's validation labels")
-    predictions = validation_predictions([record], labels).get(record.number)
+    predictions = validation_predictions(record, labels)
     if predictions is None:
         return None
     confusion = confusion_matrix(labels, predictions, len(classes))

@@ -13,6 +13,7 @@ from core.stats import wilson
 from tests.support.assessed_studies import (
     CONFIG,
     CONFIG_SIZE,
+    SPEC,
     attributes,
     epoch,
     predicting,
@@ -20,8 +21,15 @@ from tests.support.assessed_studies import (
     trial,
     write_study,
 )
-from tuning.analysis.assessment import StudyAssessment, assess, evaluations_note, held_out_results, readings_elsewhere
+from tuning.analysis.assessment import (
+    StudyAssessment,
+    assess,
+    evaluations_note,
+    held_out_results,
+    readings_elsewhere,
+)
 from tuning.analysis.ranking import trial_rows
+from tuning.analysis.recommendation import majority_baseline
 from tuning.journal.predictions import pack_labels
 from tuning.journal.records import TrialRecord
 
@@ -89,6 +97,28 @@ def test_without_a_trial_better_than_the_majority_class_nothing_was_learned() ->
     constant = trial(3, range(0, 200, 2), predictions=(None, pack_labels(np.zeros(200, dtype=int))))
     assert judge([*found, constant]).useless[3] == "one class"
     assert not judge(trials()).nothing_learned
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("accuracy", 0.75), ("macro_f1", 3 / 7), ("roc_auc", 0.5), ("mcc", 0.0), ("log_loss", 0.5623)]
+)
+def test_the_majority_class_has_a_value_in_every_metric(name: str, value: float) -> None:
+    constant, found = majority_baseline(attributes(spec=SPEC | {"metric": name}), np.array([0, 0, 0, 1]))
+    assert constant.tolist() == [0] * 4
+    assert found == pytest.approx(value, abs=1e-4)
+
+
+def test_a_trial_is_compared_with_the_majority_class_that_has_a_row() -> None:
+    """The most frequent class of the train split has 40% of the validation sentences, the trial is right on 55%."""
+    labels = (np.arange(200) % 5 >= 2).astype(int)
+    predictions = np.where(np.arange(200) < 110, labels, 1 - labels)
+    found = judge(
+        [trial(0, range(90), predictions=(None, pack_labels(predictions)))],
+        validation={"labels": pack_labels(labels), "classes": ["a", "b"]},
+        audit={"majority_baseline": {"class": "a", "val": 0.4}},
+    )
+    assert [each.accuracy for each in found.references] == [0.4]
+    assert (found.useless, found.recommended) == ({}, 0)
 
 
 def test_the_gain_over_the_baseline_is_corrected() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from core.metrics import METRICS
 from core.stats import wilson
-from tuning.analysis.recommendation import Recommendation, majority_score
+from tuning.analysis.recommendation import Recommendation
 from tuning.analysis.selection_bias import FIXED, Resamples, n_repeats
 
 LABELS = np.arange(400) % 2
@@ -151,9 +151,3 @@ def test_of_equal_scores_the_smaller_trial_is_recommended() -> None:
 def test_what_may_not_be_recommended_is_not() -> None:
     assert rule([40, 41, 42], [100, 10, 1], useful="ynn") == 0
     assert rule([40, 41], [100, 10], useful="nn") == 0  # none may be: the best, and the caller says so
-
-
-@pytest.mark.parametrize(("name", "score"), [("accuracy", 0.75), ("macro_f1", 3 / 7), ("roc_auc", 0.5), ("mcc", 0.0)])
-def test_the_majority_class_has_a_score_in_every_metric(name: str, score: float) -> None:
-    assert majority_score(METRICS[name], np.array([0, 0, 0, 1]), 2) == pytest.approx(score)
-    assert majority_score(METRICS["log_loss"], np.array([0, 0, 0, 1]), 2) == pytest.approx(-0.5623, abs=1e-4)
