@@ -322,7 +322,7 @@ class AssessedStudy:
     """All trials by number."""
     assessment: StudyAssessment
     rows: Sequence[TrialRow]
-    """Rows of `best --format json`, best first, for all trials or for a sample of them."""
+    """Rows of `best --format json`, best first, for all trials."""
     space: Space
 
     @property

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from optuna.trial import create_trial
 
 from core.io.text import printable
 from core.metrics import METRICS, Metric
-from tuning.analysis.ranking import STATES, AssessedStudy, read_assessed
+from tuning.analysis.ranking import STATES, AssessedStudy, TrialRow, read_assessed
 from tuning.analysis.trial_detail import ClassResults, class_results
 from tuning.formatting import format_value
 from tuning.journal.file import is_locked
@@ -38,7 +38,6 @@ class ChartData:
     """Data of a study for its charts."""
 
     study: AssessedStudy
-    """All trials."""
     rows: Sequence[Mapping[str, Any]]
     """One JSON object for each trial that is shown, best first."""
     text: str
@@ -74,7 +73,7 @@ def chart_data(study: AssessedStudy, *, running: bool) -> ChartData:
     last = max((each for record in study.records for each in (record.started, record.ended) if each), default=None)
     until = datetime.now() if running or last is None else last
     rows = []
-    for row in sample_trials(study).rows:
+    for row in sample_trials(study):
         record = study.records[row.trial]
         fields = {name: value for name, value in row.to_dict().items() if name != "params"}
         fields |= {"state": STATES.get(row.state, "running"), "kind": _kind(study, record)}
@@ -86,14 +85,14 @@ def chart_data(study: AssessedStudy, *, running: bool) -> ChartData:
     return ChartData(study=study, rows=rows, text=json.dumps(rows[::-1], allow_nan=False))
 
 
-def sample_trials(study: AssessedStudy) -> AssessedStudy:
-    """Return the study with the rows of about MAX_TRIALS trials at most; the choice is deterministic.
+def sample_trials(study: AssessedStudy) -> Sequence[TrialRow]:
+    """Return the rows of about MAX_TRIALS trials at most; the choice is deterministic.
 
     They are the best trials, the baseline, each trial that was better than all earlier ones, and an evenly spaced
     sample of the rest. The line of the best so far therefore does not change.
     """
     if len(study.rows) <= MAX_TRIALS:
-        return study
+        return study.rows
     kept, highest = {row.trial for at, row in enumerate(study.rows) if at < KEEP_BEST or row.baseline}, -math.inf
     for record in sorted((record for _, record in study.ranked), key=lambda record: record.number):
         if record.best is not None and record.best.score > highest:
@@ -102,7 +101,7 @@ def sample_trials(study: AssessedStudy) -> AssessedStudy:
     rest = [record.number for record in study.records if record.number not in kept]
     room = max(0, MAX_TRIALS - len(kept))
     kept |= {rest[at * len(rest) // room] for at in range(room)}
-    return replace(study, rows=[row for row in study.rows if row.trial in kept])
+    return [row for row in study.rows if row.trial in kept]
 
 
 def _kind(study: AssessedStudy, record: TrialRecord) -> str:

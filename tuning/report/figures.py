@@ -1,6 +1,6 @@
 """The charts of a study that can be drawn, notes on the others, their images, and StudyCharts for Python users."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -19,14 +19,15 @@ FEW_TRIALS = 30
 """Number of trials below which importances are mostly due to chance."""
 WIDEST_CHART = 40
 """Maximum number of classes in the chart of confusions."""
-CHARTS: Sequence[Callable[[ChartData], charts.AnyChart]] = (
-    *(charts.history, charts.curves, charts.losses, charts.importances),
-    *(charts.expected, charts.timeline, charts.parallel, charts.slices, charts.calibration, charts.confusion),
-)
+CHARTS: Mapping[str, Callable[[ChartData], charts.AnyChart]] = {
+    draw.__name__: draw
+    for draw in (
+        *(charts.history, charts.curves, charts.losses, charts.importances),
+        *(charts.expected, charts.timeline, charts.parallel, charts.slices, charts.calibration, charts.confusion),
+    )
+}
 """Functions of the charts in the page's order. A function's name is its anchor in the page and the name of its images.
 The page has a table instead of the last one."""
-
-_DRAW = {draw.__name__: draw for draw in CHARTS}
 
 
 class Figure(NamedTuple):
@@ -40,9 +41,7 @@ class Figure(NamedTuple):
 def figures(data: ChartData) -> dict[str, Figure]:
     """Return a figure for each entry of CHARTS."""
     why = reasons(data)
-    found = {
-        draw.__name__: Figure(None if draw.__name__ in why else draw(data), why.get(draw.__name__)) for draw in CHARTS
-    }
+    found = {name: Figure(None if name in why else draw(data), why.get(name)) for name, draw in CHARTS.items()}
     own = sum(row.copy_of is None for row, _ in data.study.ranked)
     hint = f"With {own} ended trials, fewer than {FEW_TRIALS}, such shares are mostly due to chance."
     if own < FEW_TRIALS and found["importances"].chart is not None:
@@ -54,12 +53,12 @@ def figures(data: ChartData) -> dict[str, Figure]:
 
 def reasons(data: ChartData) -> dict[str, str]:
     """Return the reason why a chart cannot be drawn, by its name; empty if all can."""
-    study, names = data.study, [draw.__name__ for draw in CHARTS]
+    study = data.study
     there = {
         "curves": any(each.epochs for each in study.records),
         "timeline": any(row["segments"] for row in data.rows),
     }
-    why = {name: "No trial has ended an epoch yet." for name in names if not there.get(name, bool(study.ranked))}
+    why = {name: "No trial has ended an epoch yet." for name in CHARTS if not there.get(name, bool(study.ranked))}
     try:
         random_search_curve(study.records)
     except UserError as error:
@@ -110,16 +109,16 @@ class StudyCharts:
         self._folder = folder
 
     def __dir__(self) -> list[str]:
-        return list(_DRAW)
+        return list(CHARTS)
 
     def __repr__(self) -> str:
-        return f"charts of study {self._folder.name!r}: {', '.join(f'{name}()' for name in _DRAW)}"
+        return f"charts of study {self._folder.name!r}: {', '.join(f'{name}()' for name in CHARTS)}"
 
     def __getattr__(self, name: str) -> Callable[[], charts.AnyChart]:
-        if name not in _DRAW:
-            raise AttributeError(f"there is no chart {name!r}; choose from {', '.join(_DRAW)}")
+        if name not in CHARTS:
+            raise AttributeError(f"there is no chart {name!r}; choose from {', '.join(CHARTS)}")
         method = partial(self._draw, name)
-        method.__doc__ = _DRAW[name].__doc__
+        method.__doc__ = CHARTS[name].__doc__
         return method
 
     def _draw(self, name: str) -> charts.AnyChart:
@@ -131,4 +130,4 @@ class StudyCharts:
         data = study_chart_data(self._folder)
         if why := reasons(data).get(name):
             raise UserError(f"there is no chart {name} of study {self._folder.name!r}: {why}")
-        return _DRAW[name](data)
+        return CHARTS[name](data)

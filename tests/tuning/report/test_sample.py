@@ -30,10 +30,10 @@ def study(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AssessedStudy:
 
 def test_as_many_as_may_be_are_shown_and_the_best_are_among_them(study: AssessedStudy) -> None:
     few = sample_trials(study)
-    assert len(few.rows) == 40
-    assert few.rows[:20] == study.rows[:20]
-    assert any(row.baseline for row in few.rows)
-    rest = {row.trial for row in few.rows} - {row.trial for row in study.rows[:20]}
+    assert len(few) == 40
+    assert few[:20] == study.rows[:20]
+    assert any(row.baseline for row in few)
+    rest = {row.trial for row in few} - {row.trial for row in study.rows[:20]}
     assert min(rest) < 20  # from begin to end
     assert max(rest) > 100
 
@@ -41,7 +41,7 @@ def test_as_many_as_may_be_are_shown_and_the_best_are_among_them(study: Assessed
 @pytest.mark.slow
 def test_a_study_that_is_small_enough_is_shown_whole(folder: Path) -> None:
     study = read_assessed(folder)
-    assert sample_trials(study) is study
+    assert sample_trials(study) is study.rows
     assert len(made(folder).rows) == 120
 
 
@@ -51,7 +51,7 @@ def test_the_line_of_the_best_so_far_rises_where_it_did(study: AssessedStudy) ->
         return sorted(set(accumulate((accuracy for _, accuracy in ranked), max)))
 
     assert len(records(study.rows)) > 2
-    assert records(sample_trials(study).rows) == records(study.rows)
+    assert records(sample_trials(study)) == records(study.rows)
 
 
 def test_ranks_are_among_all_trials(study: AssessedStudy) -> None:
