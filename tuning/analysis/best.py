@@ -47,7 +47,7 @@ def table_of(folder: Path, selection: RowFilter, form: str, hints: Sequence[str]
 
 
 def curve_of(folder: Path, form: str) -> str:
-    """Return the study's curve of expected best validation accuracy.
+    """Return the study's curve of the expected best validation value of its metric, as table, json, csv or md.
 
     Raises:
         UserError: There is no such study, or it has too few random trials.

@@ -50,7 +50,7 @@ class RandomSearchCurve:
     """One entry for each number of trials, from 1 to all of them."""
 
 
-def expected_best(accuracies: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def expected_best(values: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the expected maximum of n draws, n = 1..N, from N independent ones, by two estimators.
 
     Plug-in (Dodge, Gururangan, Card, Schwartz and Smith 2019, "Show Your Work", EMNLP): as if the N values were all of
@@ -58,20 +58,20 @@ def expected_best(accuracies: ArrayLike) -> tuple[NDArray[np.float64], NDArray[n
     Doesn't Always Work", ACL): the mean over all subsets of n of the N values.
 
     Args:
-        accuracies: (N,) values, at least one.
+        values: (N,), at least one.
 
     Returns:
         (N,) plug-in and (N,) unbiased.
     """
-    values = np.sort(np.asarray(accuracies, dtype=np.float64))
-    n_values = len(values)
+    ordered = np.sort(np.asarray(values, dtype=np.float64))
+    n_values = len(ordered)
     places = np.arange(1, n_values + 1)
     plugin, unbiased = [], []
     weights = np.full(n_values, 1 / n_values)  # of a value to be the highest in a subset of n
     for n in places:
         chances = (places / n_values) ** n
-        plugin.append(float(np.diff(chances, prepend=0.0) @ values))
-        unbiased.append(float(weights @ values))
+        plugin.append(float(np.diff(chances, prepend=0.0) @ ordered))
+        unbiased.append(float(weights @ ordered))
         weights = weights * (places - n) * (n + 1) / (n * np.maximum(1, n_values - n))
     return np.array(plugin), np.array(unbiased)
 

@@ -337,7 +337,7 @@ class AssessedStudy:
 
     @property
     def ranked(self) -> list[tuple[TrialRow, TrialRecord]]:
-        """Trials that ended with an accuracy, best first."""
+        """Rows and records of the ranked trials, best first."""
         return [(row, self.records[row.trial]) for row in self.rows if row.rank is not None]
 
     @property

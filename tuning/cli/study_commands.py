@@ -41,7 +41,7 @@ def best(
         bool,
         OutputOption(
             "--expected",
-            help="Show the expected best accuracy of random search for each budget instead of the table.",
+            help="Show the expected best value of random search for each budget instead of the table.",
         ),
     ] = False,
     trial: Annotated[
@@ -53,7 +53,7 @@ def best(
     format: Annotated[Literal["table", "json", "csv", "md"], OutputOption(help="Output format.")] = "table",
     results: Results = Path("results"),
 ) -> None:
-    """Show the best trials of STUDY, and a bias-corrected accuracy."""
+    """Show the best trials of STUDY, and the bias-corrected value of the best."""
     from tuning.analysis.best import curve_of, table_of
     from tuning.analysis.filters import RowFilter, parse_where
 

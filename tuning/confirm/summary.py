@@ -1,4 +1,4 @@
-"""Summary of the runs on fresh seeds: means, paired differences, ties, and the accuracy over folds.
+"""Summary of the runs on fresh seeds: means, paired differences, ties, and the metric over folds.
 
 All differences are to the search's first-ranked trial, which was chosen before any fresh seed was drawn. A comparison
 with the best of the confirmed settings would favour that one.

@@ -1,4 +1,4 @@
-"""The page's first figures and remarks: the bias-corrected accuracy, the baselines, and the recommended trial."""
+"""The page's first figures and remarks: the bias-corrected value, the baselines, and the recommended trial."""
 
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ def page_verdict(study: AssessedStudy) -> list[str]:
     """Return sentences on which model to use, its expected score, and whether it is better than the plain baseline."""
     used, assessment = study.used, study.assessment
     if used is None:
-        return ["No trial has ended with an accuracy yet."]
+        return ["No trial has ended with a value yet."]
     if assessment.nothing_learned:
         return [f"{line[0].upper()}{line[1:]}." for line in NOTHING_LEARNED]
     step, ensemble = next_step(study.rows, assessment), assessment.ensemble

@@ -156,7 +156,7 @@ def test_the_page_says_what_the_study_does_not_keep(tmp_path: Path) -> None:
 def test_a_study_without_trials_has_a_page(tmp_path: Path) -> None:
     record_study(tmp_path / "s", trials=0)
     page = made(tmp_path / "s")
-    assert "No trial has ended with an accuracy yet." in page.text
+    assert "No trial has ended with a value yet." in page.text
     assert page.rows == []
 
 
