@@ -13,6 +13,8 @@ from core.errors import UserError
 from tests.support.recorded_study import record_study
 from tuning.journal.file import is_locked, study_lock
 from tuning.report import command as verb
+from tuning.report.chart_data import ChartData
+from tuning.report.figures import Figure, figures
 
 
 def write(folder: Path, *, watch: bool = False) -> None:
@@ -42,6 +44,23 @@ def test_images_that_cannot_be_written_are_refused_before_the_page_is_written(
     with pytest.raises(UserError, match=said):
         verb.write_report(tmp_path / "s", tmp_path / "p.html", tmp_path / name, cache_dir=None, watch=False, command="")
     assert not (tmp_path / "p.html").exists()
+
+
+def test_the_images_are_the_figures_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The study is read and drawn once."""
+    record_study(tmp_path / "s", trials=3)
+    drawn: list[dict[str, Figure]] = []
+    written: list[dict[str, Figure]] = []
+
+    def draw(data: ChartData) -> dict[str, Figure]:
+        drawn.append(figures(data))
+        return drawn[-1]
+
+    monkeypatch.setattr(verb, "figures", draw)
+    monkeypatch.setattr(verb, "write_images", lambda found, folder: written.append(found))
+    verb.write_report(tmp_path / "s", tmp_path / "p.html", tmp_path, cache_dir=None, watch=False, command="")
+    assert len(drawn) == 1
+    assert written == drawn
 
 
 def test_no_study_no_page(tmp_path: Path) -> None:
