@@ -78,14 +78,12 @@ def read_texts(table: Table, column: str) -> list[str]:
     """Return the column's texts.
 
     Raises:
-        DataError: A cell is absent or holds half a surrogate pair; its line is named.
+        DataError: A cell is absent; its line is named.
     """
     texts = []
     for row, cell in enumerate(table.columns[column]):
         if cell is None:
             raise DataError(f"{table.location(row)}: no text in column {quoted(column)}; {_DROP}")
-        if not cell.isascii() and any("\ud800" <= char <= "\udfff" for char in cell):
-            raise DataError(f"{table.location(row)}: half a surrogate pair in the text; write the whole character")
         texts.append(cell)
     return texts
 

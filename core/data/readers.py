@@ -4,7 +4,9 @@ import contextlib
 import csv
 import itertools
 import json
+import re
 from array import array
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +26,8 @@ MAX_COLUMNS = 4096
 MAX_SHARED = 10_000
 """Number of different short cells, such as labels, that are held once each."""
 _SHORT = 32
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
+"""UTF-8 cannot encode it, so a cell that contains it cannot be written to a file."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -182,16 +186,20 @@ def _plain(cell: Any) -> str | None:
     return None if cell is None or cell != cell else json.dumps(cell)
 
 
-def _check_length(cell: str | None, column: str, where: str) -> None:
+def _check_cell(cell: str | None, column: str, where: str) -> None:
+    """Refuse a cell that is too long, and half a surrogate pair in it or in the name of its column."""
     if cell is not None and len(cell) > MAX_CELL:
         raise DataError(
             f"{where}: column {quoted(column)} has {len(cell):,} characters, more than {MAX_CELL:,}; "
             "fix the quotes around it"
         )
+    for text in (column, cell or ""):
+        if not text.isascii() and _HALF_PAIR.search(text):
+            raise DataError(f"{where}: half a surrogate pair in column {quoted(column)}; write the whole character")
 
 
 def _refuse_twice(names: Sequence[str], where: str) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise DataError(f"{where}: column {quoted(twice[0])} occurs twice; rename one")
 
@@ -207,7 +215,7 @@ def _to_table(rows: Iterable[Row], name: str, first: Iterable[str] = ()) -> Tabl
     lines, shared = array("q"), dict[str, str]()
     for line, row in rows:
         for column, cell in row.items():
-            _check_length(cell, column, f"{name}, line {line}")
+            _check_cell(cell, column, f"{name}, line {line}")
             if column not in columns:
                 columns[column] = [None] * len(lines)  # it had no cell in the lines before
                 _check_columns(columns, name)
@@ -285,14 +293,14 @@ def arrow_columns(
         location: Returns the name of a row, from 1, for an error.
 
     Raises:
-        DataError: A cell is too long.
+        DataError: A cell is too long, or contains half a surrogate pair.
     """
     columns = {
         name: [_plain(cell) for cell in each.to_pylist()] for name, each in arrays.items() if _is_plain(each.type)
     }
     for name, cells in columns.items():
         for row, cell in enumerate(cells, start=1):
-            _check_length(cell, name, location(row))
+            _check_cell(cell, name, location(row))
     return columns, {name: str(each.type) for name, each in arrays.items() if name not in columns}
 
 

@@ -123,7 +123,7 @@ def table_batch(part: Table, column: str) -> TextBatch:
     """Return the texts of a part.
 
     Raises:
-        DataError: A cell is absent, or contains half a surrogate pair; the message names its line.
+        DataError: A cell is absent; the message names its line.
     """
     return TextBatch(texts=read_texts(part, column), source=f"{part.name}, {part.unit}", numbers=part.lines)
 

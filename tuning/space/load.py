@@ -21,6 +21,7 @@ The file is read as nodes, so that no YAML tag creates an object, and quotes hav
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def load_space(name_or_path: str, overrides: Sequence[str] = ()) -> Space:
     problems = written.problems
     layer = [entry for text in overrides for entry in _override(text, problems)]
     names = [entry.name for entry in layer]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     problems += [f"--set {quoted(name)} is given twice; pass it once" for name in twice]
     if problems:
         raise ConfigError("; ".join(problems))

@@ -170,11 +170,6 @@ def test_empty_texts_are_texts() -> None:
     assert read_texts(table(text=["a", ""]), "text") == ["a", ""]
 
 
-def test_half_a_surrogate_pair_is_refused_with_its_line() -> None:
-    with pytest.raises(DataError, match="line 3: half a surrogate pair in the text"):
-        read_texts(table(text=["😀", "a\ud83d"]), "text")
-
-
 def test_one_class_is_refused_by_name() -> None:
     with pytest.raises(
         DataError, match="label column 'label' has only one class, 'spam'; choose a column with two or more"

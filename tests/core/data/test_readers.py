@@ -137,6 +137,24 @@ def test_a_long_cell_is_refused_in_every_format(tmp_path: Path, name: str) -> No
         read(tmp_path, name, data.encode())
 
 
+@pytest.mark.parametrize(
+    ("row", "column"),
+    [
+        ({"text": "a\ud83d"}, "text"),
+        ({"text": "a", "author": "\ud83d"}, "author"),
+        ({"text": "a", "\ude00": None}, r"\\ude00"),
+    ],
+)
+def test_half_a_surrogate_pair_is_refused_with_its_line_and_column(
+    tmp_path: Path, row: dict[str, str | None], column: str
+) -> None:
+    data = "\n".join(json.dumps(each) for each in ({"text": "😀"}, row)).encode()
+    with pytest.raises(DataError, match=f"line 2: half a surrogate pair in column '{column}'; write the whole charac"):
+        read(tmp_path, "a.jsonl", data)
+    with pytest.raises(DataError, match=f"line 2: half a surrogate pair in column '{column}'; write the whole charac"):
+        list(readers.read_table_in_parts(tmp_path / "a.jsonl", "utf-8"))
+
+
 def test_a_row_with_a_cell_too_many_is_refused_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.csv, line 3: has 3 cells, the header has 2"):
         read(tmp_path, "a.csv", b"text,label\na,0\nb,c,1\n")
@@ -145,6 +163,13 @@ def test_a_row_with_a_cell_too_many_is_refused_with_its_line(tmp_path: Path) -> 
 def test_a_column_name_that_comes_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="line 1: column 'text' occurs twice"):
         read(tmp_path, "a.csv", b"text,label,text\na,0,b\n")
+
+
+def test_a_header_with_many_columns_is_refused_at_once(tmp_path: Path) -> None:
+    line, began = ",".join(map(str, range(30_000))), time.process_time()
+    with pytest.raises(DataError, match="has more than 4,096 columns"):
+        read(tmp_path, "a.csv", f"{line}\n{line}\n".encode())
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize(
