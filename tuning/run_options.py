@@ -358,7 +358,8 @@ def corpus_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
         options: Values of DATA_OPTIONS by name.
     """
     paths = {name: absolute_data_path(options[name]) for name in ("dataset", "vectors")}
-    return {**options, **paths, **({"split": "column"} if options["split_column"] else {})}
+    by_column = options["split_column"] and options["split"] == RunOptions.split  # load_corpus refuses another split
+    return {**options, **paths, **({"split": "column"} if by_column else {})}
 
 
 def absolute_data_path(name: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import typer
 
+from core.data.load import load_corpus
 from core.errors import ConfigError
 from tests.support.corpora import tiny_corpus
 from tests.support.study_configs import configured, options
@@ -138,6 +139,13 @@ def test_a_study_records_tokenizer_and_vectors_that_were_chosen_and_keeps_them(t
     column = options(tmp_path, split_column="auto")
     assert study_spec(plan, corpus, column.data, TrialResources())["data"]["split_column"] == "auto"
     assert data_of_study(column, existing)["split_column"] == "auto"
+
+
+def test_a_split_column_besides_another_split_is_refused() -> None:
+    assert RunOptions(split_column="part").data["split"] == "column"
+    given = RunOptions(dataset="a.csv", split="70/15/15", split_column="part").data
+    with pytest.raises(ConfigError, match="must be used together, got split '70/15/15' and column 'part'"):
+        load_corpus(**given)
 
 
 def test_vectors_that_auto_chooses_decide_what_is_searched(tmp_path: Path) -> None:
