@@ -225,19 +225,17 @@ def parse_split_value(value: str) -> int | None:
 
 
 def column_split(values: Sequence[str]) -> Codes:
-    """Return the file's own split, from values that `parse_split_value` knows.
+    """Return the file's own split, from values that `parse_split_value` knows."""
+    return np.array([parse_split_value(value) for value in values], dtype=np.uint8)
 
-    Raises:
-        DataError: No row for train or val.
-    """
-    codes = np.array([parse_split_value(value) for value in values], dtype=np.uint8)
+
+def _require_train_and_val(codes: Codes) -> None:
     for code in (TRAIN, VAL):
         if not (codes == code).any():
             raise DataError(
                 f"the split column has no row {SPLIT_NAMES[code]}; add some, or leave out --split-column for a split "
                 "of 80/10/10"
             )
-    return codes
 
 
 def require_in_train(codes: Codes, labels: NDArray[np.int64], classes: Sequence[str]) -> None:
@@ -337,9 +335,13 @@ class SplitRule:
             DataError: The sentences do not fill the splits or the folds.
         """
         codes = self._codes(read)
+        if self.validation_folds is not None:
+            codes[codes == VAL] = TRAIN
+        elif self.name == "column":
+            _require_train_and_val(codes)
+        require_in_train(codes, read.labels, read.classes)
         if self.validation_folds is None:
             return codes, None
-        codes[codes == VAL] = TRAIN
         places = np.flatnonzero(codes == TRAIN)
         texts = [read.texts[place] for place in places]
         folds = np.full(len(codes), NO_FOLD, dtype=np.uint8)
@@ -347,10 +349,10 @@ class SplitRule:
         return codes, folds
 
     def _codes(self, read: Dataset) -> Codes:
-        if self.name in ("column", "notebook"):
-            codes = column_split(read.split_values or ()) if self.name == "column" else notebook_split(read.texts)
-            require_in_train(codes, read.labels, read.classes)
-            return codes
+        if self.name == "column":
+            return column_split(read.split_values or ())
+        if self.name == "notebook":
+            return notebook_split(read.texts)
         seed = self.seed or 0
         if self.shares is not None:
             return stratified_split(read.texts, read.labels, read.classes, seed, self.shares)

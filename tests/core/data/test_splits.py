@@ -224,10 +224,32 @@ def test_a_split_column_is_read_in_any_case_and_by_its_usual_names() -> None:
     assert codes.tolist() == [TRAIN, VAL, TEST, VAL, VAL, VAL, TRAIN, TEST]
 
 
+def rows(values: list[str], labels: list[int]) -> Dataset:
+    """Return different sentences with these values of the split column."""
+    texts, _ = sentences(len(values))
+    return Dataset(texts=texts, labels=np.array(labels), classes=CLASSES, split_values=values, notes={})
+
+
 @pytest.mark.parametrize(("values", "absent"), [(["train", "test"], "val"), (["val", "test"], "train")])
 def test_a_split_column_needs_train_and_val(values: list[str], absent: str) -> None:
     with pytest.raises(DataError, match=f"the split column has no row {absent}"):
-        column_split(values)
+        SplitRule.of("column", 42, None, "part").assign(rows(values, [0, 1]))
+
+
+def test_a_split_column_needs_no_val_for_validation_in_folds() -> None:
+    rule, data = SplitRule.of("column", 42, None, "part", "folds:2"), rows(["train"] * 4 + ["test"], [0, 1, 0, 1, 0])
+    codes, folds = rule.assign(data)
+    assert codes.tolist() == [TRAIN] * 4 + [TEST]
+    assert folds is not None
+    assert sorted(folds.tolist()) == [0, 0, 1, 1, NO_FOLD]
+
+
+def test_a_class_may_have_all_its_sentences_in_val_for_validation_in_folds() -> None:
+    data = rows(["train", "train", "val", "val"], [0, 0, 1, 1])
+    rule = SplitRule.of("column", 42, None, "part", "folds:2")
+    assert rule.assign(data)[0].tolist() == [TRAIN] * 4
+    with pytest.raises(DataError, match="class 'pos' has no sentence in train"):
+        SplitRule.of("column", 42, None, "part").assign(data)
 
 
 def test_a_class_that_train_lacks_is_named() -> None:
