@@ -69,11 +69,11 @@ def check_rules(rules: Mapping[str, tuple[object, str, bool]]) -> None:
     Raises:
         ConfigError: A rule does not hold; the message has "NAME must be RULE, got VALUE" for each.
     """
-    wrong = {name: (f"{value!r}", rule) for name, (value, rule, holds) in rules.items() if not holds}
-    problems = [f"{name} must be {rule}, got {_shortened(value)}" for name, (value, rule) in wrong.items()]
+    problems = [f"{name} must be {rule}, got {_shown(value)}" for name, (value, rule, ok) in rules.items() if not ok]
     if problems:
         raise ConfigError("; ".join(problems))
 
 
-def _shortened(value: str) -> str:
-    return value if len(value) <= MAX_VALUE else f"{value[: MAX_VALUE - 3]}..."
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= MAX_VALUE else f"{text[: MAX_VALUE - 3]}..."

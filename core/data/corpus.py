@@ -148,7 +148,7 @@ class Dataset:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatasetSource:
-    """A dataset that is found and identified; it is read only if its corpus is not in the cache."""
+    """A dataset that is found and identified, but not read."""
 
     inputs: Mapping[str, Any]
     """Everything that decides what `read` returns; part of the cache key."""

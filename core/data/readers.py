@@ -37,7 +37,7 @@ class Table:
     name: str
     """Name of the file for errors."""
     columns: dict[str, list[str | None]]
-    """Cells of each column: None for an empty cell; numbers and truth values as they are written."""
+    """Cells of each column: None for an absent cell, null and NaN; another value that is no text as JSON, e.g. 0.5."""
     lines: Sequence[int]
     """The file's line (or row, in Parquet) of each row, from 1."""
     unit: str = "line"
