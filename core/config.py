@@ -16,6 +16,8 @@ CLASS_WEIGHTS = ("balanced",)
 MAX_EPOCHS = 100_000
 MAX_EPOCH_SENTENCES = 999_999_999
 MAX_BATCH_SIZE = 1_000_000
+MAX_EMBEDDING_DIM = 8192
+"""Largest width of a word vector."""
 METRIC_NAMES = ("accuracy", "macro_f1", "balanced_accuracy", "mcc", "log_loss", "roc_auc")
 """Names of core.metrics.METRICS, which needs numpy."""
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.config import MAX_EMBEDDING_DIM
 from core.data import datasets
 from core.data import vectors as pretrained
 from core.data.audit import READ_NOTES, audit, count_leaks, vector_coverage
@@ -26,10 +27,10 @@ from core.data.tokenizer import (
     tokenizer_version,
 )
 from core.data.vocabulary import encode_corpus, tokenize_all
-from core.errors import ConfigError, CorruptionError, DataError, UserError, is_whole
+from core.errors import ConfigError, CorruptionError, DataError, UserError, check_rules, is_whole
 from core.io import cache, file_hash
 from core.io.checked_folder import canonical_json
-from core.io.text import Notify
+from core.io.text import Notify, quoted
 
 WORD_DIM, CHARACTER_DIM = 300, 100
 """Width of random vectors. There are few characters: on 6,400 Chinese reviews, one model with 100 and with 300 labelled
@@ -74,7 +75,7 @@ def load_corpus(
         label_column: Column of a file with the labels; None to find it by name or content.
         split_column: Column of a file with the values train, val and test; implies split `column`.
         embedding_dim: Width of a word vector with vectors `none`; None for 300, or 100 with tokenizer `characters`.
-            It also selects one of several files in a .zip.
+            Other vectors must have this width; of several files in a .zip, it selects one.
         encoding: Encoding of a text file; None to detect it.
         probability_columns: Columns of a file with the probability of each class, separated by commas. The training
             sentences are trained on them instead of their labels.
@@ -90,8 +91,8 @@ def load_corpus(
     """
     folder = Path(cache_dir) if cache_dir is not None else cache.default_dir()
     rule = SplitRule.of(split, seed, fold, split_column, validation)
-    if embedding_dim is not None and not is_whole(embedding_dim, 1, 8192):
-        raise ConfigError(f"embedding_dim must be a whole number from 1 to 8192, got {embedding_dim!r}")
+    holds = embedding_dim is None or is_whole(embedding_dim, 1, MAX_EMBEDDING_DIM)
+    check_rules({"embedding_dim": (embedding_dim, f"a whole number from 1 to {MAX_EMBEDDING_DIM}", holds)})
     options = ReadOptions(
         text_column=text_column,
         label_column=label_column,
@@ -117,6 +118,11 @@ def load_corpus(
         folder, "corpora", inputs, lambda target: _build(target, data, table, rule, tokenizer, progress), progress
     )
     corpus = _open(entry, dataset, vectors, width)
+    if embedding_dim not in (None, corpus.embedding_dim):
+        raise ConfigError(
+            f"embedding_dim must be {corpus.embedding_dim}, the width of vectors {quoted(vectors, 80)}, got "
+            f"{embedding_dim}; leave it out, or choose vectors none or other vectors"
+        )
     found = corpus.source["audit"]
     if rule.name == "column" and not allow_leak and (count := count_leaks(found)):
         examples = "; ".join(f"{example['splits']} '{example['text']}'" for example in found["leak_examples"])

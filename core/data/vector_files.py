@@ -14,12 +14,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from core.config import MAX_EMBEDDING_DIM
 from core.errors import DataError
 from core.io.streams import read_blocks
 from core.io.text import Notify, quoted
 
 MAX_LINE_BYTES = 1 << 20
-MAX_WIDTH = 8192
 
 Rows = tuple[dict[str, int], NDArray[np.float32]]
 """Row numbers by word, and the (n_found, width) rows."""
@@ -127,8 +127,8 @@ def _layout(text: bytes, name: str) -> _Layout:
     width = int(fields[1]) if header_bytes else len(row.rstrip(b" ").split(b" ")) - 1
     if not row.strip():
         raise DataError(f"{name}, line {line}: there is no row; pass a file of vectors")
-    if not 1 <= width <= MAX_WIDTH:
-        raise DataError(f"{name}, line 1: must be a word and 1 to {MAX_WIDTH} numbers, got {width:,} numbers")
+    if not 1 <= width <= MAX_EMBEDDING_DIM:
+        raise DataError(f"{name}, line 1: must be a word and 1 to {MAX_EMBEDDING_DIM} numbers, got {width:,} numbers")
     _split(row, width, name, line)
     return _Layout(stated, header_bytes, width, width + row.endswith(b" "))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.calibration import CoverageRow
+from core.config import MAX_EMBEDDING_DIM
 from core.data.vocabulary import Vocabulary
 from core.errors import CorruptionError, DataError, is_whole
 from core.io.atomic import read_regular
@@ -20,7 +21,6 @@ from core.io.text import quoted
 if TYPE_CHECKING:
     from torch import Tensor
 
-MAX_EMBEDDING_DIM = 8192
 MAX_TEMPERATURE = 1000.0
 """Largest temperature; the smallest is 1 / MAX_TEMPERATURE. `fit_temperature` finds none outside 0.05 to 20."""
 _MEMBER = re.compile(r"model|trial-[0-9]+|plain-baseline")

@@ -111,7 +111,8 @@ def _corpus(draw: random.Random) -> tuple[str, Make]:
     texts = {
         name: draw.choice(draw.choice((SHOWABLE, PATHS_OF_CORE))) for name in draw.sample(LOAD, draw.randint(0, 2))
     }
-    options: dict[str, Any] = {"dataset": DATA, "vectors": draw.choice(("none", VECTORS)), "embedding_dim": 4} | texts
+    vectors = draw.choice(({"vectors": "none", "embedding_dim": 4}, {"vectors": VECTORS}))
+    options: dict[str, Any] = {"dataset": DATA, **vectors, **texts}
     if draw.random() < 0.5:
         options |= {draw.choice(("embedding_dim", "seed")): draw.choice(INTEGERS)}
     return _text("load_corpus", options), lambda _: load_corpus(**options)

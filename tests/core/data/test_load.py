@@ -259,6 +259,14 @@ def test_vectors_of_a_file_fill_the_rows_of_their_words(load: Load, tmp_path: Pa
     assert ["the", 32] in coverage["missing"]
 
 
+def test_another_width_than_that_of_the_vectors_is_refused(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "v.vec").write_text("good 1 2\nfilm 3 4\n")
+    assert load(vectors=str(tmp_path / "v.vec"), embedding_dim=2).embedding_dim == 2
+    message = r"embedding_dim must be 2, the width of vectors '.*v\.vec', got 300; leave it out, or choose vectors none"
+    with pytest.raises(ConfigError, match=message):
+        load(vectors=str(tmp_path / "v.vec"), embedding_dim=300)
+
+
 def test_the_width_without_vectors_is_asked_for(load: Load) -> None:
     assert load(embedding_dim=20).embedding_dim == 20
 
