@@ -258,16 +258,10 @@ def _open(entry: cache.CacheEntry, dataset: str, vectors: str, embedding_dim: in
     )
 
 
-def load_validation_texts(data: Mapping[str, Any], fingerprint: str, cache_dir: Path | None = None) -> list[str]:
-    """Return the texts of the validation sentences, in the order of `Corpus.validation()`; as `load_texts`."""
-    texts, entry = _load_texts(data, fingerprint, cache_dir)
-    codes = np.load(entry.path / "split.npy", allow_pickle=False)
-    chosen = TRAIN if "folds.npy" in entry.files else VAL
-    return [texts[place] for place in np.flatnonzero(codes == chosen).tolist()]
-
-
-def load_texts(data: Mapping[str, Any], fingerprint: str, cache_dir: Path | None = None) -> list[str]:
-    """Return the texts of all sentences of a corpus.
+def load_texts(
+    data: Mapping[str, Any], fingerprint: str, cache_dir: Path | None = None, *, only_validation: bool = False
+) -> list[str]:
+    """Return the texts of the sentences of a corpus, in its order.
 
     The corpus must be in the cache; nothing is built.
 
@@ -275,16 +269,11 @@ def load_texts(data: Mapping[str, Any], fingerprint: str, cache_dir: Path | None
         data: Arguments of load_corpus that the corpus was built with.
         fingerprint: Fingerprint of the corpus.
         cache_dir: The cache folder, as in load_corpus.
+        only_validation: Whether to return the texts of `Corpus.validation()` only.
 
     Raises:
         UserError: The corpus is not in the cache, or its source is gone or has changed.
     """
-    return _load_texts(data, fingerprint, cache_dir)[0]
-
-
-def _load_texts(
-    data: Mapping[str, Any], fingerprint: str, cache_dir: Path | None
-) -> tuple[list[str], cache.CacheEntry]:
     folder = cache_dir or cache.default_dir()
     try:
         entry = cache.verify_entry(folder / "corpora" / fingerprint)
@@ -294,4 +283,9 @@ def _load_texts(
     source = datasets.resolve_dataset(data["dataset"], options, folder)
     if source.inputs != entry.inputs["data"]:
         raise DataError(f"{data['dataset']} has changed since the study was created; restore the old file")
-    return source.read().texts, entry
+    texts = source.read().texts
+    if not only_validation:
+        return texts
+    codes = np.load(entry.path / "split.npy", allow_pickle=False)
+    chosen = TRAIN if "folds.npy" in entry.files else VAL
+    return [texts[place] for place in np.flatnonzero(codes == chosen).tolist()]

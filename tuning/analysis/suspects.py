@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.data.corpus import TEST
-from core.data.load import load_corpus, load_texts, load_validation_texts
+from core.data.load import load_corpus, load_texts
 from core.errors import UserError
 from core.io.text import printable
 from tuning.formatting import csv_table, text_table
@@ -116,7 +116,7 @@ def suspects_of(
     means = mean_probabilities(folder, records, len(labels), len(classes))
     if means is None:
         raise UserError(f"study {folder.name!r} has no probabilities yet; run its command until a trial has ended")
-    texts = load_validation_texts(spec["data"], spec["fingerprint"], cache_dir)
+    texts = load_texts(spec["data"], spec["fingerprint"], cache_dir, only_validation=True)
     return find_suspects(labels, means, classes, texts), len(labels)
 
 

@@ -15,7 +15,7 @@ from core import Corpus, load_corpus
 from core.data import datasets
 from core.data.audit import render_audit
 from core.data.corpus import TEST, TRAIN, VAL
-from core.data.load import load_texts, load_validation_texts
+from core.data.load import load_texts
 from core.data.readers import Table
 from core.data.tokenizer import tokenize, tokenizer_name
 from core.errors import ConfigError, DataError, UserError
@@ -438,7 +438,7 @@ def corpus(data: dict[str, Any], tmp_path: Path) -> Corpus:
 
 
 def test_they_stand_in_the_order_of_the_split(data: dict[str, Any], corpus: Corpus, tmp_path: Path) -> None:
-    texts = load_validation_texts(data, corpus.fingerprint, tmp_path / "cache")
+    texts = load_texts(data, corpus.fingerprint, tmp_path / "cache", only_validation=True)
     assert len(texts) == 8
     for text, place in zip(texts, corpus.indices(VAL), strict=True):
         assert text.startswith("Ticket No. ")
@@ -451,7 +451,7 @@ def test_nothing_is_built_for_them(data: dict[str, Any], corpus: Corpus, tmp_pat
     with pytest.raises(
         UserError, match=r"the study's data are not in the cache .*empty; run the study's command again"
     ):
-        load_validation_texts(data, corpus.fingerprint, tmp_path / "empty")
+        load_texts(data, corpus.fingerprint, tmp_path / "empty")
     assert not (tmp_path / "empty").exists()
 
 
@@ -459,7 +459,7 @@ def test_a_file_that_has_changed_or_is_gone_is_refused(data: dict[str, Any], cor
     path = Path(data["dataset"])
     path.write_text(path.read_text().replace("page", "book"))
     with pytest.raises(DataError, match=r"tickets\.csv has changed since the study was created; restore the old file"):
-        load_validation_texts(data, corpus.fingerprint, tmp_path / "cache")
+        load_texts(data, corpus.fingerprint, tmp_path / "cache")
     path.unlink()
     with pytest.raises(DataError, match=r"tickets\.csv"):
-        load_validation_texts(data, corpus.fingerprint, tmp_path / "cache")
+        load_texts(data, corpus.fingerprint, tmp_path / "cache")
