@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.data.columns import choose_columns, require_column
 from core.data.corpus import ReadOptions
-from core.data.probability_columns import parse_names
+from core.data.datasets import choose
 from core.data.readers import Table, arrow_columns
 from core.errors import ConfigError, DataError
 from core.io.atomic import atomic_write
@@ -41,14 +40,9 @@ def store_frame(data: Any, options: ReadOptions, folder: Path) -> tuple[Path, Re
     if options.encoding is not None:
         raise ConfigError("--encoding must be used with a text file, got a data frame; leave it out")
     table = _table(data)
-    probabilities = parse_names(options.probability_columns)
-    others = [*probabilities, *([options.split_column] if options.split_column is not None else [])]
-    text, label = choose_columns(
-        table, options.text_column, options.label_column, others, label_needed=not probabilities
-    )
-    for name in others:
-        require_column(table, name, "--split-column" if name == options.split_column else "--probability-columns")
-    kept = {name: table.columns[name] for name in (text, label, *others) if name is not None}
+    text, label, probabilities = choose(table, options)
+    used = (text, label, *probabilities, options.split_column)
+    kept = {name: table.columns[name] for name in used if name is not None}
     rows = (dict(zip(kept, row, strict=True)) for row in zip(*kept.values(), strict=True))
     content = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows).encode()
     path = folder.absolute() / f"frame-{hashlib.sha256(content).hexdigest()[:12]}.jsonl"

@@ -5,8 +5,8 @@ from pathlib import Path
 from core.data import columns, splits
 from core.data.corpus import Dataset, DatasetSource, ReadOptions
 from core.data.movie_reviews import resolve_mr, resolve_mr_at, resolve_snippets
-from core.data.probability_columns import parse_names, read_targets
-from core.data.readers import FORMATS, format_of, read_table
+from core.data.probability_columns import OPTION, parse_names, read_targets
+from core.data.readers import FORMATS, Table, format_of, read_table
 from core.errors import ConfigError, DataError
 from core.io import file_hash
 from core.io.archives import file_blocks
@@ -98,20 +98,33 @@ def encoding_of(path: Path, given: str | None, folder: Path, notify: Notify | No
     return encoding
 
 
-def _read_file(path: Path, encoding: str, options: ReadOptions) -> Dataset:
-    table = read_table(path, encoding)
+def choose(table: Table, options: ReadOptions) -> tuple[str, str | None, list[str]]:
+    """Return the text column, the label column and the columns with probabilities.
+
+    Raises:
+        ConfigError: The columns with probabilities are not a list of names.
+        DataError: A column is absent, holds no plain values or has two uses, or the choice is not clear.
+    """
     probabilities = parse_names(options.probability_columns)
     others = [*probabilities, *([options.split_column] if options.split_column is not None else [])]
     text, label = columns.choose_columns(
         table, options.text_column, options.label_column, others, label_needed=not probabilities
     )
+    for name in others:
+        columns.require_column(table, name, "--split-column" if name == options.split_column else OPTION)
+    return text, label, probabilities
+
+
+def _read_file(path: Path, encoding: str, options: ReadOptions) -> Dataset:
+    table = read_table(path, encoding)
+    text, label, probabilities = choose(table, options)
     n_rows = len(table.lines)
     if options.drop_missing:
         table = columns.drop_missing_rows(table, [name for name in (text, label) if name is not None])
     labels, classes, targets = read_targets(table, label, probabilities)
     split_values = None
     if options.split_column is not None:
-        split_values = [cell or "" for cell in columns.require_column(table, options.split_column, "--split-column")]
+        split_values = [cell or "" for cell in table.columns[options.split_column]]
         for row, value in enumerate(split_values):
             if splits.parse_split_value(value) is None:
                 shown = f"column {quoted(options.split_column)} must be train, val or test, got {quoted(value)}"
