@@ -42,10 +42,8 @@ class Metric:
     higher_is_better: bool = True
     needs_probabilities: bool = False
     """Whether the metric is computed from the probabilities of the classes; otherwise from the predicted classes."""
-    absent_class: str = ""
-    """Effect of a class that no label has, as in scikit-learn; empty if there is none."""
-    defined_without_a_class: bool = True
-    """False if the metric is undefined when no label has one of the classes."""
+    absent_class: str | None = ""
+    """Effect of a class that no label has, as in scikit-learn; empty: there is none; None: the metric is undefined."""
 
     def score(
         self, labels: Labels, predictions: Labels, probabilities: NDArray[np.floating] | None, n_classes: int
@@ -110,10 +108,10 @@ class Metric:
             DataError: The metric is undefined on these labels.
         """
         absent = [repr(name[:40]) for k, name in enumerate(classes) if not (labels == k).any()]
-        if not absent or not self.absent_class:
+        if not absent or self.absent_class == "":
             return None
         who = f"no validation sentence has the label {' or '.join(absent[:3])}{' or others' * (len(absent) > 3)}"
-        if not self.defined_without_a_class:
+        if self.absent_class is None:
             raise DataError(f"{who}, so {self.name} is undefined; choose another --metric, or another split")
         return f"{who}: {self.absent_class}"
 
@@ -263,8 +261,7 @@ METRICS: dict[str, Metric] = {
             title="ROC AUC",
             compute=_roc_auc,
             needs_probabilities=True,
-            absent_class="roc_auc is undefined",
-            defined_without_a_class=False,
+            absent_class=None,
         ),
     )
 }
