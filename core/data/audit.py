@@ -202,71 +202,68 @@ def render_audit(found: Mapping[str, Any], metric: str | None = None) -> str:
         found: The audit.
         metric: The metric of the study; None before there is one.
     """
-    return "\n".join(_lines(found, metric))
+    return "\n".join(f"{heading:<{_HEADING}}{text}" for heading, text in _lines(found, metric))
 
 
 def audit_sections(found: Mapping[str, Any], metric: str | None = None) -> list[tuple[str, list[str]]]:
     """Return the lines of `render_audit` by heading."""
     parts: list[tuple[str, list[str]]] = []
-    for line in _lines(found, metric):
-        if heading := line[:_HEADING].strip():
+    for heading, text in _lines(found, metric):
+        if heading:
             parts.append((heading, []))
-        parts[-1][1].append(line[_HEADING:])
+        parts[-1][1].append(text)
     return parts
 
 
-def _lines(found: Mapping[str, Any], metric: str | None) -> Iterator[str]:
+def _lines(found: Mapping[str, Any], metric: str | None) -> Iterator[tuple[str, str]]:
+    """Yield each line and its heading, which is empty if the line belongs to the one before it."""
     present = [name for name in SPLITS if found["splits"][name]]
     splits = ", ".join(f"{name} {found['splits'][name]:,}" for name in present)
-    yield f"sentences   {found['sentences']:,} ({splits})"
+    yield "sentences", f"{found['sentences']:,} ({splits})"
     if "text_column" in found:
         columns = [f"{what} {quoted(found[f'{what}_column'])}" for what in ("text", "label") if found[f"{what}_column"]]
         dropped = f"; rows left out: {found['dropped_rows']:,}" if "dropped_rows" in found else ""
-        yield f"columns     {', '.join(columns)}{dropped}"
+        yield "columns", f"{', '.join(columns)}{dropped}"
     classes = found["classes"]
     shown = ", ".join(f"{printable(c['name'], 40)} {c['sentences']:,} ({c['share']:.1%})" for c in classes[:10])
-    yield f"classes     {len(classes)}: {shown}{', ...' if len(classes) > 10 else ''}"
+    yield "classes", f"{len(classes)}: {shown}{', ...' if len(classes) > 10 else ''}"
     majority = found["majority_baseline"]
-    yield f"majority    always predicting {quoted(majority['class'])} is correct in {_shares(majority)}"
+    if shares := _shares(majority):
+        yield "majority", f"always predicting {quoted(majority['class'])} is correct in {shares}"
     tokens = found["tokens"]
-    yield (
-        f"tokens      mean {tokens['mean']:.1f}, median {tokens['median']:.0f}, 95% up to {tokens['p95']:.0f}, "
-        f"longest {tokens['max']:,}; empty texts {found['empty_texts']:,}"
-    )
+    lengths = f"mean {tokens['mean']:.1f}, median {tokens['median']:.0f}, 95% up to {tokens['p95']:.0f}"
+    yield "tokens", f"{lengths}, longest {tokens['max']:,}; empty texts {found['empty_texts']:,}"
     words = f"the {limit:,} most frequent words of train" if (limit := found.get("most_words")) else "train"
-    yield f"unknown     {_shares(found['unknown_tokens'])} of the tokens, for a vocabulary made from {words}"
+    if shares := _shares(found["unknown_tokens"]):
+        yield "unknown", f"{shares} of the tokens, for a vocabulary made from {words}"
     within = found["duplicates_within"]
-    yield f"duplicates  within splits: {_pairs((name, within[name]) for name in present)}"
+    yield "duplicates", f"within splits: {_pairs((name, within[name]) for name in present)}"
     across = found["duplicates_across"]
-    pairs = [pair for pair in PAIRS if set(pair.split("/")) <= set(present)]
-    yield f"leaks       across splits: {_pairs((pair, across[pair]) for pair in pairs)}"
+    if pairs := [pair for pair in PAIRS if set(pair.split("/")) <= set(present)]:
+        yield "leaks", f"across splits: {_pairs((pair, across[pair]) for pair in pairs)}"
     for example in found["leak_examples"]:
-        yield f"            {example['splits']}: {printable(example['text'], MAX_SHOWN)}"
-    yield f"conflicts   {found['conflicts']['texts']:,} texts have more than one label"
+        yield "", f"{example['splits']}: {printable(example['text'], MAX_SHOWN)}"
+    yield "conflicts", f"{found['conflicts']['texts']:,} texts have more than one label"
     for example in found["conflicts"]["examples"]:
         labels = " and ".join(printable(label, 40) for label in example["labels"])
-        yield f"            {labels}: {printable(example['text'], MAX_SHOWN)}"
+        yield "", f"{labels}: {printable(example['text'], MAX_SHOWN)}"
     if soft := found.get("soft_labels"):
-        yield (
-            "soft labels train uses probabilities instead of labels: the most probable class is the label in "
-            f"{soft['agree']:.1%}, its mean probability is {soft['mean_probability']:.2f}"
-        )
+        use = "train uses probabilities instead of labels: the most probable class is the label in"
+        yield "soft labels", f"{use} {soft['agree']:.1%}, its mean probability is {soft['mean_probability']:.2f}"
     yield from _vector_lines(found["coverage"])
     for at, warning in enumerate(audit_warnings(found, metric)):
-        yield f"{'' if at else 'warnings':<{_HEADING}}{warning}"
+        yield "" if at else "warnings", warning
 
 
-def _vector_lines(coverage: Mapping[str, Any] | None) -> Iterator[str]:
+def _vector_lines(coverage: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
     if coverage is None:
-        yield "vectors     none: every word starts with a random vector"
+        yield "vectors", "none: every word starts with a random vector"
         return
-    yield (
-        f"vectors     {coverage['found']:,} of {coverage['vocabulary']:,} words found ({coverage['by_word']:.1%}), "
-        f"{coverage['by_token']:.1%} of train's tokens"
-    )
+    words = f"{coverage['found']:,} of {coverage['vocabulary']:,} words found ({coverage['by_word']:.1%})"
+    yield "vectors", f"{words}, {coverage['by_token']:.1%} of train's tokens"
     if coverage["missing"]:
         missing = ", ".join(f"{printable(word, 30)} {count:,}" for word, count in coverage["missing"])
-        yield f"            most frequent without one: {missing}"
+        yield "", f"most frequent without one: {missing}"
 
 
 def _pairs(counts: Iterable[tuple[str, Mapping[str, int]]]) -> str:

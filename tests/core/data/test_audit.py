@@ -187,6 +187,12 @@ def test_without_test_split_and_vectors_the_lines_leave_them_out() -> None:
     assert "\nvectors     none: every word starts with a random vector\n" in text
 
 
+def test_without_held_out_sentences_there_are_no_lines_about_them() -> None:
+    """As with validation in folds and no test split."""
+    headings = [heading for heading, _ in audit_sections(audited([("a b", "x", TRAIN), ("c", "y", TRAIN)]))]
+    assert headings == ["sentences", "classes", "tokens", "duplicates", "conflicts", "vectors", "warnings"]
+
+
 @pytest.mark.parametrize("evil", ["\x1b[2J\x1b]0;title\x07", "\u202egnp.exe", "a\nb", "\x9b31m", "\u2028", "\x00"])
 def test_no_text_and_no_class_name_steers_the_terminal(evil: str) -> None:
     """Also if it is a class name, a leaked text, a contradiction and a missing word at once."""
