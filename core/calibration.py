@@ -66,10 +66,8 @@ def fit_temperature(labels: Labels, probabilities: NDArray[np.floating]) -> floa
     chosen = logs[np.arange(len(labels)), labels]
 
     def loss(log_temperature: float) -> float:
-        scaled = logs / np.exp(log_temperature)
-        largest = scaled.max(axis=1)
-        totals = largest + np.log(np.exp(scaled - largest[:, None]).sum(axis=1))
-        return float((totals - chosen / np.exp(log_temperature)).mean())
+        temperature = np.exp(log_temperature)
+        return float((np.logaddexp.reduce(logs / temperature, axis=1) - chosen / temperature).mean())
 
     found = minimize_scalar(loss, bounds=np.log(LIMITS), method="bounded", options={"xatol": 1e-4})
     return float(np.exp(found.x))
