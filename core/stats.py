@@ -9,8 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 
 ALPHA = 0.05
 """Significance level of the tests."""
-Correct = NDArray[np.bool_]
-"""(n,) whether each of n sentences was classified correctly; or (T, n) for T classifiers on the same sentences."""
 LEVEL = 0.95
 """Confidence level of the intervals."""
 MIN_P = 1e-16

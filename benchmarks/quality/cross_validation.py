@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import binomtest
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -35,13 +36,15 @@ from core import TrialConfig, load_corpus, train
 from core.data import datasets, splits
 from core.data.corpus import TEST, TRAIN, VAL, Dataset, ReadOptions
 from core.io import cache
-from core.stats import Correct, paired_t, wilson
+from core.stats import paired_t, wilson
 from core.training.evaluate import evaluate
 from core.training.refit import refit
 from tuning.confirm.runs import PREFIX
 from tuning.journal.predictions import unpack_labels
 from tuning.journal.records import Spec, rank_trials, read_study
 
+Correct = NDArray[np.bool_]
+"""(n,) whether each of n sentences was classified correctly."""
 PLAIN = {"TF-IDF + logistic regression, on train": (TRAIN,), "the same, on train and validation": (TRAIN, VAL)}
 
 
