@@ -214,7 +214,7 @@ def build_arrays(
         `tokens`, `offsets`, `split` and, with a table, `vectors` as in Corpus; the words (V,); whether each word has a
         pretrained vector (V,), None without a table.
     """
-    tokens, offsets, words = encode_corpus(tokenize_all(texts, notify, tokenizer), split)
+    tokens, offsets, words = encode_corpus(tokenize_all(texts, tokenizer, notify), split)
     arrays: dict[str, NDArray[Any]] = {"tokens": tokens, "offsets": offsets, "split": split}
     if table is None:
         return arrays, words, None

@@ -57,7 +57,7 @@ _HARD = (
 """Sentences that contain a case for every step."""
 
 
-def tokenize(text: str, tokenizer: str = "english") -> list[str]:
+def tokenize(text: str, tokenizer: str) -> list[str]:
     """Return the words of a text, in lower case; [] for blank text.
 
     `english` splits as NLTK's `word_tokenize(text, preserve_line=True)` does: no sentence splitter runs, so nothing has
@@ -82,7 +82,7 @@ def _compiled(tokenizer: str) -> list[tuple[Any, str]]:
     return [(regex.compile(pattern, flags[flag]), new) for pattern, flag, new in _STEPS[tokenizer]]
 
 
-def tokenizer_version(tokenizer: str = "english") -> str:
+def tokenizer_version(tokenizer: str) -> str:
     """Return name, version and options of a tokenizer: part of every cache key and every saved model.
 
     NLTK 3.9.1 gives 20,279 distinct words on MR, 3.10.4 gives 20,053. The Unicode data are those of `regex`.
@@ -173,7 +173,7 @@ def _import_without_package() -> Any:
                 del sys.modules[name]
 
 
-def tokenizer_as_regexes(words: Sequence[str], tokenizer: str = "english") -> dict[str, Any]:
+def tokenizer_as_regexes(words: Sequence[str], tokenizer: str) -> dict[str, Any]:
     """Return regular expressions and their replacements, to be applied in order to the lowercased text.
 
     Afterwards the text is split at white space.

@@ -66,7 +66,7 @@ class TokenizedTexts:
     distinct: list[str]
 
 
-def tokenize_all(texts: Sequence[str], notify: Notify | None = None, tokenizer: str = "english") -> TokenizedTexts:
+def tokenize_all(texts: Sequence[str], tokenizer: str, notify: Notify | None = None) -> TokenizedTexts:
     """Tokenise all texts; `notify` is called with the progress every few seconds."""
     places: dict[str, int] = {}
     flat = array.array("i")

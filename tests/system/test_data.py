@@ -155,9 +155,9 @@ def test_the_vocabulary_over_all_of_movie_review_is_the_one_counted() -> None:
 
     with tarfile.open(MR) as archive:
         files = {name: archive.extractfile(f"rt-polaritydata/{name}").read() for name in MR_SHA256}
-    assert len(vocabulary_of(tokenize(text) for text in parse_mr(files).texts)) == 20_084
+    assert len(vocabulary_of(tokenize(text, "english") for text in parse_mr(files).texts)) == 20_084
     ignored = [line for name in MR_SHA256 for line in files[name].decode("utf-8", "ignore").split("\n")]
-    assert len(vocabulary_of(tokenize(line.strip()) for line in ignored)) == 20_053
+    assert len(vocabulary_of(tokenize(line.strip(), "english") for line in ignored)) == 20_053
 
 
 @needs_mr

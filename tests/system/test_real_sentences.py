@@ -44,18 +44,18 @@ def a_few() -> list[str]:
 
 
 def test_every_real_sentence_has_nltks_tokens(texts: list[str], alone: Callable[[str], list[str]]) -> None:
-    rule = json.loads(json.dumps(tokenizer_as_regexes([])))
+    rule = json.loads(json.dumps(tokenizer_as_regexes([], "english")))
     steps = [(importlib.import_module(engine).compile(old, flags), new) for engine, old, flags, new in rule["steps"]]
     for text in texts:
         expected = word_tokenize(text.lower(), preserve_line=True)
         assert alone(text.lower()) == expected
-        assert tokenize(text) == expected
+        assert tokenize(text, "english") == expected
         assert apply_regexes(steps, text.lower()) == expected
 
 
 def test_afterwards_importing_nltk_gives_all_of_it() -> None:
     code = (
-        "import sys; from core.data.tokenizer import tokenize; tokens = tokenize('No, it can\\'t.'); "
+        "import sys; from core.data.tokenizer import tokenize; tokens = tokenize('No, it can\\'t.', 'english'); "
         "assert not [name for name in sys.modules if name.startswith('nltk')]; "
         "import nltk, nltk.tokenize.destructive; "
         "assert tokens == nltk.word_tokenize('no, it can\\'t.', preserve_line=True); "
@@ -83,7 +83,7 @@ def test_200_real_sentences_come_out_of_onnxruntime_as_of_torch(
     onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra `export`")
     from core.inference.onnx_graph import build_graph
 
-    sentences = [tokenize(text) for text in a_few]
+    sentences = [tokenize(text, "english") for text in a_few]
     vocabulary = vocabulary_of(sentences[:150])
     config = TrialConfig(hidden_dim=64, pooling=pooling, bidirectional=bidirectional, n_layers=n_layers)
     network = SentenceClassifier(config, len(vocabulary), 50, 2)

@@ -39,7 +39,7 @@ def make(path: Path, seed: int = 0) -> Path:
         words=WORDS,
         classes=("negative", "positive"),
         embedding_dim=10,
-        tokenizer=tokenizer_version(),
+        tokenizer=tokenizer_version("english"),
         metrics={},
         card="# a card\n",
     )

@@ -44,7 +44,7 @@ def audited(rows: list[tuple[str, str, int]] = ROWS, coverage: dict[str, Any] | 
     classes = sorted({label for _, label, _ in rows})
     labels = np.array([classes.index(label) for _, label, _ in rows])
     split = np.array([code for _, _, code in rows], dtype=np.uint8)
-    flat, offsets, _ = encode_corpus(tokenize_all(texts), split)
+    flat, offsets, _ = encode_corpus(tokenize_all(texts, "english"), split)
     return audit(texts, labels, classes, split, flat, offsets, coverage)
 
 

@@ -62,7 +62,7 @@ def test_a_corpus_keeps_its_promises(load: Load) -> None:
 def test_sentences_can_be_read_back_and_only_train_makes_the_vocabulary(load: Load) -> None:
     corpus = load()
     for row in range(40):
-        expected = tokenize(f"the {'good' if row % 2 else 'bad'} film number {row}")
+        expected = tokenize(f"the {'good' if row % 2 else 'bad'} film number {row}", "english")
         if corpus.split[row] != TRAIN:
             expected[-1] = "<unk>"
         assert sentence(corpus, row) == expected
@@ -442,7 +442,7 @@ def test_they_stand_in_the_order_of_the_split(data: dict[str, Any], corpus: Corp
     assert len(texts) == 8
     for text, place in zip(texts, corpus.indices(VAL), strict=True):
         assert text.startswith("Ticket No. ")
-        known = [word if word in corpus.words else "<unk>" for word in tokenize(text)]
+        known = [word if word in corpus.words else "<unk>" for word in tokenize(text, "english")]
         ids = corpus.tokens[corpus.offsets[place] : corpus.offsets[place + 1]]
         assert [corpus.words[token] for token in ids] == known
 

@@ -138,7 +138,7 @@ def test_a_tokenizer_that_does_more_than_its_tables_say_is_refused(monkeypatch: 
 
     monkeypatch.setattr(core.data.tokenizer, "load_nltk_tokenizer", Other)
     with pytest.raises(UserError, match=r"rules of nltk-.* cannot be exported: it splits '.*' in another way"):
-        tokenizer_as_regexes([])
+        tokenizer_as_regexes([], "english")
 
 
 @given(text=texts)

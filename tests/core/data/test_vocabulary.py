@@ -19,18 +19,18 @@ SENTENCES = st.lists(st.sampled_from(["good", "bad", "the", "<pad>", "<unk>", "I
 def test_flat_arrays_say_what_the_vocabulary_says(rows: list[tuple[str, int]]) -> None:
     texts = [text for text, _ in rows]
     split = np.array([code for _, code in rows], dtype=np.uint8)
-    flat, offsets, words = encode_corpus(tokenize_all(texts), split)
-    vocabulary = vocabulary_of(tokenize(text) for text, code in rows if code == TRAIN)
+    flat, offsets, words = encode_corpus(tokenize_all(texts, "english"), split)
+    vocabulary = vocabulary_of(tokenize(text, "english") for text, code in rows if code == TRAIN)
     assert tuple(words) == vocabulary.words
     assert flat.dtype == np.int32
     assert offsets.dtype == np.int64
     assert offsets[-1] == len(flat)
     for row, text in enumerate(texts):
-        assert flat[offsets[row] : offsets[row + 1]].tolist() == vocabulary.encode(tokenize(text))
+        assert flat[offsets[row] : offsets[row + 1]].tolist() == vocabulary.encode(tokenize(text, "english"))
 
 
 def test_the_vocabulary_is_in_order_of_first_appearance() -> None:
-    _, _, words = encode_corpus(tokenize_all(["b a", "a c"]), np.array([TRAIN, TRAIN], dtype=np.uint8))
+    _, _, words = encode_corpus(tokenize_all(["b a", "a c"], "english"), np.array([TRAIN, TRAIN], dtype=np.uint8))
     assert words == ["<pad>", "<unk>", "b", "a", "c"]
 
 
@@ -41,14 +41,16 @@ def test_of_too_many_words_the_most_frequent_of_train_remain_in_order_of_appeara
     monkeypatch.setattr(tokens, "MAX_WORDS", 5)
     monkeypatch.setattr(tokens, "_BLOCK", 2)
     texts, split = ["e a b", "c d d c", "e e e"], np.array([TRAIN, TRAIN, VAL], dtype=np.uint8)
-    flat, offsets, words = encode_corpus(tokenize_all(texts), split)
+    flat, offsets, words = encode_corpus(tokenize_all(texts, "english"), split)
     assert words == ["<pad>", "<unk>", "e", "c", "d"]
     assert flat.tolist() == [2, 1, 1, 3, 4, 4, 3, 2, 2, 2]
     assert offsets.tolist() == [0, 3, 7, 10]
 
 
 def test_words_of_validation_and_test_are_unknown() -> None:
-    flat, _, words = encode_corpus(tokenize_all(["a b", "b c", "d"]), np.array([TRAIN, VAL, TEST], dtype=np.uint8))
+    flat, _, words = encode_corpus(
+        tokenize_all(["a b", "b c", "d"], "english"), np.array([TRAIN, VAL, TEST], dtype=np.uint8)
+    )
     assert words == ["<pad>", "<unk>", "a", "b"]
     assert flat.tolist() == [2, 3, 3, 1, 1]
 
@@ -56,5 +58,5 @@ def test_words_of_validation_and_test_are_unknown() -> None:
 def test_progress_is_told_when_it_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokens, "_QUIET_SECONDS", -1.0)
     reported: list[str] = []
-    tokenize_all(["a"] * 2001, reported.append)
+    tokenize_all(["a"] * 2001, "english", reported.append)
     assert reported == [f"tokenising: {row} of 2,001 sentences" for row in ("0", "1,000", "2,000")]

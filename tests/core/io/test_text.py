@@ -18,27 +18,27 @@ TEXTS = st.text(st.characters(codec="utf-8"), max_size=60)
 
 
 def test_tokenize_lowercases_and_splits_as_the_notebook_does() -> None:
-    tokens = tokenize("It's a Gorgeous, witty movie -- (sic)!")
+    tokens = tokenize("It's a Gorgeous, witty movie -- (sic)!", "english")
     assert tokens == ["it", "'s", "a", "gorgeous", ",", "witty", "movie", "--", "(", "sic", ")", "!"]
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\t", "\u3000"])
 def test_blank_text_has_no_tokens(text: str) -> None:
-    assert tokenize(text) == []
+    assert tokenize(text, "english") == []
 
 
 @given(TEXTS)
 def test_tokens_are_never_empty_and_hold_no_space(text: str) -> None:
-    assert all(token and token.split() == [token] for token in tokenize(text))
+    assert all(token and token.split() == [token] for token in tokenize(text, "english"))
 
 
 @given(TEXTS)
 def test_tokenize_forgets_upper_case_first(text: str) -> None:
-    assert tokenize(text) == tokenize(text.lower())
+    assert tokenize(text, "english") == tokenize(text.lower(), "english")
 
 
 def test_the_tokenizer_names_nltk_and_its_version() -> None:
-    assert tokenizer_version() == f"nltk-{importlib.metadata.version('nltk')}/word_tokenize/lower"
+    assert tokenizer_version("english") == f"nltk-{importlib.metadata.version('nltk')}/word_tokenize/lower"
 
 
 def test_unknown_words_and_empty_sentences_are_unknown_tokens() -> None:
