@@ -53,7 +53,7 @@ def best(
     format: Annotated[Literal["table", "json", "csv", "md"], OutputOption(help="Output format.")] = "table",
     results: Results = Path("results"),
 ) -> None:
-    """Show the best trials of STUDY, and the bias-corrected value of the best."""
+    """Show the best trials of STUDY, and a bias-corrected value."""
     from tuning.analysis.best import curve_of, table_of
     from tuning.analysis.filters import RowFilter, parse_where
 
