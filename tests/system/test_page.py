@@ -218,9 +218,11 @@ def test_a_watched_page_keeps_its_filter_over_a_reload(browser: Chrome, command:
     made = folder / "report.html"
     made.write_bytes(page(folder, cache_dir=folder, command="x", every_seconds=5)[0])
     open_page(browser, made)
-    browser.find_element(By.CSS_SELECTOR, "#trials tbody button").click()
-    filter_by(browser, "failed")
-    browser.execute_script("window.old = true; document.activeElement.blur()")
+    browser.execute_script(  # at once: the page may be loaded again at any moment
+        "document.querySelector('#trials tbody button').click();"
+        "const box = document.getElementById('filter');"
+        "box.value = 'failed'; box.dispatchEvent(new Event('input')); window.old = true"
+    )
     wait_until(lambda: not browser.execute_script("return window.old === true"), "the page is not loaded again", 0.1)
     assert browser.execute_script("return window.old") is None
     assert set(cells(browser, "state")) == {"failed"}
