@@ -17,7 +17,21 @@ settings.register_profile("sentune", deadline=None)
 settings.load_profile("sentune")
 
 
-LONGEST = ("cluster", "crashes", "order", "workers", "confirm", "memory", "retrain", "watching", "main_job", "use")
+LONGEST = (
+    "cluster",
+    "python_api",
+    "crashes",
+    "workers",
+    "start",
+    "order",
+    "memory",
+    "watching",
+    "retrain",
+    "use",
+    "main_job",
+    "ensemble",
+    "confirm",
+)
 """System tests by the time that a file takes."""
 
 

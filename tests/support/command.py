@@ -19,14 +19,20 @@ from tests.support.patience import PATIENCE_SECONDS, wait_until
 from tuning.journal.file import JOURNAL
 from tuning.journal.records import read_study
 
-READERS = ("best", "list", "data", "predict", "report")
-"""Verbs that start no process and leave no study changed."""
+HERE = ("best", "list", "data", "predict", "report", "retrain", "distill", "export")
+"""Verbs that start no process."""
 PROGRAM = str(Path(tuning.__path__[0]) / "__main__.py")
 
 
 def without_waits(text: str) -> str:
     """Return the text without the lines that only a slow machine says, such as `loading torch ...`."""
     return "".join(line for line in text.splitlines(keepends=True) if not line.endswith(" ...\n"))
+
+
+def output_of(ended: "subprocess.CompletedProcess[str]") -> str:
+    """Return the standard output of a command that must have exited with 0."""
+    assert ended.returncode == 0, f"{ended.args} exited with {ended.returncode}:\n{ended.stdout}\n{ended.stderr}"
+    return ended.stdout
 
 
 class Command:
@@ -64,18 +70,22 @@ class Command:
         return subprocess.CompletedProcess(words, process.returncode, out, err)
 
     def succeed(self, *words: str, stdin: str | None = None) -> str:
-        """Run a verb that must exit with 0; returns its standard output. What only reads runs in this process."""
-        ended = self.run_here(*words, stdin=stdin) if words[0] in READERS else self.run(*words, stdin=stdin)
-        assert ended.returncode == 0, f"{words} exited with {ended.returncode}:\n{ended.stdout}\n{ended.stderr}"
-        return ended.stdout
+        """Run a verb that must exit with 0; returns its standard output."""
+        return output_of(self.run_here(*words, stdin=stdin) if words[0] in HERE else self.run(*words, stdin=stdin))
+
+    def train_here(self, *words: str) -> str:
+        """Run a verb that must exit with 0 in this process, its trials too; returns its standard output."""
+        return output_of(self.run_here(*words))
 
     def run_here(self, *words: str, stdin: str | None = None) -> "subprocess.CompletedProcess[str]":
-        """Run a verb to its end in this process, which has torch loaded already."""
+        """Run a verb to its end in this process, which has torch loaded already, and without Ray."""
+        from tests.support.local_backend import without_ray
         from tuning.cli.app import main
 
         out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
         environment = {"SENTUNE_RESULTS": str(self.results), "COLUMNS": "80"}
         with (
+            without_ray(),
             contextlib.chdir(self.results),
             patch.dict(os.environ, environment),
             patch.object(sys, "argv", [PROGRAM, *words]),

@@ -1,4 +1,4 @@
-"""The program with its trials trained in this process and on tiny data, instead of by Ray: a search in two seconds."""
+"""The program with its trials trained in this process instead of by Ray, perhaps on tiny data: a search in seconds."""
 
 import csv
 import json
@@ -22,8 +22,10 @@ from core.data.datasets import resolve_dataset
 from core.errors import StopTraining
 from core.training.loop import train
 from core.training.result import EpochResult
+from tuning.backend.worker import failure_result
 from tuning.journal.predictions import pack_labels
 from tuning.journal.probabilities import pack_log_odds, trial_name
+from tuning.journal.records import PLAIN_BASELINE
 from tuning.plain_fit import PlainFit, fit_and_predict
 from tuning.resources.machine import Machine
 from tuning.scheduling.schedule import Job, Schedule
@@ -109,19 +111,24 @@ def _train(schedule: Schedule, job: Job, corpus: Corpus) -> dict[str, Any]:
         if not continues:
             raise StopTraining
 
-    result = train(
-        TrialConfig.from_dict(job.config),
-        corpus,
-        report=report,
-        on_validation=on_validation,
-        checkpoint_dir=schedule.store.checkpoint_dir(trial_name(job.trial)),
-    )
+    try:
+        result = train(
+            TrialConfig.from_dict(job.config),
+            corpus,
+            report=report,
+            on_validation=on_validation,
+            checkpoint_dir=schedule.store.checkpoint_dir(trial_name(job.trial)),
+        )
+    except Exception as error:  # as in tuning.backend.worker
+        return failure_result(error)
     if not continues:
         return {}
     return {name: getattr(result, name) for name in ("n_parameters", "weights_sha256", "environment")}
 
 
 def _fit_now(self: PlainFit) -> PlainFit:
+    if PLAIN_BASELINE in self._journal.attributes:
+        return self
     task: dict[str, Any] = {name: value for name, value in self._task.items() if name != "path"}
     self._output.write(json.dumps(fit_and_predict(**task)).encode())
     self._process = SimpleNamespace(poll=lambda: 0, wait=lambda: 0, kill=lambda: None)  # type: ignore[assignment]
@@ -129,11 +136,8 @@ def _fit_now(self: PlainFit) -> PlainFit:
 
 
 @contextmanager
-def trained_here(reviews: Path) -> Iterator[None]:
-    """Train without Ray, and read the built-in datasets from the file `reviews`."""
-
-    def tiny(folder: Path, notify: object = None) -> DatasetSource:
-        return resolve_dataset(str(reviews), ReadOptions(text_column="body", label_column="stars"), folder)
+def without_ray() -> Iterator[None]:
+    """Train, fit and probe in this process."""
 
     class Pool:
         """Stands in for ProcessPoolExecutor."""
@@ -157,6 +161,19 @@ def trained_here(reviews: Path) -> Iterator[None]:
         patch.object(PlainFit, "__enter__", _fit_now),
         patch.object(tuning.resources.profiling, "ProcessPoolExecutor", Pool),
         patch.object(tuning.forecast.probe, "PROBE_SECONDS", 0.3),
+    ):
+        yield
+
+
+@contextmanager
+def trained_here(reviews: Path) -> Iterator[None]:
+    """Train without Ray, and read the built-in datasets from the file `reviews`."""
+
+    def tiny(folder: Path, notify: object = None) -> DatasetSource:
+        return resolve_dataset(str(reviews), ReadOptions(text_column="body", label_column="stars"), folder)
+
+    with (
+        without_ray(),
         patch("core.data.datasets.resolve_snippets", tiny),
         patch("core.data.datasets.resolve_mr", tiny),
         patch("core.data.datasets.resolve_mr_at", tiny),

@@ -13,7 +13,13 @@ from pathlib import Path
 
 from tests.support.patience import PATIENCE_SECONDS, wait_until
 
-RAY = (sys.executable, "-m", "ray.scripts.scripts")
+PROGRAM = """
+from ray._private.node import Node
+Node.start_api_server = lambda node, **options: None  # the dashboard's server, which starts even without a dashboard
+from ray.scripts.scripts import main
+main()
+"""
+RAY = (sys.executable, "-c", PROGRAM)
 MARK = "SENTUNE_TEST_NODE"
 
 
@@ -31,6 +37,7 @@ class Nodes:
             "SENTUNE_TEST_MARK": mark,
             "RAY_AUTH_MODE": "disabled",
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_prestart_worker_first_driver": "0",
             **(env or {}),
         }
         self.started: dict[str, subprocess.Popen[bytes]] = {}

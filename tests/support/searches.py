@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.support.patience import PATIENCE_SECONDS
+from tuning.resources.machine import Machine
 
 
 def run(sentences: Path, name: str, *more: str) -> tuple[str, ...]:
@@ -113,10 +114,10 @@ class Searches:
 
 
 @contextlib.contextmanager
-def searches(*, cpus: int = 2, gpus: int = 0) -> Iterator[Searches]:
-    """A Ray with a number of each, and what runs searches on it."""
+def searches(machine: Machine) -> Iterator[Searches]:
+    """A Ray with a machine's CPUs and GPUs, and what runs searches on it."""
     with subprocess.Popen(
-        [sys.executable, "-c", HOST, str(cpus), str(gpus)],
+        [sys.executable, "-c", HOST, str(machine.cpus), str(machine.gpus)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -12,9 +12,8 @@ def test_failed_trials_stand_in_the_table_and_patience_ends_a_study_that_the_sam
 ) -> None:
     """That it ends alike for any number of workers: tests/tuning/scheduling/test_schedule_rounds.py."""
     explosive = ("--set", "optimizer=adamw", "--set", "learning_rate=9e15", "--set", "weight_decay=9e15")
-    words = run(sentences, "short", "--space", "notebook", *explosive, "--patience-trials", "2", "--target", "1",
-                "--workers", "1")  # fmt: skip
-    said = command.succeed(*words)
+    words = run(sentences, "short", "--space", "notebook", *explosive, "--patience-trials", "2", "--target", "1")
+    said = command.train_here(*words)
     states = [record[1] for record in command.content("short")]
     assert states[0] != "FAIL"
     assert states.count("FAIL") >= 1
@@ -25,5 +24,5 @@ def test_failed_trials_stand_in_the_table_and_patience_ends_a_study_that_the_sam
     trials = [row for row in shown if isinstance(row["trial"], int)]  # the ensemble and the references have rows too
     assert len(trials) <= len(command.content("short")) < 9
     journal = (command.results / "short" / "study.journal").read_bytes()
-    assert "study short has ended: " in command.succeed(*words)
+    assert "study short has ended: " in command.train_here(*words)
     assert (command.results / "short" / "study.journal").read_bytes() == journal

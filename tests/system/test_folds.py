@@ -17,7 +17,7 @@ def search(sentences: Path, name: str, *more: str) -> tuple[str, ...]:
 def test_each_sentence_outside_the_test_split_is_validated_and_a_kill_changes_nothing(
     command: Command, sentences: Path
 ) -> None:
-    said = command.succeed(*search(sentences, "whole"))
+    said = command.train_here(*search(sentences, "whole"))
     assert "small data" not in said  # it has folds already
     attributes, records = read_study(command.results / "whole")
     counts = attributes["audit"]["splits"]
@@ -45,7 +45,7 @@ def test_each_sentence_outside_the_test_split_is_validated_and_a_kill_changes_no
     readings = read_study(command.results / "whole")[0]["test_evaluations"]
     passes = len(json.loads((command.results / "model" / "metrics.json").read_text())["epochs"])
     assert [(each["verb"], each["on"], each["epochs"]) for each in readings] == [("retrain", "train", passes)]
-    refused = command.run("retrain", "whole", "--seeds", "2")
+    refused = command.run_here("retrain", "whole", "--seeds", "2")
     assert refused.returncode == 2
     assert "--seeds must be 1 for a study validated in folds" in refused.stderr
     listed = json.loads(command.succeed("data", "--suspects", "whole", "--format", "json"))
@@ -59,7 +59,7 @@ def test_a_new_study_suggests_folds_for_small_data_and_wider_vectors(
     (tmp_path / "narrow.vec").write_text("film 1 2 3\n")
     vectors = {"none": str(tmp_path / "narrow.vec")}
     words = [vectors.get(word, word) for word in search(sentences, "split") if word not in ("--validation", "folds:3")]
-    first, again = (command.run(*words, "--trials", "1", "--epochs", "1") for _ in range(2))
+    first, again = (command.run_here(*words, "--trials", "1", "--epochs", "1") for _ in range(2))
     assert (first.returncode, again.returncode) == (0, 0)
     assert "validation sentences: 39, too few to distinguish trials; pass --validation folds:5\n" in first.stdout
     assert "small data  " not in first.stdout

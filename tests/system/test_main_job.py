@@ -96,7 +96,7 @@ def test_the_first_trial_is_the_notebooks_own_setting(command: Command, said: st
 def test_the_same_command_again_trains_nothing(command: Command, said: str) -> None:
     journal = command.results / "quick" / JOURNAL
     before = journal.read_bytes()
-    again = command.succeed(*RUN)
+    again = command.train_here(*RUN)
     assert "study quick is complete: 4 trials" in again
     assert "* the baseline setting: two LSTM layers of width 128, not tuned" in again
     assert journal.read_bytes() == before
@@ -107,7 +107,7 @@ def test_more_trials_add_only_the_missing_ones(command: Command, said: str) -> N
     before = (command.results / "more" / JOURNAL).read_bytes().splitlines(keepends=True)
     trained = b"".join(line for line in before if not closes_trial(line))
     words = ["more" if word == "quick" else "5" if word == "4" else word for word in RUN]
-    assert "continuing study more: 4 of 5 trials are done" in command.succeed(*words, "--workers", "1")
+    assert "continuing study more: 4 of 5 trials are done" in command.train_here(*words)
     assert (command.results / "more" / JOURNAL).read_bytes().startswith(trained)  # the trials are opened again
     assert len(command.content("more")) == 5
     assert command.content("more")[:4] == command.content("quick")
@@ -115,7 +115,7 @@ def test_more_trials_add_only_the_missing_ones(command: Command, said: str) -> N
 
 def test_another_seed_is_refused_with_the_difference(command: Command, said: str) -> None:
     words = ["7" if word == "1" else word for word in RUN]
-    ended = command.run(*words)
+    ended = command.run_here(*words)
     assert ended.returncode == 2
     assert "study 'quick' was created with " in ended.stderr
     assert "seed 1, this command has 7" in ended.stderr

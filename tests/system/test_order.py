@@ -2,7 +2,10 @@
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import patch
 
 import pytest
 
@@ -13,10 +16,16 @@ from tests.support.searches import run
 
 @pytest.fixture(scope="module")
 def whole(command: Command, sentences: Path) -> str:
-    """An undisturbed study, by one worker."""
-    command.succeed(*run(sentences, "whole", "--workers", "1"))
+    """An undisturbed study, without Ray."""
+    command.train_here(*run(sentences, "whole"))
     assert {"COMPLETE", "PRUNED"} == {record[1] for record in command.content("whole")}
     return "whole"
+
+
+def at_once(seconds: float, call: Callable[[], None]) -> SimpleNamespace:
+    """Stand in for a timer."""
+    call()
+    return SimpleNamespace(cancel=lambda: None)
 
 
 def test_killed_out_of_time_without_workers_and_stopped_with_ctrl_c_two_workers_complete_the_study_to_the_same(
@@ -27,7 +36,8 @@ def test_killed_out_of_time_without_workers_and_stopped_with_ctrl_c_two_workers_
     with command.start(*alone) as driver:
         command.wait_for_journal("killed", 6)
         os.kill(driver.pid, signal.SIGKILL)
-    ended = command.run(*alone, "--time-budget", "1s")
+    with patch("tuning.backend.interrupt.call_later", at_once):
+        ended = command.run_here(*alone, "--time-budget", "1s")
     assert ended.returncode == 0, ended.stderr
     assert "the study ended early: time budget of 1s used up" in ended.stdout
     assert "run the same command again to continue with a new time budget:\n  python -m tuning run " in ended.stdout
@@ -50,9 +60,3 @@ def test_killed_out_of_time_without_workers_and_stopped_with_ctrl_c_two_workers_
     assert len(running) <= 2 + len(victims)  # of two workers; a trial whose worker was killed may wait for another one
     assert "ended early" not in command.succeed(*words, "--time-budget", "5h")
     assert command.content("killed") == command.content(whole)
-
-
-def test_a_plan_counts_what_a_study_has_done(command: Command, sentences: Path, whole: str) -> None:
-    said = command.succeed("plan", *run(sentences, whole, "--workers", "1", "--trials", "16")[1:])
-    assert f"study {whole}: 16 trials, 9 of them done, of up to 4 epochs" in said
-    assert "epochs: " in said

@@ -258,6 +258,7 @@ def test_a_kill_leaves_the_old_page_or_the_new_one(command: Command) -> None:
         while delay is not None and process.poll() is None:
             if list(folder.glob(".report.html.*")) or out.stat().st_size != len(old):
                 break
+            time.sleep(0.0005)
         time.sleep(0.5 if delay is None else delay)
         process.send_signal(signal.SIGKILL)
         process.communicate()

@@ -23,11 +23,11 @@ def test_a_plan_tells_what_run_would_do_whether_it_fits_and_makes_no_study(comma
 
 def test_a_plan_counts_the_trials_of_its_own_study_and_not_of_another_search(command: Command, sentences: Path) -> None:
     """Both have the default name: the one of the file and the space."""
-    words = ("--vectors", "none", "--embedding-dim", "8", "--set", "hidden_dim=8", "--workers", "1", "--epochs", "1")
-    command.succeed("run", str(sentences), *words, "--trials", "2")
-    fewer = command.succeed("plan", str(sentences), *words, "--trials", "1")
+    words = ("--vectors", "none", "--embedding-dim", "8", "--set", "hidden_dim=8", "--epochs", "1")
+    command.train_here("run", str(sentences), *words, "--trials", "2")
+    fewer = command.train_here("plan", str(sentences), *words, "--trials", "1")
     assert "1 trials, 1 of them done, of up to 1 epochs" in fewer
-    other = command.run("plan", str(sentences), *words, "--trials", "2", "--seed", "7")
+    other = command.run_here("plan", str(sentences), *words, "--trials", "2", "--seed", "7")
     assert other.returncode == 0
     assert "2 trials of up to 1 epochs" in other.stdout
     assert "is another search (" in other.stderr

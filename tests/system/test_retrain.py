@@ -53,11 +53,11 @@ def test_strict_is_0_when_reproduced_and_1_when_not(command: Command, study: Pat
     """The undisturbed one is strict, and must exit with 0."""
     best = rank_trials(read_study(study)[1])[0].number
     tamper(study, epoch_record(best, 2, train_loss=0.5))
-    ended = command.run("retrain", study.name, "--strict")
+    ended = command.run_here("retrain", study.name, "--strict")
     assert ended.returncode == 1, f"{ended.stdout}\n{ended.stderr}"
     assert "DIFFERS: 1/3 epochs reproduced, then epoch 2 has train_loss " in ended.stdout
     assert ended.stderr == ""
-    assert command.run("retrain", study.name).returncode == 0
+    assert command.run_here("retrain", study.name).returncode == 0
 
 
 def test_killed_in_mid_training_it_goes_on_and_comes_out_the_same(
@@ -119,8 +119,8 @@ def test_killed_while_it_saves_it_leaves_no_half_a_model(command: Command, study
 def test_two_at_once_are_refused_and_ctrl_c_says_that_the_same_command_goes_on(command: Command, study: Path) -> None:
     with command.start("retrain", study.name, "--seeds", "30") as first:
         wait_for(study, "checkpoints/*/*/*/epoch-00001")
-        second = command.run("retrain", study.name, "--out", str(study / "other"))
-        confirm = command.run("confirm", study.name)
+        second = command.run_here("retrain", study.name, "--out", str(study / "other"))
+        confirm = command.run_here("confirm", study.name)
         os.kill(first.pid, signal.SIGINT)
         _, err = first.communicate(timeout=PATIENCE_SECONDS)
     said = f"interrupted; run the same command again to resume: python -m tuning retrain {study.name} --seeds 30\n"

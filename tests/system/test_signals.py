@@ -23,24 +23,24 @@ start_program()
 BEFORE = "interrupted before it began; run the same command again\n"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
-    ("moment", "verb"),
+    ("moment", "verb", "number"),
     [
-        ("core.errors", "run"),  # the first instant
-        ("typer", "best"),
-        ("tuning.cli.app", "predict"),
-        ("tuning.run", "run"),  # the verb's own modules
-        ("tuning.forecast.command", "plan"),
-        ("tuning.analysis.best", "best"),
-        ("tuning.report.command", "report"),
-        ("tuning.retrain.command", "retrain"),
-        ("tuning.serving.server", "serve"),
-        ("tuning.analysis.listing", "list"),
+        ("core.errors", "run", signal.SIGINT),  # the first instant
+        ("core.errors", "run", signal.SIGTERM),
+        ("typer", "best", signal.SIGINT),
+        ("tuning.cli.app", "predict", signal.SIGTERM),
+        ("tuning.run", "run", signal.SIGINT),  # the verb's own modules
+        ("tuning.forecast.command", "plan", signal.SIGTERM),
+        ("tuning.analysis.best", "best", signal.SIGINT),
+        ("tuning.report.command", "report", signal.SIGTERM),
+        ("tuning.retrain.command", "retrain", signal.SIGINT),
+        ("tuning.serving.server", "serve", signal.SIGTERM),
+        ("tuning.analysis.listing", "list", signal.SIGINT),
     ],
 )
 def test_a_signal_during_the_imports_is_one_line(
-    command: Command, tmp_path: Path, number: int, moment: str, verb: str
+    command: Command, tmp_path: Path, moment: str, verb: str, number: int
 ) -> None:
     (tmp_path / "early.py").write_text(AT_AN_IMPORT)
     path = os.pathsep.join([str(Path(__file__).parents[2]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])

@@ -37,7 +37,7 @@ def wait_for(command: Command, driver: "subprocess.Popen[str]", moment: str) -> 
         assert driver.stdout.readline().startswith("sentences ")
         return
     names = {"agent": "runtime_env_agent", "worker": "default_worker.py"}
-    wait_until(lambda: command.has_process(names.get(moment, moment)), f"no {moment} was started")
+    wait_until(lambda: command.has_process(names.get(moment, moment)), f"no {moment} was started", pause=0.05)
 
 
 STAND_IN = """
@@ -102,8 +102,8 @@ def test_data_that_cannot_be_used_are_one_line(command: Command, tmp_path: Path)
 
 
 def test_a_complete_study_needs_no_ray(command: Command, sentences: Path) -> None:
-    words = notebook_run(sentences, "short", "--trials", "1", "--epochs", "1", "--workers", "1")
-    command.succeed(*words)
+    words = notebook_run(sentences, "short", "--trials", "1", "--epochs", "1")
+    command.train_here(*words)
     again = command.run(*words, program=("-X", "importtime", "-m", "tuning"))
     assert "study short is complete: 1 trials" in again.stdout
     imported = {line.rpartition("|")[2].strip() for line in again.stderr.splitlines()}

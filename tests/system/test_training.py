@@ -11,21 +11,23 @@ from typing import Any
 
 import pytest
 
+from core import TrialConfig, train
+from tests.support.corpora import tiny_corpus
 from tests.support.patience import PATIENCE_SECONDS
 
 TRAIN = """
 import json, sys
-from pathlib import Path
-from core import TrialConfig, train
-from tests.support.corpora import tiny_corpus
-
-config = TrialConfig(hidden_dim=24, n_layers=2, embedding_dropout=0.1, lstm_dropout=0.2, epochs=10, batch_size=4)
-folder = Path(sys.argv[1]) if len(sys.argv) > 1 else None
-result = train(config, tiny_corpus(pretrained=False), checkpoint_dir=folder)
-figures = [(e.epoch, e.train_loss, e.val_loss, e.val_accuracy) for e in result.epochs]
-print(json.dumps([figures, result.weights_sha256]))
+from tests.system.test_training import trained
+print(json.dumps(trained(*sys.argv[1:])))
 """
 ROOT = Path(__file__).parents[2]
+
+
+def trained(folder: str | None = None) -> Any:
+    """Train, perhaps with checkpoints in a folder; return the figures of the epochs and the digest of the weights."""
+    config = TrialConfig(hidden_dim=24, n_layers=2, embedding_dropout=0.1, lstm_dropout=0.2, epochs=10, batch_size=4)
+    result = train(config, tiny_corpus(pretrained=False), checkpoint_dir=None if folder is None else Path(folder))
+    return [[[e.epoch, e.train_loss, e.val_loss, e.val_accuracy] for e in result.epochs], result.weights_sha256]
 
 
 def start(hash_seed: int, *arguments: str) -> subprocess.Popen[str]:
@@ -42,8 +44,8 @@ def answer(process: subprocess.Popen[str]) -> Any:
 
 @pytest.fixture(scope="module")
 def whole() -> Any:
-    """What an undisturbed training came to."""
-    return answer(start(0))
+    """The result of an undisturbed training."""
+    return trained()
 
 
 def test_processes_give_the_same_bits(whole: Any) -> None:

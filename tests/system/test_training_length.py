@@ -1,7 +1,6 @@
-"""A study whose epochs are parts of a pass: search, killed and resumed, then a model of train and validation."""
+"""A study whose epochs are parts of a pass: search, continued, then a model of train and validation."""
 
 import json
-import signal
 from pathlib import Path
 
 from tests.support.command import Command
@@ -10,24 +9,23 @@ from tuning.journal.records import read_study
 
 def search(sentences: Path, name: str, *more: str) -> tuple[str, ...]:
     return ("run", str(sentences), "--vectors", "none", "--embedding-dim", "8", "--trials", "3", "--parallelism", "2",
-            "--workers", "1", "--set", "hidden_dim=int(4,16)", "--name", name, *more)  # fmt: skip
+            "--set", "hidden_dim=int(4,16)", "--name", name, *more)  # fmt: skip
 
 
-def test_epochs_of_a_third_of_a_pass_and_a_kill_changes_nothing(command: Command, sentences: Path) -> None:
+def test_epochs_of_a_third_of_a_pass_are_those_of_the_study_when_it_continues(
+    command: Command, sentences: Path
+) -> None:
     length = ("--epochs", "6", "--epoch-sentences", "100")
-    assert "\nepochs " not in command.succeed(*search(sentences, "whole", *length))
+    assert "\nepochs " not in command.train_here(*search(sentences, "whole", *length))
     spec = read_study(command.results / "whole")[0]["spec"]
     assert (spec["epochs"], spec["epoch_sentences"]) == (6, 100)
 
-    process = command.start(*search(sentences, "killed", *length))
-    command.wait_for_journal("killed", 12)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    said = command.succeed(*search(sentences, "killed"))
+    command.train_here(*search(sentences, "continued", *length, "--trials", "2"))
+    said = command.train_here(*search(sentences, "continued"))
     assert "epochs      6 of 100 sentences (auto: as recorded in the study)" in said
-    assert command.content("killed") == command.content("whole")
+    assert command.content("continued") == command.content("whole")
 
-    refused = command.run(*search(sentences, "whole", "--epoch-sentences", "200"))
+    refused = command.run_here(*search(sentences, "whole", "--epoch-sentences", "200"))
     assert refused.returncode == 2
     assert "epoch_sentences 100, this command has 200" in refused.stderr
 

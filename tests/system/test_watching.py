@@ -98,7 +98,7 @@ def test_tensorboard_reads_what_the_journal_says_and_nothing_twice(
             assert [value for _, value in found] == pytest.approx([epoch.val_accuracy for epoch in record.epochs])
 
     check()
-    command.succeed(*run(sentences, "watched", "--tensorboard"))
+    command.train_here(*run(sentences, "watched", "--tensorboard"))
     check()
 
 
@@ -145,6 +145,7 @@ def test_optuna_dashboard_opens_the_journal_as_it_is(watched: Path, dashboard: s
     assert (watched / JOURNAL).read_bytes() == before
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of MLflow's own libraries
 def test_export_to_mlflow_from_the_command_line(command: Command, watched: Path) -> None:
     pytest.importorskip("mlflow")
     words = ("export", "watched", "--to", "mlflow", "--results", str(command.results))
