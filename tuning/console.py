@@ -4,6 +4,7 @@ import contextlib
 import io
 import math
 import os
+import select
 import shlex
 import shutil
 import signal
@@ -45,6 +46,13 @@ class PipeSafeStream:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+def reader_has_left() -> bool:
+    """Return whether standard output is a pipe or a terminal that nobody reads any more."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return bool(poll.poll(0))  # only errors are asked for
 
 
 def reopen_closed_streams() -> None:

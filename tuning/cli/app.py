@@ -18,6 +18,7 @@ from tuning.console import (
     leave,
     leave_interrupted,
     print_note,
+    reader_has_left,
     reopen_closed_streams,
 )
 from tuning.run_options import OutputOption, RunOptions
@@ -132,11 +133,12 @@ def main() -> NoReturn:
         message = one_line(str(error))
     except (OSError, SystemExit) as error:
         cause = error.__context__ if isinstance(error, SystemExit) else error  # Typer exits if a pipe is closed
-        number = cause.errno if isinstance(cause, OSError) and cause.filename is None else None
-        if number not in (errno.EPIPE, errno.ENOSPC):
+        if not isinstance(cause, OSError) or cause.filename is not None:
             raise
+        if cause.errno not in (errno.EPIPE, errno.ENOSPC) or (cause.errno == errno.EPIPE and not reader_has_left()):
+            raise cause from None
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it at exit
-        if number == errno.EPIPE:
+        if cause.errno == errno.EPIPE:
             leave(0)
         message = "cannot write the output: the disk is full; free some space and run the same command again"
     except ParserError as error:

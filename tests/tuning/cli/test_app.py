@@ -1,5 +1,6 @@
 """tuning.cli.app: a mistake is one line and exit code 2, and is found before any computation."""
 
+import errno
 import json
 import os
 import random
@@ -20,6 +21,7 @@ from tests.support.cli import COMMAND, sentune
 from tests.support.journals import two_trials
 from tests.support.studies import write_sentences
 from tuning import run_options
+from tuning.cli.app import main
 
 Capture = pytest.CaptureFixture[str]
 BAD = {
@@ -355,6 +357,17 @@ def test_a_closed_pipe_is_no_error(env: dict[str, str]) -> None:
     )  # fmt: skip
     os.close(writer)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.usefixtures("capfd")
+def test_a_broken_connection_is_no_closed_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*_: object) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr("tuning.retrain.command.retrain_trial", breaks)
+    monkeypatch.setattr(sys, "argv", ["sentune", "retrain", "s"])
+    with pytest.raises(BrokenPipeError):
+        main()
 
 
 def test_a_training_that_diverges_is_one_line(
