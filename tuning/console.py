@@ -49,7 +49,7 @@ class PipeSafeStream:
 
 
 def reader_has_left() -> bool:
-    """Return whether standard output is a pipe or a terminal that nobody reads any more."""
+    """Return whether standard output is a pipe or a terminal without a reader."""
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
     return bool(poll.poll(0))  # only errors are asked for

@@ -61,7 +61,7 @@ def predictor(
 ) -> Predictor:
     parts = ModelParts(
         members=members or [lstm()], temperature=temperature, vocabulary=Vocabulary(words), classes=classes,
-        embedding_dim=WIDTH, tokenizer=tokenizer_version(),
+        embedding_dim=WIDTH, tokenizer=tokenizer_version("english"),
     )  # fmt: skip
     return Predictor(parts)
 

@@ -56,13 +56,13 @@ def test_each_sentence_outside_the_test_split_is_validated_and_a_kill_changes_no
 def test_a_new_study_suggests_folds_for_small_data_and_wider_vectors(
     command: Command, sentences: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "narrow.vec").write_text("film 1 2 3\n")
+    (tmp_path / "narrow.vec").write_text("film 1 2 3 4 5 6 7 8\n")
     vectors = {"none": str(tmp_path / "narrow.vec")}
     words = [vectors.get(word, word) for word in search(sentences, "split") if word not in ("--validation", "folds:3")]
     first, again = (command.run_here(*words, "--trials", "1", "--epochs", "1") for _ in range(2))
     assert (first.returncode, again.returncode) == (0, 0)
     assert "validation sentences: 39, too few to distinguish trials; pass --validation folds:5\n" in first.stdout
     assert "small data  " not in first.stdout
-    wider = "the word vectors have 3 dimensions, and more usually gain points; pass --vectors glove-300d"
+    wider = "the word vectors have 8 dimensions, and more usually gain points; pass --vectors glove-300d"
     assert first.stderr.count(wider) == 1
     assert wider not in again.stderr
