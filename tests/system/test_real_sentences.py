@@ -88,7 +88,7 @@ def test_200_real_sentences_come_out_of_onnxruntime_as_of_torch(a_few: list[str]
     member = LstmMember(name="model", weight=1.0, config=config, weights=network.state_dict())
     parts = ModelParts(
         members=[member], vocabulary=vocabulary, classes=("negative", "positive"), embedding_dim=50,
-        tokenizer=tokenizer_version(),
+        tokenizer=tokenizer_version("english"),
     )  # fmt: skip
     model = Predictor(parts)
     session = onnxruntime.InferenceSession(build_graph([member], 2, 1.0).SerializeToString())
