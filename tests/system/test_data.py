@@ -34,7 +34,8 @@ options = json.loads(sys.argv[1])
 corpus = load_corpus(**options)
 entry = Path(options["cache_dir"]) / "corpora" / corpus.fingerprint
 digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(entry.iterdir())}
-print(json.dumps({"built": len(built), "fingerprint": corpus.fingerprint, "files": digests}))
+line = json.dumps({"built": len(built), "fingerprint": corpus.fingerprint, "files": digests})
+sys.stdout.write(f"{line}\\n")  # at once, which print does not do without a buffer
 """
 
 
