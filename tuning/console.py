@@ -125,7 +125,8 @@ def command_line() -> str:
 
 def print_note(line: str) -> None:
     """Print a line to standard error."""
-    print(line, file=sys.stderr, flush=True)
+    sys.stderr.write(f"{line}\n")  # at once: a signal between `print`'s two calls would leave the line without its end
+    sys.stderr.flush()
 
 
 READING_DATA = "reading the data ..."
@@ -194,8 +195,12 @@ def say_interrupted() -> None:
     global _interrupted
     if math.isinf(_interrupted) and _python_call is None:
         _interrupted = time.monotonic()
-        with contextlib.suppress(OSError, RuntimeError):  # the terminal is gone; or the signal met another print
+        try:
             print_note(f"interrupted; run the same command again to resume: {command_line()}")
+        except OSError:  # the terminal is gone
+            pass
+        except RuntimeError:  # the signal met another print; leave_interrupted says it
+            _interrupted = -math.inf
 
 
 def leave_interrupted() -> NoReturn:

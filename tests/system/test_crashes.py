@@ -91,9 +91,12 @@ def test_a_second_signal_ends_at_once(command: Command, sentences: Path) -> None
     with command.start(*search(sentences, "signals")) as driver:
         command.wait_for_epoch("signals")
         os.kill(driver.pid, signal.SIGTERM)
+        assert driver.stderr is not None
+        assert any(line.startswith("stopping: ") for line in driver.stderr)
         os.killpg(driver.pid, signal.SIGINT)
-        out, err = driver.communicate(timeout=PATIENCE_SECONDS)
-    assert (driver.returncode, "Traceback" in err) == (130, False), f"{out}\n{err}"
+        err = driver.stderr.read()
+        assert driver.wait(PATIENCE_SECONDS) == 130, err
+    assert "Traceback" not in err
     assert err.splitlines()[-1].startswith("interrupted; run the same command again to resume: python -m tuning run")
 
 
