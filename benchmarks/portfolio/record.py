@@ -10,7 +10,8 @@ setting are drawn again: without that, 3 of 8 configurations took 70% of the tim
 
 Each set has one fixed split 80/10/10, and each training has the number of epochs that `--epochs auto` chooses for the
 set. The curve has for each epoch the validation accuracy, the validation loss and the test accuracy. Seconds are
-processor time of an epoch on one thread, without the test split.
+processor time of an epoch on one thread, without the test split. The precision is bf16 where the processor has it, so a
+recording that several machines continue has both.
 
 All sets train the first configuration, then all train the second one, and so on. Finished trainings are kept in
 OUT.part. After an interruption, the same command continues. It can be given fewer configurations, to write the file
@@ -54,13 +55,12 @@ def main() -> None:
     arguments = parse()
     about = {
         "vectors": arguments.vectors,
-        "precision": "bf16" if supports_bf16("cpu") else "fp32",
         "hidden": arguments.hidden,
         "cost": arguments.cost,
         "seed": arguments.seed,
     }
     found = list(configurations(arguments.configurations, arguments.hidden, arguments.cost, arguments.seed))
-    shared = {"seed": arguments.seed, "precision": about["precision"]}
+    shared = {"seed": arguments.seed, "precision": "bf16" if supports_bf16("cpu") else "fp32"}
     train = partial(record, vectors=arguments.vectors)
     jobs = list(trainings(found, arguments.sets, arguments.vectors, shared))
     curves = record_all(arguments.out, about, jobs, ("set", "number", "epochs"), train, arguments.processes)
@@ -130,6 +130,7 @@ def record(job: dict[str, Any], vectors: str) -> dict[str, Any]:
         "set": job["set"],
         "number": job["number"],
         "epochs": config.epochs,
+        "precision": config.precision,
         "curve": curve,
         "seconds": round(seconds / max(1, len(curve)), 4),
     }
