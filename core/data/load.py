@@ -92,7 +92,7 @@ def load_corpus(
     folder = Path(cache_dir) if cache_dir is not None else cache.default_dir()
     rule = SplitRule.of(split, seed, fold, split_column, validation)
     holds = embedding_dim is None or is_whole(embedding_dim, 1, MAX_EMBEDDING_DIM)
-    check_rules({"embedding_dim": (embedding_dim, f"a whole number from 1 to {MAX_EMBEDDING_DIM}", holds)})
+    check_rules({"--embedding-dim": (embedding_dim, f"a whole number from 1 to {MAX_EMBEDDING_DIM}", holds)})
     options = ReadOptions(
         text_column=text_column,
         label_column=label_column,
@@ -120,7 +120,7 @@ def load_corpus(
     corpus = _open(entry, dataset, vectors, width)
     if embedding_dim not in (None, corpus.embedding_dim):
         raise ConfigError(
-            f"embedding_dim must be {corpus.embedding_dim}, the width of vectors {quoted(vectors, 80)}, got "
+            f"--embedding-dim must be {corpus.embedding_dim}, the width of vectors {quoted(vectors, 80)}, got "
             f"{embedding_dim}; leave it out, or choose vectors none or other vectors"
         )
     found = corpus.source["audit"]

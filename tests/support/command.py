@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -41,6 +41,7 @@ class Command:
     def __init__(self, results: Path) -> None:
         self.results = results
         self.mark = uuid.uuid4().hex
+        self._last: subprocess.Popen[str] | None = None
 
     def start(
         self,
@@ -52,7 +53,7 @@ class Command:
         """Start a verb, or a Python script, and do not wait."""
         marks = {"SENTUNE_RESULTS": str(self.results), "SENTUNE_TEST_MARK": self.mark, "COLUMNS": "80"}
         env = {**os.environ, **marks, **(env or {})}
-        return subprocess.Popen(
+        self._last = subprocess.Popen(
             [sys.executable, *program, *words],
             env=env,
             stdout=subprocess.PIPE,
@@ -62,6 +63,7 @@ class Command:
             start_new_session=True,
             **options,
         )
+        return self._last
 
     def run(self, *words: str, stdin: str | None = None, **options: Any) -> "subprocess.CompletedProcess[str]":
         """Run a verb to its end."""
@@ -121,12 +123,19 @@ class Command:
             lines = journal.read_bytes().splitlines() if journal.is_file() else []
             return sum(b'"op_code":2,' not in line for line in lines) >= records
 
-        wait_until(reached, f"{journal} did not reach {records} records")
+        self._wait(reached, f"{journal} did not reach {records} records")
 
     def wait_for_epoch(self, study: str) -> None:
         """Until a study's journal has an epoch: its trials train, and Ray has started."""
         journal = self.results / study / JOURNAL
-        wait_until(lambda: journal.is_file() and b'"epoch:' in journal.read_bytes(), f"{journal} has no epoch yet")
+        self._wait(lambda: journal.is_file() and b'"epoch:' in journal.read_bytes(), f"{journal} has no epoch yet")
+
+    def _wait(self, reached: Callable[[], bool], what: str) -> None:
+        """Wait, but not longer than the command that was started last runs; then show what it has printed."""
+        last = self._last
+        wait_until(lambda: reached() or (last is not None and last.poll() is not None), what)
+        if not reached() and last is not None:
+            raise AssertionError(f"{what}; the command exited with {last.returncode}: {last.communicate()}")
 
     def content(self, study: str) -> list[Any]:
         """A study's trials without their times."""

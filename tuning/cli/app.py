@@ -135,10 +135,11 @@ def main() -> NoReturn:
         cause = error.__context__ if isinstance(error, SystemExit) else error  # Typer exits if a pipe is closed
         if not isinstance(cause, OSError) or cause.filename is not None:
             raise
-        if cause.errno not in (errno.EPIPE, errno.ENOSPC) or (cause.errno == errno.EPIPE and not reader_has_left()):
+        closed = cause.errno == errno.EPIPE and reader_has_left()
+        if not closed and cause.errno != errno.ENOSPC:
             raise cause from None
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it at exit
-        if cause.errno == errno.EPIPE:
+        if closed:
             leave(0)
         message = "cannot write the output: the disk is full; free some space and run the same command again"
     except ParserError as error:

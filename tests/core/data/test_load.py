@@ -262,7 +262,7 @@ def test_vectors_of_a_file_fill_the_rows_of_their_words(load: Load, tmp_path: Pa
 def test_another_width_than_that_of_the_vectors_is_refused(load: Load, tmp_path: Path) -> None:
     (tmp_path / "v.vec").write_text("good 1 2\nfilm 3 4\n")
     assert load(vectors=str(tmp_path / "v.vec"), embedding_dim=2).embedding_dim == 2
-    message = r"embedding_dim must be 2, the width of vectors '.*v\.vec', got 300; leave it out, or choose vectors none"
+    message = r"--embedding-dim must be 2, the width of vectors '.*v\.vec', got 300; leave it out, or choose"
     with pytest.raises(ConfigError, match=message):
         load(vectors=str(tmp_path / "v.vec"), embedding_dim=300)
 
@@ -373,7 +373,7 @@ def test_parquet_has_no_encoding(load: Load, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dim", [0, -1, 8193, 1.5, True, "300"])
 def test_an_impossible_width_is_refused(load: Load, dim: Any) -> None:
-    with pytest.raises(ConfigError, match=f"embedding_dim must be a whole number from 1 to 8192, got {dim!r}"):
+    with pytest.raises(ConfigError, match=f"--embedding-dim must be a whole number from 1 to 8192, got {dim!r}"):
         load(embedding_dim=dim)
 
 

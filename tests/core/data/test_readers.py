@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -165,11 +164,11 @@ def test_a_column_name_that_comes_twice_is_refused(tmp_path: Path) -> None:
         read(tmp_path, "a.csv", b"text,label,text\na,0,b\n")
 
 
+@pytest.mark.timeout(60)  # comparing each column with all others would take many minutes
 def test_a_header_with_many_columns_is_refused_at_once(tmp_path: Path) -> None:
-    line, began = ",".join(map(str, range(30_000))), time.process_time()
+    line = ",".join(map(str, range(150_000)))
     with pytest.raises(DataError, match="has more than 4,096 columns"):
         read(tmp_path, "a.csv", f"{line}\n{line}\n".encode())
-    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize(
@@ -281,14 +280,10 @@ def test_jsonl_that_python_writes_is_read_back(tmp_path_factory: pytest.TempPath
 
 
 @pytest.mark.slow
-def test_a_file_of_eight_times_as_many_lines_takes_about_eight_times_as_long(tmp_path: Path) -> None:
-    def seconds(lines: int) -> float:
-        began = time.process_time()
-        read(tmp_path, "a.csv", b"text,label\n" + b"a,0\n" * lines)
-        return time.process_time() - began
-
-    short = min(seconds(10_000) for _ in range(3))
-    assert seconds(80_000) < 20 * short  # with a list as long as the file for each line it was 50 times as long
+@pytest.mark.timeout(150)  # with a list as long as the file for each line it would take over four minutes
+def test_a_file_of_a_million_lines_is_read(tmp_path: Path) -> None:
+    table = read(tmp_path, "a.csv", b"text,label\n" + b"a,0\n" * 1_000_000)
+    assert len(table.columns["text"]) == 1_000_000
 
 
 @given(st.sampled_from(["a.csv", "a.tsv", "a.jsonl", "a.parquet", "a.csv.gz"]), st.binary(max_size=200))

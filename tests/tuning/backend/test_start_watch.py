@@ -3,7 +3,6 @@
 import contextlib
 import os
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -125,10 +124,9 @@ def test_an_interrupt_does_not_wait_for_a_start_that_hangs(monkeypatch: pytest.M
 
     play(monkeypatch)
     monkeypatch.setattr(start_watch, "_wait", interrupted)
-    began = time.monotonic()
     try:
         with pytest.raises(KeyboardInterrupt), call_watched(hangs.wait, PROBLEM):
             raise AssertionError("the block has run")
+        assert len(starts()) == 1  # it hangs still
     finally:
         hangs.set()
-    assert time.monotonic() - began < 30

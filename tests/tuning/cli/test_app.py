@@ -59,8 +59,8 @@ def csv(tmp_path: Path) -> Path:
 
 
 MISTAKES = {
-    "run --results ~nobody-of-this-name": "cannot find the home folder of '~nobody-of-this-name'; pass the whole path",
-    "run ~nobody-of-this-name/x.csv": "cannot find the home folder of '~nobody-of-this-name/x.csv'; pass the whole",
+    "run --results ~no-such-user": "cannot find the home folder of '~no-such-user'; pass the whole path",
+    "run ~no-such-user/x.csv": "cannot find the home folder of '~no-such-user/x.csv'; pass the whole",
     "run --time-budget 9999999h": "--time-budget must be at most 1000h, got '9999999h'; leave it out for no limit",
     "run --trials 0": "--trials must be from 1 to 100,000, got 0",
     "run --epochs 0": "--epochs must be auto or a whole number from 1 to 100000, got '0'",
