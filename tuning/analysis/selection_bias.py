@@ -69,7 +69,8 @@ class Repeated:
     @property
     def value(self) -> float:
         """The corrected score."""
-        return float((self.base - DENSITY * (self.change - self.own_change)).mean())
+        # The difference first: where each resample chooses the same, the corrected score is the score to the last bit.
+        return self.raw + float((self.base - self.raw - DENSITY * (self.change - self.own_change)).mean())
 
     def minus(self, other: "Repeated") -> "Repeated":
         """Return the difference to another choice, over the resamples of both."""
