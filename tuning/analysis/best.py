@@ -39,7 +39,7 @@ def table_of(folder: Path, selection: RowFilter, form: str, hints: Sequence[str]
     if ended := study.attributes.get("early_end"):
         notes.append(f"the study ended early: {ended['reason']}")
         if ended["reason"].startswith("target "):
-            notes.append("because of the target, the corrected figure may be up to 0.75 points too high")
+            notes.append("because of the target, the corrected figure may still be too high")
     finished = finished and not any(row.state in ("RUNNING", "PAUSED") for row in rows)
     notes += [*hints, *_next_lines(next_step(rows, assessment), folder, finished=finished)]
     whole = bool(rows) and selection.state is None and not selection.where
