@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,4 +109,5 @@ def test_a_complete_study_needs_no_ray(command: Command, sentences: Path) -> Non
     assert "study short is complete: 1 trials" in again.stdout
     imported = {line.rpartition("|")[2].strip() for line in again.stderr.splitlines()}
     assert {"tuning.run", "tuning.backend.background_ray"} <= imported
-    assert {"ray", "torch"} & imported == set()
+    assert "ray" not in imported
+    assert "torch" not in imported or not version("torch").endswith("+cpu")  # one with CUDA is asked for the GPUs
