@@ -75,12 +75,17 @@ def table(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         if not all(found):
             continue
         tests = [100 * fmean(r["test"] for r in rows) for rows in found]
-        times = [fmean(r["seconds"] for r in rows) for rows in found]
-        cells = (f"{test:.2f}, {seconds:.0f}" for test, seconds in zip(tests, times, strict=True))
+        cells = (f"{test:.2f}, {_seconds(rows)}" for test, rows in zip(tests, found, strict=True))
         differences.append(tests[-1] - tests[0])
         yield f"| {name} | {min(map(len, found))} | {' | '.join(cells)} | {differences[-1]:+.2f} |"
     if differences:
         yield f"| mean | | {'| ' * len(labels)}{fmean(differences):+.2f} |"
+
+
+def _seconds(results: Sequence[Mapping[str, Any]]) -> str:
+    """Return the mean seconds; a result of another machine, or of one with other work, is stored without them."""
+    times = [result["seconds"] for result in results if "seconds" in result]
+    return f"{fmean(times):.0f}" if times else "-"
 
 
 if __name__ == "__main__":

@@ -9,8 +9,10 @@ def test_the_table_compares_two_versions_on_the_datasets_that_both_have() -> Non
 
     before = [result("before", "trec", 1, 0.86), result("before", "trec", 2, 0.88), result("before", "nyt", 1, 0.6)]
     after = [result("after", "trec", 1, 0.89), result("after", "trec", 2, 0.90)]
+    after[1]["seconds"] = 90.0
+    del before[1]["seconds"]  # a result of another machine
 
     *_, row, mean = table([*before, *after])
 
-    assert row == "| trec | 2 | 87.00, 60 | 89.50, 60 | +2.50 |"
+    assert row == "| trec | 2 | 87.00, 60 | 89.50, 75 | +2.50 |"
     assert mean == "| mean | | | | +2.50 |"
