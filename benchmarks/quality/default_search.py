@@ -65,19 +65,24 @@ def run_once(name: str, seed: int, more: Sequence[str] = ()) -> dict[str, float]
 
 
 def table(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield the rows of a Markdown table: mean test accuracy and seconds of each version on each dataset."""
+    """Yield the rows of a Markdown table: mean test accuracy and seconds of each version on each dataset.
+
+    Only seeds that all versions have are compared: the seed also decides the split, which may matter more.
+    """
     labels = list(dict.fromkeys(result["label"] for result in results))
     yield "| set | seeds | " + " | ".join(f"{label}: test, seconds" for label in labels) + " | last - first |"
     yield "| --- " * (len(labels) + 3) + "|"
     differences = []
     for name in dict.fromkeys(result["set"] for result in results):
-        found = [[r for r in results if (r["label"], r["set"]) == (label, name)] for label in labels]
-        if not all(found):
+        found = [{r["seed"]: r for r in results if (r["label"], r["set"]) == (label, name)} for label in labels]
+        seeds = sorted(set.intersection(*map(set, found)))
+        if not seeds:
             continue
-        tests = [100 * fmean(r["test"] for r in rows) for rows in found]
-        cells = (f"{test:.2f}, {_seconds(rows)}" for test, rows in zip(tests, found, strict=True))
+        tests = [100 * fmean(rows[seed]["test"] for seed in seeds) for rows in found]
+        times = [_seconds([rows[seed] for seed in seeds]) for rows in found]
+        cells = (f"{test:.2f}, {seconds}" for test, seconds in zip(tests, times, strict=True))
         differences.append(tests[-1] - tests[0])
-        yield f"| {name} | {min(map(len, found))} | {' | '.join(cells)} | {differences[-1]:+.2f} |"
+        yield f"| {name} | {len(seeds)} | {' | '.join(cells)} | {differences[-1]:+.2f} |"
     if differences:
         yield f"| mean | | {'| ' * len(labels)}{fmean(differences):+.2f} |"
 

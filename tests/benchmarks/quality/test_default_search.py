@@ -8,8 +8,9 @@ def test_the_table_compares_two_versions_on_the_datasets_that_both_have() -> Non
         return {"label": label, "set": name, "seed": seed, "test": test, "seconds": 60.0}
 
     before = [result("before", "trec", 1, 0.86), result("before", "trec", 2, 0.88), result("before", "nyt", 1, 0.6)]
-    after = [result("after", "trec", 1, 0.89), result("after", "trec", 2, 0.90)]
+    after = [result("after", "trec", 2, 0.90), result("after", "trec", 1, 0.89)]
     after[1]["seconds"] = 90.0
+    before.append(result("before", "trec", 3, 0.99))  # the other version lacks this seed
     del before[1]["seconds"]  # a result of another machine
 
     *_, row, mean = table([*before, *after])
