@@ -11,10 +11,11 @@ in a checkout of each and join the lines of their RESULTS. The same command cont
 
 import argparse
 import json
+import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 from benchmarks.baselines.sentune_studies import machine, run_study
@@ -72,7 +73,7 @@ def table(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     labels = list(dict.fromkeys(result["label"] for result in results))
     yield "| set | seeds | " + " | ".join(f"{label}: test, seconds" for label in labels) + " | last - first |"
     yield "| --- " * (len(labels) + 3) + "|"
-    differences = []
+    differences, pairs = [], []
     for name in dict.fromkeys(result["set"] for result in results):
         found = [{r["seed"]: r for r in results if (r["label"], r["set"]) == (label, name)} for label in labels]
         seeds = sorted(set.intersection(*map(set, found)))
@@ -82,9 +83,11 @@ def table(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         times = [_seconds([rows[seed] for seed in seeds]) for rows in found]
         cells = (f"{test:.2f}, {seconds}" for test, seconds in zip(tests, times, strict=True))
         differences.append(tests[-1] - tests[0])
+        pairs += [100 * (found[-1][seed]["test"] - found[0][seed]["test"]) for seed in seeds]
         yield f"| {name} | {len(seeds)} | {' | '.join(cells)} | {differences[-1]:+.2f} |"
     if differences:
-        yield f"| mean | | {'| ' * len(labels)}{fmean(differences):+.2f} |"
+        error = stdev(pairs) / len(pairs) ** 0.5 if len(pairs) > 1 else math.nan
+        yield f"| mean | | {'| ' * len(labels)}{fmean(differences):+.2f}, standard error {error:.2f} |"
 
 
 def _seconds(results: Sequence[Mapping[str, Any]]) -> str:
