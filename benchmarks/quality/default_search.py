@@ -6,12 +6,12 @@
 
 For each dataset and seed, `sentune run FILE --seed SEED` and `sentune retrain` run with default options. The seed also
 determines the split 80/10/10. LABEL names the version of sentune in the table. To compare two versions, run this script
-in a checkout of each and join the lines of their RESULTS. The same command continues with what is missing.
+in a checkout of each and join the lines of their RESULTS, without `seconds` where the machine was another one or busy.
+The same command continues with what is missing.
 """
 
 import argparse
 import json
-import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -73,7 +73,7 @@ def table(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     labels = list(dict.fromkeys(result["label"] for result in results))
     yield "| set | seeds | " + " | ".join(f"{label}: test, seconds" for label in labels) + " | last - first |"
     yield "| --- " * (len(labels) + 3) + "|"
-    differences, pairs = [], []
+    gains = []
     for name in dict.fromkeys(result["set"] for result in results):
         found = [{r["seed"]: r for r in results if (r["label"], r["set"]) == (label, name)} for label in labels]
         seeds = sorted(set.intersection(*map(set, found)))
@@ -82,16 +82,15 @@ def table(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         tests = [100 * fmean(rows[seed]["test"] for seed in seeds) for rows in found]
         times = [_seconds([rows[seed] for seed in seeds]) for rows in found]
         cells = (f"{test:.2f}, {seconds}" for test, seconds in zip(tests, times, strict=True))
-        differences.append(tests[-1] - tests[0])
-        pairs += [100 * (found[-1][seed]["test"] - found[0][seed]["test"]) for seed in seeds]
-        yield f"| {name} | {len(seeds)} | {' | '.join(cells)} | {differences[-1]:+.2f} |"
-    if differences:
-        error = stdev(pairs) / len(pairs) ** 0.5 if len(pairs) > 1 else math.nan
-        yield f"| mean | | {'| ' * len(labels)}{fmean(differences):+.2f}, standard error {error:.2f} |"
+        gains += [100 * (found[-1][seed]["test"] - found[0][seed]["test"]) for seed in seeds]
+        yield f"| {name} | {len(seeds)} | {' | '.join(cells)} | {tests[-1] - tests[0]:+.2f} |"
+    if len(gains) > 1:
+        error = stdev(gains) / len(gains) ** 0.5
+        yield f"| mean | | {'| ' * len(labels)}{fmean(gains):+.2f}, standard error {error:.2f} |"
 
 
 def _seconds(results: Sequence[Mapping[str, Any]]) -> str:
-    """Return the mean seconds; a result of another machine, or of one with other work, is stored without them."""
+    """Return the mean of the seconds that are stored."""
     times = [result["seconds"] for result in results if "seconds" in result]
     return f"{fmean(times):.0f}" if times else "-"
 

@@ -57,7 +57,7 @@ def zip_members(path: Path) -> list[str]:
 def _directory(file: IO[bytes], path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, RuntimeError, ValueError, OSError) as error:
+    except (zipfile.BadZipFile, RuntimeError, ValueError, OSError) as error:  # RuntimeError: of an unknown version
         raise DataError(f"{path}: not a whole .zip archive ({error}); fetch it again") from None
 
 
