@@ -38,6 +38,10 @@ class InterruptHandler(StopSignal):
         before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
+        except Exception:
+            if self.again:  # a library raised an error of its own in place of the KeyboardInterrupt
+                raise KeyboardInterrupt from None
+            raise
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)

@@ -58,6 +58,19 @@ def test_a_signal_whose_exception_was_discarded_stops_before_the_trainings() -> 
             pytest.fail("the search begins")
 
 
+def test_an_error_that_took_the_place_of_the_interrupt_is_an_interrupt() -> None:
+    """As in the release of Optuna's lock file: it catches everything, and fails when it removes the file again."""
+    handler = InterruptHandler(say=print)
+    with pytest.raises(KeyboardInterrupt), handler.installed(), handler.while_training():
+        send()
+        try:
+            send()
+        except BaseException:
+            raise FileNotFoundError("study.journal.lock") from None
+    with pytest.raises(FileNotFoundError), InterruptHandler(say=print).installed():
+        raise FileNotFoundError("another file")
+
+
 def test_after_the_trainings_one_signal_is_enough() -> None:
     handler = InterruptHandler(say=print)
     with handler.installed():
