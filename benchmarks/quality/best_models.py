@@ -7,8 +7,8 @@
 
 Seven datasets are cut into ten folds. Each fold is a study of its own by `sentune run`, so members, weights and
 settings do not depend on its test sentences. `sentune ensemble`, `retrain --trial best` and `distill` then train on
-train and validation together, as does the plain baseline. Each result is one line of RESULTS. The same command
-continues with what is missing.
+train and validation together, as does the plain baseline. `retrain` also trains the winner on train alone. Each result
+is one line of RESULTS. The same command continues with what is missing.
 """
 
 import argparse
@@ -30,6 +30,8 @@ from core.training.plain_baseline import evaluate_plain, fit_plain_baseline
 
 RESULTS = Path(__file__).parents[2] / "results/reference/best_models.jsonl"
 MODELS = ("plain", "winner", "ensemble", "distilled")
+ON_TRAIN = "winner_on_train"
+"""Newer results have it too."""
 
 
 def main() -> None:
@@ -77,7 +79,8 @@ def run_fold(file: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     said_by("ensemble", str(study), *on, "--out", str(study / "ensemble"))
     said_by("retrain", str(study), "--trial", "best", *on, "--out", str(study / "winner"))
     said_by("distill", str(study / "ensemble"), str(study), "--trial", "best", *on, "--out", str(study / "distilled"))
-    metrics = {each: json.loads((study / each / "metrics.json").read_text()) for each in MODELS[1:]}
+    said_by("retrain", str(study), "--trial", "best", "--out", str(study / ON_TRAIN))
+    metrics = {each: json.loads((study / each / "metrics.json").read_text()) for each in (*MODELS[1:], ON_TRAIN)}
     return {
         "plain": plain_accuracy(file, arguments.vectors),
         **{each: found["test_accuracy"] for each, found in metrics.items()},
@@ -98,17 +101,26 @@ def plain_accuracy(file: Path, vectors: str) -> float:
 def table(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield the rows of a Markdown table: the mean test accuracy of each model over the folds of a dataset."""
     models = ("plain baseline", "single winner", "ensemble", "distilled", "ensemble - better of the first two")
-    yield "| " + " | ".join(("set", "vectors", "search", "folds", *models)) + " |"
-    yield "|" + " --- |" * 9
+    columns = ("set", "vectors", "search", "folds", *models, "winner: train+val - train")
+    yield f"| {' | '.join(columns)} |"
+    yield "|" + " --- |" * len(columns)
     keys = ("set", "vectors", "space", "trials")
     for kind in dict.fromkeys(tuple(each[key] for key in keys) for each in results):
         rows = [each for each in results if tuple(each[key] for key in keys) == kind]
         means = {model: fmean(row[model] for row in rows) for model in MODELS}
         better = max(("plain", "winner"), key=means.__getitem__)
-        gains = [100 * (row["ensemble"] - row[better]) for row in rows]
-        gain = f"{fmean(gains):+.2f}" + (f" (sd {stdev(gains):.2f})" if len(gains) > 1 else "")
         shown = (f"{100 * means[model]:.2f}" for model in MODELS)
-        yield f"| {kind[0]} | {kind[1]} | {kind[2]}, {kind[3]} trials | {len(rows)} | {' | '.join(shown)} | {gain} |"
+        gains = mean_gain(rows, "ensemble", better), mean_gain(rows, "winner", ON_TRAIN)
+        cells = (*kind[:2], f"{kind[2]}, {kind[3]} trials", str(len(rows)), *shown, *gains)
+        yield f"| {' | '.join(cells)} |"
+
+
+def mean_gain(rows: Sequence[Mapping[str, Any]], better: str, worse: str) -> str:
+    """Return the mean difference in points between two models over the folds that have both, with its deviation."""
+    gains = [100 * (row[better] - row[worse]) for row in rows if worse in row]
+    if not gains:
+        return ""
+    return f"{fmean(gains):+.2f}" + (f" (sd {stdev(gains):.2f})" if len(gains) > 1 else "")
 
 
 if __name__ == "__main__":

@@ -45,4 +45,9 @@ def test_the_table_has_means_and_the_gain_over_the_better_of_both() -> None:
 
     *_, row = table(results)
 
-    assert row == "| mr | none | quick, 16 trials | 2 | 75.00 | 74.00 | 77.50 | 76.00 | +2.50 (sd 0.71) |"
+    assert row == "| mr | none | quick, 16 trials | 2 | 75.00 | 74.00 | 77.50 | 76.00 | +2.50 (sd 0.71) |  |"
+
+    results[1]["winner_on_train"] = 0.72
+    *_, row = table(results)
+
+    assert row.endswith("| +2.50 (sd 0.71) | +1.00 |")
