@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Else each of the tests' many processes compiles the modules again.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: tune test fast chaos simulate fuzz check docs bench clean
 

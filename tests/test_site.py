@@ -47,11 +47,13 @@ def test_every_page_is_in_the_navigation_once() -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_site_builds_strictly_is_whole_and_loads_nothing_from_other_hosts(built: Built, tmp_path: Path) -> None:
     assert built().returncode == 0
     assert list(problems(tmp_path / "build" / "site")) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -65,6 +67,7 @@ def test_a_broken_link_or_name_fails_the_build(built: Built, text: str, said: tu
     assert all(each in ended.stdout + ended.stderr for each in said)
 
 
+@pytest.mark.slow
 def test_a_missing_picture_or_page_and_a_foreign_script_are_found(built: Built, tmp_path: Path) -> None:
     broken = "![](images/missing.png)\n<script src='https://a.example/b.js'></script>"
     assert built(broken, ("glossary.md", "missing.md")).returncode == 0

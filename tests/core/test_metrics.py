@@ -59,6 +59,7 @@ def test_each_metric_has_a_reference() -> None:
     assert SKLEARN.keys() == METRICS.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METRICS)
 @given(case=classified())
 def test_a_score_is_that_of_scikit_learn(name: str, case: tuple[int, NDArray[Any], NDArray[Any], NDArray[Any]]) -> None:
@@ -70,6 +71,7 @@ def test_a_score_is_that_of_scikit_learn(name: str, case: tuple[int, NDArray[Any
     assert found == pytest.approx(expected, abs=1e-6, nan_ok=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METRICS)
 @given(case=classified(), seed=st.integers(0, 2**32 - 1))
 def test_a_resample_has_the_score_of_the_repeated_sentences(

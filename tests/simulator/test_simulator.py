@@ -31,6 +31,7 @@ EVENTS = {
 }
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_faults_each_time() -> None:
     first, second = Counter[str](), Counter[str]()
     for counts in (first, second):
@@ -112,6 +113,7 @@ def test_a_decision_that_uses_a_result_too_early_is_found(planted: object, monke
     assert first_seed_that_differs() is not None
 
 
+@pytest.mark.slow
 def test_an_epoch_that_is_lost_at_a_torn_write_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Disk, "append_logs", lose_an_acknowledged_epoch)
     assert first_seed_that_differs() is not None

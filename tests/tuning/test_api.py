@@ -57,6 +57,7 @@ def test_the_public_names_are_these() -> None:
         tuning.serach  # noqa: B018
 
 
+@pytest.mark.slow
 def test_a_path_may_begin_with_the_home_folder(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No shell replaces `~` in a call; a folder of this name would be made."""
     monkeypatch.setenv("HOME", str(study.folder.parent))
@@ -189,6 +190,7 @@ def test_a_notebook_shows_table_and_summary_with_markup_escaped(study: Study) ->
     assert repr(study) == f"Study({str(study.folder)!r})"
 
 
+@pytest.mark.slow
 def test_each_chart_is_an_altair_chart(study: Study) -> None:
     names = ["history", "curves", "losses", "importances", "timeline", "parallel", "slices", "confusion"]
     assert set(names) < set(dir(study.charts))
@@ -202,6 +204,7 @@ def test_each_chart_is_an_altair_chart(study: Study) -> None:
         study.charts.pie()
 
 
+@pytest.mark.slow
 def test_a_report_is_written_where_the_call_says(study: Study, tmp_path: Path) -> None:
     page = study.report(tmp_path / "page.html")
     assert page == tmp_path / "page.html"

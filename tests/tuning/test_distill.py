@@ -70,6 +70,7 @@ def metrics(study: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_the_first_run_is_recorded_and_the_same_command_is_compared_with_it(
     study: Path, made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -91,6 +92,7 @@ def test_the_first_run_is_recorded_and_the_same_command_is_compared_with_it(
     assert list((study / "checkpoints").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_another_result_differs_from_the_first_run(study: Path, made: Path) -> None:
     distil(study, made)
 
@@ -117,6 +119,7 @@ def test_the_test_evaluation_is_logged_for_the_test_split_of_the_study(study: Pa
     assert logged["test_fingerprint"] == corpus.test_fingerprint()
 
 
+@pytest.mark.slow
 def test_unlabelled_sentences_join_the_training_sentences(
     study: Path, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -141,6 +144,7 @@ def test_unlabelled_sentences_join_the_training_sentences(
     assert str(verdict) == "REPRODUCED 3/3 epochs and the final weights"
 
 
+@pytest.mark.slow
 def test_variants_are_counted_and_change_the_result(study: Path, made: Path) -> None:
     distil(study, made, variants=0)
     without = metrics(study)
@@ -163,6 +167,7 @@ def test_train_and_validation_together(study: Path, made: Path, capsys: pytest.C
     assert [each["on"] for each in study_attributes(study)["test_evaluations"]] == ["train+val"]
 
 
+@pytest.mark.slow
 def test_a_teacher_of_another_test_split_is_pointed_out(
     study: Path, made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

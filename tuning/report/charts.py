@@ -44,7 +44,7 @@ CONFIG = {
 }
 """Style of the page's charts and of the images; the page replaces each colour by a variable of its style."""
 SELECTED = alt.selection_point(name="trial", fields=["trial"], on="click", toggle=False)
-OUTLINE = alt.when(SELECTED, empty=False).then(alt.value(INK)).otherwise(alt.value(None))
+OUTLINE = alt.StrokeValue(None, condition={"param": "trial", "empty": False, "value": INK})
 TOOLTIP = alt.TooltipValue(alt.ExprRef("datum.shown"))
 LEGEND = alt.Legend(orient="top", columns=4, symbolSize=60, symbolOpacity=1)
 
@@ -74,7 +74,11 @@ def curves(data: ChartData) -> alt.LayerChart:
     points = points.transform_window(epoch="row_number()", groupby=["trial"]).encode(x=x, y=_metric(data, "score"))
     notable = "datum.kind == 'best' || datum.kind == 'baseline'"
     lines = points.mark_line().encode(
-        detail="trial:N", color=_color(data), opacity=_faded(0.5), strokeWidth=_width(notable), tooltip=TOOLTIP
+        detail=alt.Detail("trial:N"),
+        color=_color(data),
+        opacity=_faded(0.5),
+        strokeWidth=_width(notable),
+        tooltip=TOOLTIP,
     )
     ends = _marks(data, points.transform_filter("datum.epoch == length(datum.curve)"))
     return alt.layer(*_rules(x, rungs), lines.add_params(SELECTED), ends).properties(**SIZE)
@@ -124,7 +128,7 @@ def expected(data: ChartData) -> alt.LayerChart:
     base = base.encode(x=x, tooltip=[alt.Tooltip(f"{name}:Q", format=".4~f") for name in names])
     title = f"expected best validation {data.metric.title}"
     low, unbiased, plugin = (base.encode(y=_y(name, title)) for name in names[3:0:-1])
-    band = low.mark_area(color=BAND, opacity=0.35).encode(y2="high:Q")
+    band = low.mark_area(color=BAND, opacity=0.35).encode(y2=alt.Y2("high:Q"))
     lines = unbiased.mark_line(color=BLUE), plugin.mark_line(color=BLUE, strokeDash=[6, 4])
     return alt.layer(band, *lines).properties(**SIZE)
 
@@ -138,7 +142,7 @@ def timeline(data: ChartData) -> alt.Chart:
     bars = bars.transform_calculate(height=f"{heights}[datum.kind]").mark_bar()
     bars = bars.encode(
         x=alt.X("start:T", title="time"),
-        x2="end:T",
+        x2=alt.X2("end:T"),
         y=alt.Y("worker:N", title=None, sort=alt.EncodingSortField("start", "min")),
         size=alt.Size("height:Q", scale=None, legend=None),
         color=_color(data),
@@ -164,14 +168,21 @@ def parallel(data: ChartData) -> alt.LayerChart:
     scale = alt.Scale(type="quantize", domain=[1, worst], range=SHADES)
     color = alt.when("datum.rank == 1").then(alt.value(GREEN)).otherwise(alt.Color("rank:Q", legend=None, scale=scale))
     lines = base.mark_line().encode(
-        detail="trial:N", color=color, strokeWidth=_width("datum.rank == 1"), opacity=_faded(0.75), tooltip=TOOLTIP
+        detail=alt.Detail("trial:N"),
+        color=color,
+        strokeWidth=_width("datum.rank == 1"),
+        opacity=_faded(0.75),
+        tooltip=TOOLTIP,
     )
     ticks = base.transform_aggregate(groupby=["setting", "value", "place", "top", "height"])
     ticks = ticks.transform_filter("(datum.place - 1) % ceil(datum.top / 7) == 0")
     ticks = ticks.transform_calculate(text="isNumber(datum.value) ? format(datum.value, '.3~g') : datum.value")
     halo = {"stroke": CARD, "strokeWidth": 3}
-    texts = [ticks.encode(text="text:N").mark_text(align="right", dx=-4, fontSize=10, **each) for each in (halo, {})]
-    axis = ticks.mark_line(color=MUTED, strokeWidth=1).encode(detail="setting:N")
+    texts = [
+        ticks.encode(text=alt.Text("text:N")).mark_text(align="right", dx=-4, fontSize=10, **each)
+        for each in (halo, {})
+    ]
+    axis = ticks.mark_line(color=MUTED, strokeWidth=1).encode(detail=alt.Detail("setting:N"))
     return alt.layer(axis, lines.add_params(SELECTED), *texts).properties(width=alt.Step(116), height=SIZE["height"])
 
 
@@ -183,7 +194,7 @@ def setting_slice(data: ChartData, dimension: Dimension) -> alt.Chart:
     chart = chart.transform_filter(f"isValid(datum.rank) && indexof(datum.idle, {place}) < 0")
     if isinstance(searched, CategoricalDistribution):
         # The number of the trial spreads the marks over the column of a value.
-        chart = chart.transform_calculate(spread="(datum.trial * 0.618034) % 1").encode(xOffset="spread:Q")
+        chart = chart.transform_calculate(spread="(datum.trial * 0.618034) % 1").encode(xOffset=alt.XOffset("spread:Q"))
         scale = alt.Scale(domain=[plain(choice) for choice in searched.choices])
         x = alt.X(f"{dimension.field}:N", title=name, scale=scale, axis=alt.Axis(labelAngle=0))
     else:
@@ -244,7 +255,7 @@ def confusion(data: ChartData) -> alt.LayerChart:
     cells = base.mark_rect().encode(color=alt.Color("share:Q", scale=scale, legend=None), tooltip=tooltip)
     ink = alt.when("datum.share > 0.6").then(alt.value(CARD)).otherwise(alt.value(INK))
     size = {"width": alt.Step(64), "height": alt.Step(32)}
-    return alt.layer(cells, base.mark_text().encode(text="sentences:Q", color=ink)).properties(**size)
+    return alt.layer(cells, base.mark_text().encode(text=alt.Text("sentences:Q"), color=ink)).properties(**size)
 
 
 def _source(rows: Iterable[Mapping[str, Any]] | str) -> alt.InlineData:
@@ -278,7 +289,7 @@ def _rules(x: alt.X, texts: Mapping[int, str], align: str = "left") -> tuple[alt
     """Return a vertical line with a text at each of some epochs."""
     base = alt.Chart(_source({"epoch": epoch, "text": text} for epoch, text in texts.items())).encode(x=x)
     text = base.mark_text(align=align, dx=4 if align == "left" else -4, dy=8, color=MUTED)
-    return base.mark_rule(), text.encode(text="text:N", y=alt.value(0))
+    return base.mark_rule(), text.encode(text=alt.Text("text:N"), y=alt.value(0))
 
 
 def _kinds(data: ChartData, part: int) -> alt.Scale:
@@ -299,11 +310,12 @@ def _marks(data: ChartData, chart: alt.Chart, *, size: int = 50, legend: alt.Leg
     )
 
 
-def _faded(usual: float) -> Any:
+def _faded(usual: float) -> alt.OpacityValue:
     """Return the opacity of a trial, which is low if another one is selected."""
-    return alt.when(SELECTED).then(alt.value(usual)).otherwise(alt.value(0.12))
+    return alt.OpacityValue(0.12, condition={"param": "trial", "value": usual})
 
 
-def _width(notable: str) -> Any:
+def _width(notable: str) -> alt.StrokeWidthValue:
     """Return the width of a line, which is greater if it is selected or `notable` holds."""
-    return alt.when(SELECTED, empty=False).then(alt.value(3)).when(notable).then(alt.value(2.5)).otherwise(alt.value(1))
+    selected = {"param": "trial", "empty": False, "value": 3}
+    return alt.StrokeWidthValue(1, condition=[selected, {"test": notable, "value": 2.5}])

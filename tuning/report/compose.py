@@ -98,7 +98,7 @@ def specifications(charts: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
     parts: dict[str, Any] = {}
     datasets: dict[str, Any] = {}
     for key, chart in charts.items():
-        whole = chart.to_dict()
+        whole = chart.to_dict(validate=False)
         own = whole.pop("datasets")
         datasets |= {name: _columns(json.loads(text)) for name, text in own.items()}
         for at, part in enumerate(whole.pop("concat", [{}])):

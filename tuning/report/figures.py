@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import vl_convert
+from altair.utils.schemapi import debug_mode
 
 from core.calibration import describe_errors
 from core.errors import UserError
@@ -41,7 +42,8 @@ class Figure(NamedTuple):
 def figures(data: ChartData) -> dict[str, Figure]:
     """Return a figure for each entry of CHARTS."""
     why = reasons(data)
-    found = {name: Figure(None if name in why else draw(data), why.get(name)) for name, draw in CHARTS.items()}
+    with debug_mode(False):  # checking each part of a chart takes as long as making it
+        found = {name: Figure(None if name in why else draw(data), why.get(name)) for name, draw in CHARTS.items()}
     own = sum(row.copy_of is None for row, _ in data.study.ranked)
     hint = f"With {own} ended trials, fewer than {FEW_TRIALS}, such shares are mostly due to chance."
     if own < FEW_TRIALS and found["importances"].chart is not None:
@@ -96,7 +98,8 @@ def write_images(drawn: Mapping[str, Figure], folder: Path) -> None:
     for key, figure in drawn.items():
         if figure.chart is not None:
             config = charts.CONFIG | {"background": "white"}
-            svg = vl_convert.vegalite_to_svg(figure.chart.to_dict(), vl_version=charts.VEGA_LITE, config=config)
+            spec = figure.chart.to_dict(validate=False)
+            svg = vl_convert.vegalite_to_svg(spec, vl_version=charts.VEGA_LITE, config=config)
             atomic_write(folder / f"{key}.svg", svg.encode())
             atomic_write(folder / f"{key}.png", vl_convert.svg_to_png(svg, scale=2))
 

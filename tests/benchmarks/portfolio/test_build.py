@@ -29,6 +29,7 @@ def test_a_new_round_begins_if_no_gap_becomes_smaller() -> None:
     assert greedy(gaps, [1, 2, 3], [0], 5) == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_the_first_choices_have_the_pooling_of_each_set_and_quick_has_its_own(tmp_path: Path) -> None:
     found = recording(tmp_path, count=100)
     first, quick = choose_all(found, 5)

@@ -8,6 +8,7 @@ from core.training.loop import train
 from tests.support.corpora import tiny_corpus
 
 
+@pytest.mark.slow
 def test_two_thirds_are_drawn_from_default_and_a_longer_recording_begins_alike() -> None:
     found = list(record.configurations(31, 256, cost=1.5, seed=1))
     assert found[0]["settings"].items() <= TrialConfig.notebook().to_dict().items()
@@ -20,6 +21,7 @@ def test_two_thirds_are_drawn_from_default_and_a_longer_recording_begins_alike()
         assert space.to_config(space.to_params(config)) == config
 
 
+@pytest.mark.slow
 def test_no_configuration_costs_more_than_the_limit_and_cheaper_ones_do_not_depend_on_it() -> None:
     low, high = (list(record.configurations(31, 256, cost=cost, seed=1)) for cost in (1, 2))
     limit = record.relative_cost(low[0]["settings"])

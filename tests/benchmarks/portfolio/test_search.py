@@ -38,6 +38,7 @@ def test_a_replayed_search_begins_with_the_baseline_and_the_portfolio(tmp_path: 
     assert settings == list(first.settings)
 
 
+@pytest.mark.slow
 def test_each_search_has_an_outcome_and_more_trials_are_not_worse(tmp_path: Path) -> None:
     write_curves(tmp_path / "curves.json.gz")
     found = outcomes(tmp_path / "curves.json.gz", "two", False, 4, seed=1)

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from benchmarks.portfolio.record import capped
 from benchmarks.portfolio.spaces import (
     drawn,
@@ -34,6 +36,7 @@ def test_a_quarter_of_the_configurations_is_good_on_each_set(tmp_path: Path) -> 
     assert [round(float(share), 2) for share in good(found, numbers).mean(axis=1)] == [0.27, 0.27, 0.27]
 
 
+@pytest.mark.slow
 def test_ranges_without_a_good_configuration_are_marked(tmp_path: Path) -> None:
     rows = [row.split(" | ") for row in range_rows(recording(tmp_path, count=150), "default") if "| fc_dropout" in row]
     assert [row[0].removeprefix("| ") for row in rows] == ["fc_dropout"] * 8
@@ -42,6 +45,7 @@ def test_ranges_without_a_good_configuration_are_marked(tmp_path: Path) -> None:
     assert not rows[0][-1].startswith("cut")
 
 
+@pytest.mark.slow
 def test_what_decides_is_important_on_each_set_and_shares_add_up_to_1(tmp_path: Path) -> None:
     found = importances(recording(tmp_path, count=150), "default")
     assert found.keys() == POOLINGS.keys()

@@ -17,6 +17,7 @@ def test_each_alternative_differs_from_the_default_in_one_setting() -> None:
     assert "default, grace 1, reduction 4" not in others
 
 
+@pytest.mark.slow
 def test_the_default_needs_fewer_epochs_than_random_search(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = argparse.Namespace(workers=2, grid=False, repeats=1)
     with ThreadPoolExecutor(1) as pool:

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import pytest
+
 from benchmarks.simulation.curves import Curve
 from benchmarks.simulation.stopped_epochs import (
     asha_epochs,
@@ -34,6 +36,7 @@ def test_trials_below_the_median_are_pruned_once_five_were_whole() -> None:
     assert under_median_pruner(flat(0.5, 0.1), epochs=3) == 2 * 3
 
 
+@pytest.mark.slow
 def test_stopping_trains_fewer_epochs_than_all_and_no_fewer_than_its_rule_allows() -> None:
     rule = Asha(grace=2, reduction=3)
     assert fewest_asha(20, EPOCHS, rule) <= asha_epochs(table(), 20, EPOCHS, rule) < 20 * EPOCHS

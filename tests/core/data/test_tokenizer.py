@@ -152,6 +152,7 @@ def test_where_nltk_is_imported_already_it_is_used() -> None:
     assert isinstance(load_nltk_tokenizer(), NLTKWordTokenizer)
 
 
+@pytest.mark.slow
 def test_another_thread_may_import_modules_meanwhile() -> None:
     """As the thread that starts Ray does."""
     over = threading.Event()

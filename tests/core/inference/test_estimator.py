@@ -31,6 +31,7 @@ def fitted() -> SentenceEstimator:
     return estimator().fit(TEXTS, LABELS)
 
 
+@pytest.mark.slow
 def test_it_learns_and_labels_in_the_type_of_the_labels(fitted: SentenceEstimator) -> None:
     assert fitted.score(TEXTS, LABELS) > 0.9
     assert fitted.predict(["lovely fine", "awful"]).tolist() == ["good", "bad"]

@@ -204,6 +204,7 @@ def refusal(path: Path) -> str:
     return ""
 
 
+@pytest.mark.slow
 def test_any_other_value_anywhere_is_refused_or_works(tmp_path: Path) -> None:
     """Never a traceback. Of each file, 60 values are replaced, removed or doubled."""
     draw = random.Random(0)

@@ -133,6 +133,7 @@ def test_the_folder_holds_all_that_is_needed(tmp_path: Path) -> None:
     assert sum(bool(line.strip()) for line in (out / "example.py").read_text().splitlines()) <= 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
 @pytest.mark.parametrize("members", [[lstm()], mixture()])
 def test_the_example_gives_the_models_answers_without_torch_and_nltk(

@@ -274,6 +274,7 @@ print(megabytes() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="memory is read from /proc")
 def test_memory_does_not_grow_with_the_number_of_shapes() -> None:
     fresh = {name: value for name, value in os.environ.items() if not name.startswith("ONEDNN_")}

@@ -57,6 +57,7 @@ def test_without_folds_a_corpus_is_its_only_member() -> None:
     assert np.array_equal(corpus.validation(), corpus.indices(VAL))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stop", "epoch_sentences"), [(1, None), (3, None), (1, 25), (3, 100)])
 def test_a_resumed_training_has_the_same_results(tmp_path: Path, stop: int, epoch_sentences: int | None) -> None:
     corpus = in_folds(tiny_corpus(), 3)

@@ -53,6 +53,7 @@ def test_a_model_learns_the_targets_and_not_the_labels() -> None:
     assert result.best_val_accuracy == (corpus.labels[corpus.indices(VAL)] == 1).mean()
 
 
+@pytest.mark.slow
 def test_a_fold_is_validated_with_labels_while_the_other_learners_train_on_its_targets() -> None:
     corpus = in_folds(tiny_corpus(), 3)
     soft = with_targets(corpus, folds=0)

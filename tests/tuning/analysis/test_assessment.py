@@ -78,6 +78,7 @@ def test_the_cheapest_of_the_tied_is_recommended() -> None:
     assert judged.difference.interval.low < judged.difference.value < judged.difference.interval.high
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_trial_that_predicts_one_class_is_never_recommended(metric: str) -> None:
     """Two constant trials are the best by accuracy: one sentence in twenty is of class b."""

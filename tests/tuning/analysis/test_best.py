@@ -192,6 +192,7 @@ def test_references_show_the_metric_of_the_study(tmp_path: Path) -> None:
     assert lines[-1] == "the plain baseline is better than the best trial; run more trials or epochs"
 
 
+@pytest.mark.slow
 def test_the_metric_of_the_study_is_shown_on_the_test_split_if_it_is_stored(tmp_path: Path) -> None:
     macro = CONFIG.replace(metric="macro_f1").to_dict()
     readings = [reading(0, 0.75, test_metric=0.5), reading(0, 0.8, seed=2, test_metric=0.6), reading(1, 0.7)]
@@ -235,6 +236,7 @@ def test_a_study_that_kept_no_predictions_shows_a_dash(tmp_path: Path) -> None:
     assert text.splitlines()[5].split()[:6] == ["1", "1", "0.8000", "0.739-0.850", "+0.200", "-"]
 
 
+@pytest.mark.slow
 def test_uses_of_the_test_split_by_other_studies_are_named_in_the_table_and_on_the_page(tmp_path: Path) -> None:
     used = attributes(test_evaluations=[reading(1, 0.75, test_fingerprint="same")])
     write_study(tmp_path / "first", trials()[:2], used)
@@ -252,6 +254,7 @@ def test_without_corrected_figures_a_cheaper_trial_is_not_called_the_best(tmp_pa
     assert f"Trial 2 is recommended (+): {cheapest} no use of the test split" in text
 
 
+@pytest.mark.slow
 def test_a_study_that_learned_nothing_has_a_page_that_says_so_once(tmp_path: Path) -> None:
     write_study(tmp_path / "s", [trial(0, range(100)), trial(1, range(101))], attributes(spec=FULL_SPEC))
     text = made(tmp_path / "s").text

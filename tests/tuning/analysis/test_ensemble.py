@@ -148,6 +148,7 @@ def test_figures_of_fewer_resamples_differ_by_the_gain_from_the_best_trials_figu
     assert estimate.corrected.value == pytest.approx(best.value + estimate.gain.value)
 
 
+@pytest.mark.slow
 def test_the_mean_of_equal_models_is_corrected() -> None:
     """Ensembles of independent models of accuracy 0.7; the true accuracy is that on as many other sentences again."""
     errors = []

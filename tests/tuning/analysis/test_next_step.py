@@ -71,6 +71,7 @@ def test_without_corrected_figures_the_value_of_the_recommended_trial_counts(tmp
     assert text_of(tmp_path / "s").endswith(f" {NOT_SHOWN}; {LONGER}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wrong", "plain", "remark"),
     [

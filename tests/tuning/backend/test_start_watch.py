@@ -66,6 +66,7 @@ def test_what_a_start_raises_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("the block has run")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["raylet", "gcs_server"])
 def test_a_process_that_has_ended_is_one_line_with_the_last_error_of_its_log(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -81,6 +82,7 @@ def test_a_process_that_has_ended_is_one_line_with_the_last_error_of_its_log(
     assert node.killed.is_set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("log", ["", "[2026-11-27 14:00:00,001 I 12 12] (raylet) a.cc:1: starting\n"])
 def test_a_start_without_an_answer_is_given_up(log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "raylet.out").write_text(log)
@@ -103,6 +105,7 @@ def test_a_start_without_an_answer_is_given_up(log: str, tmp_path: Path, monkeyp
         hangs.set()
 
 
+@pytest.mark.slow
 def test_an_overloaded_machine_has_more_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     play(monkeypatch, PlayedNode("raylet", None, tmp_path))
     monkeypatch.setattr(start_watch, "START_SECONDS", 0.5)

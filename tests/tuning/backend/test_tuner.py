@@ -26,6 +26,7 @@ def at(moment: str) -> type[datetime]:
     return Stopped
 
 
+@pytest.mark.slow
 def test_a_study_whose_clock_was_set_back_is_read_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trial 1 begins now and ends years before."""
     whole = [trial(0, range(40)), trial(1, range(30), state="RUNNING")]

@@ -50,6 +50,11 @@ BAD = {
 """Values of the options of a search, each of which is refused by itself."""
 
 
+@pytest.fixture(autouse=True)
+def _ray_does_not_start_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuning.backend.background_ray.BackgroundRay.start", lambda self: None)
+
+
 @pytest.fixture
 def csv(tmp_path: Path) -> Path:
     path = tmp_path / "tickets.csv"
@@ -266,6 +271,7 @@ def test_the_version_is_that_of_the_package(
     assert sentune(monkeypatch, capsys, "--version") == (0, f"sentune {version('sentune')}\n", "")
 
 
+@pytest.mark.slow
 def test_the_shell_completes_commands_and_options() -> None:
     def completed(*words: str) -> list[str]:
         env = {"_SENTUNE_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}

@@ -112,6 +112,7 @@ def files(folder: Path) -> set[Path]:
     return {path for path in folder.rglob("*") if "cache" not in path.parts}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", sorted(COMMANDS))
 def test_a_bad_value_is_one_line_and_nothing_is_written(
     verb: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture

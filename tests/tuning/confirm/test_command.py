@@ -110,6 +110,7 @@ def test_a_run_measures_the_best_epoch_and_keeps_which_sentences_were_right(tmp_
     assert found["environment"]["threads"] == 1
 
 
+@pytest.mark.slow
 def test_with_folds_a_model_that_is_trained_on_all_of_them_is_tested(tmp_path: Path) -> None:
     corpus = in_folds(tiny_corpus(n_sentences=300), 3)
     found = train_run(CONFIG.to_dict(), corpus, TrialResources(), str(tmp_path / "c"))

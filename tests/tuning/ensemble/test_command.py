@@ -96,6 +96,7 @@ def metrics(study: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_members_are_verified_measured_and_saved_as_one_model(
     study: Path, made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -63,6 +63,7 @@ def test_epochs_that_are_no_whole_pass_are_named() -> None:
     assert (report.to_dict()["epochs_per_trial"], report.to_dict()["epoch_sentences"]) == (9, 100_000)
 
 
+@pytest.mark.slow
 def test_the_disk_has_room_for_the_checkpoints_of_running_trials_and_of_the_best_paused_ones() -> None:
     """Two workers, and 4 paused trials per virtual worker at the one rung, but not more than all 16 trials."""
     for parallelism, trials in ((1, 2 + 4), (3, 2 + 12), (8, 16)):
@@ -98,6 +99,7 @@ def test_a_million_sentences_need_disk_for_their_predictions() -> None:
     assert 0.9 * 6.5e6 <= report.study_bytes <= 1.1 * 6.5e6
 
 
+@pytest.mark.slow
 def test_a_budget_that_is_too_small_is_warned_of_with_what_would_fit() -> None:
     (warning,) = outlook(seconds=150.0).warnings()
     assert re.match(
@@ -110,6 +112,7 @@ def test_a_budget_that_is_too_small_is_warned_of_with_what_would_fit() -> None:
     assert outlook(seconds=36000.0).warnings() == []
 
 
+@pytest.mark.slow
 def test_trials_that_are_done_are_not_counted_as_what_the_budget_must_hold() -> None:
     """Half of the time of the last six trials is too short for more than three of them."""
     the_plan = plan(n_trials=16, epochs=8, parallelism=8)
@@ -120,6 +123,7 @@ def test_trials_that_are_done_are_not_counted_as_what_the_budget_must_hold() -> 
     assert "not even one more trial fits --time-budget 5s; pass --time-budget " in hopeless
 
 
+@pytest.mark.slow
 def test_a_complete_study_has_nothing_left_to_train() -> None:
     """Trials that were stopped, failed or were ended by patience have fewer epochs than others."""
     states = ["COMPLETE", "PRUNED", "FAIL", "PRUNED", "PRUNED", "COMPLETE"] * 2
@@ -143,6 +147,7 @@ def test_stopped_trials_may_continue_when_trials_are_added() -> None:
     assert trained_epochs(records, 8, complete=False) == {0: 8, 1: 2, 2: 8, 3: 2, 4: 3, 5: 8}
 
 
+@pytest.mark.slow
 def test_memory_that_is_too_small_is_warned_of_with_what_would_fit() -> None:
     (warning,) = outlook(worker_bytes=15_000_000_000).warnings()
     assert warning == "the search may not fit the machine's memory of 24.00 GB; pass --workers 1"

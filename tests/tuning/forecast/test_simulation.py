@@ -81,6 +81,7 @@ def test_a_study_that_is_complete_takes_its_start_alone() -> None:
     assert found.seconds.high < START * STARTS[1] + WAITS[1]
 
 
+@pytest.mark.slow
 def test_more_workers_and_more_stopping_take_less_time() -> None:
     slow = forecast(plan(n_trials=30, parallelism=12, stopping=None), COSTS, workers=1)
     fast = forecast(plan(n_trials=30, parallelism=12, stopping=None), COSTS, workers=4)
@@ -91,6 +92,7 @@ def test_more_workers_and_more_stopping_take_less_time() -> None:
     assert stopped.rungs == (2,)
 
 
+@pytest.mark.slow
 def test_a_larger_reduction_factor_trains_fewer_epochs() -> None:
     def epochs(reduction: int) -> float:
         rule = Asha(reduction=reduction)
@@ -99,6 +101,7 @@ def test_a_larger_reduction_factor_trains_fewer_epochs() -> None:
     assert 40 < epochs(4) < epochs(2) < 0.6 * 40 * 8
 
 
+@pytest.mark.slow
 def test_a_search_of_many_trials_is_simulated_with_fewer_and_scaled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulation, "MAX_TRIALS", 300)
     whole, longer = forecast(plan(n_trials=300), SURE, 2), forecast(plan(n_trials=30_000), SURE, 2)
@@ -111,6 +114,7 @@ def test_a_search_of_many_trials_is_simulated_with_fewer_and_scaled(monkeypatch:
     assert (ended.epochs.high, ended.seconds.high < START * STARTS[1] + WAITS[1]) == (0, True)
 
 
+@pytest.mark.slow
 def test_patience_trains_fewer_epochs() -> None:
     found = forecast(plan(n_trials=40, epochs=10, stopping=None, patience=3, parallelism=40), COSTS, 2)
     assert found.epochs.high < found.whole_epochs == 400

@@ -14,6 +14,7 @@ from tuning.journal.probabilities import load_probabilities, trial_name
 from tuning.journal.records import read_study
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["macro_f1", "log_loss", "roc_auc"])
 def test_the_recorded_metric_is_that_of_the_stored_results(tmp_path: Path, name: str) -> None:
     file, cache = write_sentences(tmp_path / "s.csv", 600), tmp_path / "cache"

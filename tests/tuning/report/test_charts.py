@@ -42,6 +42,7 @@ def numbers(data: ChartData, *states: str) -> list[int]:
     return [record.number for record in data.study.records if record.state in states]
 
 
+@pytest.mark.slow
 def test_the_history_marks_every_trial_that_ended_once(data: ChartData) -> None:
     chart = charts.history(data)
     assert marked(chart, "trial") == numbers(data, "COMPLETE", "PRUNED", "FAIL")
@@ -50,6 +51,7 @@ def test_the_history_marks_every_trial_that_ended_once(data: ChartData) -> None:
     assert marked(chart, "trial", "best") == [data.study.winner.trial]
 
 
+@pytest.mark.slow
 def test_each_trial_has_a_curve_and_a_rung_counts_the_promoted_ones(data: ChartData) -> None:
     chart = charts.curves(data)
     lengths = [len(record.epochs) for record in data.study.records]
@@ -83,6 +85,7 @@ def test_the_choices_of_a_slice_are_the_values_of_its_marks(tmp_path: Path) -> N
     assert {row["learning_rate"] for row in data.rows} == {0.123457, 0.2}
 
 
+@pytest.mark.slow
 def test_every_setting_has_a_slice(data: ChartData) -> None:
     drawn = svg(charts.slices(data))
     assert all(f">{dimension.name}<" in drawn for dimension in data.study.space.dimensions)
@@ -110,6 +113,7 @@ def test_importances_of_few_trials_carry_a_warning(tmp_path: Path, trials: int, 
     assert FEW_TRIALS == 30
 
 
+@pytest.mark.slow
 def test_importances_of_equal_trials_say_that_they_are_equal(tmp_path: Path) -> None:
     write_study(tmp_path / "s", [trial(number, range(40)) for number in range(9)], attributes(spec=FULL_SPEC))
     note = figures(chart_data_of(tmp_path / "s"))["importances"].note
@@ -177,6 +181,7 @@ def test_the_confusions_are_those_of_the_table(data: ChartData) -> None:
     assert counts == {(a, b): results.confusion[i, j] for i, a in enumerate(names) for j, b in enumerate(names)}
 
 
+@pytest.mark.slow
 def test_too_many_classes_have_no_chart_of_confusions(tmp_path: Path) -> None:
     classes = tuple(f"class {number}" for number in range(WIDEST_CHART + 1))
     record_study(tmp_path / "s", trials=4, classes=classes)
@@ -225,6 +230,7 @@ def calibrated(data: ChartData, error: float) -> ChartData:
     return replace(data, study=study)
 
 
+@pytest.mark.slow
 def test_the_last_calibrated_model_has_a_reliability_diagram(data: ChartData) -> None:
     shown = figures(calibrated(data, 0.05))["calibration"]
 
@@ -238,6 +244,7 @@ def test_the_last_calibrated_model_has_a_reliability_diagram(data: ChartData) ->
     )
 
 
+@pytest.mark.slow
 def test_a_calibration_that_made_it_worse_is_named(data: ChartData) -> None:
     note = figures(calibrated(data, 0.2))["calibration"].note
 
@@ -245,6 +252,7 @@ def test_a_calibration_that_made_it_worse_is_named(data: ChartData) -> None:
     assert note.endswith("; calibration did not help here.")
 
 
+@pytest.mark.slow
 def test_without_a_calibrated_model_a_note_says_how_to_get_one(data: ChartData) -> None:
     shown = figures(data)["calibration"]
 

@@ -22,6 +22,7 @@ def write(folder: Path, *, watch: bool = False) -> None:
     verb.write_report(folder, folder / "report.html", None, cache_dir=folder, watch=watch, command="x")
 
 
+@pytest.mark.slow
 def test_the_page_is_written_beside_the_journal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record_study(tmp_path / "s", trials=3)
     write(tmp_path / "s")
@@ -46,6 +47,7 @@ def test_images_that_cannot_be_written_are_refused_before_the_page_is_written(
     assert not (tmp_path / "p.html").exists()
 
 
+@pytest.mark.slow
 def test_the_images_are_the_figures_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The study is read and drawn once."""
     record_study(tmp_path / "s", trials=3)
@@ -70,6 +72,7 @@ def test_no_study_no_page(tmp_path: Path) -> None:
     assert list((tmp_path / "s").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_watching_makes_the_page_again_until_the_study_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -98,6 +101,7 @@ def test_watching_makes_the_page_again_until_the_study_ends(
     ]
 
 
+@pytest.mark.slow
 def test_a_watch_that_is_interrupted_leaves_a_page_that_does_not_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,6 +116,7 @@ def test_a_watch_that_is_interrupted_leaves_a_page_that_does_not_wait(
     assert "data-watch" not in (tmp_path / "s" / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "s"
     record_study(folder, trials=3)

@@ -48,6 +48,7 @@ def best(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", ["quick", "default"])
 def test_the_page_holds_the_rows_of_best(space: str, tmp_path: Path) -> None:
     record_study(tmp_path / "s", trials=24, running=1, space=space)
@@ -61,6 +62,7 @@ def test_the_page_holds_the_rows_of_best(space: str, tmp_path: Path) -> None:
                 assert row[name] == {True: "yes", False: "no", None: unknown}.get(value, value) or row[name] == value
 
 
+@pytest.mark.slow
 def test_the_headline_has_the_figures_of_best(page: Page, folder: Path) -> None:
     first = best(folder)[0]
     notebook = next(row for row in best(folder) if row["baseline"])
@@ -73,6 +75,7 @@ def test_the_headline_has_the_figures_of_best(page: Page, folder: Path) -> None:
     assert f"95% interval {first['corrected_low']:.4f} to {first['corrected_high']:.4f}" in page.text
 
 
+@pytest.mark.slow
 def test_an_ensemble_that_gains_is_a_figure_and_one_that_does_not_a_remark(tmp_path: Path) -> None:
     write_study_with_ensemble(tmp_path / "good", (range(40), range(60, 110), range(120, 180)), range(100, 150))
     ensemble = best_and_others(tmp_path / "good")["ensemble"]
@@ -90,6 +93,7 @@ def best_and_others(folder: Path) -> dict[Any, dict[str, Any]]:
     return {row["trial"]: row for row in json.loads(table_of(folder, RowFilter(), "json"))}
 
 
+@pytest.mark.slow
 def test_a_test_accuracy_that_was_read_is_shown(tmp_path: Path) -> None:
     record_study(tmp_path / "s")
     winner = best(tmp_path / "s")[0]["trial"]
@@ -100,6 +104,7 @@ def test_a_test_accuracy_that_was_read_is_shown(tmp_path: Path) -> None:
     assert best(tmp_path / "s")[0]["test_accuracy"] == 0.625
 
 
+@pytest.mark.slow
 def test_nothing_in_a_study_becomes_markup(tmp_path: Path) -> None:
     classes = (EVIL, "b" + EVIL)
     folder = tmp_path / "<b>name&amp;"
@@ -146,6 +151,7 @@ def test_nothing_is_loaded_from_elsewhere(page: Page) -> None:
     assert "url(" not in page.raw["style"]
 
 
+@pytest.mark.slow
 def test_the_page_says_what_the_study_does_not_keep(tmp_path: Path) -> None:
     record_study(tmp_path / "s", audit=None, command=None)
     page = made(tmp_path / "s")
@@ -185,6 +191,7 @@ def test_contrast(scheme: dict[str, str], front: str, behind: str, least: float)
     assert (bright + 0.05) / (dim + 0.05) >= least
 
 
+@pytest.mark.slow
 def test_the_page_begins_with_a_verdict_and_the_classes(page: Page, folder: Path, tmp_path: Path) -> None:
     used = next(row for row in best(folder) if row["recommended"])
     text = page.text

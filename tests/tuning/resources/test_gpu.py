@@ -203,6 +203,7 @@ def test_out_of_memory_is_told_from_other_failures() -> None:
     assert failure_result(UserError("the disk is full"), 0.0, None) == {"user_error": "the disk is full"}
 
 
+@pytest.mark.slow
 def test_a_probe_finds_peak_and_step_of_the_heaviest_settings() -> None:
     found = measure_gpu([TrialConfig(hidden_dim=4), TrialConfig(hidden_dim=8)], tiny_corpus(), "cpu", FakeCuda())
     assert found.peak_bytes == 3 * GIB

@@ -57,6 +57,7 @@ def metrics(study: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_the_trial_comes_out_the_same_and_everything_is_told(
     study: Path, made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,6 +112,7 @@ def test_another_precision_is_named(study: Path, made: Path, capsys: pytest.Capt
     )
 
 
+@pytest.mark.slow
 def test_more_threads_are_named(study: Path, made: Path) -> None:
     """Whether two threads give other bits depends on the machine's processor."""
     verdict = str(again(study, made, trial="3", threads=2))

@@ -51,6 +51,7 @@ def test_patience_ends_a_study_at_the_same_trial_for_any_workers(tmp_path: Path)
     assert content(tmp_path / "1") == content(tmp_path / "3") == content(tmp_path / "6")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 5])
 def test_a_study_that_a_target_has_ended_continues_without_it_to_the_same_study(
     tmp_path: Path, budget: Budget, workers: int

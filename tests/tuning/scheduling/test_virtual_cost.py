@@ -79,6 +79,7 @@ def test_the_cost_is_the_weighted_sum_of_the_terms() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", ["quick", "default", "notebook"])
 def test_the_median_configuration_has_the_cost_1(space: str) -> None:
     the_plan = plan(space=load_space(space))

@@ -29,6 +29,7 @@ def test_where_it_goes_when_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> 
     assert default_uri(Path("/results/s")) == "http://host:5000"
 
 
+@pytest.mark.slow
 def test_exporting_loads_neither_torch_nor_ray() -> None:
     script = (
         "import sys; from tuning.cli import app; sys.argv = ['sentune', 'export', 'gone', '--to', 'mlflow']\n"
