@@ -1,7 +1,8 @@
 """Run studies with simulated faults.
 
-    python -m tests.simulator --seeds 1000     seeds 0 to 999; prints how often each fault happened
-    python -m tests.simulator --seed 17        one seed
+    python -m tests.simulator --seeds 1000                    seeds 0 to 999; prints how often each fault happened
+    python -m tests.simulator --seeds 1000 --first 5000       seeds 5000 to 5999
+    python -m tests.simulator --seed 17                       one seed
 
 Exit code 1 if a study ended in another way than the undisturbed one; each such seed is printed.
 """
@@ -35,10 +36,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, help="Run this seed alone.")
     parser.add_argument("--seeds", type=int, default=1000, help="Number of seeds (default: 1000).")
+    parser.add_argument("--first", type=int, default=0, help="The first seed (default: 0).")
     parser.add_argument("--processes", type=int, default=2, help="Number of processes (default: 2).")
     arguments = parser.parse_args()
     began = time.monotonic()
-    first, last = (0, arguments.seeds) if arguments.seed is None else (arguments.seed, arguments.seed + 1)
+    first, count = (arguments.first, arguments.seeds) if arguments.seed is None else (arguments.seed, 1)
+    last = first + count
     chunks = [range(at, min(at + CHUNK, last)) for at in range(first, last, CHUNK)]
     differences, counts = list[str](), Counter[str]()
     with ProcessPoolExecutor(arguments.processes) as pool:
@@ -47,7 +50,7 @@ def main() -> None:
             counts += happened
             for line in found:
                 print(line, flush=True)
-    print(f"{last - first} seeds in {time.monotonic() - began:.0f} s: {len(differences)} differ")
+    print(f"{count} seeds in {time.monotonic() - began:.0f} s: {len(differences)} differ")
     print("\n".join(f"{count:>9} {name}" for name, count in sorted(counts.items())))
     sys.exit(1 if differences else 0)
 

@@ -89,9 +89,9 @@ def _run_seed(seed: int, counts: Counter[str]) -> Difference | None:
     disturb(world, rng)
     counts.update(world.found)
     counts.update(world.disk.found)
-    states = Counter(row[3] for row in expected.end_state()[0])
-    counts.update({f"{state} trial": n for state, n in states.items()})
-    for wanted, got in zip(expected.end_state(), world.end_state(), strict=True):
+    end_state = expected.end_state()
+    counts.update({f"{state} trial": n for state, n in Counter(row[3] for row in end_state[0]).items()})
+    for wanted, got in zip(end_state, world.end_state(), strict=True):
         if wanted != got:
             first = next((i for i, pair in enumerate(zip(wanted, got, strict=False)) if pair[0] != pair[1]), -1)
             return Difference(seed, wanted[first : first + 1], got[first : first + 1])
