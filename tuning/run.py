@@ -204,7 +204,7 @@ def _new_attributes(search: PlannedSearch) -> dict[str, Any]:
         "command": without_folders(redact_uris(command_line())),
         "inputs": corpus.source["inputs"],
         **search.prior_trials,
-        "vocabulary": len(corpus.words),
+        "vocabulary": corpus.trained_words,
         "test_fingerprint": corpus.test_fingerprint(),
     }
 

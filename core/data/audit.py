@@ -123,6 +123,8 @@ def audit(
     lengths = np.diff(offsets)
     counts = np.bincount(labels, minlength=len(classes)).tolist()
     top = int(np.bincount(labels[split == TRAIN], minlength=len(classes)).argmax())
+    token_splits = np.repeat(split, lengths)
+    last_word = int(tokens[token_splits == TRAIN].max(initial=0))
     return {
         "sentences": len(texts),
         "classes": [
@@ -142,8 +144,8 @@ def audit(
             len(text.strip()) >= LONG_CHARACTERS for text, length in zip(texts, lengths, strict=True) if length == 1
         ),
         **find_duplicates(texts, labels, classes, split),
-        "unknown_tokens": _shares_held_out(tokens == UNK_ID, np.repeat(split, lengths)),
-        **({"most_words": MAX_WORDS - 2} if int(tokens.max(initial=0)) == MAX_WORDS - 1 else {}),
+        "unknown_tokens": _shares_held_out(tokens == UNK_ID, token_splits),
+        **({"most_words": MAX_WORDS - 2} if last_word == MAX_WORDS - 1 else {}),
         "coverage": dict(coverage) if coverage is not None else None,
         **({} if targets is None else {"soft_labels": _soft_labels(targets[split == TRAIN], labels[split == TRAIN])}),
     }
@@ -234,6 +236,7 @@ def _lines(found: Mapping[str, Any], metric: str | None) -> Iterator[tuple[str, 
     lengths = f"mean {tokens['mean']:.1f}, median {tokens['median']:.0f}, 95% up to {tokens['p95']:.0f}"
     yield "tokens", f"{lengths}, longest {tokens['max']:,}; empty texts {found['empty_texts']:,}"
     words = f"the {limit:,} most frequent words of train" if (limit := found.get("most_words")) else "train"
+    words += "" if found["coverage"] is None else " and the word vectors"
     if shares := _shares(found["unknown_tokens"]):
         yield "unknown", f"{shares} of the tokens, for a vocabulary made from {words}"
     within = found["duplicates_within"]

@@ -29,7 +29,8 @@ class Corpus:
     split: NDArray[np.uint8]
     """(n_sentences,) TRAIN, VAL or TEST."""
     words: tuple[str, ...]
-    """(V,) the vocabulary: words[0] is `<pad>`, words[1] is `<unk>`."""
+    """(V,) the vocabulary: words[0] is `<pad>`, words[1] is `<unk>`, then the words of the train split, then
+    `frozen_words` more words of the file of word vectors."""
     vectors: NDArray[np.float32] | None
     """(V, embedding_dim) pretrained, row 0 all zero; None if the model draws its own."""
     embedding_dim: int
@@ -40,6 +41,8 @@ class Corpus:
     """The cache key: sha256 (hex) of everything that shapes the arrays above."""
     source: Mapping[str, Any]
     """Origin of the corpus, for JSON: dataset, licence, vectors, split rule and seed, tokenizer, audit."""
+    frozen_words: int = 0
+    """Number of words at the end of `words` that the train split does not have. No training changes their vectors."""
     folds: NDArray[np.uint8] | None = None
     """(n_sentences,) fold of each TRAIN sentence, from 0, if the training is validated in folds: the VAL split is
     empty, and each fold is evaluated by a model that was trained on the others. None with a validation split."""
@@ -100,6 +103,11 @@ class Corpus:
         sentences = self.indices(TEST)
         parts = self.labels[sentences], self.lengths()[sentences], sentences
         return hashlib.sha256(b"".join(np.asarray(each, dtype="<i8").tobytes() for each in parts)).hexdigest()[:16]
+
+    @property
+    def trained_words(self) -> int:
+        """Number of words whose vectors a training may change: the first ones of `words`."""
+        return len(self.words) - self.frozen_words
 
     @property
     def n_bytes(self) -> int:

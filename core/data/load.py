@@ -26,7 +26,7 @@ from core.data.tokenizer import (
     describe_letters,
     tokenizer_version,
 )
-from core.data.vocabulary import encode_corpus, tokenize_all
+from core.data.vocabulary import MAX_WORDS, encode_corpus, tokenize_all, train_words
 from core.errors import ConfigError, CorruptionError, DataError, UserError, check_rules, is_whole
 from core.io import cache, file_hash
 from core.io.checked_folder import canonical_json
@@ -167,19 +167,21 @@ def _build(
     """Write the files of a corpus entry. Their bytes depend only on the inputs of the key."""
     read = data.read()
     codes, folds = rule.assign(read)
-    arrays, words, has = build_arrays(read.texts, codes, table, tokenizer, notify)
+    arrays, words, frozen, has = build_arrays(read.texts, codes, table, tokenizer, notify)
     if folds is not None:
         arrays["folds"] = folds
     if read.targets is not None:
         arrays["targets"] = read.targets
     tokens, offsets = arrays["tokens"], arrays["offsets"]
     in_train = np.repeat(codes == TRAIN, np.diff(offsets))
-    coverage = None if has is None else vector_coverage(words, has, tokens[in_train])
+    trained = len(words) - frozen
+    coverage = None if has is None else vector_coverage(words[:trained], has[:trained], tokens[in_train])
     for name, values in {**arrays, "labels": read.labels}.items():
         _save(target / f"{name}.npy", values)
     source = {
         "n_sentences": len(read.texts),
         "classes": list(read.classes),
+        "frozen_words": frozen,
         "vectors_licence": None if table is None else table.licence,
         "split": rule.name,
         "split_seed": rule.seed,
@@ -200,7 +202,7 @@ def build_arrays(
     table: pretrained.VectorSource | None,
     tokenizer: str,
     notify: Notify | None = None,
-) -> tuple[dict[str, NDArray[Any]], list[str], NDArray[np.bool_] | None]:
+) -> tuple[dict[str, NDArray[Any]], list[str], int, NDArray[np.bool_] | None]:
     """Tokenise texts, choose the vocabulary and look up its word vectors.
 
     Args:
@@ -211,15 +213,20 @@ def build_arrays(
         notify: Called with the progress every few seconds.
 
     Returns:
-        `tokens`, `offsets`, `split` and, with a table, `vectors` as in Corpus; the words (V,); whether each word has a
-        pretrained vector (V,), None without a table.
+        `tokens`, `offsets`, `split` and, with a table, `vectors` as in Corpus; the words (V,); the number of frozen
+        ones; whether each word has a pretrained vector (V,), None without a table.
     """
-    tokens, offsets, words = encode_corpus(tokenize_all(texts, tokenizer, notify), split)
-    arrays: dict[str, NDArray[Any]] = {"tokens": tokens, "offsets": offsets, "split": split}
-    if table is None:
-        return arrays, words, None
-    arrays["vectors"], has = pretrained.embedding_matrix(words, table.read(pretrained.lookup_forms(words)))
-    return arrays, words, has
+    tokenized = tokenize_all(texts, tokenizer, notify)
+    words, has, more = train_words(tokenized, split), None, list[str]()
+    arrays: dict[str, NDArray[Any]] = {"split": split}
+    if table is not None:
+        forms = pretrained.lookup_forms(words)
+        rows = table.read(forms, MAX_WORDS - len(words))
+        more = [word for word in rows[0] if word not in forms]
+        words += more
+        arrays["vectors"], has = pretrained.embedding_matrix(words, rows)
+    arrays["tokens"], arrays["offsets"] = encode_corpus(tokenized, words)
+    return arrays, words, len(more), has
 
 
 def _save(path: Path, values: NDArray[Any]) -> None:
@@ -253,6 +260,7 @@ def _open(entry: cache.CacheEntry, dataset: str, vectors: str, embedding_dim: in
         vectors=table,
         embedding_dim=embedding_dim if table is None else table.shape[1],
         classes=tuple(source.pop("classes")),
+        frozen_words=source.pop("frozen_words"),
         fingerprint=entry.key,
         source={"dataset": dataset, "vectors": vectors, "inputs": entry.inputs, **source},
     )

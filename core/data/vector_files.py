@@ -45,8 +45,10 @@ class _Layout:
     """Spaces in each line: `width`, or one more in files whose lines end in a space."""
 
 
-def read_vectors(path: Path, words: Collection[str], member: str | None = None, notify: Notify | None = None) -> Rows:
-    """Return the vectors of those of `words` that the file has; of duplicate rows, the first.
+def read_vectors(
+    path: Path, words: Collection[str], member: str | None = None, notify: Notify | None = None, *, more: int = 0
+) -> Rows:
+    """Return the vectors of those of `words` that the file has, and of some others; of duplicate rows, the first.
 
     Widths are checked by counting the spaces of a block, then line by line if the count is wrong. Numbers are checked
     in rows that are kept.
@@ -56,6 +58,7 @@ def read_vectors(path: Path, words: Collection[str], member: str | None = None, 
         words: Words without spaces.
         member: Name of the file in a `.zip`.
         notify: Called with the progress every few seconds.
+        more: Maximum number of other words, which are the first of the file in lower case.
 
     Raises:
         DataError: A row has another width than the header or the first row, or a value that is no finite number; the
@@ -63,19 +66,25 @@ def read_vectors(path: Path, words: Collection[str], member: str | None = None, 
     """
     name = f"{path}{f' ({member})' if member else ''}"
     with contextlib.closing(read_blocks(path, member, notify)) as stream:  # closes the file after an error too
-        return _rows(_whole_lines(stream, name), words, name)
+        return _rows(_whole_lines(stream, name), words, name, more)
 
 
-def _rows(pieces: Iterator[_Piece], words: Collection[str], name: str) -> Rows:
+def is_other(word: str, words: Collection[str]) -> bool:
+    """Return whether a word of a file may be kept besides `words`: texts are read in lower case."""
+    return word not in words and word == word.lower() and word not in ("", "<pad>", "<unk>", "</s>")
+
+
+def _rows(pieces: Iterator[_Piece], words: Collection[str], name: str, more: int) -> Rows:
     encoded = {word.encode("utf-8", "surrogatepass"): word for word in words}
     first = next(pieces, _Piece(b"", 0, 0))
     layout = _layout(first.text[: first.stop], name)
     first = _Piece(first.text, layout.header_bytes, first.stop)
     places: dict[str, int] = {}
-    table = np.empty((len(encoded), layout.width), dtype=np.float32)  # unused pages need no memory
+    table = np.empty((len(encoded) + more, layout.width), dtype=np.float32)  # unused pages need no memory
     line, rows = (2 if layout.header_bytes else 1), 0
     for piece in itertools.chain([first], pieces):
         spaces = _spaces(piece)  # first: it releases the lock, so that the thread unpacks the next piece
+        more -= _add_others(piece, encoded, words, more)
         kept, count = _matching_lines(piece, encoded)
         rows += count if spaces == count * layout.spaces else _check_widths(piece, layout.width, name, line)
         for offset, start, stop in kept:
@@ -89,6 +98,19 @@ def _rows(pieces: Iterator[_Piece], words: Collection[str], name: str) -> Rows:
             f"{name}: the header (line 1) states {layout.stated_rows:,} rows, the file has {rows:,}; fetch it again"
         )
     return places, table[: len(places)]
+
+
+def _add_others(piece: _Piece, encoded: dict[bytes, str], words: Collection[str], more: int) -> int:
+    """Add up to `more` other words of a piece to `encoded`; return their number."""
+    start, before = piece.start, len(encoded)
+    while start < piece.stop and len(encoded) - before < more:
+        stop = piece.text.find(b"\n", start)
+        field = piece.text[start:stop].partition(b" ")[0]
+        with contextlib.suppress(UnicodeDecodeError):
+            if is_other(field.decode(), words):
+                encoded[field] = field.decode()
+        start = stop + 1
+    return len(encoded) - before
 
 
 def _whole_lines(stream: Iterator[bytes], name: str) -> Iterator[_Piece]:

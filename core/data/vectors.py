@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import importlib.util
+import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.data.vector_files import Rows, read_vectors
+from core.data.vector_files import Rows, is_other, read_vectors
 from core.errors import ConfigError, DataError, UserError
 from core.io import cache, file_hash
 from core.io.atomic import expand_user
@@ -54,8 +55,9 @@ class VectorSource:
     inputs: Mapping[str, Any]
     """Everything that decides what `read` returns; part of the cache key."""
     licence: str
-    read: Callable[[Collection[str]], Rows]
-    """Called with words; returns the vectors of those that have one."""
+    read: Callable[[Collection[str], int], Rows]
+    """Called with words and a number. Returns the vectors of those words that have one, and of up to this number of
+    other words: the first of the file that are in lower case, in its order. Files are ordered by frequency."""
 
 
 def resolve_vectors(
@@ -95,11 +97,13 @@ def _glove(folder: Path) -> VectorSource:
     home = Path(package.origin).parent / "data"
     table, index = home / "glove_6B_50d_emb.npy", home / "glove_6B_index.parquet"
 
-    def read(words: Collection[str]) -> Rows:
+    def read(words: Collection[str], more: int) -> Rows:
         import pyarrow.parquet
 
         names = pyarrow.parquet.read_table(index, columns=["index"])["index"].to_pylist()
-        places = {str(name): place for place, name in enumerate(names) if name in words}
+        others = itertools.islice((str(name) for name in names if is_other(str(name), words)), more)
+        wanted = {*words, *others}
+        places = {str(name): place for place, name in enumerate(names) if str(name) in wanted}
         rows = np.load(table, mmap_mode="r", allow_pickle=False)[list(places.values())]
         return {name: row for row, name in enumerate(places)}, np.asarray(rows, dtype=np.float32)
 
@@ -142,13 +146,16 @@ def resolve_archived(
             raise DataError(f"{remote.url}: {damage}; {hint}") from None
         part.replace(target / remote.name)
 
+    def read(words: Collection[str], more: int) -> Rows:
+        return read_vectors(build().path / remote.name, words, member, notify, more=more)
+
     build = functools.partial(cache.get_or_build, folder, "sources", inputs, fetch, notify)
     # The sha256 is in the manifest; the archive (1.5 GB) is hashed again only when it is read.
     entry = cache.read_cached(folder, "sources", inputs) or build()
     return VectorSource(
         inputs={"vectors": name, "sha256": entry.files[remote.name], "member": member},
         licence=archive.licence,
-        read=lambda words: read_vectors(build().path / remote.name, words, member, notify),
+        read=read,
     )
 
 
@@ -170,8 +177,8 @@ def _resolve_file(path: Path, folder: Path, embedding_dim: int, notify: Notify |
     digest = file_hash.input_digest(path, folder)
     member = _member(path, embedding_dim) if path.name.lower().endswith(".zip") else None
 
-    def read(words: Collection[str]) -> Rows:
-        rows = read_vectors(path, words, member, notify)
+    def read(words: Collection[str], more: int) -> Rows:
+        rows = read_vectors(path, words, member, notify, more=more)
         file_hash.check_unchanged(path, folder, digest)
         return rows
 

@@ -16,9 +16,9 @@ from core.io.text import Notify
 _QUIET_SECONDS = 5.0
 _BLOCK = 1 << 20
 MAX_WORDS = 50_000
-"""Maximum size of a vocabulary. A step of exact Adam updates all word vectors: with 175,000 words, those of a million
-sentences, a step of a small LSTM takes 3.5 times as long. The words that are left out are 1.2% of the tokens there, and
-occur at most four times each."""
+"""Maximum size of a vocabulary. A step of exact Adam updates all trained word vectors: with 175,000 words, those of a
+million sentences, a step of a small LSTM takes 3.5 times as long. The words that are left out are 1.2% of the tokens
+there, and occur at most four times each."""
 PAD, UNK = "<pad>", "<unk>"
 UNK_ID = 1
 
@@ -81,31 +81,29 @@ def tokenize_all(texts: Sequence[str], tokenizer: str, notify: Notify | None = N
     return TokenizedTexts(flat=np.frombuffer(flat, dtype=np.int32), offsets=offsets, distinct=list(places))
 
 
-def encode_corpus(
-    tokens: TokenizedTexts, split: NDArray[np.uint8]
-) -> tuple[NDArray[np.int32], NDArray[np.int64], list[str]]:
-    """Return word ids, offsets and words (V,), as in `Corpus`; the vocabulary is made from the train split only.
+def train_words(tokens: TokenizedTexts, split: NDArray[np.uint8]) -> list[str]:
+    """Return `<pad>`, `<unk>` and the words of the train split, at most MAX_WORDS in all.
 
-    Words are in order of first appearance; of more than MAX_WORDS, the most frequent remain. The ids are those of
-    `Vocabulary.encode`, without a list for each text.
+    They are in order of first appearance; of too many, the most frequent remain.
     """
-    lengths = np.diff(tokens.offsets)
-    first, counts = _appearances(tokens.flat, np.repeat(split == TRAIN, lengths), len(tokens.distinct))
+    in_train = np.repeat(split == TRAIN, np.diff(tokens.offsets))
+    first, counts = _appearances(tokens.flat, in_train, len(tokens.distinct))
     ordered = np.argsort(first)[: np.count_nonzero(counts)]
     rank = np.empty(len(ordered), dtype=np.int64)  # by frequency, then by first appearance
     rank[np.argsort(-counts[ordered], kind="stable")] = np.arange(len(ordered))
-    words = [PAD, UNK]
-    ids = np.full(len(tokens.distinct), UNK_ID, dtype=np.int32)
-    for place in ordered[rank < MAX_WORDS - 2].tolist():
-        word = tokens.distinct[place]
-        if word not in (PAD, UNK):
-            ids[place] = len(words)
-            words.append(word)
+    words = (tokens.distinct[place] for place in ordered[rank < MAX_WORDS - 2].tolist())
+    return [PAD, UNK, *(word for word in words if word not in (PAD, UNK))]
+
+
+def encode_corpus(tokens: TokenizedTexts, words: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Return word ids and offsets as in `Corpus`. The ids are those of `Vocabulary.encode`, without a list per text."""
+    lengths, known = np.diff(tokens.offsets), {word: place for place, word in enumerate(words)} | {PAD: UNK_ID}
+    ids = np.array([known.get(word, UNK_ID) for word in tokens.distinct], dtype=np.int32)
     flat, empty = ids[tokens.flat], np.flatnonzero(lengths == 0)
     if len(empty):
         flat = np.insert(flat, tokens.offsets[empty], UNK_ID)
     offsets = np.concatenate([[0], np.cumsum(np.maximum(lengths, 1))])
-    return flat, offsets.astype(np.int64), words
+    return flat, offsets.astype(np.int64)
 
 
 def _appearances(

@@ -107,13 +107,13 @@ class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_tokenizer(self.tokenizer)
         tokenizer = choose_tokenizer(count_letters(texts)) if self.tokenizer == AUTO else self.tokenizer
         table = resolve_vectors(self.vectors, folder, self.embedding_dim)
-        arrays, words, _ = build_arrays(texts, split, table, tokenizer)
+        arrays, words, frozen, _ = build_arrays(texts, split, table, tokenizer)
         vectors = arrays.pop("vectors", None)
         width = self.embedding_dim if vectors is None else vectors.shape[1]
         source = {"tokenizer": tokenizer_version(tokenizer)}
         return Corpus(
             **arrays, labels=labels, vectors=vectors, embedding_dim=width,
-            words=tuple(words), classes=classes, fingerprint="", source=source,
+            words=tuple(words), frozen_words=frozen, classes=classes, fingerprint="", source=source,
         )  # fmt: skip
 
     def __sklearn_tags__(self) -> Tags:

@@ -123,7 +123,8 @@ _USE = """\
 - without torch: `sentune export FOLDER --format onnx --out OTHER`"""
 
 _LIMITS = """\
-- The model knows the words of its training split; every other word is `<unk>`. It reads each text on its own.
+- The model knows the words of its training split, and the most frequent words of its file of word vectors, at most
+  50,000 in all. Every other word is `<unk>`. It reads each text on its own.
 - Texts unlike the data above (another language, domain, length or time) also get a label, which is often wrong.
 - Probabilities are calibrated by one temperature for texts like the data above; for other texts they may be wrong.
 - An interval covers only chance in the choice of sentences, not another seed, split or domain.

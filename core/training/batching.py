@@ -26,6 +26,8 @@ class Batch:
     """int64 (B,) each in 1..T, and one of them is T."""
     labels: Tensor
     """int64 (B,)."""
+    trained_rows: int
+    """Number of `rows` whose vectors a step may change: the first ones."""
     targets: Tensor | None = None
     """float32 (B, C) as `Corpus.targets`; None if the corpus has none."""
 
@@ -110,6 +112,7 @@ def make_batch(corpus: Corpus, sentences: NDArray[np.int64]) -> Batch:
         tokens=_tensor(tokens[1:].reshape(words.shape)),
         lengths=_tensor(corpus.offsets[sentences + 1] - corpus.offsets[sentences]),
         labels=_tensor(corpus.labels[sentences]),
+        trained_rows=int(np.searchsorted(rows, corpus.trained_words)),
         targets=None if corpus.targets is None else torch.from_numpy(corpus.targets[sentences]),
     )
 
@@ -138,7 +141,8 @@ class GpuBatchSource:
             sentences: int64 (B,) their indices in the corpus, at least one.
         """
         words_here = pad_batch(self.corpus, sentences)  # (T, B)
-        n_steps, n_rows = len(words_here), len(np.unique(np.append(0, words_here)))
+        distinct = np.unique(np.append(0, words_here))
+        n_steps, n_rows = len(words_here), len(distinct)
         places = _to_device(sentences, self.device)
         starts = self.offsets[places]
         lengths = self.offsets[places + 1] - starts
@@ -154,6 +158,7 @@ class GpuBatchSource:
             tokens=torch.searchsorted(rows, words),
             lengths=lengths,
             labels=self.labels[places],
+            trained_rows=int(np.searchsorted(distinct, self.corpus.trained_words)),
             targets=None if self.targets is None else self.targets[places],
         )
 

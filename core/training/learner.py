@@ -47,12 +47,18 @@ class Learner:
     """
 
     def __init__(
-        self, model: SentenceClassifier, *, max_norm: float | None = None, class_weights: Tensor | None = None
+        self,
+        model: SentenceClassifier,
+        *,
+        frozen_words: int = 0,
+        max_norm: float | None = None,
+        class_weights: Tensor | None = None,
     ) -> None:
         """Store an initialised model.
 
         Args:
             model: The model on its device; its parameters become views.
+            frozen_words: Number of words at the end of the vocabulary whose vectors stay as they are.
             max_norm: Largest norm of a word vector when it is looked up; None for no limit.
             class_weights: float (C,) on the model's device: the weight of a sentence in the loss, by its label.
         """
@@ -68,7 +74,9 @@ class Learner:
         self.trains_words = model.embedding.weight.requires_grad
         if max_norm is not None and not self.trains_words:
             self.words.copy_(clip_row_norms(self.words, max_norm))
-        table = self.words if self.trains_words else None
+        self.trained = self.words[: len(self.words) - frozen_words] if self.trains_words else None
+        """float (T, E) the part of `words` that `step` updates; None if they are all frozen."""
+        table = self.trained
         self.optimizer = Optimizer(self.config, self.flat, table)
         self.average = (
             None
@@ -87,7 +95,7 @@ class Learner:
         Returns:
             float (), on the device: the mean loss of the batch before the step.
         """
-        vectors = self._look_up(batch.rows)
+        vectors = self._look_up(batch)
         with autocast(self.config.precision, self.device.type):
             logits = self.model.forward_batch(vectors, batch.tokens, batch.lengths, dropout)
         logits = logits if logits.dtype == self.flat.dtype else logits.to(self.flat.dtype)
@@ -95,13 +103,14 @@ class Learner:
         parameters = [*self.parameters, vectors] if self.trains_words else self.parameters
         gradients = torch.autograd.grad(loss, parameters)
         flat_gradient = torch.cat([gradient.reshape(-1) for gradient in gradients[: len(self.parameters)]])
-        word_gradients = gradients[-1] if self.trains_words else None
+        rows, vectors = batch.rows[: batch.trained_rows], vectors.detach()[: batch.trained_rows]
+        word_gradients = gradients[-1][: batch.trained_rows] if self.trains_words else None
         if word_gradients is not None:
             word_gradients[0] = 0  # `<pad>` stays zero, although embedding dropout replaces words by it
         self._clip(flat_gradient, word_gradients)
-        self.optimizer.step(lr, flat_gradient, batch.rows, vectors.detach(), word_gradients)
+        self.optimizer.step(lr, flat_gradient, rows, vectors, word_gradients)
         if self.average:
-            self.average.update(batch.rows)
+            self.average.update(rows)
         return loss.detach()
 
     def _loss(self, logits: Tensor, batch: Batch) -> Tensor:
@@ -121,11 +130,11 @@ class Learner:
         each = F.cross_entropy(logits, expected, label_smoothing=smoothing, reduction="none")  # (B,)
         return (each * weights).mean()
 
-    def _look_up(self, rows: Tensor) -> Tensor:
-        """Return float (U, E): the vectors of these words, clipped to `max_norm`, as a leaf for autograd."""
+    def _look_up(self, batch: Batch) -> Tensor:
+        """Return float (U, E): the vectors of the words, clipped to `max_norm`, as a leaf for autograd."""
         if self.average:
-            self.average.catch_up(rows)
-        vectors: Tensor = self.words.index_select(0, rows)
+            self.average.catch_up(batch.rows[: batch.trained_rows])
+        vectors: Tensor = self.words.index_select(0, batch.rows)
         if self.max_norm is not None and self.trains_words:
             vectors = clip_row_norms(vectors, self.max_norm)  # the optimizer's step starts from them
         return vectors.requires_grad_(self.trains_words)
@@ -148,14 +157,14 @@ class Learner:
         flat, words = self.flat, self.words
         if self.average:
             flat, averaged = self.average.averaged()
-            words = words if averaged is None else averaged
+            words = words if averaged is None else torch.cat([averaged, words[len(averaged) :]])
         if self.max_norm is not None and self.trains_words:
             words = clip_row_norms(words, self.max_norm)
         return {"embedding.weight": words, **dict(zip(self.names, _views(flat, self.parameters), strict=True))}
 
     def state_tensors(self) -> dict[str, Tensor]:
         """Return by name, without a copy, all state of the next step; frozen word vectors are in the corpus."""
-        named = {"flat": self.flat} | ({"words": self.words} if self.trains_words else {})
+        named = {"flat": self.flat} | ({} if self.trained is None else {"words": self.trained})
         named |= {f"optimizer.{name}": tensor for name, tensor in self.optimizer.tensors().items()}
         if self.average:
             named |= {f"average.{name}": tensor for name, tensor in self.average.tensors().items()}
@@ -179,7 +188,7 @@ def make_learner(config: TrialConfig, corpus: Corpus, device: str) -> Learner:
     if config.class_weight == "balanced":
         weights = torch.from_numpy(balanced_weights(corpus.class_counts())).to(device)
     max_norm = config.embedding_max_norm if vectors is None else None
-    return Learner(model.to(device), max_norm=max_norm, class_weights=weights)
+    return Learner(model.to(device), frozen_words=corpus.frozen_words, max_norm=max_norm, class_weights=weights)
 
 
 def balanced_weights(counts: NDArray[np.float64]) -> NDArray[np.float32]:

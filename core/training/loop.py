@@ -156,7 +156,11 @@ class _TrainingRun:
         }
         tensors = {f"learner.{name}": tensor.cpu() for name, tensor in self.lockstep.state_tensors().items()}
         if not self._newest_is_best():  # else the learners determine them
-            tensors |= {f"best.{name}": tensor for name, tensor in self.best_weights.items() if self._trained(name)}
+            tensors |= {
+                f"best.{name}": tensor[: self.corpus.trained_words] if name.endswith(WORDS) else tensor
+                for name, tensor in self.best_weights.items()
+                if self._trained(name)
+            }
         tensors["predictions"] = torch.from_numpy(np.stack(self.predictions))  # (E, n)
         tensors["best_log_odds"] = torch.from_numpy(self.best_log_odds)
         save(folder, Checkpoint(epoch=len(self.epochs), fingerprint=self.identity, state=state, tensors=tensors))
@@ -176,7 +180,10 @@ class _TrainingRun:
         if self._newest_is_best():
             self._keep_best(self.lockstep.evaluation_weights())
         else:
-            self.best_weights = {**self.lockstep.words(), **unprefixed("best.", found.tensors)}
+            self.best_weights = self.lockstep.words()
+            for name, tensor in unprefixed("best.", found.tensors).items():
+                rest = self.best_weights[name][len(tensor) :] if name.endswith(WORDS) else tensor[:0]
+                self.best_weights[name] = torch.cat([tensor, rest])
         self.predictions = list(found.tensors["predictions"].numpy())
         self.best_log_odds = found.tensors["best_log_odds"].numpy()
 
@@ -189,7 +196,7 @@ class _TrainingRun:
     def result(self, stopped: str) -> TrainResult:
         """Return the result of the epochs so far, at least one."""
         best, corpus = best_epoch(self.epochs), self.corpus
-        shape = (len(corpus.words), corpus.embedding_dim, len(corpus.classes))
+        shape = (corpus.trained_words, corpus.embedding_dim, len(corpus.classes))
         return TrainResult(
             config=self.config,
             epochs=tuple(self.epochs),

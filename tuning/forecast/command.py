@@ -234,7 +234,7 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
         threads=resources.cpus_per_trial,
         device="cuda:0" if resources.gpus_per_trial else "cpu",
     )
-    shape = (len(corpus.words), corpus.embedding_dim, len(corpus.classes))
+    shape = (corpus.trained_words, corpus.embedding_dim, len(corpus.classes))
     outputs = ValidationOutputs(sentences=len(corpus.validation()), classes=len(corpus.classes))
     train_tokens = int(corpus.lengths()[corpus.indices(TRAIN)].sum())
     weights = len(corpus.members()) * max(max_checkpoint_bytes(config, *shape) for config in heavy)

@@ -97,7 +97,7 @@ def resolve_resources(
     heavy = heaviest_configs(plan.space, plan.baseline, **plan.shared_settings)
     gpus = [gpu.bytes for gpu in machine.gpu_list] if resources.gpus_per_trial else []
     limit, where = (max(gpus), "the largest GPU") if gpus else (machine.memory_bytes, "this machine")
-    check_memory(heavy, (len(corpus.words), corpus.embedding_dim, len(corpus.classes)), limit, where)
+    check_memory(heavy, (corpus.trained_words, corpus.embedding_dim, len(corpus.classes)), limit, where)
     if not resources.auto:
         return resources, None
     if GPU_SHARE in kept:

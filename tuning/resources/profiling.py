@@ -60,7 +60,7 @@ def measure_epoch_seconds(
     a_token = sum(took for _, took in counted) / sum(tokens for tokens, _ in counted)
     _, train, val = corpus.epoch_size(config.epoch_sentences)
     work = train + EVALUATION_COST * val
-    checkpoint = max_checkpoint_bytes(config, len(corpus.words), corpus.embedding_dim, len(corpus.classes))
+    checkpoint = max_checkpoint_bytes(config, corpus.trained_words, corpus.embedding_dim, len(corpus.classes))
     return a_token * work + len(corpus.members()) * checkpoint / DISK_BYTES_A_SECOND
 
 

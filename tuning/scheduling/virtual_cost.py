@@ -41,7 +41,7 @@ class CorpusShape:
         return cls(
             sentences=sentences,
             words=train + EVALUATION_COST * val,
-            vocabulary=len(corpus.words),
+            vocabulary=corpus.trained_words,
             embedding_dim=corpus.embedding_dim,
             classes=len(corpus.classes),
         )

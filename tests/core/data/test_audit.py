@@ -8,7 +8,7 @@ import pytest
 
 from core.data.audit import audit, audit_sections, audit_warnings, count_leaks, render_audit, vector_coverage
 from core.data.corpus import TEST, TRAIN, VAL
-from core.data.vocabulary import encode_corpus, tokenize_all
+from core.data.vocabulary import encode_corpus, tokenize_all, train_words
 
 ROWS = [
     ("a good film", "pos", TRAIN),
@@ -44,7 +44,8 @@ def audited(rows: list[tuple[str, str, int]] = ROWS, coverage: dict[str, Any] | 
     classes = sorted({label for _, label, _ in rows})
     labels = np.array([classes.index(label) for _, label, _ in rows])
     split = np.array([code for _, _, code in rows], dtype=np.uint8)
-    flat, offsets, _ = encode_corpus(tokenize_all(texts, "english"), split)
+    tokens = tokenize_all(texts, "english")
+    flat, offsets = encode_corpus(tokens, train_words(tokens, split))
     return audit(texts, labels, classes, split, flat, offsets, coverage)
 
 
@@ -151,7 +152,7 @@ def test_the_lines_say_what_was_found() -> None:
         "classes     2: neg 5 (45.5%), pos 6 (54.5%)",
         "majority    always predicting 'pos' is correct in val 50.0%, test 50.0%",
         "tokens      mean 2.6, median 3, 95% up to 4, longest 4; empty texts 2",
-        "unknown     val 33.3%, test 71.4% of the tokens, for a vocabulary made from train",
+        "unknown     val 33.3%, test 71.4% of the tokens, for a vocabulary made from train and the word vectors",
         "duplicates  within splits: train 2 exact 3 near, val 0 exact 0 near, test 0 exact 0 near",
         "leaks       across splits: train/val 1 exact 1 near, train/test 0 exact 1 near, val/test 0 exact 1 near",
         "            train/val: so long",

@@ -247,15 +247,16 @@ def test_a_file_that_is_not_utf8_is_read_and_told(load: Load, tmp_path: Path) ->
 
 
 def test_vectors_of_a_file_fill_the_rows_of_their_words(load: Load, tmp_path: Path) -> None:
-    (tmp_path / "v.vec").write_text("good 1 2\nfilm 3 4\nunused 5 6\n")
+    (tmp_path / "v.vec").write_text("good 1 2\nfilm 3 4\nUnused 0 0\nunused 5 6\n")
     corpus = load(vectors=str(tmp_path / "v.vec"))
     assert corpus.vectors is not None
     assert corpus.embedding_dim == 2
     assert corpus.vectors.shape == (len(corpus.words), 2)
     assert corpus.vectors[corpus.words.index("film")].tolist() == [3, 4]
     assert corpus.vectors[0].tolist() == [0, 0]
+    assert (corpus.words[-1], corpus.vectors[-1].tolist(), corpus.frozen_words) == ("unused", [5, 6], 1)
     coverage = corpus.source["audit"]["coverage"]
-    assert (coverage["found"], coverage["vocabulary"]) == (2, len(corpus.words) - 2)
+    assert (coverage["found"], coverage["vocabulary"]) == (2, corpus.trained_words - 2)
     assert ["the", 32] in coverage["missing"]
 
 

@@ -69,11 +69,30 @@ def test_none_is_no_vectors(tmp_path: Path) -> None:
 def test_glove_50d_comes_from_its_package(tmp_path: Path) -> None:
     located = resolve_vectors("glove-50d", tmp_path, 300)
     assert located is not None
-    places, table = located.read({"good", "the", "absent-word-x"})
+    places, table = located.read({"good", "the", "absent-word-x"}, 0)
     assert set(places) == {"good", "the"}
     assert table.shape == (2, 50)
     assert table[places["the"]][:3].tolist() == pytest.approx([0.418, 0.24968, -0.41242])
     assert "PDDL" in located.licence
+
+
+def test_the_most_frequent_other_words_of_glove_50d_come_too(tmp_path: Path) -> None:
+    located = resolve_vectors("glove-50d", tmp_path, 300)
+    assert located is not None
+    places, table = located.read({"good", "the", "absent-word-x"}, 3)
+    assert list(places) == ["the", ",", ".", "of", "good"]
+    assert table.shape == (5, 50)
+
+
+def test_the_first_other_words_of_a_file_in_lower_case_come_too(tmp_path: Path) -> None:
+    path = tmp_path / "v.vec"
+    path.write_bytes(b"The 0\n</s> 1\nthe 2\n\xff 3\nof 4\nof 5\nto 6\nbad 7\nin 8\n")
+    located = resolve_vectors(str(path), tmp_path, 300)
+    assert located is not None
+    for more, words in ((0, ["bad"]), (1, ["the", "bad"]), (3, ["the", "of", "to", "bad"])):
+        places, table = located.read({"bad", "absent"}, more)
+        assert list(places) == words
+        assert table[:, 0].tolist() == [{"the": 2, "of": 4, "to": 6, "bad": 7}[word] for word in words]
 
 
 def test_glove_50d_without_its_package_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +123,7 @@ def test_a_file_is_known_by_its_content_and_not_by_its_place(tmp_path: Path, nam
         (folder / name).write_bytes(gzip.compress(text, mtime=0) if name.lower().endswith(".gz") else text)
         located = resolve_vectors(str(folder / name), tmp_path / "cache", 300)
         assert located is not None
-        places, table = located.read({"bad"})
+        places, table = located.read({"bad"}, 0)
         assert table[places["bad"]].tolist() == [3, 4]
         keys.append(located.inputs)
     assert keys[0] == keys[1]
@@ -115,7 +134,7 @@ def test_of_a_zip_with_several_files_the_width_picks_one(tmp_path: Path) -> None
     for width, first in ((50, 1), (300, 2)):
         located = resolve_vectors(str(path), tmp_path, width)
         assert located is not None
-        assert located.read({"a"})[1].tolist() == [[first]]
+        assert located.read({"a"}, 0)[1].tolist() == [[first]]
 
 
 def test_a_zip_with_several_files_and_none_of_that_width_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from core.data import vocabulary as tokens
 from core.data.corpus import TEST, TRAIN, VAL
 from core.data.tokenizer import tokenize
-from core.data.vocabulary import encode_corpus, tokenize_all
+from core.data.vocabulary import encode_corpus, tokenize_all, train_words
 from tests.support.sentences import vocabulary_of
 
 SENTENCES = st.lists(st.sampled_from(["good", "bad", "the", "<pad>", "<unk>", "It's", "é"]), max_size=5).map(" ".join)
@@ -19,7 +19,9 @@ SENTENCES = st.lists(st.sampled_from(["good", "bad", "the", "<pad>", "<unk>", "I
 def test_flat_arrays_say_what_the_vocabulary_says(rows: list[tuple[str, int]]) -> None:
     texts = [text for text, _ in rows]
     split = np.array([code for _, code in rows], dtype=np.uint8)
-    flat, offsets, words = encode_corpus(tokenize_all(texts, "english"), split)
+    tokenized = tokenize_all(texts, "english")
+    words = train_words(tokenized, split)
+    flat, offsets = encode_corpus(tokenized, words)
     vocabulary = vocabulary_of(tokenize(text, "english") for text, code in rows if code == TRAIN)
     assert tuple(words) == vocabulary.words
     assert flat.dtype == np.int32
@@ -30,7 +32,7 @@ def test_flat_arrays_say_what_the_vocabulary_says(rows: list[tuple[str, int]]) -
 
 
 def test_the_vocabulary_is_in_order_of_first_appearance() -> None:
-    _, _, words = encode_corpus(tokenize_all(["b a", "a c"], "english"), np.array([TRAIN, TRAIN], dtype=np.uint8))
+    words = train_words(tokenize_all(["b a", "a c"], "english"), np.array([TRAIN, TRAIN], dtype=np.uint8))
     assert words == ["<pad>", "<unk>", "b", "a", "c"]
 
 
@@ -41,18 +43,20 @@ def test_of_too_many_words_the_most_frequent_of_train_remain_in_order_of_appeara
     monkeypatch.setattr(tokens, "MAX_WORDS", 5)
     monkeypatch.setattr(tokens, "_BLOCK", 2)
     texts, split = ["e a b", "c d d c", "e e e"], np.array([TRAIN, TRAIN, VAL], dtype=np.uint8)
-    flat, offsets, words = encode_corpus(tokenize_all(texts, "english"), split)
+    tokenized = tokenize_all(texts, "english")
+    words = train_words(tokenized, split)
+    flat, offsets = encode_corpus(tokenized, words)
     assert words == ["<pad>", "<unk>", "e", "c", "d"]
     assert flat.tolist() == [2, 1, 1, 3, 4, 4, 3, 2, 2, 2]
     assert offsets.tolist() == [0, 3, 7, 10]
 
 
 def test_words_of_validation_and_test_are_unknown() -> None:
-    flat, _, words = encode_corpus(
-        tokenize_all(["a b", "b c", "d"], "english"), np.array([TRAIN, VAL, TEST], dtype=np.uint8)
-    )
+    tokenized = tokenize_all(["a b", "b c", "d"], "english")
+    words = train_words(tokenized, np.array([TRAIN, VAL, TEST], dtype=np.uint8))
     assert words == ["<pad>", "<unk>", "a", "b"]
-    assert flat.tolist() == [2, 3, 3, 1, 1]
+    assert encode_corpus(tokenized, words)[0].tolist() == [2, 3, 3, 1, 1]
+    assert encode_corpus(tokenized, [*words, "d"])[0].tolist() == [2, 3, 3, 1, 4]
 
 
 def test_progress_is_told_when_it_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:

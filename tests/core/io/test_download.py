@@ -260,7 +260,7 @@ def test_glove_is_downloaded_once_for_all_widths(serve: Callable[..., Server], t
     digests = set()
     for width in (100, 200, 300, 100):
         located = resolve_archived(f"glove-{width}d", tmp_path, archive=glove(server.remote("glove.6B.zip")))
-        places, table = located.read(["good", "absent"])
+        places, table = located.read(["good", "absent"], 0)
         assert places == {"good": 0}
         assert table.tolist() == [[width] * width]
         assert located.inputs["member"] == f"glove.6B.{width}d.txt"
@@ -276,7 +276,7 @@ def test_fasttext_is_read_out_of_its_zip(serve: Callable[..., Server], tmp_path:
     archive = zipped(tmp_path / "source.zip", v=b"2 2\ngood 1 2\nbad 3 4\n").read_bytes()
     server = serve(archive.replace(b"inner/v.vec", b"crawl-3.vec"))
     remote = dataclasses.replace(FASTTEXT, remote=server.remote("crawl.zip"), members={"fasttext": "crawl-3.vec"})
-    places, table = resolve_archived("fasttext", tmp_path, archive=remote).read(["bad"])
+    places, table = resolve_archived("fasttext", tmp_path, archive=remote).read(["bad"], 0)
     assert table[places["bad"]].tolist() == [3, 4]
 
 

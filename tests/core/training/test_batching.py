@@ -131,7 +131,7 @@ def test_a_batchs_words_are_distinct_and_begin_with_padding() -> None:
 
 def alike(left: Batch, right: Batch) -> bool:
     pairs = [(getattr(left, name), getattr(right, name)) for name in Batch.__slots__]
-    return all(one is other if one is None else torch.equal(one, other) for one, other in pairs)
+    return all(torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other for one, other in pairs)
 
 
 def test_an_epochs_batches_are_those_of_the_cpu() -> None:

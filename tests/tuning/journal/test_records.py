@@ -50,7 +50,7 @@ def test_a_setting_that_is_off_is_named() -> None:
 def test_a_study_of_an_older_format_is_refused_in_one_line(tmp_path: Path, read: Callable[[Path], object]) -> None:
     with small_study(tmp_path / "old", {**SPEC, "format": 5}):
         pass
-    message = r"^study 'old' has format 5, this version of sentune reads 7; run the search again with another --name$"
+    message = r"^study 'old' has format 5, this version of sentune reads 8; run the search again with another --name$"
     with pytest.raises(UserError, match=message):
         read(tmp_path / "old")
 
