@@ -35,6 +35,7 @@ from benchmarks.simulation.recording import record_all, write_recording
 from core.config import TrialConfig
 from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.data.load import load_corpus
+from core.data.vocabulary import MAX_WORDS
 from core.errors import TrainingError
 from core.nn.environment import supports_bf16
 from tuning.scheduling.samplers import derive_seed, random_params
@@ -55,6 +56,7 @@ def main() -> None:
     arguments = parse()
     about = {
         "vectors": arguments.vectors,
+        "vocabulary": MAX_WORDS,  # a recording of models that know the words of train alone is not continued
         "hidden": arguments.hidden,
         "cost": arguments.cost,
         "seed": arguments.seed,

@@ -124,7 +124,7 @@ def audit(
     counts = np.bincount(labels, minlength=len(classes)).tolist()
     top = int(np.bincount(labels[split == TRAIN], minlength=len(classes)).argmax())
     token_splits = np.repeat(split, lengths)
-    last_word = int(tokens[token_splits == TRAIN].max(initial=0))
+    is_full = bool(((tokens == MAX_WORDS - 1) & (token_splits == TRAIN)).any())
     return {
         "sentences": len(texts),
         "classes": [
@@ -145,7 +145,7 @@ def audit(
         ),
         **find_duplicates(texts, labels, classes, split),
         "unknown_tokens": _shares_held_out(tokens == UNK_ID, token_splits),
-        **({"most_words": MAX_WORDS - 2} if last_word == MAX_WORDS - 1 else {}),
+        **({"most_words": MAX_WORDS - 2} if is_full else {}),
         "coverage": dict(coverage) if coverage is not None else None,
         **({} if targets is None else {"soft_labels": _soft_labels(targets[split == TRAIN], labels[split == TRAIN])}),
     }

@@ -107,8 +107,8 @@ def _add_others(piece: _Piece, encoded: dict[bytes, str], words: Collection[str]
         stop = piece.text.find(b"\n", start)
         field = piece.text[start:stop].partition(b" ")[0]
         with contextlib.suppress(UnicodeDecodeError):
-            if is_other(field.decode(), words):
-                encoded[field] = field.decode()
+            if is_other(word := field.decode(), words):
+                encoded[field] = word
         start = stop + 1
     return len(encoded) - before
 

@@ -76,12 +76,11 @@ class Learner:
             self.words.copy_(clip_row_norms(self.words, max_norm))
         self.trained = self.words[: len(self.words) - frozen_words] if self.trains_words else None
         """float (T, E) the part of `words` that `step` updates; None if they are all frozen."""
-        table = self.trained
-        self.optimizer = Optimizer(self.config, self.flat, table)
+        self.optimizer = Optimizer(self.config, self.flat, self.trained)
         self.average = (
             None
             if self.config.ema_decay is None
-            else ExponentialMovingAverage(self.config.ema_decay, self.flat, table, by_row=self.optimizer.by_row)
+            else ExponentialMovingAverage(self.config.ema_decay, self.flat, self.trained, by_row=self.optimizer.by_row)
         )
 
     def step(self, batch: Batch, lr: float, dropout: Dropout | None) -> Tensor:

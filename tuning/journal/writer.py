@@ -1,8 +1,8 @@
 """The study's journal, opened for writing by one driver at a time: repaired, checked and continued.
 
 The journal is an Optuna `JournalStorage` file, which Optuna's tools can open. The study's user attributes are: `spec`
-(all inputs), `goal` (of the latest command), `validation` (labels), `vocabulary` (number of words), `inputs` (of the
-corpus), `audit` (warnings), `command` (that created the study), `early_end` (the budget that ended it), `gpu_share`
+(all inputs), `goal` (of the latest command), `validation` (labels), `vocabulary` (number of trained words), `inputs`
+(of the corpus), `audit` (warnings), `command` (that created the study), `early_end` (the budget that ended it), `gpu_share`
 (the choice of a fraction), `prior_trials` (of a warm start), `test_evaluations`, `test_fingerprint` (of the test
 split), `plain_baseline` (predictions), `confirm:...` (results of fresh runs) and `distill:...` (epochs of a distilled
 model). A trial's attributes are: `config` (all settings), `origin` (its source), `epoch:3` (one for each epoch),
