@@ -1,8 +1,6 @@
 """The verb `distill`: train one LSTM on the probabilities of a larger model, compare it with an earlier run, save it.
 
-The student has the settings of a trial, and the training sentences of its study. Unlabelled sentences can be added, and
-variants of all these sentences, on which the student learns more from the teacher (Tang et al. 2019, "Distilling
-Task-Specific Knowledge from BERT into Simple Neural Networks").
+The student has the settings of a trial, and the training sentences of its study. Unlabelled sentences can be added.
 """
 
 import dataclasses
@@ -16,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from core.config import TrialConfig
@@ -24,12 +21,11 @@ from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.data.load import load_texts
 from core.data.splits import normalize_text
 from core.data.tokenizer import tokenize, tokenizer_name
-from core.data.vocabulary import UNK, Vocabulary
+from core.data.vocabulary import Vocabulary
 from core.errors import ConfigError
 from core.inference.predictor import Predictor, load_model
 from core.inference.saved_model import check_model_folder, model_digest
 from core.io.text import quoted
-from core.nn.seeding import seeded_generator
 from core.training.result import EpochResult, TrainResult
 from tuning.console import command_line
 from tuning.formatting import format_settings
@@ -47,11 +43,7 @@ from tuning.study_options import BOTH, DistillOptions
 
 VERB = "distill"
 LABEL_SHARE = 0.5
-"""Share of the label in the target of a labelled sentence and its variants; the rest is the teacher's probabilities."""
-MASKED = 0.1
-"""Share of the words of a variant that are replaced by unknown words."""
-FRAGMENTS, MAX_FRAGMENT = 0.25, 5
-"""Share of the variants that are a fragment, and maximum number of its words. All three values are from the paper."""
+"""Share of the label in the target of a labelled sentence; the rest is the teacher's probabilities."""
 
 
 def distill_model(model: Path, options: DistillOptions) -> Reproduction | None:
@@ -124,7 +116,7 @@ def _student(
     texts = load_texts({**spec["data"], **options.places}, corpus.fingerprint, options.cache_dir)
     facts = {**_describe_teacher(model, teacher, corpus), "study_fingerprint": corpus.fingerprint}
     extra, more = _read_unlabelled(options, texts, teacher)
-    facts |= {**more, "variants": options.variants}
+    facts |= more
     tokenizer = tokenizer_name(corpus.source["tokenizer"])
     if teacher.tokenizer != tokenizer:
         raise ConfigError(
@@ -137,14 +129,10 @@ def _student(
     print(f"labelling {len(taught):,} sentences with the teacher ...", flush=True)
     soft[taught] = teacher_probabilities(teacher, [tokens[place] for place in taught])
     print(f"val  accuracy {(soft[val].argmax(axis=1) == corpus.labels[val]).mean():.4f} of the teacher")
-    train, unlabelled = corpus.indices(TRAIN), [tokenize(text, tokenizer) for text in extra]
-    variants = sentence_variants([*(tokens[place] for place in train), *unlabelled], options.variants, config.seed)
-    added = teacher_probabilities(teacher, [*variants, *unlabelled])
-    labelled = len(train) * options.variants
-    added[:labelled] = mix(added[:labelled], np.repeat(labels_of(corpus)[train], options.variants, axis=0))
-    corpus = dataclasses.replace(corpus, targets=mixed_targets(corpus, soft))
-    larger = add_sentences(corpus, [*variants, *unlabelled], added)
-    return scale_epoch(config, len(train), larger.pass_sentences()), larger, facts
+    unlabelled = [tokenize(text, tokenizer) for text in extra]
+    taught_corpus = dataclasses.replace(corpus, targets=mixed_targets(corpus, soft))
+    larger = add_sentences(taught_corpus, unlabelled, teacher_probabilities(teacher, unlabelled))
+    return scale_epoch(config, corpus.pass_sentences(), larger.pass_sentences()), larger, facts
 
 
 def scale_epoch(config: TrialConfig, before: int, after: int) -> TrialConfig:
@@ -174,21 +162,6 @@ def teacher_probabilities(teacher: Predictor, sentences: Sequence[Sequence[str]]
     return teacher.calibrate(teacher.log_probabilities([teacher.vocabulary.encode(words) for words in sentences]))
 
 
-def sentence_variants(sentences: Sequence[Sequence[str]], count: int, seed: int) -> list[list[str]]:
-    """Return `count` variants of each tokenised sentence: with unknown words, and some of them only a fragment."""
-    generator = seeded_generator(seed, "variants")
-    found = []
-    for words in (each for each in sentences for _ in range(count)):
-        draws = torch.rand(len(words) + 3, generator=generator).tolist()
-        start, end = 0, len(words)
-        if draws[-1] < FRAGMENTS:
-            end = min(len(words), 1 + int(draws[-2] * MAX_FRAGMENT))
-            start = int(draws[-3] * (len(words) - end + 1))
-        masked = [UNK if draw < MASKED else word for word, draw in zip(words, draws, strict=False)]
-        found.append(masked[start : start + end])
-    return found
-
-
 def _describe_teacher(path: Path, teacher: Predictor, corpus: Corpus) -> dict[str, Any]:
     """Print the teacher's members, and whether it may know test sentences; return data that identify it."""
     shares = {member.name: round(member.weight, 4) for member in teacher.members}
@@ -210,20 +183,11 @@ def new_sentences(texts: Sequence[str], known: Sequence[str]) -> list[str]:
     return found
 
 
-def labels_of(corpus: Corpus) -> NDArray[np.float32]:
-    """Return (n, C) the targets of a corpus, or its labels as one-hot targets."""
-    return np.eye(len(corpus.classes), dtype=np.float32)[corpus.labels] if corpus.targets is None else corpus.targets
-
-
-def mix(soft: NDArray[np.float64], labels: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return (n, C) the targets from the teacher's probabilities and the labels."""
-    return (1 - LABEL_SHARE) * soft + LABEL_SHARE * labels
-
-
 def mixed_targets(corpus: Corpus, soft: NDArray[np.float64]) -> NDArray[np.float32]:
     """Return (n, C): the mean of the teacher's probabilities (n, C) and the labels; labels alone for the test split."""
-    labels = labels_of(corpus)
-    return np.where(corpus.split[:, None] == TEST, labels, mix(soft, labels).astype(np.float32))
+    labels = np.eye(len(corpus.classes), dtype=np.float32)[corpus.labels] if corpus.targets is None else corpus.targets
+    mixed = (1 - LABEL_SHARE) * soft + LABEL_SHARE * labels
+    return np.where(corpus.split[:, None] == TEST, labels, mixed.astype(np.float32))
 
 
 def add_sentences(corpus: Corpus, sentences: Sequence[Sequence[str]], soft: NDArray[np.float64]) -> Corpus:

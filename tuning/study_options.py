@@ -179,13 +179,6 @@ class DistillOptions(ModelOptions):
         DataOption(help="Column with the sentences, if --unlabelled is a table. Default: none, one sentence per line."),
     ] = None
     encoding: Encoding = None
-    variants: Annotated[
-        int,
-        TrainingOption(
-            help="Number of variants of each training sentence (with unknown words, or a fragment) that MODEL labels "
-            "too. N variants take 1 + N times as long."
-        ),
-    ] = 3
     trial: Annotated[str, TrainingOption(help="Trial whose settings are used: a number, recommended, or best.")] = (
         RECOMMENDED
     )
@@ -199,7 +192,6 @@ class DistillOptions(ModelOptions):
         check_rules(
             {
                 "--text-column": (self.text_column, alone, self.text_column is None or self.unlabelled is not None),
-                "--variants": in_range(self.variants, 0, 100),
                 "--encoding": (self.encoding, alone, self.encoding is None or self.unlabelled is not None),
             }
         )

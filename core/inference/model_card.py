@@ -44,7 +44,6 @@ _EXPLANATIONS = {
     "study_fingerprint": "digest of everything that shaped the data of the study",
     "unlabelled_sentences": "sentences without labels that were added to the training sentences",
     "unlabelled_digest": "digest of these sentences",
-    "variants": "number of variants of each training sentence, with unknown words; some of them are fragments",
     "data_fingerprint": "digest of everything that shaped the data; an equal digest means a bit-identical corpus",
     "verdict": "comparison of this training with the recorded one, epoch by epoch",
     "changed_since_the_search": "changes since the search: machine, versions, threads, data",

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import shutil
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -27,7 +26,6 @@ from tuning.distill import (
     mixed_targets,
     new_sentences,
     scale_epoch,
-    sentence_variants,
 )
 from tuning.journal.records import study_attributes
 from tuning.retrain.command import retrain_trial
@@ -60,7 +58,7 @@ def study(made: Path, tmp_path: Path) -> Path:
 
 def distil(study: Path, made: Path, model: Path | None = None, **changes: Any) -> Reproduction | None:
     options: dict[str, Any] = {
-        "study": str(study), "trial": "1", "out": study / "small", "cache_dir": made / "cache", "variants": 1,
+        "study": str(study), "trial": "1", "out": study / "small", "cache_dir": made / "cache",
     }  # fmt: skip
     return distill_model(model or made / "model", DistillOptions(**(options | changes)))
 
@@ -144,16 +142,6 @@ def test_unlabelled_sentences_join_the_training_sentences(
     assert str(verdict) == "REPRODUCED 3/3 epochs and the final weights"
 
 
-@pytest.mark.slow
-def test_variants_are_counted_and_change_the_result(study: Path, made: Path) -> None:
-    distil(study, made, variants=0)
-    without = metrics(study)
-    distil(study, made, variants=2)
-    assert (without["variants"], metrics(study)["variants"]) == (0, 2)
-    assert metrics(study)["weights_sha256"] != without["weights_sha256"]
-    assert str(distil(study, made, variants=2)) == "REPRODUCED 3/3 epochs and the final weights"
-
-
 def test_a_sentence_that_is_too_long_is_named_by_its_line(study: Path, made: Path, tmp_path: Path) -> None:
     (tmp_path / "more.txt").write_text("\na great page\n" + "word " * 50_001)
     with pytest.raises(DataError, match="text 3 has 50,001 words, more than 50,000"):
@@ -163,7 +151,7 @@ def test_a_sentence_that_is_too_long_is_named_by_its_line(study: Path, made: Pat
 def test_train_and_validation_together(study: Path, made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     distil(study, made, on="train+val")
     assert "training on train and validation together, for the number of steps of" in capsys.readouterr().out
-    assert metrics(study)["train_and_val_sentences"] == 216 + 192  # and a variant of each of train
+    assert metrics(study)["train_and_val_sentences"] == 216
     assert [each["on"] for each in study_attributes(study)["test_evaluations"]] == ["train+val"]
 
 
@@ -187,7 +175,6 @@ def test_a_teacher_of_another_test_split_is_pointed_out(
     ("changes", "problem"),
     [
         ({"text_column": "body"}, "--text-column must be given with --unlabelled only, got 'body'"),
-        ({"variants": -1}, "--variants must be from 0 to 100, got -1"),
         ({"encoding": "utf-8"}, "--encoding must be given with --unlabelled only, got 'utf-8'"),
         ({"unlabelled": "gone.txt"}, "gone.txt: no such file; check the path"),
         (
@@ -250,8 +237,7 @@ def test_a_target_is_the_mean_of_teacher_and_label() -> None:
     assert found[here] == pytest.approx((1 - LABEL_SHARE) * soft[here] + LABEL_SHARE * given[here], abs=1e-6)
 
 
-def test_a_variant_has_the_mean_of_teacher_and_label_too(study: Path, made: Path, tmp_path: Path) -> None:
-    """An unlabelled sentence and its variants have the teacher's probabilities alone."""
+def test_an_unlabelled_sentence_has_the_probabilities_of_the_teacher(study: Path, made: Path, tmp_path: Path) -> None:
     (tmp_path / "more.txt").write_text("a great page")
     corpora: list[Corpus] = []
 
@@ -260,19 +246,14 @@ def test_a_variant_has_the_mean_of_teacher_and_label_too(study: Path, made: Path
         raise InterruptedError
 
     with patch("tuning.distill.train_seed", keep), pytest.raises(InterruptedError):
-        distil(study, made, unlabelled=str(tmp_path / "more.txt"), variants=2)
+        distil(study, made, unlabelled=str(tmp_path / "more.txt"))
     (corpus,) = corpora
+    words = [corpus.words[token] for token in corpus.tokens[corpus.offsets[240] :]]
+    assert (len(corpus.offsets), words) == (242, ["<unk>", "great", "page"])
     teacher = load_model(made / "model")
-    words = [
-        [corpus.words[token] for token in corpus.tokens[start:end]] for start, end in pairwise(corpus.offsets.tolist())
-    ]
-    added = words[240:]
-    assert (len(added), added[-1]) == (2 * 192 + 2 + 1, ["<unk>", "great", "page"])
-    soft = teacher.calibrate(teacher.log_probabilities([teacher.vocabulary.encode(each) for each in added]))
+    soft = teacher.calibrate(teacher.log_probabilities([teacher.vocabulary.encode(words)]))
     assert corpus.targets is not None
-    labels = np.repeat(np.eye(2)[corpus.labels[:240][corpus.split[:240] == TRAIN]], 2, axis=0)
-    assert corpus.targets[240:-3] == pytest.approx((soft[:-3] + labels) / 2, abs=1e-6)
-    assert corpus.targets[-3:] == pytest.approx(soft[-3:], abs=1e-6)
+    assert corpus.targets[240:] == pytest.approx(soft, abs=1e-6)
 
 
 def test_added_sentences_have_the_vocabulary_of_the_study() -> None:
@@ -290,36 +271,6 @@ def test_added_sentences_have_the_vocabulary_of_the_study() -> None:
     assert found.test_fingerprint() == corpus.test_fingerprint()
     other = add_sentences(corpus, sentences, soft[::-1])
     assert len({corpus.fingerprint, found.fingerprint, other.fingerprint}) == 3
-
-
-def test_variants_have_unknown_words_and_some_are_fragments() -> None:
-    sentence = [f"w{place}" for place in range(20)]
-    found = sentence_variants([sentence], 2000, seed=1)
-    assert len(found) == 2000
-    whole = [words for words in found if len(words) == 20]
-    fragments = [words for words in found if len(words) < 20]
-    assert len(fragments) / 2000 == pytest.approx(0.25, abs=0.03)
-    assert {len(words) for words in fragments} == {1, 2, 3, 4, 5}
-    assert sum(words.count("<unk>") for words in whole) / (20 * len(whole)) == pytest.approx(0.1, abs=0.01)
-    for words in whole:
-        assert all(word in (own, "<unk>") for word, own in zip(words, sentence, strict=True))
-    starts = [int(words[0].removeprefix("w")) for words in fragments if words[0] != "<unk>"]
-    assert (min(starts), max(starts)) == (0, 19)
-    assert all(
-        word in (f"w{start + place}", "<unk>")
-        for words, start in ((each, int(each[0][1:])) for each in fragments if each[0] != "<unk>")
-        for place, word in enumerate(words)
-    )
-
-
-def test_variants_depend_on_the_seed_and_no_sentence_gets_none_of_its_own() -> None:
-    sentences = [["a", "b"], [], ["c"]]
-    assert sentence_variants(sentences, 0, seed=1) == []
-    found = sentence_variants(sentences, 5, seed=1)
-    assert found == sentence_variants(sentences, 5, seed=1)
-    assert found != sentence_variants(sentences, 5, seed=2)
-    assert [set(words) <= {"a", "b", "<unk>"} for words in found[:5]] == [True] * 5
-    assert found[5:10] == [[]] * 5
 
 
 def test_an_epoch_is_the_same_part_of_a_longer_pass() -> None:
