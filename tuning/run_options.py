@@ -146,10 +146,13 @@ class RunOptions:
         Literal["asha", "none"],
         SearchOption(help="Rule that decides which trials continue: asha, or none (all trials continue)."),
     ] = "asha"
-    grace: Annotated[int, SearchOption(help="Minimum number of epochs per trial.")] = 1
+    grace: Annotated[
+        int | None,
+        SearchOption(help="Minimum number of epochs per trial. Default: an eighth of --epochs, rounded up."),
+    ] = None
     reduction: Annotated[
         int, SearchOption(help="Reduction factor N: the best 1/N of the trials continue past each rung.")
-    ] = 4
+    ] = 2
     metric: Annotated[
         str,
         SearchOption(
@@ -261,8 +264,9 @@ class RunOptions:
 
         metrics = ", ".join(METRIC_NAMES)
         check_rules({"--metric": (self.metric, f"one of {metrics}", self.metric in METRIC_NAMES)})
-        for derived in ("data", "stopping_rule", "resources", "budget", "given_length", "warm_start_folder"):
+        for derived in ("data", "resources", "budget", "given_length", "warm_start_folder"):
             getattr(self, derived)  # raises ConfigError if one of its options breaks a rule
+        self.stopping_rule(grace=1)
         if self.storage is not None and "://" not in self.storage:  # workers have another current folder
             object.__setattr__(self, "storage", str(expand_user(self.storage).absolute()))
         precisions = (AUTO, *PRECISIONS)
@@ -312,12 +316,17 @@ class RunOptions:
 
         return parse_length("--epochs", self.epochs), parse_length("--epoch-sentences", self.epoch_sentences)
 
-    @cached_property
-    def stopping_rule(self) -> "Asha | None":
-        """The rule that `stopping` names; None trains every trial in full."""
+    def stopping_rule(self, grace: int) -> "Asha | None":
+        """Return the rule that `stopping` names; None trains every trial in full.
+
+        Args:
+            grace: Minimum number of epochs per trial, if the option gives none.
+        """
         from tuning.scheduling.asha import Asha
 
-        return Asha(grace=self.grace, reduction=self.reduction) if self.stopping == "asha" else None
+        if self.stopping == "none":
+            return None
+        return Asha(grace=grace if self.grace is None else self.grace, reduction=self.reduction)
 
     @cached_property
     def loaded_space(self) -> "Space":

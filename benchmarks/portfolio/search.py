@@ -2,6 +2,7 @@
 
     python -m benchmarks.portfolio.search            ten seeds, two processes: minutes
     python -m benchmarks.portfolio.search --quick    two seeds: shows that it works, not what holds
+    python -m benchmarks.portfolio.search --rules    compares values of --grace and --reduction: 15 minutes
 
 Searches of the space `default` are replayed on each set of the recording (benchmarks.portfolio.record,
 benchmarks.simulation.replay). The portfolio of a set is chosen from the curves of the other sets. A replayed search
@@ -17,17 +18,19 @@ trains every trial of the table in full. For each set, the table has the median 
 
 With --pooled, the mean of validation and test accuracy takes the place of the validation accuracy. The mean has half
 the noise, so the best of many trials owes less of its value to luck.
+
+With --rules, each row is a rule of successive halving, and its figures are means over the sets.
 """
 
 import argparse
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 
 from benchmarks.portfolio.build import choose
 from benchmarks.portfolio.curves import BASELINE, Recording, read_curves
@@ -35,12 +38,26 @@ from benchmarks.portfolio.record import OUT
 from benchmarks.simulation.curves import Table
 from benchmarks.simulation.replay import CLOSE, Policy, Replayed, band, replay
 from core.training.result import best_epoch
+from tuning.scheduling.asha import Asha
 from tuning.space.portfolio import MAX_TRIALS, PORTFOLIO, FirstTrials
 
 SPACE = "default"
 TRIALS, MANY = 16, 48
 WITH, SHORT, LONG, RANDOM = "portfolio", "random start", "random start, 48", "random search"
-CELLS = {WITH: f"{TRIALS} with portfolio", SHORT: f"{TRIALS} random start", LONG: f"{MANY} random start"}
+CELLS = {
+    WITH: f"{TRIALS} with portfolio: best, test, close",
+    SHORT: f"{TRIALS} random start: best, test, close",
+    LONG: f"{MANY} random start: best, test, close",
+}
+RULE_COLUMNS = (
+    "first rung",
+    "reduction",
+    "epochs of 16 trials",
+    "best",
+    "test",
+    "at or above 48",
+    "close in a quarter",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,37 +68,88 @@ class Outcome:
     test: float
     close: float
     """Number of epochs until close to the table's best; infinite if never."""
+    epochs: float
+    """Number of epochs of the search."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """A rule whose first rung depends on the length of a trial."""
+
+    part: int | None
+    """The first rung is after 1/part of the epochs, rounded up; None: after one."""
+    reduction: int
+
+    def __str__(self) -> str:
+        return f"{f'epochs / {self.part}' if self.part else 1} | {self.reduction}"
+
+    def asha(self, epochs: int) -> Asha:
+        """Return the rule for trials of this number of epochs."""
+        return Asha(grace=math.ceil(epochs / self.part) if self.part else 1, reduction=self.reduction)
+
+
+DEFAULT = Rule(part=8, reduction=2)
+"""The rule of the options' defaults."""
+RULES = (
+    *(Rule(part=None, reduction=reduction) for reduction in (4, 3, 2)),
+    *(Rule(part=8, reduction=reduction) for reduction in (4, 3, 2)),
+    *(Rule(part=4, reduction=reduction) for reduction in (4, 3, 2)),
+)
 
 
 def main() -> None:
     arguments = parse()
     recording = read_curves(arguments.curves)
-    print("\n".join(head(arguments.seeds)))
-    holds: dict[str, list[str]] = {"best": [], "epochs": []}
     with ProcessPoolExecutor(arguments.processes) as pool:
-        for name in recording.sets:
-            run = partial(outcomes, arguments.curves, name, arguments.pooled, arguments.entries)
+
+        def searched(name: str, rule: Rule) -> dict[str, Outcome]:
+            run = partial(outcomes, arguments.curves, name, arguments.pooled, arguments.entries, rule)
             found = list(pool.map(run, range(arguments.seeds)))
-            medians = {policy: middle([each[policy] for each in found]) for policy in found[0]}
-            best = recording.table(name, SPACE, pooled=arguments.pooled)[0].best
-            print(row(name, best, medians), flush=True)
-            if medians[WITH].best >= medians[LONG].best:
-                holds["best"].append(name)
-            if medians[WITH].close <= medians[RANDOM].close / 4:
-                holds["epochs"].append(name)
-    print(
-        f"\n{TRIALS} trials with portfolio end at or above {MANY} with random start: {named(recording, holds['best'])}"
-    )
-    print(f"close to the best in a quarter of random search's epochs: {named(recording, holds['epochs'])}")
+            return {policy: middle([each[policy] for each in found]) for policy in found[0]}
+
+        print(f"Medians of {arguments.seeds} seeds; accuracies in %.\n")
+        if arguments.rules:
+            print("\n".join(table_head(RULE_COLUMNS)))
+            for rule in RULES:
+                print(rule_row(rule, {name: searched(name, rule) for name in recording.sets}), flush=True)
+            return
+        print("\n".join(table_head(["set", "best of table", *CELLS.values(), "random search: close"])))
+        found = {}
+        for name in recording.sets:
+            found[name] = searched(name, DEFAULT)
+            print(row(name, recording.table(name, SPACE, pooled=arguments.pooled)[0].best, found[name]), flush=True)
+    print(f"\n{TRIALS} trials with portfolio end at or above {MANY} with random start: {counted(found, reaches_many)}")
+    print(f"close to the best in a quarter of random search's epochs: {counted(found, is_soon_close)}")
 
 
-def head(seeds: int) -> Iterator[str]:
-    """Yield the first two rows of the table."""
-    searches = [f"{title}: best, test, close" for title in CELLS.values()]
-    columns = ["set", "best of table", *searches, "random search: close"]
-    yield f"Medians of {seeds} seeds; accuracies in %.\n"
-    yield f"| {' | '.join(columns)} |"
-    yield "| --- " * len(columns) + "|"
+def reaches_many(searched: Mapping[str, Outcome]) -> bool:
+    """Return whether few trials with portfolio end at or above many with random start."""
+    return searched[WITH].best >= searched[LONG].best
+
+
+def is_soon_close(searched: Mapping[str, Outcome]) -> bool:
+    """Return whether the search with portfolio is close to the best in a quarter of random search's epochs."""
+    return searched[WITH].close <= searched[RANDOM].close / 4
+
+
+def counted(found: Mapping[str, Mapping[str, Outcome]], holds: Callable[[Mapping[str, Outcome]], bool]) -> str:
+    """Return for how many sets a claim holds, and the sets where it does not."""
+    missing = [name for name, searched in found.items() if not holds(searched)]
+    return f"{len(found) - len(missing)} of {len(found)} sets" + (f", not on {', '.join(missing)}" if missing else "")
+
+
+def table_head(columns: Sequence[str]) -> list[str]:
+    """Return the first two rows of a table."""
+    return [f"| {' | '.join(columns)} |", "| --- " * len(columns) + "|"]
+
+
+def rule_row(rule: Rule, found: Mapping[str, Mapping[str, Outcome]]) -> str:
+    """Return the row of a rule: means over the sets, and the number of sets on which each claim holds."""
+    ends = [searched[WITH] for searched in found.values()]
+    means = [mean(each.best for each in ends), mean(each.test for each in ends)]
+    cells = [str(rule), f"{mean(each.epochs for each in ends):.0f}", *(f"{100 * each:.2f}" for each in means)]
+    holds = [sum(map(claim, found.values())) for claim in (reaches_many, is_soon_close)]
+    return f"| {' | '.join([*cells, *(f'{count} of {len(found)}' for count in holds)])} |"
 
 
 def row(name: str, best: float, medians: Mapping[str, Outcome]) -> str:
@@ -98,26 +166,21 @@ def epochs(count: float) -> str:
     return "never" if math.isinf(count) else f"{count:.0f}"
 
 
-def named(recording: Recording, holds: Sequence[str]) -> str:
-    """Return for how many sets a claim holds, and the sets where it does not."""
-    missing = [name for name in recording.sets if name not in holds]
-    return f"{len(holds)} of {len(recording.sets)} sets" + (f", not on {', '.join(missing)}" if missing else "")
-
-
 def middle(found: Sequence[Outcome]) -> Outcome:
     """Return the medians; the number of epochs may be infinite."""
     return Outcome(
         best=median(each.best for each in found),
         test=median(each.test for each in found),
         close=band([each.close for each in found])[1],
+        epochs=median(each.epochs for each in found),
     )
 
 
-def outcomes(curves: Path, name: str, pooled: bool, entries: int, seed: int) -> dict[str, Outcome]:
+def outcomes(curves: Path, name: str, pooled: bool, entries: int, rule: Rule, seed: int) -> dict[str, Outcome]:
     """Replay each search on one set with one seed."""
     recording = recorded(curves)
     table, numbers = recording.table(name, SPACE, pooled=pooled)
-    start = Policy(sampler="tpe", trials=TRIALS)
+    start = Policy(sampler="tpe", trials=TRIALS, rule=rule.asha(table.epochs))
     policies = {
         WITH: dataclasses.replace(start, first_trials=other_sets_portfolio(recording, name, entries)),
         SHORT: start,
@@ -131,6 +194,7 @@ def outcomes(curves: Path, name: str, pooled: bool, entries: int, seed: int) -> 
             best=searched.best[-1],
             test=test_of_best(table, searched, [recording.sets[name].test[number] for number in numbers]),
             close=searched.epochs_until(table.best - CLOSE),
+            epochs=len(searched.best),
         )
     return found
 
@@ -166,6 +230,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--entries", type=int, default=MAX_TRIALS, help=f"Settings of the portfolio (default: {MAX_TRIALS})."
     )
+    parser.add_argument("--rules", action="store_true", help="Compare values of --grace and --reduction.")
     parser.add_argument("--curves", type=Path, default=OUT, help="File of benchmarks.portfolio.record.")
     parser.add_argument("--processes", type=int, default=2, help="Number of processes (default: 2).")
     arguments = parser.parse_args()

@@ -6,6 +6,7 @@ there is none, the worker starts a new trial.
 """
 
 import heapq
+import math
 from bisect import bisect_left, insort
 from dataclasses import dataclass
 from typing import Any
@@ -18,13 +19,22 @@ FAILED = float("-inf")
 """Score of a trial that failed before the rung."""
 
 
+def default_grace(epochs: int) -> int:
+    """Return the default of --grace: an eighth of the maximum number of epochs, rounded up.
+
+    In long trials, the order after one epoch says little about the order at the end
+    (benchmarks.portfolio.search --rules, results/reference/portfolio.md).
+    """
+    return math.ceil(epochs / 8)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Asha:
     """Promote the best 1/`reduction` of the trials at each rung; the first rung is after `grace` epochs."""
 
     grace: int = 1
     """Number of epochs that every trial gets."""
-    reduction: int = 4
+    reduction: int = 2
     """The best 1/`reduction` of the trials continue past each rung."""
 
     def __post_init__(self) -> None:
