@@ -264,9 +264,8 @@ class RunOptions:
 
         metrics = ", ".join(METRIC_NAMES)
         check_rules({"--metric": (self.metric, f"one of {metrics}", self.metric in METRIC_NAMES)})
-        for derived in ("data", "resources", "budget", "given_length", "warm_start_folder"):
+        for derived in ("data", "stopping_rule", "resources", "budget", "given_length", "warm_start_folder"):
             getattr(self, derived)  # raises ConfigError if one of its options breaks a rule
-        self.stopping_rule(grace=1)
         if self.storage is not None and "://" not in self.storage:  # workers have another current folder
             object.__setattr__(self, "storage", str(expand_user(self.storage).absolute()))
         precisions = (AUTO, *PRECISIONS)
@@ -316,17 +315,12 @@ class RunOptions:
 
         return parse_length("--epochs", self.epochs), parse_length("--epoch-sentences", self.epoch_sentences)
 
-    def stopping_rule(self, grace: int) -> "Asha | None":
-        """Return the rule that `stopping` names; None trains every trial in full.
-
-        Args:
-            grace: Minimum number of epochs per trial, if the option gives none.
-        """
+    @cached_property
+    def stopping_rule(self) -> "Asha | None":
+        """The rule that `stopping` names; None trains every trial in full."""
         from tuning.scheduling.asha import Asha
 
-        if self.stopping == "none":
-            return None
-        return Asha(grace=grace if self.grace is None else self.grace, reduction=self.reduction)
+        return Asha(grace=self.grace, reduction=self.reduction) if self.stopping == "asha" else None
 
     @cached_property
     def loaded_space(self) -> "Space":

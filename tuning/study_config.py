@@ -12,7 +12,6 @@ from tuning.resources.allocation import resolve_resources
 from tuning.resources.gpu import GpuShareChoice
 from tuning.resources.machine import Machine, TrialResources
 from tuning.run_options import AUTO, RunOptions
-from tuning.scheduling.asha import default_grace
 from tuning.scheduling.study import CHOSEN, StudyConfig, default_lag, study_spec
 from tuning.scheduling.training_length import TrainingLength, training_length
 from tuning.space.portfolio import first_trials
@@ -94,7 +93,7 @@ def study_length(options: RunOptions, existing: Mapping[str, Any], a_pass: int) 
 def study_config(
     options: RunOptions, max_parallel: int, existing: Mapping[str, Any], length: TrainingLength, space: Space
 ) -> StudyConfig:
-    """Return the configuration of the study; an existing study keeps its length, grace, parallelism, lag and precision.
+    """Return the configuration of the study; an existing study keeps its length, parallelism, lag and precision.
 
     Args:
         options: Options of `run` or `plan`.
@@ -108,8 +107,6 @@ def study_config(
     lag = options.lag
     if lag is None:
         lag = known["lag"] if known else default_lag(parallelism)
-    recorded_rule = (known and known["stopping"]) or {}
-    grace = recorded_rule.get("grace", default_grace(length.epochs))
     precision = options.precision
     if precision == AUTO:
         here = options.address is None and supports_bf16(options.resources.device)
@@ -122,7 +119,7 @@ def study_config(
         parallelism=parallelism,
         lag=lag,
         seed=options.seed,
-        stopping=options.stopping_rule(grace),
+        stopping=options.stopping_rule,
         sampler=options.sampler,
         baseline=not options.no_baseline,
         first_trials=first_trials(options.first_trials, space, not options.no_baseline),

@@ -24,6 +24,7 @@ With --rules, each row is a rule of successive halving, and its figures are mean
 
 import argparse
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -72,29 +73,13 @@ class Outcome:
     """Number of epochs of the search."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rule:
-    """A rule whose first rung depends on the length of a trial."""
-
-    part: int | None
-    """The first rung is after 1/part of the epochs, rounded up; None: after one."""
-    reduction: int
-
-    def __str__(self) -> str:
-        return f"{f'epochs / {self.part}' if self.part else 1} | {self.reduction}"
-
-    def asha(self, epochs: int) -> Asha:
-        """Return the rule for trials of this number of epochs."""
-        return Asha(grace=math.ceil(epochs / self.part) if self.part else 1, reduction=self.reduction)
-
-
-DEFAULT = Rule(part=8, reduction=2)
-"""The rule of the options' defaults."""
-RULES = (
-    *(Rule(part=None, reduction=reduction) for reduction in (4, 3, 2)),
-    *(Rule(part=8, reduction=reduction) for reduction in (4, 3, 2)),
-    *(Rule(part=4, reduction=reduction) for reduction in (4, 3, 2)),
-)
+FIRST_RUNGS: Mapping[str, Callable[[int], int | None]] = {
+    "1": lambda epochs: 1,
+    "epochs / 8": lambda epochs: None,
+    "epochs / 4": lambda epochs: math.ceil(epochs / 4),
+}
+"""Values of --grace that --rules compares, for trials of a number of epochs."""
+REDUCTIONS = (4, 3, 2)
 
 
 def main() -> None:
@@ -102,7 +87,7 @@ def main() -> None:
     recording = read_curves(arguments.curves)
     with ProcessPoolExecutor(arguments.processes) as pool:
 
-        def searched(name: str, rule: Rule) -> dict[str, Outcome]:
+        def searched(name: str, rule: Asha) -> dict[str, Outcome]:
             run = partial(outcomes, arguments.curves, name, arguments.pooled, arguments.entries, rule)
             found = list(pool.map(run, range(arguments.seeds)))
             return {policy: middle([each[policy] for each in found]) for policy in found[0]}
@@ -110,13 +95,18 @@ def main() -> None:
         print(f"Medians of {arguments.seeds} seeds; accuracies in %.\n")
         if arguments.rules:
             print("\n".join(table_head(RULE_COLUMNS)))
-            for rule in RULES:
-                print(rule_row(rule, {name: searched(name, rule) for name in recording.sets}), flush=True)
+            for first, reduction in itertools.product(FIRST_RUNGS, REDUCTIONS):
+                rules = {
+                    name: Asha(grace=FIRST_RUNGS[first](each.epochs), reduction=reduction)
+                    for name, each in recording.sets.items()
+                }
+                cells = [first, str(reduction), *rule_cells({name: searched(name, rules[name]) for name in rules})]
+                print(f"| {' | '.join(cells)} |", flush=True)
             return
         print("\n".join(table_head(["set", "best of table", *CELLS.values(), "random search: close"])))
         found = {}
         for name in recording.sets:
-            found[name] = searched(name, DEFAULT)
+            found[name] = searched(name, Asha())
             print(row(name, recording.table(name, SPACE, pooled=arguments.pooled)[0].best, found[name]), flush=True)
     print(f"\n{TRIALS} trials with portfolio end at or above {MANY} with random start: {counted(found, reaches_many)}")
     print(f"close to the best in a quarter of random search's epochs: {counted(found, is_soon_close)}")
@@ -143,13 +133,16 @@ def table_head(columns: Sequence[str]) -> list[str]:
     return [f"| {' | '.join(columns)} |", "| --- " * len(columns) + "|"]
 
 
-def rule_row(rule: Rule, found: Mapping[str, Mapping[str, Outcome]]) -> str:
-    """Return the row of a rule: means over the sets, and the number of sets on which each claim holds."""
+def rule_cells(found: Mapping[str, Mapping[str, Outcome]]) -> list[str]:
+    """Return the cells of a rule: means over the sets, and the number of sets on which each claim holds."""
     ends = [searched[WITH] for searched in found.values()]
     means = [mean(each.best for each in ends), mean(each.test for each in ends)]
-    cells = [str(rule), f"{mean(each.epochs for each in ends):.0f}", *(f"{100 * each:.2f}" for each in means)]
     holds = [sum(map(claim, found.values())) for claim in (reaches_many, is_soon_close)]
-    return f"| {' | '.join([*cells, *(f'{count} of {len(found)}' for count in holds)])} |"
+    return [
+        f"{mean(each.epochs for each in ends):.0f}",
+        *(f"{100 * each:.2f}" for each in means),
+        *(f"{count} of {len(found)}" for count in holds),
+    ]
 
 
 def row(name: str, best: float, medians: Mapping[str, Outcome]) -> str:
@@ -176,11 +169,11 @@ def middle(found: Sequence[Outcome]) -> Outcome:
     )
 
 
-def outcomes(curves: Path, name: str, pooled: bool, entries: int, rule: Rule, seed: int) -> dict[str, Outcome]:
+def outcomes(curves: Path, name: str, pooled: bool, entries: int, rule: Asha, seed: int) -> dict[str, Outcome]:
     """Replay each search on one set with one seed."""
     recording = recorded(curves)
     table, numbers = recording.table(name, SPACE, pooled=pooled)
-    start = Policy(sampler="tpe", trials=TRIALS, rule=rule.asha(table.epochs))
+    start = Policy(sampler="tpe", trials=TRIALS, rule=rule)
     policies = {
         WITH: dataclasses.replace(start, first_trials=other_sets_portfolio(recording, name, entries)),
         SHORT: start,

@@ -158,7 +158,8 @@ def with_ray(job: Job) -> list[Tried]:
 
     goal = {"metric": "accuracy", "mode": "max"}
     rule = Asha()  # the default of `sentune run`
-    asha = ASHAScheduler(**goal, max_t=job.epochs, grace_period=rule.grace, reduction_factor=rule.reduction)
+    first = rule.first_rung(job.epochs)
+    asha = ASHAScheduler(**goal, max_t=job.epochs, grace_period=first, reduction_factor=rule.reduction)
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     search = functools.partial(suggest, settings=job.settings)

@@ -60,7 +60,6 @@ def other_ways(default: Policy) -> dict[str, Policy]:
             f"grace {grace}, reduction {reduction}": {"rule": Asha(grace=grace, reduction=reduction)}
             for grace in (1, 2, 3)
             for reduction in (2, 3, 4)
-            if (grace, reduction) != (Asha().grace, Asha().reduction)
         },
     }
     return {f"default, {name}": dataclasses.replace(default, **change) for name, change in changed.items()}

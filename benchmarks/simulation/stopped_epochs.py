@@ -54,7 +54,7 @@ def under_median_pruner(curves: Sequence[Curve], epochs: int) -> int:
 
 def fewest_asha(trials: int, epochs: int, rule: Asha) -> int:
     """Return ASHA's minimum: the first trial is trained to its end, all others to the first rung."""
-    return epochs + (trials - 1) * rule.grace
+    return epochs + (trials - 1) * rule.first_rung(epochs)
 
 
 def fewest_median(trials: int, epochs: int) -> int:

@@ -98,25 +98,9 @@ def test_a_precision_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_rule_has_the_numbers_of_the_options(tmp_path: Path) -> None:
-    assert configured(options(tmp_path, epochs="8")).stopping == Asha(grace=1, reduction=2)
-    assert configured(options(tmp_path, epochs="9")).stopping == Asha(grace=2, reduction=2)
-    assert configured(options(tmp_path, epochs="auto"), sentences=4_362).stopping == Asha(grace=2, reduction=2)
-    assert configured(options(tmp_path, epochs="50", grace=1, reduction=3)).stopping == Asha(grace=1, reduction=3)
+    assert configured(options(tmp_path)).stopping == Asha(grace=None, reduction=2)
+    assert configured(options(tmp_path, grace=2, reduction=3)).stopping == Asha(grace=2, reduction=3)
     assert configured(options(tmp_path, stopping="none")).stopping is None
-
-
-def test_a_study_keeps_its_minimum_number_of_epochs(tmp_path: Path) -> None:
-    made(configured(options(tmp_path, epochs="24", grace=5)), tmp_path / "s")
-    again = configured(options(tmp_path, epochs="24"))
-    assert again.stopping == Asha(grace=5, reduction=2)
-    made(again, tmp_path / "s")
-    with pytest.raises(ConfigError, match=r'"grace": 5, .* this command has .*"grace": 6'):
-        made(configured(options(tmp_path, epochs="24", grace=6)), tmp_path / "s")
-    with pytest.raises(ConfigError, match="stopping .* this command has null"):
-        made(configured(options(tmp_path, epochs="24", stopping="none")), tmp_path / "s")
-    made(configured(options(tmp_path, epochs="24", stopping="none", name="t")), tmp_path / "t")
-    with pytest.raises(ConfigError, match="stopping null, this command has"):
-        made(configured(options(tmp_path, epochs="24", name="t")), tmp_path / "t")
 
 
 def test_parallelism_is_the_number_of_parallel_trials_of_the_machine_on_which_the_study_is_made(

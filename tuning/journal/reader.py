@@ -59,6 +59,12 @@ def is_texts(value: Any) -> bool:
 
 
 COUNT, POSITIVE = range(MAX_JOURNAL_INT), range(1, MAX_JOURNAL_INT)
+
+
+def is_positive_or_null(value: Any) -> bool:
+    return value is None or (isinstance(value, int) and value in POSITIVE)
+
+
 PACKED = {"type": str, "data": str, "crc32": int}
 EPOCH = {
     "epoch": POSITIVE, "train_loss": is_real, "val_loss": is_real, "val_accuracy": is_fraction,
@@ -89,10 +95,10 @@ DATA = {
     "encoding?": TEXT,
     "embedding_dim?": (int, type(None)), "seed?": COUNT,
 }  # fmt: skip
-STOPPING = {"rule?": str, "grace?": POSITIVE, "reduction?": POSITIVE}
+STOPPING = {"rule?": str, "grace?": is_positive_or_null, "reduction?": POSITIVE}
 SPEC = {
     "fingerprint?": str, "data?": DATA, "embedding_dim?": POSITIVE, "space?": dict, "epochs?": POSITIVE,
-    "epoch_sentences?": (int, type(None)), "seed?": COUNT,
+    "epoch_sentences?": is_positive_or_null, "seed?": COUNT,
     "metric?": is_metric, "parallelism?": POSITIVE, "lag?": is_finite, "sampler?": dict,
     "stopping?": (dict, type(None)),
     "first_trials?": (dict, type(None)), "warm_start?": (dict, type(None)),

@@ -6,22 +6,20 @@ import numpy as np
 import pytest
 
 from benchmarks.portfolio.search import (
-    DEFAULT,
     LONG,
     RANDOM,
     SHORT,
     WITH,
     Outcome,
-    Rule,
     middle,
     other_sets_portfolio,
     outcomes,
     row,
-    rule_row,
+    rule_cells,
 )
 from benchmarks.simulation.replay import Policy, replay
 from tests.support.portfolio_recording import recording, write_curves
-from tuning.scheduling.asha import Asha, default_grace
+from tuning.scheduling.asha import Asha
 
 
 def test_the_portfolio_of_a_set_does_not_depend_on_its_curves(tmp_path: Path) -> None:
@@ -45,7 +43,7 @@ def test_a_replayed_search_begins_with_the_baseline_and_the_portfolio(tmp_path: 
 @pytest.mark.slow
 def test_each_search_has_an_outcome_and_more_trials_are_not_worse(tmp_path: Path) -> None:
     write_curves(tmp_path / "curves.json.gz")
-    found = outcomes(tmp_path / "curves.json.gz", "two", False, 4, DEFAULT, seed=1)
+    found = outcomes(tmp_path / "curves.json.gz", "two", False, 4, Asha(), seed=1)
     assert found.keys() == {WITH, SHORT, LONG, RANDOM}
     assert found[LONG].best >= found[SHORT].best
     assert found[LONG].test == pytest.approx(found[LONG].best, abs=0.03)
@@ -61,18 +59,11 @@ def test_a_row_has_the_medians_and_says_never() -> None:
     assert text == "| one | 91.00 | 80.00, 50.00, 9 | 80.00, 50.00, never | 80.00, 50.00, never | never |"
 
 
-def test_the_rule_is_that_of_the_options_defaults() -> None:
-    for epochs in (1, 8, 9, 24, 50):
-        assert DEFAULT.asha(epochs) == Asha(grace=default_grace(epochs))
-    assert Rule(part=None, reduction=4).asha(24) == Asha(grace=1, reduction=4)
-
-
-def test_the_row_of_a_rule_has_means_and_counts_where_each_claim_holds() -> None:
+def test_the_cells_of_a_rule_have_means_and_counts_where_each_claim_holds() -> None:
     def searched(best: float, close: float, epochs: int) -> dict[str, Outcome]:
         random = Outcome(best=0.9, test=0.5, close=80, epochs=200)
         many = Outcome(best=0.8, test=0.5, close=60, epochs=100)
         return {WITH: Outcome(best=best, test=0.6, close=close, epochs=epochs), LONG: many, RANDOM: random}
 
     found = {"a": searched(0.8, 20, 40), "b": searched(0.7, 20, 50), "c": searched(0.9, 21, 60)}
-    expected = "| epochs / 8 | 2 | 50 | 80.00 | 60.00 | 2 of 3 | 2 of 3 |"
-    assert rule_row(Rule(part=8, reduction=2), found) == expected
+    assert rule_cells(found) == ["50", "80.00", "60.00", "2 of 3", "2 of 3"]

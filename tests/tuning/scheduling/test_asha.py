@@ -12,6 +12,11 @@ from tuning.scheduling.asha import FAILED, Asha, Rung
 @pytest.mark.parametrize(
     ("grace", "reduction", "epochs", "rungs"),
     [
+        (None, 2, 8, [1, 2, 4]),
+        (None, 2, 9, [2, 4, 8]),
+        (None, 2, 24, [3, 6, 12]),
+        (None, 4, 50, [7, 28]),
+        (None, 2, 1, []),
         (2, 3, 20, [2, 6, 18]),
         (2, 3, 18, [2, 6]),
         (2, 3, 6, [2]),
@@ -22,7 +27,7 @@ from tuning.scheduling.asha import FAILED, Asha, Rung
     ],
 )
 def test_rungs_grow_by_the_reduction_factor_and_end_before_the_last_epoch(
-    grace: int, reduction: int, epochs: int, rungs: list[int]
+    grace: int | None, reduction: int, epochs: int, rungs: list[int]
 ) -> None:
     assert Asha(grace=grace, reduction=reduction).rungs(epochs) == rungs
 
@@ -36,6 +41,7 @@ def test_all_broken_rules_are_named_together() -> None:
 
 def test_the_spec_names_the_rule_and_its_numbers() -> None:
     assert Asha(grace=3, reduction=2).to_dict() == {"rule": "asha", "grace": 3, "reduction": 2}
+    assert Asha().to_dict() == {"rule": "asha", "grace": None, "reduction": 2}
 
 
 def rung_of(*scores: float) -> Rung:
