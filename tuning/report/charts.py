@@ -286,9 +286,10 @@ def _metric(data: ChartData, field: str = "val_metric") -> alt.Y:
 
 
 def _rules(x: alt.X, texts: Mapping[int, str], align: str = "left") -> tuple[alt.Chart, alt.Chart]:
-    """Return a vertical line with a text at each of some epochs."""
-    base = alt.Chart(_source({"epoch": epoch, "text": text} for epoch, text in texts.items())).encode(x=x)
-    text = base.mark_text(align=align, dx=4 if align == "left" else -4, dy=8, color=MUTED)
+    """Return a vertical line with a text at each of some epochs; every second text is a line lower."""
+    rows = [{"epoch": epoch, "text": "\n" * (at % 2) + text} for at, (epoch, text) in enumerate(texts.items())]
+    base = alt.Chart(_source(rows)).encode(x=x)
+    text = base.mark_text(align=align, dx=4 if align == "left" else -4, dy=8, color=MUTED, lineBreak="\n")
     return base.mark_rule(), text.encode(text=alt.Text("text:N"), y=alt.value(0))
 
 
