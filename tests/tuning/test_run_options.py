@@ -174,7 +174,8 @@ def test_a_lag_that_is_no_time_is_refused(tmp_path: Path, lag: float) -> None:
     [
         ({"parallelism": 3}, "parallelism 2, this command has 3"),
         ({"lag": 0.0}, "lag 2.0, this command has 0.0"),
-        ({"reduction": 2}, "stopping.reduction 4, this command has 2"),
+        ({"grace": 2}, "stopping.grace null, this command has 2"),
+        ({"reduction": 4}, "stopping.reduction 2, this command has 4"),
         ({"stopping": "none"}, "stopping {.*}, this command has null"),
         ({"first_trials": "random"}, "first_trials .*portfolio.*, this command has null"),
     ],
