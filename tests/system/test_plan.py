@@ -11,7 +11,7 @@ def test_a_plan_tells_what_run_would_do_whether_it_fits_and_makes_no_study(comma
     words = ("plan", *run(sentences, "planned")[1:], "--workers", "1", "--time-budget", "1s", "--format", "json")
     content = json.loads(command.succeed(*words))
     assert (content["study"], content["trials"], content["workers"], content["parallelism"]) == ("planned", 9, 1, 3)
-    assert (content["rungs"], content["epochs_without_stopping"]) == ([1], 36)
+    assert (content["rungs"], content["epochs_without_stopping"]) == ([1, 2], 36)
     assert 9 <= content["epochs"]["low"] <= content["epochs"]["high"] <= 36
     assert content["probe"]["settings"] == 3 + 16  # the first of each virtual worker, and those drawn
     assert 0 < content["seconds"]["low"] < content["seconds"]["high"]

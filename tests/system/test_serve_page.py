@@ -163,8 +163,9 @@ def saved_file(page: Any, folder: Path) -> str:
     """What `Save as CSV` saves."""
     page.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
     page.find_element("id", "save").click()
-    until(page, (folder / "labels.csv").exists)
-    return (folder / "labels.csv").read_text(encoding="utf-8")
+    file = folder / "labels.csv"
+    until(page, lambda: file.exists() and file.stat().st_size > 0)
+    return file.read_text(encoding="utf-8")
 
 
 def test_hostile_text_and_class_names_are_shown_as_text(page: Any) -> None:
