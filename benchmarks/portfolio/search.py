@@ -27,7 +27,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -53,10 +53,10 @@ CELLS = {
 RULE_COLUMNS = (
     "first rung",
     "reduction",
-    "epochs of 16 trials",
+    f"epochs of {TRIALS} trials",
     "best",
     "test",
-    "at or above 48",
+    f"at or above {MANY}",
     "close in a quarter",
 )
 
@@ -80,36 +80,49 @@ FIRST_RUNGS: Mapping[str, Callable[[int], int | None]] = {
 }
 """Values of --grace that --rules compares, for trials of a number of epochs."""
 REDUCTIONS = (4, 3, 2)
+Search = Callable[[str, Asha], dict[str, Outcome]]
+"""Searches on the set of a name with a rule."""
 
 
 def main() -> None:
     arguments = parse()
     recording = read_curves(arguments.curves)
+    print(f"Medians of {arguments.seeds} seeds; accuracies in %.\n")
     with ProcessPoolExecutor(arguments.processes) as pool:
-
-        def searched(name: str, rule: Asha) -> dict[str, Outcome]:
-            run = partial(outcomes, arguments.curves, name, arguments.pooled, arguments.entries, rule)
-            found = list(pool.map(run, range(arguments.seeds)))
-            return {policy: middle([each[policy] for each in found]) for policy in found[0]}
-
-        print(f"Medians of {arguments.seeds} seeds; accuracies in %.\n")
+        search = partial(searched, pool, arguments)
         if arguments.rules:
-            print("\n".join(table_head(RULE_COLUMNS)))
-            for first, reduction in itertools.product(FIRST_RUNGS, REDUCTIONS):
-                rules = {
-                    name: Asha(grace=FIRST_RUNGS[first](each.epochs), reduction=reduction)
-                    for name, each in recording.sets.items()
-                }
-                cells = [first, str(reduction), *rule_cells({name: searched(name, rules[name]) for name in rules})]
-                print(f"| {' | '.join(cells)} |", flush=True)
-            return
-        print("\n".join(table_head(["set", "best of table", *CELLS.values(), "random search: close"])))
-        found = {}
-        for name in recording.sets:
-            found[name] = searched(name, Asha())
-            print(row(name, recording.table(name, SPACE, pooled=arguments.pooled)[0].best, found[name]), flush=True)
+            compare_rules(recording, search)
+        else:
+            compare_starts(recording, search, arguments.pooled)
+
+
+def searched(pool: Executor, arguments: argparse.Namespace, name: str, rule: Asha) -> dict[str, Outcome]:
+    """Return the medians of the searches on a set."""
+    run = partial(outcomes, arguments.curves, name, arguments.pooled, arguments.entries, rule)
+    found = list(pool.map(run, range(arguments.seeds)))
+    return {policy: middle([each[policy] for each in found]) for policy in found[0]}
+
+
+def compare_starts(recording: Recording, search: Search, pooled: bool) -> None:
+    """Print a row for each set, and on which sets the claims hold."""
+    print("\n".join(table_head(["set", "best of table", *CELLS.values(), "random search: close"])))
+    found = {}
+    for name in recording.sets:
+        found[name] = search(name, Asha())
+        print(row(name, recording.table(name, SPACE, pooled=pooled)[0].best, found[name]), flush=True)
     print(f"\n{TRIALS} trials with portfolio end at or above {MANY} with random start: {counted(found, reaches_many)}")
     print(f"close to the best in a quarter of random search's epochs: {counted(found, is_soon_close)}")
+
+
+def compare_rules(recording: Recording, search: Search) -> None:
+    """Print a row for each first rung and reduction."""
+    print("\n".join(table_head(RULE_COLUMNS)))
+    for (first, grace), reduction in itertools.product(FIRST_RUNGS.items(), REDUCTIONS):
+        found = {
+            name: search(name, Asha(grace=grace(each.epochs), reduction=reduction))
+            for name, each in recording.sets.items()
+        }
+        print(f"| {' | '.join([first, str(reduction), *rule_cells(found)])} |", flush=True)
 
 
 def reaches_many(searched: Mapping[str, Outcome]) -> bool:

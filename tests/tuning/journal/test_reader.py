@@ -188,6 +188,13 @@ def test_a_stopping_rule_without_its_numbers_is_damage(name: str, value: Any, tm
         read_journal(tmp_path / "s" / JOURNAL)
 
 
+@pytest.mark.parametrize("value", ["x", 0, 2.0, True])
+def test_an_epoch_without_a_whole_number_of_sentences_is_damage(value: Any, tmp_path: Path) -> None:
+    write_study(tmp_path / "s", [trial(0, range(40))], attributes(spec=FULL_SPEC | {"epoch_sentences": value}))
+    with pytest.raises(CorruptionError, match=r"study\.spec\.epoch_sentences is "):
+        read_journal(tmp_path / "s" / JOURNAL)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("times", [40, pytest.param(2000, marks=[pytest.mark.chaos, pytest.mark.timeout(1800)])])
 def test_a_damaged_journal_is_read_or_refused_in_one_line(lines: list[bytes], tmp_path: Path, times: int) -> None:

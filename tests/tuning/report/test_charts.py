@@ -17,6 +17,7 @@ from tests.support.small_study import add, small_study
 from tuning.report import charts
 from tuning.report.chart_data import ChartData, setting_importances, used_results
 from tuning.report.figures import FEW_TRIALS, WIDEST_CHART, figures, write_images
+from tuning.scheduling.asha import Asha
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,17 @@ def test_each_trial_has_a_curve_and_a_rung_counts_the_promoted_ones(data: ChartD
     ends = marked(chart, "epoch", "stopped")
     assert ends.count(2) >= len(numbers(data, "PRUNED"))
     assert len(re.findall('aria-roledescription="line mark"', svg(chart))) == 40
+
+
+def test_the_labels_of_neighbouring_rungs_are_on_different_lines(data: ChartData) -> None:
+    spec = data.study.spec | {"stopping": Asha().to_dict()}  # six epochs: rungs after 1, 2 and 4
+    study = replace(data.study, attributes={**data.study.attributes, "spec": spec})
+    drawn = svg(charts.curves(replace(data, study=study)))
+    assert re.findall(r">(<tspan/><tspan [^>]*>)?rung (\d): ", drawn) == [
+        ("", "1"),
+        ('<tspan/><tspan x="0" dy="13">', "2"),
+        ("", "4"),
+    ]
 
 
 def test_parallel_coordinates_have_a_line_for_each_ranked_trial_and_an_axis_for_each_setting(data: ChartData) -> None:
