@@ -259,7 +259,8 @@ def prose() -> Iterator[tuple[str, str]]:
         yield f"{path.relative_to(ROOT)}:1", ast.get_docstring(tree_of(path)) or ""
     for path in ROOT.glob("tuning/**/*.html"):
         yield str(path.relative_to(ROOT)), path.read_text()
-    for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]:
+    pages = ("*.md", "docs/**/*.md", "results/*.md", "results/reference/*.md")
+    for path in sorted(path for pattern in pages for path in ROOT.glob(pattern)):
         for number, line in enumerate(path.read_text().splitlines(), start=1):
             yield f"{path.relative_to(ROOT)}:{number}", line
 
