@@ -87,7 +87,9 @@ class ModelOptions(StudyOptions):
 class ConfirmOptions(StudyOptions):
     """The options of `confirm`."""
 
-    top: Annotated[int, TrainingOption(help="Number of configurations, by rank. The baseline is added.")] = 5
+    top: Annotated[
+        int, TrainingOption(help="Number of configurations, by rank. Recommended trial and baseline are added.")
+    ] = 5
     seeds: Annotated[int, TrainingOption(help="Number of new seeds per configuration.")] = 5
     folds: Annotated[
         int | None, TrainingOption(help="Also cross-validate the winner with this number of folds. Default: no.")

@@ -55,8 +55,8 @@ def data(
         str | None,
         OutputOption(
             help="List the sentences of this study whose label is most likely wrong, instead of the audit. They come "
-            "from all training sentences if the study has --validation folds:K, else from the validation split. "
-            "Default: none.",
+            "from the validation split, from all training sentences if the study has --validation folds:K, or from all "
+            "sentences after confirm --folds K. Default: none.",
             metavar="STUDY",
         ),
     ] = None,
