@@ -42,7 +42,8 @@ def _contents(path: Path) -> str:
     if "data" not in inputs:
         return str(inputs.get("source", "?"))
     vectors, split = inputs["vectors"] or {"vectors": "none"}, inputs["split"]
-    return f"{inputs['data']['dataset']}, split {split['rule']} seed {split['seed']}, vectors {vectors['vectors']}"
+    seed = "" if split["seed"] is None else f" seed {split['seed']}"
+    return f"{inputs['data']['dataset']}, split {split['rule']}{seed}, vectors {vectors['vectors']}"
 
 
 @takes_data_options

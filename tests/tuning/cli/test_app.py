@@ -323,6 +323,21 @@ def test_a_path_may_begin_with_the_home_folder(
     assert sentune(monkeypatch, capsys, "data", "--list", "--cache-dir=~/c")[1].startswith(f"{tmp_path}/c: 0 entries")
 
 
+def test_the_list_of_the_cache_names_a_seed_only_if_the_split_has_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A split column draws nothing."""
+    splits = ("train", "val", "test") * 4
+    rows = [f"sentence number {at},{'ab'[at % 2]},{split}" for at, split in enumerate(splits)]
+    (tmp_path / "parts.csv").write_text("\n".join(["text,label,part", *rows]))
+    data = "data", str(tmp_path / "parts.csv"), "--vectors=none", f"--cache-dir={tmp_path / 'cache'}"
+    for options in (("--split-column=part",), ("--split=70/15/15", "--seed=7")):
+        assert sentune(monkeypatch, capsys, *data, *options)[0] == 0
+    listed = sentune(monkeypatch, capsys, "data", "--list", f"--cache-dir={tmp_path / 'cache'}")[1]
+    found = {line.split("csv, ")[1] for line in listed.splitlines() if "csv, " in line}
+    assert found == {"split column, vectors none", "split 70/15/15 seed 7, vectors none"}
+
+
 @pytest.mark.parametrize("verb", COMMAND.commands)  # type: ignore[attr-defined]
 def test_each_option_of_a_path_expands_the_home_folder(verb: str) -> None:
     for option in COMMAND.commands[verb].params:  # type: ignore[attr-defined]
