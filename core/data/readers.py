@@ -268,6 +268,8 @@ def _open_parquet(path: Path) -> Iterator[Any]:
                 raise DataError(f"{name}: unpacks to {size >> 30} GiB, more than {limit}; use a part of the file")
             _refuse_twice(file.schema_arrow.names, name)
             yield file
+    except MemoryError:  # one of them is an ArrowException too
+        raise
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise DataError(
             f"{name}: not a readable Parquet file ({printable(str(error), 80)}); write the file again"

@@ -251,6 +251,18 @@ def test_parquet_dictionaries_are_plain(tmp_path: Path) -> None:
     assert table.columns == {"label": ["a", "b", "a"]}
 
 
+def test_too_little_memory_for_parquet_is_no_fault_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pyarrow.parquet
+
+    def full(self: object) -> None:
+        raise pyarrow.ArrowMemoryError("malloc of size 64 failed")
+
+    path = parquet(tmp_path, text=["a"])
+    monkeypatch.setattr(pyarrow.parquet.ParquetFile, "read", full)
+    with pytest.raises(MemoryError, match="malloc of size 64 failed"):
+        read_table(path, "")
+
+
 def test_parquet_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.parquet: not a readable Parquet file"):
         read(tmp_path, "a.parquet", b"text,label\na,0\n")

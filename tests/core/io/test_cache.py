@@ -198,6 +198,8 @@ def test_of_many_callers_one_builds_and_the_others_wait(tmp_path: Path) -> None:
         (errno.ENOSPC, "the disk is full; free some space"),
         (errno.EDQUOT, "your disk quota is used up"),
         (errno.EROFS, "the file system is read-only; choose a folder"),
+        (errno.EFBIG, "the file is larger than the file system or `ulimit -f` allows"),
+        (errno.ENOLCK, "the file system has no locks; choose a folder on another disk"),
         (errno.EACCES, "permission denied; choose a folder"),
     ],
 )
