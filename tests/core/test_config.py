@@ -1,4 +1,4 @@
-"""Facts about settings that other modules read from TrialConfig's fields."""
+"""The rules of numbers, and facts about settings that other modules read from TrialConfig's fields."""
 
 import pytest
 
