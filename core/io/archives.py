@@ -4,6 +4,7 @@ import contextlib
 import errno
 import gzip
 import io
+import os
 import tarfile
 import zlib
 from collections.abc import Collection, Iterator
@@ -68,7 +69,7 @@ def open_unpacked(path: Path, *, pipes: bool = False) -> Iterator[io.BufferedRea
     """
     with open_file(path, pipes=pipes) as file:
         if path.name.lower().endswith(".gz"):
-            yield io.BufferedReader(_Limited(file, limit_for(path.stat().st_size), str(path)), FILE_BLOCK)
+            yield io.BufferedReader(_Limited(file, limit_for(file_size(file)), str(path)), FILE_BLOCK)
         else:
             yield file
 
@@ -96,12 +97,20 @@ def open_file(path: Path, *, pipes: bool = False) -> io.BufferedReader:
 
     Raises:
         DataError: There is no such file, it is something else, or it may not be read.
+        OSError: Too many files are open.
     """
     try:
         return open_regular(path, pipes=pipes)
     except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):  # a fault of the process
+            raise
         usual = f"cannot be read ({error.strerror}); fix its permissions"
         raise DataError(f"{path}: {_REASONS.get(error.errno or 0, usual)}") from None
+
+
+def file_size(file: IO[bytes]) -> int:
+    """Return the size in bytes of an open file, whose path may be gone."""
+    return os.fstat(file.fileno()).st_size
 
 
 def read_tar(file: IO[bytes], packed_bytes: int, names: Collection[str], name: str) -> dict[str, bytes]:

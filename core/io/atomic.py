@@ -106,14 +106,15 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder to fill; if the block succeeds, the folder replaces `path`.
+    """Yield a temporary folder to fill; if the block succeeds, it replaces the folder at `path`, else nothing changes.
 
-    If the block fails, nothing changes.
+    A link remains a link. A file is not replaced.
 
     Raises:
         UserError: The disk is full, or the folder cannot be written.
     """
     with os_errors_as_user_errors(path):
+        path = Path(os.path.realpath(path))
         path.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         try:
@@ -122,19 +123,24 @@ def atomic_folder(path: Path) -> Iterator[Path]:
                 _sync(file)
             _sync(work)
             apply_umask(work)
-            if not path.exists():
-                work.replace(path)
-            elif swap_paths(work, path):
-                shutil.rmtree(work)
-            else:  # two steps: a kill between them leaves the old folder under its temporary name
-                old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-                path.replace(old)
-                work.replace(path)
-                shutil.rmtree(old)
-        except BaseException:
+            _replace_folder(work, path)
+        finally:  # after a success it is the old folder, which another process may have open or remove too
             shutil.rmtree(work, ignore_errors=True)
-            raise
         _sync(path.parent)
+
+
+def _replace_folder(work: Path, path: Path) -> None:
+    """Rename a folder to `path`; the folder that was there gets the other name, or is removed."""
+    try:
+        work.replace(path)  # no folder, or an empty one
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        if not swap_paths(work, path):  # two steps: a kill between them leaves the old folder under its temporary name
+            old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
+            path.replace(old)
+            work.replace(path)
+            shutil.rmtree(old, ignore_errors=True)
 
 
 PATH_REASONS = {
@@ -142,6 +148,9 @@ PATH_REASONS = {
     errno.EDQUOT: "your disk quota is used up; free some space and run the same command again",
     errno.ENOTDIR: "a part of the path is a file, not a folder; choose another path",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+    errno.ELOOP: "its symbolic links form a circle; choose another path",
+    errno.EFBIG: "the file is larger than the file system or `ulimit -f` allows; choose another disk",
+    errno.ENOLCK: "the file system has no locks; choose a folder on another disk",
 }
 """Errors that have the same cause and remedy wherever a path is used."""
 
@@ -230,8 +239,13 @@ def sha256_file(path: Path) -> str:
 
 
 def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+    """Write a file or folder to the disk, unless the file system can sync no folders or the folder cannot be read."""
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EBADF, errno.EINVAL) or not path.is_dir():
+            raise

@@ -11,6 +11,7 @@ temporary folder under a lock, then renames it. A builder that dies leaves no en
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -33,6 +34,8 @@ FORMAT = 3
 """Version of the entries; raise it when the same inputs result in other bytes."""
 MANIFEST = "manifest.json"
 ENTRY_KINDS = ("corpora", "sources")
+_NO_FILE = (errno.EISDIR, errno.EINVAL, errno.ELOOP)
+"""Errors of `open_regular` for a folder, a pipe or a device, and a circle of links."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,12 +71,21 @@ def verify_entry(path: Path) -> CacheEntry:
         UserError: Another user made it, and this one may not read it.
     """
     entry = read_manifest(path)
-    try:
-        with _readable(path):
+    with _readable(path):
+        try:
             verify_files(path, entry.files)
-    except CorruptionError as error:
-        raise CorruptionError(f"cache entry damaged: {path}{os.sep}{error}") from None
+        except CorruptionError as error:
+            raise CorruptionError(f"cache entry damaged: {path}{os.sep}{error}") from None
     return entry
+
+
+@contextlib.contextmanager
+def removals_as_user_errors() -> Iterator[None]:
+    """Raise a UserError of one line if another process removes a verified entry before the block has read it."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename} was removed meanwhile; run the same command again") from error
 
 
 @contextlib.contextmanager
@@ -85,6 +97,10 @@ def _readable(path: Path) -> Iterator[None]:
             f"cannot read {error.filename}, which belongs to another user; choose another --cache-dir, or ask them to "
             f"run chmod -R a+rX {path.parents[1]}"
         ) from error
+    except OSError as error:
+        if error.errno not in _NO_FILE:
+            raise
+        raise CorruptionError(f"cache entry damaged: {error.filename} has changed since it was written") from None
 
 
 def read_manifest(path: Path) -> CacheEntry:
@@ -115,7 +131,7 @@ def read_manifest(path: Path) -> CacheEntry:
         if not path.is_dir():
             raise
         raise CorruptionError(f"cache entry damaged: {file} is missing") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise damaged from None
     if entry.key != path.name:
         raise damaged
@@ -211,16 +227,24 @@ def _owned_paths(cache: Path) -> list[Path]:
 
 
 def size_bytes(path: Path) -> int:
-    """Return the number of bytes of all files in a folder."""
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    """Return the number of bytes of all files in a folder, from which another process may remove some meanwhile."""
+    total = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += Path(folder, name).lstat().st_size
+    return total
 
 
 def _remove(path: Path) -> int:
-    if not path.exists():
+    if path.is_symlink():  # others may use the folder that it points to
+        path.unlink(missing_ok=True)
         return 0
     freed = size_bytes(path)
-    with atomic.os_errors_as_user_errors(path):
-        shutil.rmtree(path)
+    shutil.rmtree(path, ignore_errors=True)  # another process may remove a file meanwhile
+    if path.exists():
+        with atomic.os_errors_as_user_errors(path):
+            shutil.rmtree(path)
     return freed
 
 

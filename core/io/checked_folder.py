@@ -73,8 +73,10 @@ def check_output_folder(path: Path, files: Sequence[str], kind: str) -> Path:
     """
     word = kind.split()[-1]
     with os_errors_as_user_errors(path):
-        target = path.resolve()
-        if not target.exists():
+        target = Path(os.path.realpath(path))
+        try:
+            target.stat()
+        except (FileNotFoundError, NotADirectoryError):
             check_parent(target)
             return target
         if not target.is_dir():

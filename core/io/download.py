@@ -2,6 +2,7 @@
 
 import http.client
 import importlib.util
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -66,7 +67,7 @@ def download(remote: RemoteFile, partial_dir: Path, purpose: str, hint: str, not
         except _Changed as change:
             part.unlink(missing_ok=True)
             raise DataError(f"{purpose}: {remote.url}: {change}; {hint}") from None
-        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
             if isinstance(error, urllib.error.HTTPError):
                 error.close()
             failures = 0 if _size(part) > have else failures + 1

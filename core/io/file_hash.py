@@ -3,15 +3,16 @@
 import contextlib
 import hashlib
 import json
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from core.errors import DataError, UserError
 from core.io import atomic
 from core.io.archives import open_file
-from core.io.atomic import read_regular, sha256_file
+from core.io.atomic import read_regular
 
 SMALL_BYTES = 8 << 20
 """Size in bytes below which a file is read each time, which takes milliseconds."""
@@ -26,7 +27,12 @@ def input_digest(path: Path, cache: Path) -> str:
     Raises:
         DataError: The file is absent or cannot be read.
     """
-    return memoize_by_stat(path, cache, "sha256", lambda: sha256_file(path))
+
+    def digest() -> str:
+        with open_file(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    return memoize_by_stat(path, cache, "sha256", digest)
 
 
 def check_unchanged(path: Path, cache: Path, digest: str) -> None:
@@ -48,8 +54,8 @@ def memoize_by_stat(path: Path, cache: Path, what: str, find_out: Callable[[], s
     Raises:
         DataError: The file is absent or cannot be read.
     """
-    with open_file(path):
-        seen = _stamp(path)
+    with open_file(path) as file:
+        seen = _stamp(os.fstat(file.fileno()))
     if seen[0] < SMALL_BYTES:
         return find_out()
     note = _note(cache, f"{what}\0{path.resolve()}")
@@ -58,9 +64,9 @@ def memoize_by_stat(path: Path, cache: Path, what: str, find_out: Callable[[], s
         if content["stamp"] == seen:
             return str(content["value"])
     value = find_out()
-    if seen == _stamp(path) and time.time_ns() - seen[1] > _MTIME_GRACE_NS:
-        with contextlib.suppress(UserError):  # if the cache folder cannot be written, the next run takes longer
-            atomic.atomic_write(note, json.dumps({"stamp": seen, "value": value}).encode())
+    with contextlib.suppress(OSError):
+        if seen == _stamp(path.stat()) and time.time_ns() - seen[1] > _MTIME_GRACE_NS:
+            _keep(note, {"stamp": seen, "value": value})
     return value
 
 
@@ -78,8 +84,7 @@ def memoize_by_content(content: str, cache: Path, what: str, find_out: Callable[
         remembered: T = json.loads(read_regular(note))["value"]
         return remembered
     value = find_out()
-    with contextlib.suppress(UserError):
-        atomic.atomic_write(note, json.dumps({"value": value}).encode())
+    _keep(note, {"value": value})
     return value
 
 
@@ -87,6 +92,10 @@ def _note(cache: Path, key: str) -> Path:
     return cache / ".known" / f"{hashlib.sha256(key.encode('utf-8', 'surrogateescape')).hexdigest()}.json"
 
 
-def _stamp(path: Path) -> list[int]:
-    state = path.stat()
+def _keep(note: Path, content: Mapping[str, Any]) -> None:
+    with contextlib.suppress(UserError, OSError):  # if the cache folder cannot be written, the next run takes longer
+        atomic.atomic_write(note, json.dumps(content).encode())
+
+
+def _stamp(state: os.stat_result) -> list[int]:
     return [state.st_size, state.st_mtime_ns, state.st_ino]

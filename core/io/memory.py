@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from core.errors import DataError
+from core.io.archives import file_size, open_file
 
 FIXED_BYTES = 300_000_000
 """Memory in bytes that data preparation takes for a file of any size: libraries and word vectors."""
@@ -28,14 +29,15 @@ def available_memory() -> int:
 def preparation_bytes(path: Path) -> int:
     """Return an estimate of the bytes that it takes to read, split and tokenise the texts of a file."""
     packed = path.name.lower().endswith((".gz", ".parquet"))
-    return FIXED_BYTES + BYTES_A_BYTE * path.stat().st_size * (UNPACKED if packed else 1)
+    with open_file(path) as file:
+        return FIXED_BYTES + BYTES_A_BYTE * file_size(file) * (UNPACKED if packed else 1)
 
 
 def check_texts_fit(path: Path) -> None:
     """Check that the texts of a file can be prepared in this machine's memory.
 
     Raises:
-        DataError: The memory does not suffice; the message has the need and the memory.
+        DataError: The memory does not suffice; the message has the need and the memory. Or the file is gone.
     """
     need, memory = preparation_bytes(path), available_memory()
     if need > memory:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from core.errors import DataError
-from core.io.archives import FREE_BYTES, MAX_RATIO, open_file
+from core.io.archives import FREE_BYTES, MAX_RATIO, file_size, open_file
 from core.io.text import Notify
 
 _PACKED_BLOCK = 1 << 18
@@ -73,7 +73,7 @@ def _unpacked(file: IO[bytes], path: Path, member: str | None) -> Iterator[bytes
 
 def _bounded(stream: Iterator[bytes], file: IO[bytes], path: Path, notify: Notify | None) -> Iterator[bytes]:
     """Yield the blocks, refuse a decompression bomb, and report progress."""
-    size, total, reported = path.stat().st_size, 0, time.monotonic()
+    size, total, reported = file_size(file), 0, time.monotonic()
     for block in stream:
         total += len(block)
         if total > max(FREE_BYTES, size * MAX_RATIO):
@@ -85,12 +85,15 @@ def _bounded(stream: Iterator[bytes], file: IO[bytes], path: Path, notify: Notif
 
 
 def _zip_member(file: IO[bytes], path: Path, member: str) -> Iterator[bytes]:
-    info = _directory(file, path).getinfo(member)
+    try:
+        info = _directory(file, path).getinfo(member)
+    except KeyError:
+        raise DataError(f"{path}: does not contain {member}; run the same command again") from None
     if info.flag_bits & 1:
         raise DataError(f"{path}: {member} is encrypted; unpack it and pass the file")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise DataError(f"{path}: {member} is not packed by deflate; unpack it and pass the file")
-    if not 0 <= info.header_offset < path.stat().st_size:
+    if not 0 <= info.header_offset < file_size(file):
         raise DataError(f"{path}: {member} begins outside the file, which is truncated or damaged; fetch it again")
     file.seek(info.header_offset)
     header = file.read(30)  # its lengths of name and extra field may differ from those in the directory
@@ -123,7 +126,7 @@ def _pieces(file: IO[bytes], size: int) -> Iterator[bytes]:
 
 def _gunzip(file: IO[bytes], path: Path) -> Iterator[bytes]:
     """Unpack all gzip streams of a file, one after the other."""
-    pieces = _pieces(file, path.stat().st_size)
+    pieces = _pieces(file, file_size(file))
     rest: list[bytes] = []
     while first := rest.pop() if rest else next(pieces, b""):
         yield from _inflated(itertools.chain([first], pieces), _GZIP, path, rest)

@@ -16,7 +16,6 @@ _GPU_MEMORY = "the GPU's memory does not suffice; end other programs that use th
 _CHOOSE = "choose another path, or change its permissions"
 _REASONS = {
     **PATH_REASONS,
-    errno.ELOOP: "its symbolic links form a circle; choose another path",
     **dict.fromkeys((errno.EACCES, errno.EPERM), f"permission denied; {_CHOOSE}"),
     errno.EROFS: f"the file system is read-only; {_CHOOSE}",
     errno.EISDIR: "is a folder, a file is needed; choose another path",
@@ -24,6 +23,8 @@ _REASONS = {
     errno.ESTALE: "the network disk has lost it; run the same command again",
 }
 """Those that concern a file."""
+_OPEN_FILE = (errno.EDQUOT, errno.EIO, errno.ESTALE)
+"""Errors of reading and writing, which do not name the file."""
 _LIMITS = {
     errno.EMFILE: "too many open files; raise the limit with `ulimit -n`",
     errno.ENFILE: "all programs together have too many open files; end some",
@@ -66,6 +67,10 @@ def _message(error: Exception) -> str | None:
             return _LIMITS[error.errno]
         if error.errno in _REASONS and error.filename is not None:
             return f"{_shown(error.filename)}: {_REASONS[error.errno]}"
+        if error.errno in _OPEN_FILE:
+            return f"a file: {_REASONS[error.errno]}"
+        if no_folder := re.search(r"No usable temporary directory found in (\[.*\])", str(error)):
+            return f"no folder for temporary files can be written ({no_folder[1]}); free some space, or set TMPDIR"
     return None
 
 

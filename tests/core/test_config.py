@@ -1,6 +1,9 @@
-"""Facts about settings that other modules read from TrialConfig's fields."""
+"""The rules of numbers, and facts about settings that other modules read from TrialConfig's fields."""
 
-from core.config import COST_ORDER, OPTIMIZERS, POOLINGS, SHORT_NAMES
+import pytest
+
+from core.config import COST_ORDER, OPTIMIZERS, POOLINGS, SHORT_NAMES, TrialConfig
+from core.errors import ConfigError
 from core.nn.model_size import OPTIMIZER_STATE_TENSORS
 
 
@@ -13,3 +16,9 @@ def test_the_cost_order_has_every_choice() -> None:
 def test_short_names_are_distinct_and_begin_with_the_learning_rate() -> None:
     assert len(set(SHORT_NAMES.values())) == len(SHORT_NAMES)
     assert list(SHORT_NAMES.items())[:2] == [("learning_rate", "lr"), ("optimizer", "opt")]
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "weight_decay"])
+def test_a_whole_number_that_is_no_float_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} must be .* finite, got 10000"):
+        TrialConfig(**{name: 10**400})

@@ -19,6 +19,7 @@ from core.data.load import load_texts
 from core.data.readers import Table
 from core.data.tokenizer import tokenize, tokenizer_name
 from core.errors import ConfigError, DataError, UserError
+from core.io import cache
 from tests.support.archives import everything_in, tar_gz
 
 Load = Callable[..., Corpus]
@@ -400,6 +401,21 @@ def test_a_tiny_class_is_named_and_nothing_stays(load: Load, tmp_path: Path) -> 
 def test_a_cache_folder_that_cannot_be_is_one_line(load: Load, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cannot write .*reviews\.csv: .*a file, not a folder; choose another path"):
         load(cache_dir=tmp_path / "reviews.csv")
+
+
+def test_an_entry_that_another_process_removes_after_its_check_is_one_line(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = cache.get_or_build
+
+    def cleared(*arguments: Any) -> cache.CacheEntry:
+        entry = find(*arguments)
+        cache.clear(tmp_path / "cache")
+        return entry
+
+    monkeypatch.setattr(cache, "get_or_build", cleared)
+    with pytest.raises(UserError, match=r"/corpora/\w+/\w+\.\w+ was removed meanwhile; run the same command"):
+        load()
 
 
 def test_importing_core_is_light_and_load_corpus_needs_no_torch() -> None:

@@ -1,5 +1,6 @@
 """Text files and Parquet become tables; errors name file and line."""
 
+import contextlib
 import gzip
 import json
 from pathlib import Path
@@ -96,6 +97,9 @@ def test_jsonl_line_that_is_no_object(tmp_path: Path, line: str) -> None:
 def test_jsonl_nested_too_deep_is_not_a_crash(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="line 1: not JSON"):
         read(tmp_path, "a.jsonl", b'{"text": ' + b"[" * 100_000 + b"\n")
+    for depth in range(900, 1000):  # of these, some can be read and not written
+        with contextlib.suppress(DataError):
+            read(tmp_path, "a.jsonl", b'{"text": ' + b"[" * depth + b"]" * depth + b"}\n")
 
 
 @pytest.mark.parametrize(("name", "row"), [("a.csv", b"a,0\n"), ("a.tsv", b"a\t0\n"), ("a.jsonl", b'{"text": "a"}\n')])
@@ -245,6 +249,18 @@ def test_parquet_dictionaries_are_plain(tmp_path: Path) -> None:
 
     table = read_table(parquet(tmp_path, label=pyarrow.array(["a", "b", "a"]).dictionary_encode()), "")
     assert table.columns == {"label": ["a", "b", "a"]}
+
+
+def test_too_little_memory_for_parquet_is_no_fault_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pyarrow.parquet
+
+    def full(self: object) -> None:
+        raise pyarrow.ArrowMemoryError("malloc of size 64 failed")
+
+    path = parquet(tmp_path, text=["a"])
+    monkeypatch.setattr(pyarrow.parquet.ParquetFile, "read", full)
+    with pytest.raises(MemoryError, match="malloc of size 64 failed"):
+        read_table(path, "")
 
 
 def test_parquet_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """core.data.tokenizer: three tokenizers, each also as regular expressions, and the choice between them."""
 
 import importlib
+import importlib.metadata
 import itertools
 import json
 import sys
@@ -44,6 +45,30 @@ def by_rule(text: str, tokenizer: str) -> list[str]:
     for pattern, new in STEPS[tokenizer]:
         text = pattern.sub(new, text)
     return text.split()
+
+
+def test_tokenize_lowercases_and_splits_as_the_notebook_does() -> None:
+    tokens = tokenize("It's a Gorgeous, witty movie -- (sic)!", "english")
+    assert tokens == ["it", "'s", "a", "gorgeous", ",", "witty", "movie", "--", "(", "sic", ")", "!"]
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\t", "\u3000"])
+def test_blank_text_has_no_tokens(text: str) -> None:
+    assert tokenize(text, "english") == []
+
+
+@given(texts)
+def test_tokens_are_never_empty_and_hold_no_space(text: str) -> None:
+    assert all(token and token.split() == [token] for token in tokenize(text, "english"))
+
+
+@given(texts)
+def test_tokenize_forgets_upper_case_first(text: str) -> None:
+    assert tokenize(text, "english") == tokenize(text.lower(), "english")
+
+
+def test_the_tokenizer_names_nltk_and_its_version() -> None:
+    assert tokenizer_version("english") == f"nltk-{importlib.metadata.version('nltk')}/word_tokenize/lower"
 
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)

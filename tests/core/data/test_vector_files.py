@@ -254,6 +254,11 @@ def test_a_zip_packed_in_another_way_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("inflater")
+def test_a_zip_that_was_replaced_by_another_one_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"v\.zip: does not contain inner/a\.vec; run the same command again"):
+        list(read_blocks(zipped(tmp_path / "v.zip", b=b"good 1 2\n"), "inner/a.vec"))
+
+
 def test_a_zip_bomb_is_refused_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "FREE_BYTES", 1 << 20)
     path = zipped(tmp_path / "v.zip", a=b"word 0 0 0 0\n" * 200_000)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from core.data import vocabulary as tokens
 from core.data.corpus import TEST, TRAIN, VAL
 from core.data.tokenizer import tokenize
-from core.data.vocabulary import encode_corpus, tokenize_all, train_words
+from core.data.vocabulary import PAD, UNK, Vocabulary, encode_corpus, tokenize_all, train_words
+from core.errors import DataError
 from tests.support.sentences import vocabulary_of
 
 SENTENCES = st.lists(st.sampled_from(["good", "bad", "the", "<pad>", "<unk>", "It's", "é"]), max_size=5).map(" ".join)
@@ -64,3 +65,36 @@ def test_progress_is_told_when_it_takes_long(monkeypatch: pytest.MonkeyPatch) ->
     reported: list[str] = []
     tokenize_all(["a"] * 2001, "english", reported.append)
     assert reported == [f"tokenising: {row} of 2,001 sentences" for row in ("0", "1,000", "2,000")]
+
+
+def test_unknown_words_and_empty_sentences_are_unknown_tokens() -> None:
+    vocabulary = Vocabulary((PAD, UNK, "good"))
+    assert vocabulary.encode(["good", "bad"]) == [2, 1]
+    assert vocabulary.encode([]) == [1]
+
+
+def test_a_sentence_that_spells_the_padding_word_is_not_padding() -> None:
+    vocabulary = vocabulary_of([["<pad>", "good"]])
+    assert vocabulary.words == (PAD, UNK, "good")
+    assert vocabulary.encode(["<pad>", "<unk>", "good"]) == [1, 1, 2]
+
+
+@given(st.lists(st.lists(st.text(max_size=5), max_size=6), max_size=6))
+def test_known_words_survive_the_round_trip(sentences: list[list[str]]) -> None:
+    vocabulary = vocabulary_of(sentences)
+    for sentence in sentences:
+        ids = vocabulary.encode(sentence)
+        assert all(1 <= number < len(vocabulary) for number in ids)
+        back = [vocabulary.words[number] for number in ids]
+        assert back == ([UNK if word == PAD else word for word in sentence] or [UNK])
+
+
+@pytest.mark.parametrize("words", [(), ("a",), (UNK, PAD), (PAD, "a", UNK)])
+def test_a_vocabulary_without_its_two_marks_is_refused(words: tuple[str, ...]) -> None:
+    with pytest.raises(DataError, match="must begin with <pad> and <unk>"):
+        Vocabulary(words)
+
+
+def test_a_word_twice_in_a_vocabulary_is_refused_by_name() -> None:
+    with pytest.raises(DataError, match="must contain each word once, got 'a' twice"):
+        Vocabulary((PAD, UNK, "a", "b", "a"))

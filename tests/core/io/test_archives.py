@@ -1,5 +1,6 @@
 """Packed files are read in memory, under limits, and irregular ones are refused."""
 
+import errno
 import gzip
 import io
 import struct
@@ -126,6 +127,18 @@ def test_files_are_read_plain_or_packed(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"text")
     (tmp_path / "b.TXT.GZ").write_bytes(gzip.compress(b"text"))
     assert content(tmp_path / "a.txt") == content(tmp_path / "b.TXT.GZ") == b"text"
+
+
+def test_too_many_open_files_are_no_fault_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """core.io.system_errors says which limit to raise."""
+
+    def none_left(path: Path, mode: str) -> None:
+        raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+    (tmp_path / "a").touch()
+    monkeypatch.setattr(Path, "open", none_left)
+    with pytest.raises(OSError, match="Too many open files"):
+        open_file(tmp_path / "a")
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -73,6 +73,65 @@ def test_without_the_kernels_help_a_folder_is_replaced_in_two_steps(
     assert os.listdir(tmp_path) == ["model"]
 
 
+def test_a_file_in_the_way_of_a_folder_stays(tmp_path: Path) -> None:
+    (tmp_path / "model").write_text("mine")
+    with pytest.raises(UserError, match=r"cannot write .*model: a part of the path is a file, not a folder; choose"):
+        folder(tmp_path / "model", "new")
+    assert (tmp_path / "model").read_text() == "mine"
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_a_link_to_a_folder_remains_a_link(tmp_path: Path) -> None:
+    folder(tmp_path / "real", "old")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    folder(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert contents(tmp_path / "real") == {"a": "new", "b": "new"}
+    assert sorted(os.listdir(tmp_path)) == ["link", "real"]
+
+
+def test_a_folder_that_another_process_writes_at_the_same_time_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It appears after any check, just before the folder gets its name."""
+    replace = Path.replace
+
+    def late(source: Path, target: Path) -> Path:
+        monkeypatch.undo()
+        folder(tmp_path / "model", "theirs")
+        return replace(source, target)
+
+    monkeypatch.setattr(Path, "replace", late)
+    assert contents(folder(tmp_path / "model", "ours")) == {"a": "ours", "b": "ours"}
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_an_old_folder_that_cannot_be_removed_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On NFS a file that another process has open stays; and another process may remove the old folder at this time."""
+    folder(tmp_path / "model", "old")
+
+    def busy(path: Path, **_: object) -> None:
+        raise OSError(errno.ENOTEMPTY, "Directory not empty", str(path))
+
+    monkeypatch.setattr(os, "rmdir", busy)
+    assert contents(folder(tmp_path / "model", "new")) == {"a": "new", "b": "new"}
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EACCES])
+def test_a_file_system_that_cannot_sync_a_folder_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    sync = os.fsync
+
+    def of_files_only(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(code, os.strerror(code))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", of_files_only)
+    assert contents(folder(tmp_path / "model", "new")) == {"a": "new", "b": "new"}
+
+
 @pytest.mark.slow
 def test_a_kill_at_any_moment_leaves_the_old_folder_or_the_new_one(tmp_path: Path) -> None:
     seen = []

@@ -1,5 +1,6 @@
 """The cache: an entry is built once, is complete or absent, and its damage is detected."""
 
+import contextlib
 import errno
 import os
 import re
@@ -8,7 +9,9 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -83,8 +86,22 @@ def test_a_missing_and_a_shortened_file_are_named(tmp_path: Path) -> None:
         cache.verify_entry(path)
 
 
+@pytest.mark.parametrize("name", ["words.json", "manifest.json"])
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to(path)])
+def test_what_is_in_the_place_of_a_file_is_damage(tmp_path: Path, name: str, make: Callable[[Path], None]) -> None:
+    path = cache.get_or_build(tmp_path, "corpora", INPUTS, fill).path
+    (path / name).unlink()
+    make(path / name)
+    assert cache.verify(tmp_path) == {path: f"cache entry damaged: {path / name} has changed since it was written"}
+    cache.get_or_build(tmp_path, "corpora", INPUTS, fill)
+    assert cache.verify(tmp_path) == {path: None}
+
+
 @pytest.mark.slow
-@given(st.binary(max_size=60) | st.sampled_from([b"{}", b'{"body":{}}', b'{"body":[]}', b"[]", b"null", b'"body"']))
+@given(
+    st.binary(max_size=60)
+    | st.sampled_from([b"{}", b'{"body":{}}', b'{"body":[]}', b"[]", b"null", b'"body"', b"[" * 9999])
+)
 def test_any_other_manifest_is_damage_and_not_a_crash(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     folder = tmp_path_factory.mktemp("entry")
     (folder / "manifest.json").write_bytes(data)
@@ -181,6 +198,8 @@ def test_of_many_callers_one_builds_and_the_others_wait(tmp_path: Path) -> None:
         (errno.ENOSPC, "the disk is full; free some space"),
         (errno.EDQUOT, "your disk quota is used up"),
         (errno.EROFS, "the file system is read-only; choose a folder"),
+        (errno.EFBIG, "the file is larger than the file system or `ulimit -f` allows"),
+        (errno.ENOLCK, "the file system has no locks; choose a folder on another disk"),
         (errno.EACCES, "permission denied; choose a folder"),
     ],
 )
@@ -237,6 +256,35 @@ def test_clear_frees_what_is_ours_and_nothing_else(tmp_path: Path) -> None:
     assert cache.clear(tmp_path) == expected
     assert everything_in(tmp_path / "corpora") == {"wiki", "wiki/mine.txt"}
     assert everything_in(tmp_path / ".parts") == set()
+
+
+def test_clear_removes_a_link_and_not_what_it_points_to(tmp_path: Path) -> None:
+    path = cache.get_or_build(tmp_path / "cache", "corpora", INPUTS, fill).path
+    path.rename(tmp_path / "shared")
+    path.symlink_to(tmp_path / "shared")
+    assert cache.clear(tmp_path / "cache") == 0
+    assert not path.is_symlink()
+    assert everything_in(tmp_path / "shared") == {"words.json", "tokens.npy", "manifest.json"}
+
+
+def test_clear_accepts_that_another_process_removes_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".known").mkdir()
+    for name in "ab":
+        (tmp_path / ".known" / name).write_bytes(b"note")
+    scan = os.scandir
+
+    def late(place: Any) -> Any:
+        if not isinstance(place, int):  # not from rmtree
+            return scan(place)
+        with scan(place) as found:
+            entries = list(found)
+        (tmp_path / ".known" / "a").unlink(missing_ok=True)
+        return contextlib.nullcontext(entries)
+
+    monkeypatch.setattr(os, "scandir", late)
+    assert cache.clear(tmp_path) == 8
+    monkeypatch.undo()
+    assert everything_in(tmp_path) == set()
 
 
 def test_clear_takes_away_what_it_had_to_wait_for(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import CorruptionError
+from core.errors import CorruptionError, UserError
 from core.inference.saved_model import MODEL_FILES
-from core.io.checked_folder import STALE_SECONDS, remove_partial_writes, verify_files
+from core.io.checked_folder import STALE_SECONDS, check_output_folder, remove_partial_writes, verify_files
 
 
 def folder(path: Path, *files: str, age: float = STALE_SECONDS + 60) -> Path:
@@ -78,6 +78,12 @@ def test_a_caller_that_holds_the_lock_removes_fresh_ones_too(tmp_path: Path) -> 
     left = folder(tmp_path / ".model.abcd_123", "notes.txt", age=0)
     remove_partial_writes(tmp_path, "model", older_than=0)
     assert not left.exists()
+
+
+def test_a_circle_of_links_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "model").symlink_to(tmp_path / "model")
+    with pytest.raises(UserError, match=r"cannot write .*model: its symbolic links form a circle; choose another path"):
+        check_output_folder(tmp_path / "model", MODEL_FILES, "saved model")
 
 
 def test_a_file_of_another_content_is_named(tmp_path: Path) -> None:

@@ -6,8 +6,11 @@ import http.server
 import importlib.util
 import io
 import random
+import ssl
 import sys
+import tempfile
 import threading
+import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -191,6 +194,20 @@ def test_a_connection_that_brings_nothing_ends(serve: Callable[..., Server], tmp
     assert len(server.ranges) == 3
 
 
+def test_a_secure_connection_that_breaks_before_the_answer_is_tried_again(
+    serve: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, faults = urllib.request.urlopen, [ssl.SSLEOFError(8, "EOF occurred in violation of protocol")]
+
+    def broken(*arguments: Any, **options: Any) -> Any:
+        if faults:
+            raise faults.pop()  # as from `getresponse`, whose errors urllib does not wrap
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(urllib.request, "urlopen", broken)
+    assert fetch(serve(DATA).remote(), tmp_path) == DATA
+
+
 def test_no_network_is_one_line_with_the_ways_around(serve: Callable[..., Server], tmp_path: Path) -> None:
     """Nobody listens on that port: its server has just gone."""
     import socket
@@ -270,6 +287,18 @@ def test_glove_is_downloaded_once_for_all_widths(serve: Callable[..., Server], t
     assert server.ranges == [None, "bytes=500-"]  # one cut, one rest
     assert len(cache.entries(tmp_path)) == 1
     assert everything_in(tmp_path / ".parts") == set()
+
+
+def test_an_archive_is_moved_to_another_disk(serve: Callable[..., Server], tmp_path: Path) -> None:
+    """The folder of the large files may be a link to a larger disk."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as disk:
+        if Path(disk).stat().st_dev == tmp_path.stat().st_dev:
+            pytest.skip("there is one disk")
+        (tmp_path / "sources").symlink_to(disk)
+        server = serve(glove_zip(tmp_path / "source.zip"))
+        located = resolve_archived("glove-100d", tmp_path, archive=glove(server.remote("glove.6B.zip")))
+        assert located.read(["good"], 0)[0] == {"good": 0}
+        assert everything_in(tmp_path / ".parts") == set()
 
 
 def test_fasttext_is_read_out_of_its_zip(serve: Callable[..., Server], tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Remembered digests of input files, and when they are not used."""
 
+import errno
 import hashlib
 import os
 import time
@@ -9,7 +10,7 @@ import pytest
 
 from core.errors import DataError
 from core.io import file_hash
-from core.io.file_hash import input_digest, memoize_by_stat
+from core.io.file_hash import input_digest, memoize_by_content, memoize_by_stat
 from tests.support.archives import everything_in
 
 
@@ -89,6 +90,31 @@ def test_a_damaged_note_is_ignored(large: Path, tmp_path: Path, note: bytes) -> 
 def test_a_cache_that_cannot_be_written_costs_time_only(large: Path, tmp_path: Path) -> None:
     (tmp_path / "cache").write_bytes(b"")
     assert memoize_by_stat(large, tmp_path / "cache", "what", lambda: "answer") == "answer"
+
+
+def test_a_disk_that_does_not_keep_a_note_costs_time_only(
+    large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(handle: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    assert memoize_by_stat(large, tmp_path / "cache", "what", lambda: "answer") == "answer"
+    assert memoize_by_content("digest", tmp_path / "cache", "what", lambda: "answer") == "answer"
+
+
+def test_a_file_that_is_removed_meanwhile_is_named(
+    large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def remove(*_: Path) -> bytes:
+        large.unlink()
+        return b""
+
+    assert memoize_by_stat(large, tmp_path, "what", lambda: str(remove())) == "b''"
+    large.write_bytes(b"some vectors")
+    monkeypatch.setattr(file_hash, "read_regular", remove)  # of the note: after the check, before the read
+    with pytest.raises(DataError, match=r"large\.vec: no such file"):
+        input_digest(large, tmp_path)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -37,6 +37,16 @@ def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path, m
         source.read()
 
 
+def test_a_file_that_is_removed_before_it_is_read_is_named(tmp_path: Path) -> None:
+    """The download of word vectors may take minutes after the file was found."""
+    path = tmp_path / "a.csv"
+    path.write_text("text,label\na film,good\nthe film,bad\n")
+    source = resolve_dataset(str(path), ReadOptions(), tmp_path)
+    path.unlink()
+    with pytest.raises(DataError, match=r"a\.csv: no such file; check the path"):
+        source.read()
+
+
 def test_a_file_that_fits_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.csv").write_bytes(bytes(100))
     monkeypatch.setattr(memory, "available_memory", lambda: preparation_bytes(tmp_path / "a.csv"))

@@ -15,6 +15,11 @@ LINES: list[tuple[Exception, str]] = [
         r"^'a\\x1b\[31m': permission denied; choose another path",
     ),
     (OSError(errno.EROFS, "Read-only file system", b"a"), "^'a': the file system is read-only; choose"),
+    (OSError(errno.EIO, "Input/output error"), "^a file: the disk cannot read or write it; check the disk$"),
+    (
+        FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp', '/here']"),
+        r"^no folder for temporary files can be written \(\['/tmp', '/here'\]\); free some space, or set TMPDIR$",
+    ),
     (OSError(errno.EMFILE, "Too many open files"), "^too many open files; raise the limit with `ulimit -n`$"),
     (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "^this user may start no more processes"),
     (RuntimeError("can't start new thread"), "^this user may start no more processes or threads; end some, or raise"),
