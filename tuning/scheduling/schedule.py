@@ -252,7 +252,7 @@ class Schedule:
     def _score(self, trial: int, epoch: int) -> float | None:
         """Return the best score of the first epochs of a trial; FAILED, or None if it is not known yet."""
         scores, result = self._scores[trial], self._results.get(trial)
-        if len(scores) >= epoch and (epoch < self.config.epochs or result):
+        if epoch <= len(scores) and epoch < self.config.epochs:
             return scores[epoch - 1]
         if result is None:
             return None
