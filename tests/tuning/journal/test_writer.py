@@ -206,6 +206,26 @@ def test_checkpoints_go_when_their_trial_ends(tmp_path: Path) -> None:
         assert not study_journal.checkpoint_dir("00000").exists()
 
 
+def test_a_driver_that_is_killed_when_it_has_closed_a_trial_leaves_no_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No later command would remove them, because the trial is closed."""
+    with open_study(tmp_path / "s", SPEC) as study_journal:
+        number = add(study_journal)
+        study_journal.checkpoint_dir("00000").mkdir(parents=True)
+        close = study_journal._storage.set_trial_state_values
+
+        def killed(*arguments: Any) -> None:
+            close(*arguments)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(study_journal._storage, "set_trial_state_values", killed)
+        with pytest.raises(KeyboardInterrupt):
+            study_journal.finish_trial(number, TrialState.COMPLETE, {}, 4)
+        assert study_journal.trials()[number].state == TrialState.COMPLETE
+        assert not study_journal.checkpoint_dir("00000").exists()
+
+
 def test_the_drivers_name_is_gone_after_it(tmp_path: Path) -> None:
     with open_study(tmp_path / "s", SPEC):
         assert json.loads((tmp_path / "s" / "driver.json").read_text())["pid"] == os.getpid()
