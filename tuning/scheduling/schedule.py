@@ -169,7 +169,8 @@ class Schedule:
             raise self.stop.reason
         if cause := self._common_failure():
             raise UserError(
-                f"the first trials all failed with one cause, so the study stopped ({cause}); fix the cause"
+                f"the first trials all failed with one cause, so the study stopped ({cause}); fix the cause, and "
+                "choose another --name, because this study keeps the failures"
             )
 
     def report(
@@ -258,7 +259,7 @@ class Schedule:
             return None
         if "error" in result or not scores:  # a damaged journal may have lost all epochs
             return FAILED
-        return scores[-1]  # ended early by --patience
+        return scores[-1]  # after all epochs, or ended early by --patience
 
     def _start_trial(self, number: int) -> float | None:
         """Suggest a trial, unless it exists; return the virtual cost of its epoch, None if it repeats another one."""
