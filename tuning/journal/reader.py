@@ -106,7 +106,8 @@ SPEC = {
 }  # fmt: skip
 STUDY_SHAPE = {
     "spec?": SPEC, "validation?": {"labels": PACKED, "classes": is_texts}, "vocabulary?": POSITIVE,
-    "test_evaluations?": [TEST_EVALUATION], "inputs?": dict, "audit?": dict, "command?": str, "gpu_share?": dict,
+    "test_evaluations?": [TEST_EVALUATION], "inputs?": dict, "audit?": dict, "command?": str,
+    "gpu_share?": {"share": is_fraction, "peak_bytes": COUNT, "step_seconds": is_finite, "smallest_bytes": COUNT},
     "goal?": dict, "test_fingerprint?": str,
     "plain_baseline?": {"val_predictions": PACKED, "val_metric?": is_finite},
 }  # fmt: skip

@@ -301,6 +301,7 @@ def test_nothing_changes_a_finished_trial(journal: Path, tmp_path: Path) -> None
         b'{"op_code": 8, "trial_id": 3, "user_attr": {"result": 7}}\n',
         b'{"op_code": 2, "study_id": 0, "user_attr": {"early_end": {"reason": "target", "n_trials": "x"}}}\n',
         b'{"op_code": 2, "study_id": 0, "user_attr": {"test_evaluations": [{}]}}\n',
+        b'{"op_code": 2, "study_id": 0, "user_attr": {"gpu_share": {"share": 0.5}}}\n',
         b"[" * 100_000 + b"\n",
     ],
 )
