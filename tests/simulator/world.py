@@ -153,7 +153,7 @@ class Truth:
         return round(0.5 + 0.4 * self._draw(config, "top") * (1 - 0.7**epoch) + 0.05 * self._draw(config, epoch), 2)
 
     def fails_after(self, config: Mapping[str, Any]) -> int | None:
-        """Return the number of epochs after which the trial fails."""
+        """Return the number of epochs after which the trial fails; after all of them, it lacks only its result."""
         return self._when(config, "fails", self.failing)
 
     def ends_after(self, config: Mapping[str, Any]) -> int:
@@ -167,7 +167,7 @@ class Truth:
     def _when(self, config: Mapping[str, Any], what: str, share: float) -> int | None:
         if self._draw(config, what) >= share:
             return None
-        return int(self._draw(config, f"{what} when") * self.epochs)
+        return int(self._draw(config, f"{what} when") * (self.epochs + 1))
 
     def _draw(self, config: Mapping[str, Any], what: object) -> float:
         key = f"{self.seed} {what} {config['n_layers']} {config['hidden_dim']} {config['learning_rate']}"
@@ -211,7 +211,8 @@ class World:
 
         Args:
             workers: number of real workers.
-            death_rate: probability that a worker dies in an epoch; each trial loses at most two workers.
+            death_rate: probability that a worker dies in an epoch, before its report, or before it is reported again;
+                each trial loses at most two workers.
             lost_checkpoints: probability that the checkpoint of an epoch is lost.
             stop_at: time of an interruption.
             noise: standard deviation of the logarithm of an epoch's time.
@@ -325,8 +326,9 @@ class _Run:
         """Give a job to an idle worker, which first reports the epochs of its checkpoint again."""
         worker = _Worker(job, self.world.checkpoints.get(job.trial, 0))
         for epoch in range(1, worker.epoch + 1):
-            if not self.schedule.report(job.trial, self._result(job, epoch)):
-                self.schedule.end(job.trial, {}, {"since": self.now, "until": self.now, "worker": "w"})
+            died = self._dies(job.trial, "before a repeated report")
+            if died or not self.schedule.report(job.trial, self._result(job, epoch)):
+                self._end(job.trial, {}, worker_died=died)
                 return
         self._begin(events, idle.pop(), worker)
 
@@ -342,13 +344,10 @@ class _Run:
 
     def _goes_on(self, worker: _Worker) -> bool:
         """Process the end of an epoch; return whether the worker continues."""
-        world, schedule, job = self.world, self.schedule, worker.job
+        world, job = self.world, worker.job
         trial, config, truth = job.trial, job.config, self.world.truth
-        segment = {"since": self.now, "until": self.now, "worker": "w"}
-        if self.deaths[trial] < 2 and world.rng.random() < self.death_rate:
-            self.deaths[trial] += 1
-            world.found["worker death"] += 1
-            schedule.end(trial, {}, segment, worker_died=True)
+        if self._dies(trial, "in an epoch"):
+            self._end(trial, {}, worker_died=True)
             return False
         result: dict[str, Any] = {}
         if truth.fails_after(config) == worker.epoch:
@@ -360,14 +359,26 @@ class _Run:
         elif worker.epoch >= truth.ends_after(config):
             result = {"n_parameters": 1}
         if result:
-            schedule.end(trial, result, segment)
+            self._end(trial, result)
             return False
         worker.epoch += 1
         if world.rng.random() >= self.lost_checkpoints:
             world.checkpoints[trial] = worker.epoch
         else:
             world.found["lost checkpoint"] += 1
-        if schedule.report(trial, self._result(job, worker.epoch)):
+        died = self._dies(trial, "before its report")
+        if not died and self.schedule.report(trial, self._result(job, worker.epoch)):
             return True
-        schedule.end(trial, {}, segment)
+        self._end(trial, {}, worker_died=died)
         return False
+
+    def _dies(self, trial: int, when: str) -> bool:
+        """Draw whether the worker of a trial dies now."""
+        dies = self.deaths[trial] < 2 and self.world.rng.random() < self.death_rate
+        self.deaths[trial] += dies
+        self.world.found[f"worker death {when}"] += dies
+        return dies
+
+    def _end(self, trial: int, result: dict[str, Any], *, worker_died: bool = False) -> None:
+        segment = {"since": self.now, "until": self.now, "worker": "w"}
+        self.schedule.end(trial, result, segment, worker_died=worker_died)

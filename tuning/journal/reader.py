@@ -106,7 +106,8 @@ SPEC = {
 }  # fmt: skip
 STUDY_SHAPE = {
     "spec?": SPEC, "validation?": {"labels": PACKED, "classes": is_texts}, "vocabulary?": POSITIVE,
-    "test_evaluations?": [TEST_EVALUATION], "inputs?": dict, "audit?": dict, "command?": str, "gpu_share?": dict,
+    "test_evaluations?": [TEST_EVALUATION], "inputs?": dict, "audit?": dict, "command?": str,
+    "gpu_share?": {"share": is_fraction, "peak_bytes": COUNT, "step_seconds": is_finite, "smallest_bytes": COUNT},
     "goal?": dict, "test_fingerprint?": str,
     "plain_baseline?": {"val_predictions": PACKED, "val_metric?": is_finite},
 }  # fmt: skip
@@ -197,6 +198,7 @@ def check_written_trial(attributes: Mapping[str, Any]) -> None:
 class Operation(IntEnum):
     """Optuna's numbers of the kinds of records that are read here."""
 
+    DELETE_STUDY = 1
     SET_STUDY_USER_ATTR = 2
     CREATE_TRIAL = 4
     SET_TRIAL_STATE_VALUES = 6
@@ -261,13 +263,19 @@ def _records(path: Path, part: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _apply(record: dict[str, Any], study: dict[str, Any], trials: list[WrittenTrial]) -> None:
     """Apply one record to the study and its trials."""
+    if record.get("study_id", 0) != 0:
+        raise ValueError("it is a record of another study")
     match record["op_code"]:
+        case Operation.DELETE_STUDY:
+            raise ValueError("it deletes the study")
         case Operation.SET_STUDY_USER_ATTR:
             check_study(record["user_attr"])
             study.update({name: strict(value) for name, value in record["user_attr"].items()})
         case Operation.CREATE_TRIAL:
             attributes = record["user_attrs"]
             check_trial(attributes)
+            if (copy := re.fullmatch(r"copy of (\d+)", attributes["origin"])) and int(copy[1]) >= len(trials):
+                raise ValueError(f"trial.origin is {copy[0]!r}, which is no earlier trial")
             trials.append(
                 WrittenTrial(
                     number=len(trials),

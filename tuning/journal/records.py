@@ -231,7 +231,7 @@ def to_record(trial: FrozenTrial | WrittenTrial) -> TrialRecord:
     segments = [*attrs.get(SEGMENTS, ()), *([result] if {"since", "until"} <= result.keys() else [])]
     return TrialRecord(
         number=trial.number,
-        state="PAUSED" if _is_paused(trial, len(written)) else trial.state.name,
+        state=_state(trial, len(written)),
         params=trial.params,
         config=attrs["config"],
         origin=attrs["origin"],
@@ -248,9 +248,14 @@ def to_record(trial: FrozenTrial | WrittenTrial) -> TrialRecord:
     )
 
 
-def _is_paused(trial: FrozenTrial | WrittenTrial, n_epochs: int) -> bool:
-    segments = trial.user_attrs.get(SEGMENTS, ())
-    return not trial.state.is_finished() and bool(segments) and segments[-1].get("paused") == n_epochs
+def _state(trial: FrozenTrial | WrittenTrial, n_epochs: int) -> str:
+    """Return a trial's state. Its result decides if it was opened again (StudyJournal.reopen) and is not closed yet."""
+    result, segments = trial.user_attrs.get("result"), trial.user_attrs.get(SEGMENTS)
+    if trial.state.is_finished():
+        return trial.state.name
+    if result is not None:
+        return "FAIL" if "error" in result else "COMPLETE"
+    return "PAUSED" if segments and segments[-1].get("paused") == n_epochs else "RUNNING"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

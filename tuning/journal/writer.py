@@ -122,8 +122,8 @@ class StudyJournal:
                 self._storage.set_trial_user_attr(number, N_EPOCHS, n_epochs)
             best = max((epoch.score for epoch in epochs[:n_epochs]), default=None)
             value = None if best is None or state == TrialState.FAIL else [best]
+            self.remove_checkpoints(number)  # before the trial is closed: no later command would remove them
             self._storage.set_trial_state_values(number, state, value)
-        self.remove_checkpoints(number)
         return to_record(self.trial(number))
 
     def copy_result(self, source: int, number: int) -> TrialRecord:

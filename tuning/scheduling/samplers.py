@@ -127,7 +127,7 @@ class StatefulSampler:
 
     def tell(self, number: int, view: FrozenTrial) -> None:
         """Report the first visible result of a trial: Optuna's study accepts no second one."""
-        if view.state == TrialState.FAIL or view.value is None:
+        if view.state == TrialState.FAIL:
             self.study.tell(self._asked[number], state=TrialState.FAIL)
         else:
             self.study.tell(self._asked[number], view.value)  # qmc does not use it

@@ -169,7 +169,8 @@ class Schedule:
             raise self.stop.reason
         if cause := self._common_failure():
             raise UserError(
-                f"the first trials all failed with one cause, so the study stopped ({cause}); fix the cause"
+                f"the first trials all failed with one cause, so the study stopped ({cause}); fix the cause, and "
+                "choose another --name, because this study keeps the failures"
             )
 
     def report(
@@ -252,13 +253,13 @@ class Schedule:
     def _score(self, trial: int, epoch: int) -> float | None:
         """Return the best score of the first epochs of a trial; FAILED, or None if it is not known yet."""
         scores, result = self._scores[trial], self._results.get(trial)
-        if len(scores) >= epoch and (epoch < self.config.epochs or result):
+        if epoch <= len(scores) and epoch < self.config.epochs:
             return scores[epoch - 1]
         if result is None:
             return None
         if "error" in result or not scores:  # a damaged journal may have lost all epochs
             return FAILED
-        return scores[-1]  # ended early by --patience
+        return scores[-1]  # after all epochs, or ended early by --patience
 
     def _start_trial(self, number: int) -> float | None:
         """Suggest a trial, unless it exists; return the virtual cost of its epoch, None if it repeats another one."""

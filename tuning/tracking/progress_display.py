@@ -77,7 +77,7 @@ class ProgressDisplay(Callback):
         self._note(self.progress.epoch, number, result)
 
     def on_trial_pause(self, number: int) -> None:
-        """Record that a trial is paused at a rung."""
+        """Record that a trial is paused at a rung or has lost its worker."""
         self._note(self.progress.pause, number)
 
     def on_trial_end(self, record: TrialRecord) -> None:

@@ -41,7 +41,7 @@ class SearchProgress:
     running: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     """Searched settings of the trials that are being trained."""
     paused: set[int] = field(default_factory=set)
-    """Numbers of the trials that are paused at a rung."""
+    """Numbers of the trials that are paused at a rung or have lost their worker."""
     bests: dict[int, BestSoFar] = field(default_factory=dict)
     """Best epoch by trial; a failed trial has none."""
     epochs: int = 0
@@ -70,7 +70,7 @@ class SearchProgress:
         self.remaining.add(number, TrialConfig.from_dict(config))
 
     def pause(self, number: int) -> None:
-        """Record that a trial is paused at a rung."""
+        """Record that a trial is paused at a rung or has lost its worker."""
         del self.running[number]
         self.paused.add(number)
 
@@ -91,17 +91,17 @@ class SearchProgress:
         self.paused.discard(number)
         self.ended[record.state] += 1
         self.trained[number] = list(record.epochs)
-        if record.best is None or record.state == "FAIL":
-            self.bests.pop(number, None)
-        elif number not in self.bests:
-            self._set_best(record)
+        self._set_best(record)
 
     def _set_best(self, record: TrialRecord) -> None:
-        best = record.best
-        if best is not None:
+        """Record the best epoch of a trial, unless it is known; epochs of a longer training may not count any more."""
+        number, best = record.number, record.best
+        if best is None or record.state == "FAIL":
+            self.bests.pop(number, None)
+        elif number not in self.bests or self.bests[number].epoch.epoch != best.epoch:
             spent = sum(epoch.seconds for epoch in record.epochs if epoch.epoch <= best.epoch)
             found = None if record.started_at is None else record.started_at + spent
-            number, settings = record.number, self._shown(record.config)
+            settings = self._shown(record.config)
             self.bests[number] = BestSoFar(trial=number, epoch=best, settings=settings, found=found)
 
     def _shown(self, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -105,6 +105,6 @@ def failures(failed: Mapping[int, str]) -> list[str]:
 
 
 def wrap_titled(text: str, width: int) -> str:
-    """Wrap lines with a title of TITLE characters each; continuation lines are indented by the title's width."""
+    """Wrap lines with a title of TITLE_WIDTH characters each; continuation lines are indented by that width."""
     settings = {"width": max(width, 2 * TITLE_WIDTH), "subsequent_indent": " " * TITLE_WIDTH, "break_on_hyphens": False}
     return "\n".join(textwrap.fill(line, **settings) for line in text.splitlines())  # type: ignore[arg-type]

@@ -107,6 +107,17 @@ def test_paused_trials_are_ranked_and_running_ones_are_not(tmp_path: Path) -> No
         assert is_candidate(journal.records()[number])
 
 
+def test_a_trial_that_is_opened_again_keeps_its_state_until_it_is_closed_again(tmp_path: Path) -> None:
+    """Otherwise `best` would lose trials if a command with more trials is interrupted. A stopped one was paused."""
+    with small_study(tmp_path / "s") as journal:
+        journal.finish_trial(paused(journal, 0.7, after=1).number, TrialState.PRUNED, None, 1)
+        journal.reopen()
+        states = {record.number: record.state for record in journal.records()}
+        assert states == {0: "COMPLETE", 1: "RUNNING", 2: "FAIL", 3: "COMPLETE", 4: "RUNNING", 5: "PAUSED"}
+        assert [record.number for record in rank_trials(journal.records())] == [0, 3, 5]
+        assert not any(record.ended for record in journal.records())
+
+
 def test_trials_after_the_end_of_the_study_do_not_count(tmp_path: Path) -> None:
     with small_study(tmp_path / "s") as journal:
         for ended, numbers in (

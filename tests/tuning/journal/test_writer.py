@@ -206,6 +206,26 @@ def test_checkpoints_go_when_their_trial_ends(tmp_path: Path) -> None:
         assert not study_journal.checkpoint_dir("00000").exists()
 
 
+def test_a_driver_that_is_killed_when_it_has_closed_a_trial_leaves_no_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No later command would remove them, because the trial is closed."""
+    with open_study(tmp_path / "s", SPEC) as study_journal:
+        number = add(study_journal)
+        study_journal.checkpoint_dir("00000").mkdir(parents=True)
+        close = study_journal._storage.set_trial_state_values
+
+        def killed(*arguments: Any) -> None:
+            close(*arguments)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(study_journal._storage, "set_trial_state_values", killed)
+        with pytest.raises(KeyboardInterrupt):
+            study_journal.finish_trial(number, TrialState.COMPLETE, {}, 4)
+        assert study_journal.trials()[number].state == TrialState.COMPLETE
+        assert not study_journal.checkpoint_dir("00000").exists()
+
+
 def test_the_drivers_name_is_gone_after_it(tmp_path: Path) -> None:
     with open_study(tmp_path / "s", SPEC):
         assert json.loads((tmp_path / "s" / "driver.json").read_text())["pid"] == os.getpid()
@@ -299,11 +319,12 @@ def test_all_trials_can_be_opened_again_with_their_epochs_and_results(tmp_path: 
         before = study_journal.records()
         study_journal.reopen()
         opened = study_journal.records()
-        assert [record.state for record in opened] == ["RUNNING"] * 3
+        assert [record.state for record in opened] == ["COMPLETE", "FAIL", "RUNNING"]
+        assert not any(trial.state.is_finished() for trial in study_journal.trials())
         assert [len(record.epochs) for record in opened] == [2, 2, 2]
         assert opened[0].n_parameters == 10
         assert N_EPOCHS not in study_journal.trials()[third].user_attrs
-        assert [record.state for record in read_study(tmp_path / "s")[1]] == ["RUNNING"] * 3
+        assert read_study(tmp_path / "s")[1] == opened
         results = [trial.user_attrs.get("result") for trial in study_journal.trials()]
         lines = len((tmp_path / "s" / JOURNAL).read_bytes().splitlines())
         study_journal.finish_trial(0, TrialState.COMPLETE, results[0], 4)

@@ -132,6 +132,21 @@ def test_a_trial_that_fails_after_a_rung_keeps_its_score_there() -> None:
     assert store.records()[1].epochs == (epoch(1, 0.9),)
 
 
+def test_a_trial_that_fails_after_its_last_epoch_reaches_no_target() -> None:
+    """Its worker may die for the third time before it returns the result; `best` does not rank such a trial."""
+    store = MemoryStore()
+    config = plan(n_trials=3, parallelism=1, lag=0.0, stopping=None, budget=Budget(target=0.8))
+    schedule = schedule_of(store, config)
+    train(schedule, job_of(schedule), 0.5)
+    failing = job_of(schedule)
+    assert all(schedule.report(failing.trial, epoch(number, 0.9)) for number in (1, 2, 3, 4))
+    schedule.end(failing.trial, {"error": "its worker died three times"}, SEGMENT)
+    train(schedule, job_of(schedule), 0.6)
+    assert schedule.next_job() is NoJob.DONE
+    assert schedule.early_end is None
+    assert [(result.trial, result.score) for result in schedule.clock.log] == [(0, 0.5), (1, FAILED), (2, 0.6)]
+
+
 def test_a_trial_that_ended_early_by_patience_counts_with_its_best_score_at_later_rungs() -> None:
     store = MemoryStore()
     schedule = schedule_of(store, plan(n_trials=2, parallelism=1, lag=0.0, stopping=Asha(grace=1, reduction=2)))
@@ -282,8 +297,10 @@ def test_first_trials_that_all_fail_with_one_cause_are_an_error() -> None:
     for _ in range(3):
         schedule.end(job_of(schedule).trial, {"error": "no such file"}, SEGMENT)
     assert schedule.next_job() is NoJob.DONE
-    with pytest.raises(UserError, match=r"the first trials all failed with one cause.*no such file"):
-        resume(store, plan())
+    message = r"the first trials all failed with one cause.*\(no such file\); fix the cause, and choose another --name"
+    for n_trials in (12, 13):  # trials that are opened again keep their failures
+        with pytest.raises(UserError, match=message):
+            resume(store, plan(n_trials=n_trials))
 
 
 def test_a_trial_that_is_too_large_runs_again_on_a_whole_gpu_and_the_decisions_after_it_wait() -> None:

@@ -114,6 +114,15 @@ def test_the_best_is_the_tables_first() -> None:
     assert found.best.trial == 2
 
 
+def test_neither_epochs_that_no_longer_count_nor_a_failure_that_was_opened_again_are_the_best() -> None:
+    """A study with more trials may stop a trial earlier than the shorter study did."""
+    now = progress(record(0, 0.5, 0.9, ended=None, config=CONFIG), record(1, 0.95, state="FAIL", ended=None))
+    assert now.best is not None
+    assert (now.best.trial, now.best.epoch.epoch) == (0, 2)
+    now.end(ended(0, 0.5, state="PRUNED"))
+    assert now.best.epoch.epoch == 1
+
+
 def test_the_best_of_an_earlier_start_was_found_when_its_epoch_ended() -> None:
     found = progress(ended(0, 0.5, 0.8, 0.7, started=datetime.fromtimestamp(1000.0))).best
     assert found is not None
