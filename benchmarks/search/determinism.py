@@ -10,9 +10,7 @@ is 1 if two studies differ.
 """
 
 import argparse
-import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -69,7 +67,7 @@ def killed(folder: Path, name: str, arguments: argparse.Namespace, kills: random
         while process.poll() is None and (not journal.is_file() or journal.read_bytes().count(b"\n") < moment):
             time.sleep(0.01)
         time.sleep(kills.random())
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
         process.wait()
         written = journal.read_bytes().count(b"\n")
         print(f"killed with {written} of {records} records written", flush=True)
