@@ -80,9 +80,8 @@ def test_a_raylet_that_dies_or_hangs_while_it_starts_is_one_line(
     (tmp_path / "raylet").chmod(0o755)
     (tmp_path / "stand_in.py").write_text(STAND_IN)
     words = notebook_run(sentences, "stand-in") if by == "run" else ("api", str(sentences), str(tmp_path / "results"))
-    path = os.pathsep.join([str(Path(__file__).parents[2]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
     program = (str(tmp_path / "stand_in.py"), str(tmp_path / "raylet"), seconds)
-    ended = command.run(*words, program=program, env={"PYTHONPATH": path})
+    ended = command.run(*words, program=program)
     said = without_waits(ended.stderr).splitlines()
     assert ended.returncode == (2 if by == "run" else 1), ended.stderr
     problem = (
