@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize("moment", ["data", "gcs_server", "raylet", "agent", "worker"])
 def test_ctrl_c_before_the_first_epoch_ends_at_once(command: Command, sentences: Path, moment: str) -> None:
     """The signal goes to the whole process group, as from a terminal; again and again, as from an impatient user."""
-    with command.start(*notebook_run(sentences, "early")) as driver:
+    with command.start(*notebook_run(sentences, "early", "--workers", "1")) as driver:
         wait_for(command, driver, moment)
         for _ in range(3):
             os.killpg(driver.pid, signal.SIGINT)
