@@ -40,7 +40,7 @@ docs: $(VENV)/.installed-test
 
 # The short forms: they show that each works, not what holds. MR's are fetched, or in the archive that SENTUNE_MR names.
 BENCHMARKS := data_cache training.epoch_time training.precision training.accuracy quality.cross_validation \
-	simulation.compare_policies simulation.order_price portfolio.search search.overhead search.determinism search.scaling \
+	simulation.compare_policies simulation.order_price portfolio.search search.overhead search.scaling \
 	search.forecast_accuracy quality.selection_bias quality.ensemble_selection search.growth search.large_cluster \
 	search.network_traffic search.whole_search search.first_step
 

@@ -41,7 +41,7 @@ COLUMNS, LINES = 100, 30
 """Size of the terminal."""
 SHARE = 0.8
 """Fraction of the search's time that has passed in the picture of the progress."""
-MOST_BYTES = 300_000
+MAX_BYTES = 300_000
 
 
 def main() -> None:
@@ -52,8 +52,8 @@ def main() -> None:
         raise SystemExit(NOT_FOUND)
     (IMAGES / "progress.svg").write_text(progress_picture(study))
     picture = page_picture(study)
-    if len(picture) > MOST_BYTES:
-        raise SystemExit(f"the picture of the page has {len(picture):,} bytes, more than {MOST_BYTES:,}: show less")
+    if len(picture) > MAX_BYTES:
+        raise SystemExit(f"the picture of the page has {len(picture):,} bytes, more than {MAX_BYTES:,}: show less")
     (IMAGES / "page.png").write_bytes(picture)
 
 

@@ -30,7 +30,7 @@ def read_results(path: Path) -> list[Result]:
     content = path.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
     if whole != content:
-        path.write_bytes(whole)
+        os.truncate(path, len(whole))
     return [json.loads(line) for line in whole.splitlines()]
 
 

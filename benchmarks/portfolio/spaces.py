@@ -100,18 +100,18 @@ def range_rows(recording: Recording, space: str) -> Iterator[str]:
     """Yield the table of the ranges."""
     numbers = drawn(recording, space)
     best = good(recording, numbers)
+    params = [recording.spaces[space].to_params(recording.config(number)) for number in numbers]
     yield f"Space `{space}`: {len(numbers)} configurations, {len(recording.sets)} sets.\n"
     yield "| setting | part | configurations | in the best quarter: mean over sets | highest set | |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for dimension in recording.spaces[space].dimensions:
-        params = [recording.spaces[space].to_params(recording.config(number)) for number in numbers]
         places = [part_of(dimension, each[dimension.name]) if dimension.name in each else None for each in params]
         for part, name in enumerate(parts_of(dimension)):
             there = [place == part for place in places]
             count = sum(there)
             shares = best[:, there].mean(axis=1) if count else np.zeros(len(best))
             remark = "few" if count <= FEW else "cut" if not shares.any() else ""
-            yield (f"| {dimension.name} | {name} | {count} | {shares.mean():.0%} | {shares.max():.0%} | {remark} |")
+            yield f"| {dimension.name} | {name} | {count} | {shares.mean():.0%} | {shares.max():.0%} | {remark} |"
 
 
 def importances(recording: Recording, space: str) -> dict[str, dict[str, float]]:

@@ -43,7 +43,7 @@ LAGS = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
 SPREAD = 0.005
 """Standard deviation of the accuracy that is added to a curve that is drawn repeatedly."""
 ERROR = Policy().error
-MOST = {2: 1.05, 8: 1.05, 64: 1.10, 1000: 1.10}
+MAX_RATIO = {2: 1.05, 8: 1.05, 64: 1.10, 1000: 1.10}
 """Number of workers -> claimed maximum of the relative wall time."""
 SEEDS = {2: 40, 8: 40, 64: 40, 1000: 8}
 """Number of workers -> number of seeds."""
@@ -125,13 +125,13 @@ def rows(case: Case, lags: Sequence[float], seeds: int, pool: ProcessPoolExecuto
         busy = " / ".join(f"{median(s.utilization for s in each):.0%}" for each in (clock, free))
         epochs = " / ".join(f"{median(s.epochs for s in each):,.0f}" for each in (clock, free))
         close = " / ".join(shown(median(s.close for s in each)) for each in (clock, free))
-        holds = ratio <= MOST[case.workers], worst <= ours <= top
+        holds = ratio <= MAX_RATIO[case.workers], worst <= ours <= top
         row = (
             f"| {case.title} | {lag:g} | {seeds} | {ratio:.3f} ({low:.2f} to {high:.2f}) | {ours:.4f} / {usual:.4f} "
             f"({worst:.4f} to {top:.4f}) | {busy} | {epochs} | {close} |"
         )
         claim = (
-            f"{case.title}, lag {lag:g}: wall time {ratio:.3f}, at most {MOST[case.workers]:.2f} claimed: "
+            f"{case.title}, lag {lag:g}: wall time {ratio:.3f}, at most {MAX_RATIO[case.workers]:.2f} claimed: "
             f"{verdict(holds[0])}; quality within the band: {verdict(holds[1])}"
         )
         yield row, claim
@@ -144,7 +144,7 @@ def shown(seconds: float) -> str:
 
 def main() -> None:
     arguments = parse()
-    workers = arguments.workers or ((2, 8) if arguments.quick else tuple(MOST))
+    workers = arguments.workers or ((2, 8) if arguments.quick else tuple(MAX_RATIO))
     both = list(itertools.product(SPACES, workers))
     cases = [Case(space=space, workers=each, error=arguments.error) for space, each in both]
     cases += [dataclasses.replace(case, sampler="tpe") for case in cases if case.workers <= 8]
@@ -168,7 +168,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--lags", action="store_true", help="Compare lags of 0 to 8.")
     parser.add_argument("--lag", type=float, help="The lag (default: that of a study).")
     parser.add_argument("--error", type=float, default=ERROR, help=f"Error of the costs (default: {ERROR:g}).")
-    parser.add_argument("--workers", type=int, nargs="+", choices=MOST, help="Only these numbers of workers.")
+    parser.add_argument("--workers", type=int, nargs="+", choices=MAX_RATIO, help="Only these numbers of workers.")
     parser.add_argument("--seeds", type=int, help="Number of seeds (default: 40, and 8 with 1,000 workers).")
     parser.add_argument("--processes", type=int, default=2, help="Number of real processes (default: 2).")
     return parser.parse_args()

@@ -66,7 +66,7 @@ def kept(path: Path, about: dict[str, Any]) -> list[Finished]:
     whole = [json.loads(line) for line in lines if line.endswith("\n")]
     if not whole or whole[0] != about:
         whole = [about, *_complete(path, about)]
-    part.write_text("".join(json.dumps(line) + "\n" for line in whole))
+    atomic_write(part, "".join(json.dumps(line) + "\n" for line in whole).encode())
     return whole[1:]
 
 

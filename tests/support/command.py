@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -22,6 +23,23 @@ from tuning.journal.records import read_study
 HERE = ("best", "list", "data", "predict", "report", "retrain", "distill", "export")
 """Verbs that start no process."""
 PROGRAM = str(Path(tuning.__path__[0]) / "__main__.py")
+PYTHONPATH = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"))))
+"""With this checkout, for scripts that lie elsewhere."""
+KILLED = """
+import os, signal, sys
+from core.training import loop
+from tests.support.local_backend import without_ray
+from tuning.cli.app import main
+save, left = loop.save, [int(sys.argv.pop(1))]
+def killed(*arguments):
+    save(*arguments)
+    left[0] -= 1
+    if left[0] == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+loop.save = killed
+with without_ray():
+    main()
+"""
 
 
 def without_waits(text: str) -> str:
@@ -52,7 +70,7 @@ class Command:
     ) -> "subprocess.Popen[str]":
         """Start a verb, or a Python script, and do not wait."""
         marks = {"SENTUNE_RESULTS": str(self.results), "SENTUNE_TEST_MARK": self.mark, "COLUMNS": "80"}
-        env = {**os.environ, **marks, **(env or {})}
+        env = {**os.environ, **marks, "PYTHONPATH": PYTHONPATH, **(env or {})}
         self._last = subprocess.Popen(
             [sys.executable, *program, *words],
             env=env,
@@ -74,6 +92,11 @@ class Command:
     def succeed(self, *words: str, stdin: str | None = None) -> str:
         """Run a verb that must exit with 0; returns its standard output."""
         return output_of(self.run_here(*words, stdin=stdin) if words[0] in HERE else self.run(*words, stdin=stdin))
+
+    def kill_at_checkpoint(self, number: int, *words: str) -> None:
+        """Run a verb, without Ray, that is killed as soon as it has written a number of checkpoints."""
+        ended = self.run(str(number), *words, program=("-c", KILLED))
+        assert ended.returncode == -signal.SIGKILL, f"{ended.args}: {ended.stdout}\n{ended.stderr}"
 
     def train_here(self, *words: str) -> str:
         """Run a verb that must exit with 0 in this process, its trials too; returns its standard output."""

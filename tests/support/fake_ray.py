@@ -84,7 +84,7 @@ class FakeRay:
             result = {"result/n_parameters": 1}
         else:
             rate = job["config"]["learning_rate"]
-            score = 1 / (1 + abs(rate - 0.01) * (self.plan.epochs + 1 - done))  # the curves cross no one's clock
+            score = 1 / (1 + abs(rate - 0.01) * (self.plan.epochs + 1 - done))  # no two curves cross
             epoch = {"epoch": done + 1, "train_loss": 0.0, "val_loss": -score, "val_accuracy": score}
             epoch |= {"score": score, "seconds": 0.1}
             result = {f"epoch_result/{key}": value for key, value in epoch.items()}

@@ -1,6 +1,7 @@
 """A made-up recording on three sets: less output dropout is better, and each set has its own best pooling."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,15 @@ def accuracy(settings: dict[str, Any], pooling: str, epoch: int) -> float:
     return 0.5 + 0.1 * (settings["pooling"] == pooling) + 0.5 * (0.6 - settings["fc_dropout"]) + 0.01 * epoch
 
 
+@cache
+def drawn(count: int) -> list[dict[str, Any]]:
+    """Return the configurations, which take longer to draw than all the rest."""
+    return list(configurations(count, 256, cost=1.5, seed=1))
+
+
 def write_curves(path: Path, count: int = 40) -> None:
     """Write the file as benchmarks.portfolio.record does."""
-    found = list(configurations(count, 256, cost=1.5, seed=1))
+    found = drawn(count)
     noise = np.random.default_rng(0)
     curves = []
     for name, pooling in POOLINGS.items():

@@ -94,7 +94,7 @@ class Searches:
             work: a script that may define another `work` than to train, and another `Heard`.
             plan: what `tests.support.study_configs.plan` is called with.
             workers: trials at once.
-            shares: of the machine, a trial's.
+            resources: of a trial.
         """
         assert self.process.stdin is not None
         assert self.process.stdout is not None

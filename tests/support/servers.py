@@ -2,10 +2,10 @@
 
 import contextlib
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
+from tests.support.patience import wait_until
 from tuning.serving.server import bind_socket
 
 
@@ -23,8 +23,9 @@ def running(app: Any) -> Iterator[int]:
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        yield listening.getsockname()[1]
-        server.should_exit = True
-        thread.join()
+        try:
+            wait_until(lambda: server.started or not thread.is_alive(), "the server does not start")
+            yield listening.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join()

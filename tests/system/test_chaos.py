@@ -91,8 +91,7 @@ def killed_at_write(command: Command, folder: Path, draw: random.Random, most: i
 def run_script(command: Command, folder: Path, script: str, *words: str, **env: str) -> int:
     """Run a verb through a script that kills it; returns its exit code."""
     (folder / "killed.py").write_text(script)
-    path = os.pathsep.join([str(Path(__file__).parents[2]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
-    return command.run(*words, program=(str(folder / "killed.py"),), env={"PYTHONPATH": path, **env}).returncode
+    return command.run(*words, program=(str(folder / "killed.py"),), env=env).returncode
 
 
 def end(driver: "subprocess.Popen[str]", code: int, *others: int) -> None:

@@ -123,7 +123,7 @@ main()
 
 
 def test_ray_is_killed_and_the_disk_is_full_and_each_is_one_line_and_loses_nothing(
-    command: Command, sentences: Path, places: Path, whole: str, tmp_path: Path
+    command: Command, sentences: Path, places: Path, whole: str
 ) -> None:
     """At last the home is read-only, and there is hardly any shared memory."""
     for process, records in (("raylet", 10), ("gcs_server", 16)):
@@ -137,10 +137,7 @@ def test_ray_is_killed_and_the_disk_is_full_and_each_is_one_line_and_loses_nothi
         assert f"run the same command again to resume: python -m tuning run {sentences}" in err
         assert err.count("\n") == 1
         assert "raylet)" not in out
-    script = tmp_path / "full_disk.py"
-    script.write_text(FULL_DISK)
-    path = os.pathsep.join([str(Path(__file__).parents[2]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
-    ended = command.run(*search(sentences, "hurt"), program=(str(script),), env={"PYTHONPATH": path})
+    ended = command.run(*search(sentences, "hurt"), program=("-c", FULL_DISK))
     assert ended.returncode == 2, f"{ended.stdout}\n{ended.stderr}"
     assert ended.stderr.startswith("sentune: cannot write ")
     assert ended.stderr.endswith("the disk is full; free some space and run the same command again\n")

@@ -1,26 +1,21 @@
 """distill from the command line: killed in the middle and resumed, it writes the same model."""
 
 import json
-import os
-import signal
 from pathlib import Path
 
 from tests.support.command import Command
-from tests.support.patience import wait_until
 from tests.support.studies import make_study, setting
 
 
 def test_a_killed_distill_ends_with_the_model_of_an_undisturbed_one(
     command: Command, sentences: Path, tmp_path: Path
 ) -> None:
-    make_study(command.results / "s", sentences, None, setting(batch_size=4, hidden_dim=32))
+    make_study(command.results / "s", sentences, None, setting())
     command.succeed("retrain", "s")
     (tmp_path / "more.txt").write_text("the crash of page 3\nthanks a lot\nthe crash, of page 3!\n")
     words = ("distill", str(command.results / "s" / "model"), "s", "--unlabelled", str(tmp_path / "more.txt"))
-    with command.start(*words) as process:
-        checkpoints = command.results / "s" / "checkpoints"
-        wait_until(lambda: list(checkpoints.glob("distill-0/*/*/epoch-00001")), "no checkpoint is written", pause=0.005)
-        os.kill(process.pid, signal.SIGKILL)
+    command.kill_at_checkpoint(1, *words)
+    assert len(list((command.results / "s" / "checkpoints").glob("distill-0/*/*/epoch-*"))) == 1
     assert not (command.results / "s" / "distilled").exists()
     resumed = command.succeed(*words)
     assert "unlabelled: 2 sentences; 1 left out, which are blank, repeated or in the study" in resumed

@@ -1,7 +1,6 @@
 """A study that is validated in folds: search, killed and resumed, then table, model and doubtful labels."""
 
 import json
-import signal
 from pathlib import Path
 
 from tests.support.command import Command
@@ -27,10 +26,7 @@ def test_each_sentence_outside_the_test_split_is_validated_and_a_kill_changes_no
     assert accuracy == round(accuracy)  # of all sentences outside the test split
     assert {"plain", "major"} <= {row["trial"] for row in rows}
 
-    process = command.start(*search(sentences, "killed"))
-    command.wait_for_journal("killed", 15)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    command.kill_at_checkpoint(4, *search(sentences, "killed"))
     command.succeed(*search(sentences, "killed"))
     assert command.content("killed") == command.content("whole")
 

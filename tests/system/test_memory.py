@@ -22,14 +22,14 @@ after_import = status("VmRSS")
 from core import TrialConfig, load_corpus, train
 corpus = load_corpus("snippets")
 if sys.argv[1] == "one":
-    result = train(TrialConfig(epochs=2), corpus, checkpoint_dir=Path(sys.argv[2]))
+    result = train(TrialConfig(epochs=2, epoch_sentences=2000), corpus, checkpoint_dir=Path(sys.argv[2]))
     parameter_bytes = 4 * sum(weights.numel() for weights in result.weights.values())
     print(json.dumps({"after_import": after_import, "peak": status("VmHWM"), "parameter_bytes": parameter_bytes}))
 else:
     after = []
     for seed in range(20):
-        config = TrialConfig(epochs=1, hidden_dim=16 + seed % 3, bidirectional=False, batch_size=256, seed=seed)
-        train(config, corpus)
+        size = {"hidden_dim": 16 + seed % 3, "bidirectional": False, "batch_size": 256, "epoch_sentences": 3000}
+        train(TrialConfig(epochs=1, seed=seed, **size), corpus)
         after.append(status("VmRSS"))
     print(json.dumps({"after": after}))
 """

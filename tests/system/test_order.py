@@ -48,7 +48,7 @@ def test_killed_out_of_time_without_workers_and_stopped_with_ctrl_c_two_workers_
         victims = command.workers()
         for victim in victims:
             os.kill(victim, signal.SIGKILL)
-        command.wait_for_journal("killed", 50)
+        command.wait_for_journal("killed", 40)
         os.kill(driver.pid, signal.SIGINT)
         out, err = driver.communicate(timeout=PATIENCE_SECONDS)
     assert victims

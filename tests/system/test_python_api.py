@@ -16,7 +16,7 @@ from jupyter_client.manager import KernelManager
 
 from core.data.movie_reviews import resolve_snippets
 from core.io.cache import default_dir
-from tests.support.command import Command
+from tests.support.command import PYTHONPATH, Command
 from tests.support.local_backend import without_ray
 from tests.support.patience import PATIENCE_SECONDS
 from tests.support.searches import run
@@ -81,8 +81,7 @@ def folder(command: Command, request: pytest.FixtureRequest) -> Path:
 
 def environment(command: Command, folder: Path) -> dict[str, str]:
     """The results folder is `results` in the current folder, as for a new user."""
-    root = str(Path(__file__).parents[2])
-    return {"SENTUNE_RESULTS": str(folder / "results"), "SENTUNE_TEST_MARK": command.mark, "PYTHONPATH": root}
+    return {"SENTUNE_RESULTS": str(folder / "results"), "SENTUNE_TEST_MARK": command.mark, "PYTHONPATH": PYTHONPATH}
 
 
 @pytest.fixture
@@ -195,8 +194,7 @@ def test_a_frame_and_a_path_give_the_study_of_the_command(command: Command, sent
     """Two searches in one process, one of them outside the main thread; the caller's own Ray is left running."""
     command.train_here(*run(sentences, "file", "--trials", "3", *LEARNS))
     (command.results / "program.py").write_text(PROGRAM)
-    root = str(Path(__file__).parents[2])
-    ended = command.run(str(sentences), program=("program.py",), env={"PYTHONPATH": root})
+    ended = command.run(str(sentences), program=("program.py",))
     assert ended.returncode == 0, ended.stderr
     assert "refused: Ray already runs in this Python process" in ended.stdout
     assert "run ray.shutdown() first" in ended.stdout

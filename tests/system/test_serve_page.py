@@ -2,26 +2,22 @@
 
 import csv
 import os
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium.webdriver import ActionChains
+from selenium.webdriver.support.ui import WebDriverWait
 
 from core.inference.predictor import load_model
+from tests.support.browser import chromium, requested
 from tests.support.command import Command
 from tests.support.models import mixture, saved
 from tests.support.patience import PATIENCE_SECONDS
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium, which the extra `test` brings")
 pytest.importorskip("fastapi", reason="needs the extra `serve`")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="no Chromium: apt-get install chromium chromium-driver"
-)
 
 HOSTILE = '<img src=x onerror="window.hacked=1"> "good" bad \u202e</blockquote>'
 CLASSES = ("<b onmouseover=alert(1)>no</b>", "yes & </th>")
@@ -43,28 +39,19 @@ def address(command: Command, folder: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
+    with chromium() as made:
+        yield made
 
 
 @pytest.fixture
 def page(browser: Any, address: str) -> Any:
-    browser.get_log("browser")
-    browser.get_log("performance")
+    browser.get_log("browser"), requested(browser)
     browser.get(address)
     until(browser, lambda: "classes:" in text(browser, "#model"))
     return browser
 
 
 def until(browser: Any, holds: Any) -> None:
-    from selenium.webdriver.support.ui import WebDriverWait
-
     WebDriverWait(browser, 30).until(lambda driver: holds())
 
 
@@ -74,7 +61,7 @@ def text(browser: Any, selector: str) -> str:
 
 
 def press(browser: Any, *keys: str) -> None:
-    webdriver.ActionChains(browser).send_keys(*keys).perform()
+    ActionChains(browser).send_keys(*keys).perform()
 
 
 ENTER, SHIFT, TAB = "\ue007", "\ue008", "\ue004"
@@ -124,7 +111,7 @@ def test_several_sentences_have_a_table_and_a_file(page: Any, folder: Path, tmp_
     for number, line in enumerate(lines):
         press(page, line)
         if number < len(lines) - 1:
-            webdriver.ActionChains(page).key_down(SHIFT).send_keys(ENTER).key_up(SHIFT).perform()
+            ActionChains(page).key_down(SHIFT).send_keys(ENTER).key_up(SHIFT).perform()
     press(page, ENTER)
     until(page, lambda: text(page, "#said") == "3 sentences labelled")
     guesses = load_model(folder).predict(texts, 0.7)
@@ -198,9 +185,7 @@ def test_a_screen_reader_finds_names_and_hears_the_answer(page: Any) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [400, 1400])
-def test_it_reads_in_light_and_dark_on_narrow_and_wide_screens(
-    page: Any, scheme: str, width: int, tmp_path: Path
-) -> None:
+def test_it_reads_in_light_and_dark_on_narrow_and_wide_screens(page: Any, scheme: str, width: int) -> None:
     page.execute_cdp_cmd(
         "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     )
@@ -208,7 +193,6 @@ def test_it_reads_in_light_and_dark_on_narrow_and_wide_screens(
         "Emulation.setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
     )
     label(page, HOSTILE + " word" * 60)
-    page.save_screenshot(str(tmp_path / f"{scheme}-{width}.png"))
     assert page.execute_script("return document.documentElement.scrollWidth <= innerWidth")
     assert page.execute_script(LINES) == [1, 1]
     dark = page.execute_script("return getComputedStyle(document.documentElement).getPropertyValue('--bar').trim()")
@@ -251,11 +235,8 @@ return [...document.querySelectorAll("h1, p, label, th, td, blockquote")].map(
 
 
 def test_nothing_is_logged_and_nothing_asked_of_anyone_else(page: Any, address: str) -> None:
-    import json
-
     label(page, "good")
     assert page.get_log("browser") == []
-    events = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
-    urls = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+    urls = requested(page)
     assert urls
     assert [url for url in urls if not url.startswith((address, "data:"))] == []

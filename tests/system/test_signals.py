@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 from pathlib import Path
 
 import pytest
@@ -43,10 +42,9 @@ def test_a_signal_during_the_imports_is_one_line(
     command: Command, tmp_path: Path, moment: str, verb: str, number: int
 ) -> None:
     (tmp_path / "early.py").write_text(AT_AN_IMPORT)
-    path = os.pathsep.join([str(Path(__file__).parents[2]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
     words = {"run": ("run", "x.csv"), "plan": ("plan", "x.csv"), "list": ("list",)}.get(verb, (verb, "gone"))
     program = (str(tmp_path / "early.py"), moment, str(int(number)))
-    ended = command.run(*words, program=program, env={"PYTHONPATH": path})
+    ended = command.run(*words, program=program)
     early = moment in ("core.errors", "typer", "tuning.cli.app")
     called = f"{tmp_path / 'early.py'} {' '.join(words)}"
     started = f"interrupted; run the same command again to resume: {called}\n"
@@ -75,5 +73,4 @@ def test_an_ignored_ctrl_c_stays_ignored(command: Command) -> None:
         "try: start_program()\n"
         "finally: print(signal.getsignal(signal.SIGINT) == signal.SIG_IGN)"
     )
-    env = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
-    assert command.run("list", program=("-c", code), env=env).stdout.splitlines()[-1] == "True"
+    assert command.run("list", program=("-c", code)).stdout.splitlines()[-1] == "True"

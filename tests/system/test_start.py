@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize("moment", ["data", "gcs_server", "raylet", "agent", "worker"])
 def test_ctrl_c_before_the_first_epoch_ends_at_once(command: Command, sentences: Path, moment: str) -> None:
     """The signal goes to the whole process group, as from a terminal; again and again, as from an impatient user."""
-    with command.start(*notebook_run(sentences, "early")) as driver:
+    with command.start(*notebook_run(sentences, "early", "--workers", "1")) as driver:
         wait_for(command, driver, moment)
         for _ in range(3):
             os.killpg(driver.pid, signal.SIGINT)
@@ -80,9 +80,8 @@ def test_a_raylet_that_dies_or_hangs_while_it_starts_is_one_line(
     (tmp_path / "raylet").chmod(0o755)
     (tmp_path / "stand_in.py").write_text(STAND_IN)
     words = notebook_run(sentences, "stand-in") if by == "run" else ("api", str(sentences), str(tmp_path / "results"))
-    path = os.pathsep.join([str(Path(__file__).parents[2]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
     program = (str(tmp_path / "stand_in.py"), str(tmp_path / "raylet"), seconds)
-    ended = command.run(*words, program=program, env={"PYTHONPATH": path})
+    ended = command.run(*words, program=program)
     said = without_waits(ended.stderr).splitlines()
     assert ended.returncode == (2 if by == "run" else 1), ended.stderr
     problem = (

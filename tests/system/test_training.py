@@ -5,13 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core import TrialConfig, train
+from core import EpochResult, TrialConfig, train
 from tests.support.corpora import tiny_corpus
 from tests.support.patience import PATIENCE_SECONDS
 
@@ -23,11 +22,18 @@ print(json.dumps(trained(*sys.argv[1:])))
 ROOT = Path(__file__).parents[2]
 
 
-def trained(folder: str | None = None) -> Any:
-    """Train, perhaps with checkpoints in a folder; return the figures of the epochs and the digest of the weights."""
-    config = TrialConfig(hidden_dim=24, n_layers=2, embedding_dropout=0.1, lstm_dropout=0.2, epochs=10, batch_size=4)
-    result = train(config, tiny_corpus(pretrained=False), checkpoint_dir=None if folder is None else Path(folder))
-    return [[[e.epoch, e.train_loss, e.val_loss, e.val_accuracy] for e in result.epochs], result.weights_sha256]
+def trained(folder: str | None = None, killed_after: str = "") -> Any:
+    """Train, perhaps with checkpoints in a folder; return figures and weights digest, and the seconds of each epoch."""
+
+    def report(epoch: EpochResult) -> None:
+        if str(epoch.epoch) == killed_after:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    config = TrialConfig(hidden_dim=24, n_layers=2, embedding_dropout=0.1, lstm_dropout=0.2, epochs=5, batch_size=8)
+    place = None if folder is None else Path(folder)
+    result = train(config, tiny_corpus(pretrained=False), report=report, checkpoint_dir=place)
+    figures = [[e.epoch, e.train_loss, e.val_loss, e.val_accuracy] for e in result.epochs]
+    return [figures, result.weights_sha256], [epoch.seconds for epoch in result.epochs]
 
 
 def start(hash_seed: int, *arguments: str) -> subprocess.Popen[str]:
@@ -45,22 +51,20 @@ def answer(process: subprocess.Popen[str]) -> Any:
 @pytest.fixture(scope="module")
 def whole() -> Any:
     """The result of an undisturbed training."""
-    return trained()
+    return trained()[0]
 
 
 def test_processes_give_the_same_bits(whole: Any) -> None:
     """Whatever their hash seed and the threads they were started with."""
-    assert answer(start(1)) == whole
+    assert answer(start(1))[0] == whole
 
 
 def test_a_killed_training_goes_on_to_the_same_bits(whole: Any, tmp_path: Path) -> None:
     folder = tmp_path / "checkpoints"
-    process = start(0, str(folder))
-    while not list(folder.glob("epoch-*")):  # killed early in the 10 epochs
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    last = max(int(path.name.removeprefix("epoch-")) for path in folder.glob("epoch-*"))
-    assert last < 10
-    assert answer(start(1, str(folder))) == whole
+    process = start(0, str(folder), "3")
+    process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == -signal.SIGKILL
+    kept = json.loads((folder / "epoch-00003" / "state.json").read_text())["state"]["epochs"]
+    found, seconds = answer(start(1, str(folder)))
+    assert found == whole
+    assert seconds[:3] == [epoch["seconds"] for epoch in kept]  # it did not begin again

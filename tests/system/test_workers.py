@@ -41,10 +41,10 @@ def test_a_trial_that_ends_slower_than_ray_waits_neither_hangs_nor_fails(search:
             finally:
                 time.sleep(2.5)
         """,
-        plan="n_trials=5, epochs=3, parallelism=1, stopping=Asha(grace=1, reduction=3)",
+        plan="n_trials=3, epochs=3, parallelism=1, stopping=Asha(grace=1, reduction=3)",
     )
     states = [(record.state, len(record.epochs)) for record in read_study(tmp_path / "slow")[1]]
-    assert states == [("COMPLETE", 3), ("COMPLETE", 3), *[("PRUNED", 1)] * 3]
+    assert states == [("COMPLETE", 3), ("COMPLETE", 3), ("PRUNED", 1)]
 
 
 def test_three_failures_from_the_start_with_one_cause_end_the_study_and_no_tracker_is_imported(

@@ -49,6 +49,9 @@ def test_accuracies_and_verdict_are_those_of_the_retrained_model_even_if_it_diff
         return str(figures["verdict"])
 
     monkeypatch.setattr(sentune_studies, "said_by", said_by)
-    monkeypatch.setattr(sentune_studies, "read_study", lambda folder: ({}, [record(0, 1.0)]))
+    trained = record(0, 1.0)
+    others = dataclasses.replace(trained, number=1, state="FAIL"), dataclasses.replace(trained, number=2, copy_of=0)
+    monkeypatch.setattr(sentune_studies, "read_study", lambda folder: ({}, [trained, *others]))
     study = sentune_studies.run_study(tmp_path, "s", [])
+    assert study.trials == [trained]
     assert {name: getattr(study, name) for name in figures} == figures

@@ -1,12 +1,15 @@
 """Each peer gets the same sentences, tokens and vectors; test labels stay here; a failed script is reported."""
 
+import ast
 import csv
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
 import pytest
+from optuna.distributions import CategoricalDistribution
 
 from benchmarks.peers import compare
 from core.data.corpus import TEST
@@ -39,12 +42,20 @@ def test_optuna_ray_and_ludwig_search_the_ranges_of_the_notebook_space() -> None
     trial = optuna.create_study().ask()
     suggest(trial)
     ours = {each.name: each.distribution for each in load_space("notebook").dimensions}
-    theirs = dict(trial.distributions)
-    assert set(theirs) <= set(ours)
-    layers = theirs.pop("n_layers")
-    assert (layers.low, layers.high) == (ours["n_layers"].low, ours["n_layers"].high)  # type: ignore[attr-defined]
-    for name in ("hidden_dim", "learning_rate", "fc_dropout"):
-        assert theirs[name] == ours[name]
+    assert trial.distributions == ours
+    ends: list[Any] = [
+        (each.choices[0], each.choices[-1]) if isinstance(each, CategoricalDistribution) else (each.low, each.high)  # type: ignore[attr-defined]
+        for each in ours.values()
+    ]
+    script = ast.parse((compare.SCRIPTS / "ludwig_peer.py").read_text())  # without Ludwig it cannot be imported
+    (ranges,) = (each.value for each in script.body if "RANGES" in map(ast.unparse, getattr(each, "targets", ())))
+    theirs = [
+        (each["categories"][0], each["categories"][-1])
+        if "categories" in each
+        else (each["lower"], each["upper"] - (each["space"] == "lograndint"))  # which never draws its upper end
+        for each in ast.literal_eval(ranges).values()
+    ]
+    assert sorted(theirs, key=str) == sorted(ends, key=str)
 
 
 def test_a_part_of_a_task_has_whole_sentences_and_no_labels_of_the_test_sentences(

@@ -23,11 +23,11 @@ from tuning.scheduling.asha import Asha
 
 
 def test_the_portfolio_of_a_set_does_not_depend_on_its_curves(tmp_path: Path) -> None:
-    found = recording(tmp_path)
-    before = other_sets_portfolio(found, "one", 4)
-    found.sets["one"].__dict__["scores"] = np.random.default_rng(3).uniform(size=40)
-    assert other_sets_portfolio(found, "one", 4) == before
-    assert len(before.settings) == 4
+    one, other = recording(tmp_path), recording(tmp_path)
+    other.sets["one"].__dict__["scores"] = np.random.default_rng(3).uniform(size=40)
+    found = other_sets_portfolio(one, "one", 4)
+    assert found == other_sets_portfolio(other, "one", 4) != other_sets_portfolio(other, "two", 4)
+    assert len(found.settings) == 4
 
 
 def test_a_replayed_search_begins_with_the_baseline_and_the_portfolio(tmp_path: Path) -> None:

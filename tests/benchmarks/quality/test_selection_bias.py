@@ -54,11 +54,14 @@ def test_a_search_trains_the_baseline_in_full_and_promotes_the_best(recorded: Re
 def test_on_the_whole_population_the_raw_figure_is_the_true_one(recorded: RecordedEpochs) -> None:
     chosen = np.arange(TRIALS)
     records = replayed(recorded, chosen, np.arange(SENTENCES))
-    found = outcome(records, assess(records, study(recorded.labels), NO_FOLDER), true_accuracies(recorded, chosen))
+    judged, true = assess(records, study(recorded.labels), NO_FOLDER), true_accuracies(recorded, chosen)
+    found = outcome(records, judged, true)
     assert found.raw == pytest.approx(0)
     assert found.corrected < 0
-    assert found.lost >= 0
+    assert found.gain == pytest.approx(0, abs=2)
+    assert found.lost == pytest.approx(100 * (true.max() - true[judged.recommended].max()))
     assert found.covered
+    assert found.gain_covered
 
 
 def test_a_row_has_means_and_each_claim_a_verdict(recorded: RecordedEpochs) -> None:
@@ -80,8 +83,10 @@ def test_on_the_whole_population_the_ensembles_raw_figure_is_the_true_one_of_the
 ) -> None:
     found = ensemble_selection.outcome(recorded, np.arange(TRIALS), np.arange(SENTENCES))
     assert found.raw == pytest.approx(0)
-    assert found.corrected < 0
+    assert all(-5 < each < 0 for each in (found.corrected, found.gain, found.over_plain))
     assert found.covered
+    assert found.gain_covered
+    assert found.over_plain_covered
     rules = found.rules
     assert rules["5 selections (default)"] >= found.best > found.plain
     assert rules["best trial and plain baseline"] != rules["5 best trials"] != found.best

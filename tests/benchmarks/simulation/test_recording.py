@@ -29,6 +29,15 @@ def test_a_part_file_continues_without_its_partial_line_and_another_command_rest
     assert kept(path, {"seed": 2}) == []
 
 
+def test_the_part_file_is_replaced_and_never_emptied(tmp_path: Path) -> None:
+    """A kill while it is written again would otherwise lose the trainings of hours."""
+    part, old = tmp_path / "c.json.gz.part", tmp_path / "old"
+    part.write_text('{"seed": 1}\n{"number": 0}\n{"num')
+    old.hardlink_to(part)
+    kept(tmp_path / "c.json.gz", ABOUT)
+    assert old.read_text() == '{"seed": 1}\n{"number": 0}\n{"num'
+
+
 def test_an_interrupted_recording_trains_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = record(tmp_path / "c.json.gz", 2)
     assert [(each["set"], each["number"]) for each in first] == [("a", 0), ("b", 0), ("a", 1), ("b", 1)]

@@ -26,6 +26,15 @@ def test_the_utilization_is_the_work_over_the_workers_time() -> None:
     assert found.utilization == pytest.approx(work / (2 * found.wall))
 
 
+def test_noise_changes_the_times_and_an_error_of_the_costs_only_those_of_the_clock() -> None:
+    for order in (CLOCK, UNORDERED):
+        exact = Policy(trials=40, noise=0, error=0, order=order)
+        changes: tuple[dict[str, float], ...] = ({}, {"noise": 0.15}, {"error": 0.3})
+        times = [replay(table(), dataclasses.replace(exact, **change), seed=1).seconds for change in changes]
+        assert times[1] != times[0]
+        assert (times[2] != times[0]) == (order == CLOCK)
+
+
 @pytest.mark.parametrize("order", [UNORDERED, STOPPING])
 def test_without_order_the_decisions_depend_on_the_workers(order: str) -> None:
     policy = Policy(trials=40, order=order)
