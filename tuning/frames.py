@@ -113,8 +113,8 @@ def _pair(data: tuple[Any, ...]) -> Any:
         raise DataError(f"{NEEDED}, got one text in place of a sequence")
     if len(texts) != len(labels):
         raise DataError(f"(texts, labels) must have equal lengths, got {len(texts):,} texts and {len(labels):,} labels")
-    plain = {"text": texts, "label": [each.item() if hasattr(each, "item") else each for each in labels]}
     try:
+        plain = {"text": texts, "label": [each.item() if hasattr(each, "item") else each for each in labels]}
         return narwhals.from_native(pyarrow.table(plain), eager_only=True)
-    except (pyarrow.ArrowException, TypeError, ValueError, OverflowError) as error:
+    except (pyarrow.ArrowException, TypeError, ValueError, OverflowError, RuntimeError) as error:  # the last is torch's
         raise DataError(f"(texts, labels) must be texts, and labels of one type: {error_summary(error, 120)}") from None

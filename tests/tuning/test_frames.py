@@ -127,6 +127,7 @@ REFUSED: dict[str, tuple[Any, ReadOptions, str]] = {
     "three": ((["a"], [1], [2]), ReadOptions(), "two sequences .texts, labels., got a tuple of 3"),
     "one text": (("a", [1]), ReadOptions(), "got one text in place of a sequence"),
     "labels": ((["a", "b"], [1, "x"]), ReadOptions(), "labels of one type"),
+    "one-hot": ((["a", "b"], np.eye(2)), ReadOptions(), "one type: can only convert an array of size 1"),
     "large labels": ((["a", "b"], [1, 10**30]), ReadOptions(), "labels of one type"),
     "lazy": (polars.DataFrame(DATA).lazy(), CHOICE, "got LazyFrame; pass the result of its method collect"),
     "splits": (SPLITS, CHOICE, "got dict with 'train', 'test'; pass one of them"),
