@@ -163,8 +163,10 @@ class Resamples:
         """(R, T) score of that epoch on the sentences themselves."""
         self.own_change = np.empty((repeats, len(slices)))
         """(R, T) change of the score of the trial's actual best epoch by the resample."""
+        # Macro F1, balanced accuracy and MCC count the sentences of each class.
+        figures = 1 if metric.needs_probabilities or metric.name == "accuracy" else n_classes
         start = 0
-        for counts in draw_counts(self.n, repeats=repeats, seed=seed, at_once=len(raw) * n_classes):
+        for counts in draw_counts(self.n, repeats=repeats, seed=seed, at_once=len(raw) * figures):
             rows, start = slice(start, start + len(counts)), start + len(counts)
             found = scores(counts)  # (R', M)
             for trial, part in enumerate(slices):
