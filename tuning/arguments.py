@@ -69,7 +69,8 @@ def _convert(value: Any, kind: Any) -> Any:
     elif kind is Path:
         fits, converted = _is_text(os.fspath(value)), expand_user(os.fspath(value))
     elif get_origin(kind) is Sequence:
-        fits, converted = not isinstance(value, str) and all(map(_is_text, value)), value
+        converted = list(value)  # an iterator can be read only once
+        fits = not isinstance(value, str) and all(map(_is_text, converted))
     else:
         converted = str(value) if is_number else os.fspath(value)
         fits = _is_text(converted)

@@ -5,6 +5,7 @@ import csv
 import hashlib
 import html
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -41,9 +42,13 @@ def format_value(value: Any) -> str:
 
 def markdown_table(titles: Sequence[str], cells: Sequence[Sequence[str]], below: Sequence[str]) -> str:
     """Return a Markdown table, and a paragraph for each line below it."""
+
+    def escaped(text: str) -> str:
+        return re.sub(r"[\\`*|<\[]", r"\\\g<0>", text)
+
     lines = [titles, ["---"] * len(titles), *cells]
-    table = ["| " + " | ".join(cell.replace("|", "\\|").replace("*", "\\*") for cell in line) + " |" for line in lines]
-    return "\n".join([*table, *(f"\n{line}".replace("*", "\\*") for line in below)])
+    table = ["| " + " | ".join(map(escaped, line)) + " |" for line in lines]
+    return "\n".join([*table, *(f"\n{escaped(line)}" for line in below)])
 
 
 def html_table(titles: Sequence[str], cells: Sequence[Sequence[str]], below: Sequence[str]) -> str:

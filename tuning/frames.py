@@ -15,7 +15,7 @@ from core.data.datasets import choose
 from core.data.readers import Table, arrow_columns
 from core.errors import ConfigError, DataError
 from core.io.atomic import atomic_write
-from core.io.text import error_summary
+from core.io.text import error_summary, quoted
 
 NAME = "the data frame"
 NEEDED = "the data must be a DataFrame, a Dataset, a path or name, or two sequences (texts, labels)"
@@ -59,12 +59,15 @@ def _table(data: Any) -> Table:
     found: dict[str, Any] = {}
     unsupported: dict[str, str] = {}
     for column in frame.columns:
+        name = str(column)
+        if name in found or name in unsupported:
+            raise DataError(f"{NAME} has two columns {quoted(name)}; rename one of them")
         try:
-            found[str(column)] = frame[column].to_arrow()
+            found[name] = frame.get_column(column).to_arrow()
         except UnicodeError:
-            unsupported[str(column)] = "half a surrogate pair"
+            unsupported[name] = "half a surrogate pair"
         except (pyarrow.ArrowException, TypeError, ValueError, OverflowError):
-            unsupported[str(column)] = "values of several types"
+            unsupported[name] = "values of several types"
     if frame.shape[0] == 0:
         raise DataError(f"{NAME} has no rows; pass rows with a text and a label")
     columns, others = arrow_columns(found, lambda row: f"{NAME}, row {row}")
@@ -113,8 +116,8 @@ def _pair(data: tuple[Any, ...]) -> Any:
         raise DataError(f"{NEEDED}, got one text in place of a sequence")
     if len(texts) != len(labels):
         raise DataError(f"(texts, labels) must have equal lengths, got {len(texts):,} texts and {len(labels):,} labels")
-    plain = {"text": texts, "label": [each.item() if hasattr(each, "item") else each for each in labels]}
     try:
+        plain = {"text": texts, "label": [each.item() if hasattr(each, "item") else each for each in labels]}
         return narwhals.from_native(pyarrow.table(plain), eager_only=True)
-    except (pyarrow.ArrowException, TypeError, ValueError, OverflowError) as error:
+    except (pyarrow.ArrowException, TypeError, ValueError, OverflowError, RuntimeError) as error:  # the last is torch's
         raise DataError(f"(texts, labels) must be texts, and labels of one type: {error_summary(error, 120)}") from None

@@ -66,7 +66,7 @@ class PlainFit(Callback):
         """
         place = None if cache_dir is None else str(cache_dir)
         self._task = {
-            "path": sys.path,
+            "path": [each for each in sys.path if isinstance(each, str)],
             "data": dict(data),
             "fingerprint": fingerprint,
             "metric": metric,

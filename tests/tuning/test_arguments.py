@@ -24,6 +24,7 @@ from tuning.arguments import as_type, checked_arguments
         ("best", int | str, "best"),
         (True, bool, True),
         (["a", "b"], str | Sequence[str], ["a", "b"]),
+        ((text for text in "ab"), str | Sequence[str], ["a", "b"]),
         (Path("a"), str | os.PathLike[str], "a"),
     ],
 )

@@ -91,6 +91,15 @@ def test_a_dataset_has_the_names_of_its_classes(tmp_path: Path) -> None:
     ]
 
 
+def test_columns_may_have_numbers_as_names(tmp_path: Path) -> None:
+    """As those of a file without a header."""
+    path, found = store_frame(
+        pd.DataFrame([["a", 1], ["b", 2]]), ReadOptions(text_column="0", label_column="1"), tmp_path
+    )
+    assert (found.text_column, found.label_column) == ("0", "1")
+    assert path.read_text().splitlines()[0] == '{"0": "a", "1": "1"}'
+
+
 def test_a_damaged_file_is_written_again(tmp_path: Path) -> None:
     path, _ = store_frame(pd.DataFrame(DATA), CHOICE, tmp_path)
     content = path.read_bytes()
@@ -123,10 +132,12 @@ REFUSED: dict[str, tuple[Any, ReadOptions, str]] = {
     "half": (HALF, ReadOptions(text_column="text"), "column 'text' contains half a surrogate pair"),
     "not clear": (TWO, ReadOptions(), "pass --text-column .+ and --label-column .+; it has 'foo', 'bar'"),
     "empty": (pd.DataFrame(DATA)[:0], CHOICE, "the data frame has no rows"),
+    "one name": (pd.DataFrame({1: ["a"], "1": ["b"]}), ReadOptions(), "has two columns '1'; rename one of them"),
     "lengths": ((["a", "b"], [1]), ReadOptions(), "must have equal lengths, got 2 texts and 1 labels"),
     "three": ((["a"], [1], [2]), ReadOptions(), "two sequences .texts, labels., got a tuple of 3"),
     "one text": (("a", [1]), ReadOptions(), "got one text in place of a sequence"),
     "labels": ((["a", "b"], [1, "x"]), ReadOptions(), "labels of one type"),
+    "one-hot": ((["a", "b"], np.eye(2)), ReadOptions(), "one type: can only convert an array of size 1"),
     "large labels": ((["a", "b"], [1, 10**30]), ReadOptions(), "labels of one type"),
     "lazy": (polars.DataFrame(DATA).lazy(), CHOICE, "got LazyFrame; pass the result of its method collect"),
     "splits": (SPLITS, CHOICE, "got dict with 'train', 'test'; pass one of them"),

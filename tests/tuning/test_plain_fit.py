@@ -101,6 +101,16 @@ def test_a_process_that_cannot_start_costs_one_line(
     assert said[0].startswith("no plain baseline: [Errno 2] No such file or directory")
 
 
+def test_what_is_no_text_in_the_import_path_is_left_out(
+    corpus: Corpus, data: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Python does when it imports; a notebook may have added a Path."""
+    monkeypatch.setattr(plain_fit, "PROGRAM", "import sys; print(sys.argv[1])")
+    monkeypatch.setattr(sys, "path", [*sys.path, tmp_path])
+    with open_study(tmp_path / "s", SPEC) as journal, fit(journal, corpus, data, [], tmp_path) as running:
+        assert running._process is not None
+
+
 def test_an_error_becomes_a_message(
     corpus: Corpus, data: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,14 @@ from tuning.analysis.selection_bias import FIXED, REPEATS, Corrected, Resamples,
 from tuning.journal.file import JOURNAL
 from tuning.journal.predictions import journal_damage, unpack_labels
 from tuning.journal.probabilities import load_probabilities, trial_name
-from tuning.journal.records import PLAIN_BASELINE, TestEvaluation, TrialRecord, rank_trials, study_attributes
+from tuning.journal.records import (
+    PLAIN_BASELINE,
+    TestEvaluation,
+    TrialRecord,
+    is_candidate,
+    rank_trials,
+    study_attributes,
+)
 
 MAX_TRIALS = 1000
 """Number of best trials that are resampled; a worse trial would hardly ever be chosen."""
@@ -228,7 +235,7 @@ def assess(
     outputs = {record.number: found for record in own if len(found := _outputs(record, attributes, labels, folder))}
     known = StudyAssessment(
         sentences=len(labels),
-        n_candidates=len(own),
+        n_candidates=sum(map(is_candidate, records)),
         useless=_useless(own, labels, majority),
         n_parameters=_sizes(records, attributes),
         multiplications={r.number: multiplications_per_word(r.trial_config, width) for r in records if width},

@@ -27,7 +27,7 @@ class CurvePoint:
     epochs: float
     """Number of epochs that they take on average, with the stopping of this study."""
     plugin: float
-    """Expected best validation value of the metric by Dodge et al. 2019; too low on average for more than one trial."""
+    """Expected best validation value of the metric by Dodge et al. 2019; too pessimistic for more than one trial."""
     unbiased: float
     """The same by Tang et al. 2020, without this bias."""
     low: float

@@ -25,15 +25,15 @@ from core.metrics import Metric
 from core.stats import Interval, Z, wilson
 
 AT_ONCE = 2**22
-"""Maximum number of values in one block of resampling counts, or of scores."""
+"""Maximum number of values in one block of resampling counts, or of figures of the classes."""
 DENSITY = 2
 """Number of sentences in a resample, as a multiple of the validation sentences. With 4, the figures scatter more."""
 REPEATS = 2000
 """Number of resamples: the figure of 1,000 sentences then has a random error of 0.05 points."""
 MIN_REPEATS = 200
 MAX_RESAMPLED = 2**25
-"""Maximum number of sentences in all resamples together. From 16,000 sentences on, there are therefore fewer resamples,
-which give equally exact figures."""
+"""Maximum number of resamples times validation sentences. From 16,800 sentences on, there are therefore fewer
+resamples, which give equally exact figures."""
 FIXED = -1
 """Number in place of a trial's for outputs that no search chose, such as those of the plain baseline."""
 
@@ -163,8 +163,10 @@ class Resamples:
         """(R, T) score of that epoch on the sentences themselves."""
         self.own_change = np.empty((repeats, len(slices)))
         """(R, T) change of the score of the trial's actual best epoch by the resample."""
+        # Macro F1, balanced accuracy and MCC count the sentences of each class.
+        figures = 1 if metric.needs_probabilities or metric.name == "accuracy" else n_classes
         start = 0
-        for counts in draw_counts(self.n, repeats=repeats, seed=seed, at_once=len(raw)):
+        for counts in draw_counts(self.n, repeats=repeats, seed=seed, at_once=len(raw) * figures):
             rows, start = slice(start, start + len(counts)), start + len(counts)
             found = scores(counts)  # (R', M)
             for trial, part in enumerate(slices):

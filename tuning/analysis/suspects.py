@@ -54,13 +54,14 @@ def mean_probabilities(
         CorruptionError: Stored probabilities are damaged.
     """
     ranked = [record for record in rank_trials(records) if is_candidate(record)]
-    found = []
+    total, count = np.zeros((n_sentences, n_classes)), 0
     for record in ranked[: -(-len(ranked) // BEST)]:
         assert record.best is not None
         stored = load_probabilities(folder, trial_name(record.number), record.best.epoch, n_sentences, n_classes)
         if stored is not None:
-            found.append(stored.astype(np.float64))
-    return np.mean(found, axis=0) if found else None
+            total += stored
+            count += 1
+    return total / count if count else None
 
 
 def find_suspects(

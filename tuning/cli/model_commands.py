@@ -134,9 +134,9 @@ def export(
     from core.inference.onnx_export import export_onnx
 
     model = Path(what)
+    loaded = _load(model)
     if out is None:
         out = model.absolute().with_name(f"{model.absolute().name}-{format}")
-    loaded = _load(model)
     with say_if_slow("writing the model, and comparing it ..."):
         difference = export_onnx(loaded, model, out, print_note)
     print(f"{format} model in {out}: probabilities differ from those of the model in fp32 by at most {difference:.1e}")

@@ -97,7 +97,7 @@ def report(
     cache_dir: CacheDir = None,
 ) -> None:
     """Write STUDY as one HTML page: table, charts and mistakes."""
-    from tuning.report.command import write_report as write_report
+    from tuning.report.command import write_report
 
     folder = study_folder(study, results)
     target = out or folder / "report.html"
@@ -109,7 +109,7 @@ def report(
 def confirm(options: ConfirmOptions) -> None:
     """Train the best configurations on new seeds. Includes the baseline, and compares all of them."""
     with say_if_slow(LOADING, options.say):
-        from tuning.confirm.command import confirm_study as confirm_study
+        from tuning.confirm.command import confirm_study
 
     if confirm_study(options) is None:
         raise KeyboardInterrupt
@@ -123,7 +123,7 @@ def retrain(
 ) -> None:
     """Train a trial again, verify it, and save the model. Compares each epoch with the search."""
     with say_if_slow(LOADING, print):
-        from tuning.retrain.command import retrain_trial as retrain_trial
+        from tuning.retrain.command import retrain_trial
 
     verdict = retrain_trial(options)
     _print_next(options.model_folder)
@@ -136,7 +136,7 @@ def retrain(
 def ensemble(options: EnsembleOptions) -> None:
     """Combine trials and the plain baseline into one model. Trains the trials again and verifies them."""
     with say_if_slow(LOADING, print):
-        from tuning.ensemble.command import make_ensemble as make_ensemble
+        from tuning.ensemble.command import make_ensemble
 
     if not make_ensemble(options):
         raise KeyboardInterrupt
@@ -151,7 +151,7 @@ def distill(
 ) -> None:
     """Train one small model on the probabilities of MODEL. Uses the sentences of STUDY, and unlabelled sentences."""
     with say_if_slow(LOADING, print):
-        from tuning.distill import distill_model as distill_model
+        from tuning.distill import distill_model
 
     distill_model(model, options)
     _print_next(options.model_folder)

@@ -76,9 +76,8 @@ def _over(summary: Summary, name: str, row: SettingRow | None) -> list[str]:
     if difference.sentences_half is None:
         return [f"{what}, over {difference.pairs} seeds{few}"]
     split = {"test": "test", "val": "validation"}[summary.compared]
-    sentences = (
-        f"(of that, chance in the {summary.sentences:,} {split} sentences is +- {100 * difference.sentences_half:.1f})"
-    )
+    chance = _amount(metric, difference.sentences_half)
+    sentences = f"(of that, chance in the {summary.sentences:,} {split} sentences is +- {chance})"
     return [f"{what}, over {difference.pairs} seeds{few}", sentences]
 
 
@@ -162,10 +161,13 @@ def _count(number: int) -> str:
 
 
 def _gap(metric: Metric, mean: float, half: float) -> str:
+    unit = "" if math.isinf(metric.high) else " points"
+    return f"{_amount(metric, mean)} +- {_amount(metric, half)}{unit}"
+
+
+def _amount(metric: Metric, value: float) -> str:
     """Return a difference of the metric: in points, unless it has no upper bound."""
-    if math.isinf(metric.high):
-        return f"{mean:.3f} +- {half:.3f}"
-    return f"{100 * mean:.1f} +- {100 * half:.1f} points"
+    return f"{value:.3f}" if math.isinf(metric.high) else f"{100 * value:.1f}"
 
 
 def _trials(rows: Sequence[SettingRow]) -> str:

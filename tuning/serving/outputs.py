@@ -72,8 +72,8 @@ def open_output(out: Path | None) -> Iterator[Callable[[str], bool]]:
         yield _print
         return
     with atomic_file(out) as file:
-        # UTF-8 cannot encode half a surrogate pair in a text: JSON and `printable` escape it, tables refuse it.
-        yield lambda text: file.write(text.encode()) > -1
+        # UTF-8 cannot encode half a surrogate pair, which the name of a class may have.
+        yield lambda text: file.write(text.encode(errors="backslashreplace")) > -1
 
 
 def _print(text: str) -> bool:

@@ -101,13 +101,13 @@ def _make_routes(
     @app.post("/predict", response_model=Answers, responses=UNUSABLE)
     async def predict(request: Request, asked: Texts) -> Response:
         words = [count_words(text) for text in asked.texts]
-        if (longest := max(words)) > MAX_WORDS:
-            place = words.index(longest)
-            return answer({"detail": f"texts.{place}: has more than {MAX_WORDS:,} words, split it into sentences"}, 422)
         if seconds := queue.retry_after(large=sum(words) > SMALL_WORDS):
             again = {"retry-after": str(seconds)}
             return answer({"detail": "too many requests wait, try again later"}, 503, again)
-        bucket.take(client_of(request.scope), sum(words))
+        bucket.take(client_of(request.scope), sum(words))  # to count them takes time, too
+        if (longest := max(words)) > MAX_WORDS:
+            place = words.index(longest)
+            return answer({"detail": f"texts.{place}: has more than {MAX_WORDS:,} words, split it into sentences"}, 422)
         try:
             found = await queue.submit(asked.texts, words)
         except UserError as error:

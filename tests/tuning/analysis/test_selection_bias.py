@@ -1,5 +1,6 @@
 """tuning.analysis.selection_bias and recommendation: figures of choices that are repeated on resampled sentences."""
 
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import astuple
 
@@ -123,6 +124,18 @@ def test_a_perfect_score_stays_within_its_range() -> None:
 def test_it_needs_a_trial_and_two_sentences() -> None:
     with pytest.raises(ValueError, match=r"needs at least 1 trial and 2 sentences, got 1 and 1"):
         resampled([[np.zeros(1, dtype=int)]])
+
+
+def test_many_classes_need_no_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one block, the figures of 50 classes would take 80 MB."""
+    monkeypatch.setattr("tuning.analysis.selection_bias.AT_ONCE", 2**16)
+    draw, labels = np.random.default_rng(0), np.arange(200) % 50
+    outputs = [[draw.integers(0, 50, 200)] for _ in range(200)]
+    tracemalloc.start()
+    Resamples(metric=METRICS["macro_f1"], labels=labels, n_classes=50, trials=range(200), outputs=outputs, repeats=1000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20e6
 
 
 def rule(wrong: Sequence[int], multiplications: Sequence[float], sizes: Sequence[float] = (), useful: str = "") -> int:

@@ -159,6 +159,12 @@ def test_notes_stand_below_what_people_read_and_not_in_data() -> None:
     assert render_table(rows, "json", notes=["by *name*"]) == render_table(rows, "json")
 
 
+def test_data_are_no_markup_in_markdown() -> None:
+    """Such as the name of a class in the line about the majority class."""
+    table = render_table(rows_of([record(0, 0.5)]), "md", notes=["<b> [a](b) `c` d\\e"])
+    assert table.endswith("\n\\<b> \\[a](b) \\`c\\` d\\\\e")
+
+
 def test_columns_give_way_before_a_table_gets_wider_than_it_may_be() -> None:
     long = record(123456, 0.6, epochs=tuple(record(0, *[0.6] * 100).epochs * 2000))
     rows = rows_of([record(0, 0.5), long])

@@ -302,6 +302,12 @@ def test_an_exported_model_is_written_next_to_the_model_by_default(
     assert out.startswith(f"onnx model in {tmp_path / 'model-onnx'}: ")
 
 
+def test_the_root_folder_is_no_model(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    """It has no name to which an ending could be added."""
+    code, _, err = sentune(monkeypatch, capsys, "export", "/")
+    assert (code, err.startswith("sentune: / is not a saved model; pass a folder")) == (2, True)
+
+
 def test_list_shows_the_studies_of_a_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -291,6 +291,18 @@ def test_another_metric_is_compared_in_its_own_direction() -> None:
     assert "val, test: log loss on these splits; sd: its standard deviation over seeds" in text
 
 
+def test_a_metric_without_upper_bound_is_never_in_points() -> None:
+    chosen, spec = candidates(study(), 1), SPEC | {"metric": "log_loss"}
+    runs = plan_runs(spec, chosen, 3, None)
+    known = {}
+    for run in runs:
+        values = (0.4 if run.trial == 1 else 0.6) + np.random.default_rng(0).normal(0, 1, 500) * (run.trial == 1)
+        more = {"val_log_loss": values.mean(), "test_log_loss": values.mean(), "pseudo_values": values.tolist()}
+        known[run.key] = outcome(0.8, **more)
+    lines = verdict(summarize("mine", chosen, runs, {"spec": spec} | known))
+    assert lines[2].startswith("(of that, chance in the 1,000 test sentences is +- 0.08")
+
+
 def test_the_error_of_sentences_counts_for_any_metric() -> None:
     """The pseudo-values of two equal sets of runs differ by sentence, so that they are not shown to differ."""
     chosen = candidates(study(), 2)

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from core.calibration import apply_temperature
 from tuning.ensemble.measure import average
 
 
@@ -11,4 +10,3 @@ def test_the_mean_of_members_is_weighted() -> None:
     parts = [np.array([[0.2, 0.8]], dtype=np.float32), np.array([[1.0, 0.0]], dtype=np.float32)]
 
     assert average(parts, [0.75, 0.25]) == pytest.approx(np.array([[0.4, 0.6]]))
-    assert apply_temperature(average(parts, [0.75, 0.25]), 1.0).dtype == np.float64

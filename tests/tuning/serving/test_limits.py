@@ -154,6 +154,11 @@ def test_a_client_above_its_rate_hears_when_to_come_again() -> None:
     assert 'requests_total{status="429"} 2' in metrics.render({})
 
 
+def test_a_large_body_costs_words_for_its_parsing() -> None:
+    app, _ = gate(rate=TokenBucket(500, Clock()))
+    assert [ask(app, b"{}," * 333_000)[0] for _ in range(2)] == [200, 429]
+
+
 def test_a_large_body_is_not_parsed_while_there_is_no_room() -> None:
     app, _ = gate(retry_large=lambda: 7)
     status, headers, body = ask(app, b"x" * 5000)

@@ -57,6 +57,14 @@ def test_what_is_no_file_is_not_replaced(tmp_path: Path, model: Path) -> None:
     assert output_problem(tmp_path / "typo" / "x", None, model) == absent
 
 
+def test_a_class_that_utf_8_cannot_encode_is_written_as_an_escape(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("text\ngood\n")
+    model = saved(tmp_path, classes=("\ud800", "\ud801"))
+    options = PredictOptions(model=model, file=str(tmp_path / "in.csv"), text_column="text", out=tmp_path / "out.csv")
+    predict_texts(lambda: load_model(model), pytest.fail, options)
+    assert (tmp_path / "out.csv").read_text().splitlines()[1].startswith("good,\\ud80")
+
+
 def test_another_file_is_replaced_and_a_link_remains_a_link(tmp_path: Path, file: Path, model: Path) -> None:
     (tmp_path / "old.txt").write_text("old")
     (tmp_path / "out").symlink_to(tmp_path / "old.txt")

@@ -92,6 +92,9 @@ def test_health_names_the_model_and_its_classes(ask: Ask) -> None:
         (json.dumps({"texts": ["a"] * 1001}).encode(), "texts: List should have at most 1000 items"),
         (json.dumps({"texts": ["a" * (MAX_CHARACTERS + 1)]}).encode(), "texts.0: String should have at most 20000"),
         (b'{"texts": ' + b"[" * 100_000, ""),
+        (b'{"texts": [NaN]}', "texts.0: Input should be a valid string"),
+        (b'{"texts": ' + b"1" * 10_000 + b"}", "There was an error parsing the body"),
+        (b'{"texts": [' + b"1," * 500_000 + b"1]}", "texts: List should have at most 1000 items"),
     ],
 )
 def test_a_request_that_is_none_is_refused_in_a_line(ask: Ask, body: bytes, detail: str) -> None:
@@ -99,6 +102,15 @@ def test_a_request_that_is_none_is_refused_in_a_line(ask: Ask, body: bytes, deta
     assert status in (400, 422)
     assert detail in answer["detail"]
     assert "\n" not in answer["detail"]
+
+
+@pytest.mark.parametrize("kind", [None, "text/plain", "multipart/form-data", "\xff/\xff"])
+def test_a_body_that_is_not_called_json_is_refused(port: int, kind: str | None) -> None:
+    with contextlib.closing(HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)) as connection:
+        headers = {} if kind is None else {"Content-Type": kind}
+        connection.request("POST", "/predict", b'{"texts": ["good"]}', headers)
+        reply = connection.getresponse()
+        assert (reply.status, json.loads(reply.read())["detail"].startswith("body: ")) == (422, True)
 
 
 def test_what_is_not_there_is_not_found(ask: Ask) -> None:
@@ -150,6 +162,15 @@ def test_requests_words_seconds_and_the_queue_are_shown_to_prometheus(ask: Ask) 
 def test_a_text_of_too_many_words_is_refused(ask: Ask) -> None:
     status, answer = ask("POST", "/predict", json.dumps({"texts": ["good", "!" * 5001]}).encode())
     assert (status, answer) == (422, {"detail": "texts.1: has more than 5,000 words, split it into sentences"})
+
+
+def test_a_text_of_too_many_words_costs_its_client_these_words(model: Predictor) -> None:
+    statuses = []
+    with running(make_app(model, "x", rate=1000)) as port:
+        for text in ("!" * 5001, "good"):
+            with contextlib.closing(post(port, text)) as connection:
+                statuses.append(connection.getresponse().status)
+    assert statuses == [422, 429]
 
 
 class BlockedModel:
