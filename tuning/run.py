@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 SMALL = 2000
 """Number of training sentences below which validation in folds is suggested: on 200 validation sentences, the selection
-bias of the best trial is 6 points."""
+bias of the best trial is 3 to 4 points (results/reference/selection_bias.md)."""
 NARROW = 50
 """Width of word vectors up to which wider ones are suggested."""
 WIDER = (

@@ -246,7 +246,8 @@ def _lines(found: Mapping[str, Any], metric: str | None) -> Iterator[tuple[str, 
         yield "leaks", f"across splits: {_pairs((pair, across[pair]) for pair in pairs)}"
     for example in found["leak_examples"]:
         yield "", f"{example['splits']}: {printable(example['text'], MAX_SHOWN)}"
-    yield "conflicts", f"{found['conflicts']['texts']:,} texts have more than one label"
+    torn = found["conflicts"]["texts"]
+    yield "conflicts", f"{torn:,} {'text has' if torn == 1 else 'texts have'} more than one label"
     for example in found["conflicts"]["examples"]:
         labels = " and ".join(printable(label, 40) for label in example["labels"])
         yield "", f"{labels}: {printable(example['text'], MAX_SHOWN)}"

@@ -158,7 +158,7 @@ def test_the_lines_say_what_was_found() -> None:
         "            train/val: so long",
         "            train/test: So, long...",
         "            val/test: So, long...",
-        "conflicts   1 texts have more than one label",
+        "conflicts   1 text has more than one label",
         "            neg and pos: a bad film",
         "vectors     2 of 4 words found (50.0%), 33.3% of train's tokens",
         "            most frequent without one: often 3",
@@ -177,7 +177,7 @@ def test_paragraphs_are_the_lines_by_their_headings() -> None:
     found = audited()
     parts = dict(audit_sections(found))
     assert parts["tokens"] == ["mean 2.6, median 3, 95% up to 4, longest 4; empty texts 2"]
-    assert parts["conflicts"] == ["1 texts have more than one label", "neg and pos: a bad film"]
+    assert parts["conflicts"] == ["1 text has more than one label", "neg and pos: a bad film"]
     said = [f"{name if at == 0 else '':<12}{line}" for name, lines in parts.items() for at, line in enumerate(lines)]
     assert "\n".join(said) == render_audit(found)
 
