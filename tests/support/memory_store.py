@@ -24,7 +24,7 @@ class MemoryStore(StudyJournal):
         storage = InMemoryStorage()
         super().__init__(Path("/nonexistent"), storage, storage.create_new_study([StudyDirection.MAXIMIZE]))  # type: ignore[arg-type]
         self.without_checkpoints: list[int] = []
-        """Trials whose checkpoints were removed while they were paused."""
+        """Trials whose checkpoints were removed."""
 
     def trials(self) -> list[FrozenTrial]:
         return self._storage.get_all_trials(self._study_id, deepcopy=False)
@@ -35,8 +35,7 @@ class MemoryStore(StudyJournal):
             trial.user_attrs.pop(N_EPOCHS, None)
 
     def remove_checkpoints(self, number: int) -> None:
-        if not self.trial(number).state.is_finished():
-            self.without_checkpoints.append(number)
+        self.without_checkpoints.append(number)
 
 
 SEGMENT = {"since": 1.0, "until": 2.0}
