@@ -20,11 +20,12 @@ settings:
   batch_size: 50
   clip_norm: none
 """,
-    # For 48 trials or more: all settings, with ranges from the literature. Three layers are left out, because no
-    # recorded configuration with them was in the best quarter of any dataset (benchmarks.portfolio.spaces). Fixed:
-    # `fc_dropout_twice`, which equals a higher dropout; `embedding_max_norm`, which affects only random vectors; a
-    # gradient norm of 1, the usual value; `inexact_lazy_adam`, which is not Adam. Weight decay is searched only for
-    # adamw: the others have dropout instead, and adadelta and rmsprop would lose their fast path.
+    # For 48 trials or more, an hour on two cores: all settings, with ranges from the literature. Three layers are left
+    # out, because no recorded configuration with them was in the best quarter of any dataset
+    # (benchmarks.portfolio.spaces). Fixed: `fc_dropout_twice`, which equals a higher dropout; `embedding_max_norm`,
+    # which affects only random vectors; a gradient norm of 1, the usual value; `inexact_lazy_adam`, which is not Adam.
+    # Weight decay is searched only for adamw: the others have dropout instead, and adadelta and rmsprop would lose
+    # their fast path.
     "default": """
 settings:
   n_layers: int(1, 2)
