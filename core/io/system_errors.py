@@ -20,7 +20,9 @@ _REASONS = {
     errno.EROFS: f"the file system is read-only; {_CHOOSE}",
     errno.EISDIR: "is a folder, a file is needed; choose another path",
     errno.EIO: "the disk cannot read or write it; check the disk",
-    errno.ESTALE: "the network disk has lost it; run the same command again",
+    **dict.fromkeys(
+        (errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT), "the network disk has lost it; run the same command again"
+    ),
 }
 """Those that concern a file."""
 _OPEN_FILE = (errno.EDQUOT, errno.EIO, errno.ESTALE)

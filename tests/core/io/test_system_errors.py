@@ -16,6 +16,7 @@ LINES: list[tuple[Exception, str]] = [
     ),
     (OSError(errno.EROFS, "Read-only file system", b"a"), "^'a': the file system is read-only; choose"),
     (OSError(errno.EIO, "Input/output error"), "^a file: the disk cannot read or write it; check the disk$"),
+    (OSError(errno.ENOTCONN, "Transport endpoint is not connected", "a"), "^'a': the network disk has lost it; run"),
     (
         FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp', '/here']"),
         r"^no folder for temporary files can be written \(\['/tmp', '/here'\]\); free some space, or set TMPDIR$",
@@ -54,6 +55,7 @@ def test_an_error_of_the_system_is_one_line(error: Exception, message: str) -> N
         ImportError("no module named x"),
         FileNotFoundError(errno.ENOENT, "No such file", "inner"),
         OSError(errno.EACCES, "Permission denied"),
+        TimeoutError(errno.ETIMEDOUT, "Connection timed out"),
         KeyError("x"),
     ],
     ids=repr,
