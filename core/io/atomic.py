@@ -139,7 +139,11 @@ def _replace_folder(work: Path, path: Path) -> None:
         if not swap_paths(work, path):  # two steps: a kill between them leaves the old folder under its temporary name
             old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
             path.replace(old)
-            work.replace(path)
+            try:
+                work.replace(path)
+            except BaseException:
+                old.replace(path)
+                raise
             shutil.rmtree(old, ignore_errors=True)
 
 

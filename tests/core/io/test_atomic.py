@@ -73,6 +73,22 @@ def test_without_the_kernels_help_a_folder_is_replaced_in_two_steps(
     assert os.listdir(tmp_path) == ["model"]
 
 
+def test_a_second_step_that_fails_leaves_the_old_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first step has already moved it out of the way."""
+    monkeypatch.setattr(core.io.atomic, "swap_paths", lambda one, other: False)
+    folder(tmp_path / "model", "old")
+
+    def full(source: Path, target: Path) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    steps = iter([Path.replace, Path.replace, full, Path.replace])
+    monkeypatch.setattr(Path, "replace", lambda source, target: next(steps)(source, target))
+    with pytest.raises(UserError, match="the disk is full"):
+        folder(tmp_path / "model", "new")
+    assert contents(tmp_path / "model") == {"a": "old", "b": "old"}
+    assert os.listdir(tmp_path) == ["model"]
+
+
 def test_a_file_in_the_way_of_a_folder_stays(tmp_path: Path) -> None:
     (tmp_path / "model").write_text("mine")
     with pytest.raises(UserError, match=r"cannot write .*model: a part of the path is a file, not a folder; choose"):
