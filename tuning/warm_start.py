@@ -13,7 +13,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.config import TrialConfig
-from core.errors import ConfigError
+from core.errors import ConfigError, CorruptionError
 from core.training.result import EpochResult
 from tuning.journal.records import RANKED, Spec, TrialRecord, read_study
 from tuning.scheduling.samplers import SAMPLERS
@@ -38,6 +38,7 @@ def add_warm_start(
 
     Raises:
         ConfigError: The other study's trials cannot be used in this search; the message has the reason.
+        CorruptionError: The study's copy of the trials is damaged.
         UserError: There is no such study.
     """
     if folder is None:
@@ -45,7 +46,9 @@ def add_warm_start(
     other = folder.name
     start = existing.get("spec", {}).get("warm_start")
     if start and start["study"] == other:
-        rows = existing[PRIOR_TRIALS]
+        rows = existing.get(PRIOR_TRIALS, [])
+        if _digest(rows) != start["sha256"]:
+            raise CorruptionError(f"the journal's trials of --warm-start {other} are damaged; start a new study")
     else:
         theirs, records = read_study(folder)
         problems = _mismatches(config, theirs["spec"], fingerprint)
@@ -54,12 +57,15 @@ def add_warm_start(
             problems = ["none of its trials is finished"]
         if problems:
             raise ConfigError(f"--warm-start {other} cannot be used: {'; '.join(problems)}; leave it out")
-        digest = hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
-        start = {"study": other, "trials": len(rows), "sha256": digest}
+        start = {"study": other, "trials": len(rows), "sha256": _digest(rows)}
     prior_trials = tuple(_trial(row, config.space) for row in rows)
     first_trials = _without(config, [row["params"] for row in rows])
     config = dataclasses.replace(config, warm_start=start, prior_trials=prior_trials, first_trials=first_trials)
     return config, {PRIOR_TRIALS: rows}
+
+
+def _digest(rows: object) -> str:
+    return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
 
 
 def _without(config: StudyConfig, tried: Sequence[Mapping[str, Any]]) -> FirstTrials:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from core.errors import ConfigError, UserError
+from core.errors import ConfigError, CorruptionError, UserError
 from core.training.result import EpochResult
 from tests.support.study_configs import outcomes, plan
 from tuning.journal.file import JOURNAL
@@ -86,6 +86,16 @@ def test_a_study_that_has_begun_keeps_its_own_copy(tmp_path: Path) -> None:
     assert after.warm_start == before.warm_start
     assert outcomes(after, 8)[7].params == outcomes(before, 8)[7].params
     assert outcomes(dataclasses.replace(after, prior_trials=()), 8)[7].params != outcomes(before, 8)[7].params
+
+
+@pytest.mark.parametrize("damage", [[], None, [{"params": {}}]])
+def test_a_damaged_copy_is_refused_in_one_line(tmp_path: Path, damage: Any) -> None:
+    a_study(tmp_path / "old")
+    before, _ = warm(tmp_path)
+    with open_study(tmp_path / "new", {"warm_start": before.warm_start}, {"prior_trials": damage}):
+        pass
+    with pytest.raises(CorruptionError, match="of --warm-start old are damaged; start a new study"):
+        warm(tmp_path)
 
 
 @pytest.mark.parametrize(
