@@ -46,7 +46,7 @@ def add_warm_start(
     other = folder.name
     start = existing.get("spec", {}).get("warm_start")
     if start and start["study"] == other:
-        rows = existing.get(PRIOR_TRIALS, [])
+        rows = existing[PRIOR_TRIALS]
         if _digest(rows) != start["sha256"]:
             raise CorruptionError(f"the journal's trials of --warm-start {other} are damaged; start a new study")
     else:
