@@ -89,14 +89,14 @@ def apply_temperature(probabilities: NDArray[np.floating], temperature: float) -
     return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 
-def reliability(labels: Labels, probabilities: NDArray[np.floating]) -> list[Bin]:
+def reliability(correct: NDArray[np.bool_], probabilities: NDArray[np.floating]) -> list[Bin]:
     """Return the bins of the reliability diagram that contain a sentence, by rising probability of the label.
 
     Args:
-        labels: (n,).
+        correct: (n,) whether a sentence is labelled correctly.
         probabilities: (n, C).
     """
-    confidence, correct = _confidence(labels, probabilities)
+    confidence = _confidence(probabilities)
     places = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
     return [
         Bin(
@@ -122,26 +122,28 @@ def describe_errors(before: float, after: float) -> str:
     return f"{before:.4f} before, {after:.4f} after{remark}"
 
 
-def coverage_table(labels: Labels, probabilities: NDArray[np.floating]) -> list[CoverageRow]:
+def coverage_table(correct: NDArray[np.bool_], probabilities: NDArray[np.floating]) -> list[CoverageRow]:
     """Return `coverage_at` of ROWS thresholds; each leaves out about as many sentences more as the one before.
 
     Args:
-        labels: (n,).
+        correct: (n,) whether a sentence is labelled correctly.
         probabilities: (n, C), calibrated.
     """
-    quantiles = np.quantile(probabilities.max(axis=1), np.arange(ROWS) / ROWS)
-    return coverage_at(labels, probabilities, np.unique(np.floor(quantiles * 10**DIGITS) / 10**DIGITS).tolist())
+    quantiles = np.quantile(_confidence(probabilities), np.arange(ROWS) / ROWS)
+    return coverage_at(correct, probabilities, np.unique(np.floor(quantiles * 10**DIGITS) / 10**DIGITS).tolist())
 
 
-def coverage_at(labels: Labels, probabilities: NDArray[np.floating], thresholds: Sequence[float]) -> list[CoverageRow]:
+def coverage_at(
+    correct: NDArray[np.bool_], probabilities: NDArray[np.floating], thresholds: Sequence[float]
+) -> list[CoverageRow]:
     """Return how many sentences have a label of at least some probability, and how many of these are correct.
 
     Args:
-        labels: (n,).
+        correct: (n,) whether a sentence is labelled correctly.
         probabilities: (n, C), calibrated.
         thresholds: The probabilities.
     """
-    confidence, correct = _confidence(labels, probabilities)
+    confidence = _confidence(probabilities)
     kept = [confidence >= threshold for threshold in thresholds]
     return [
         CoverageRow(min_probability=threshold, sentences=int(each.sum()), correct=int(correct[each].sum()))
@@ -163,7 +165,6 @@ def find_min_probability(table: Sequence[CoverageRow], accuracy: float) -> float
     return min(reached, default=None)
 
 
-def _confidence(labels: Labels, probabilities: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return (n,) the probability of each predicted class, and whether it is correct."""
-    confidence: NDArray[np.float64] = probabilities.max(axis=1).astype(np.float64)
-    return confidence, probabilities.argmax(axis=1) == labels
+def _confidence(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return (n,) the probability of each predicted class."""
+    return np.asarray(probabilities.max(axis=1), dtype=np.float64)

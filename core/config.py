@@ -163,7 +163,7 @@ class TrialConfig:
         """Return the settings that `to_dict` returned.
 
         Raises:
-            ConfigError: A field is unknown or breaks its rule; the message names all of them.
+            ConfigError: Fields are unknown, or else break their rules; the message names all of them.
         """
         known = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(settings) - known)

@@ -75,5 +75,8 @@ def check_rules(rules: Mapping[str, tuple[object, str, bool]]) -> None:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        return "a number of more than 4,300 digits"
     return text if len(text) <= MAX_VALUE else f"{text[: MAX_VALUE - 3]}..."

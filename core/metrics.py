@@ -266,3 +266,17 @@ METRICS: dict[str, Metric] = {
     )
 }
 """Every metric by its name."""
+
+
+def majority_score(metric: Metric, labels: Labels, shares: NDArray[np.floating]) -> float:
+    """Return the value of a classifier that ignores the n sentences with these labels; NaN if it is undefined on them.
+
+    It always predicts the class with the largest share, with the shares as probabilities.
+
+    Args:
+        metric: The metric.
+        labels: (n,).
+        shares: (C,) shares of the classes in the train split.
+    """
+    constant = np.full(len(labels), shares.argmax())
+    return metric.score(labels, constant, np.tile(shares, (len(labels), 1)), len(shares))

@@ -3,8 +3,6 @@
 import ast
 import io
 import re
-import subprocess
-import sys
 import tokenize
 from collections.abc import Iterator
 from functools import cache
@@ -12,6 +10,9 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+from tests.support.assessed_studies import write_study_with_ensemble
+from tests.support.loaded import loaded_by, loaded_by_command
 
 ROOT = Path(__file__).parent.parent
 MODULES = {
@@ -31,7 +32,7 @@ def tree_of(path: Path) -> ast.Module:
 
 @cache
 def imported(path: Path) -> frozenset[str]:
-    """Every module that a file imports, by full name; names under TYPE_CHECKING are left out."""
+    """Every module that a file imports and every name that it takes from one; not those under TYPE_CHECKING."""
     nodes = list(ast.walk(tree_of(path)))
     skipped = {
         id(inner)
@@ -47,12 +48,17 @@ def imported(path: Path) -> frozenset[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             found.add(node.module)
-            found |= {f"{node.module}.{alias.name}" for alias in node.names if f"{node.module}.{alias.name}" in MODULES}
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return frozenset(found)
 
 
 def test_the_modules_are_found() -> None:
     assert {"core.training.loop", "tuning.backend.tuner"} <= MODULES.keys()
+
+
+def test_a_module_that_is_taken_from_its_package_is_found(tmp_path: Path) -> None:
+    (tmp_path / "test_x.py").write_text("from tests.system import test_training")
+    assert "tests.system.test_training" in imported(tmp_path / "test_x.py")
 
 
 def test_core_knows_neither_ray_nor_optuna_nor_studies() -> None:
@@ -132,10 +138,116 @@ def test_what_tests_share_stands_in_no_test() -> None:
         assert [name for name in imported(path) if name.startswith("tests.") and ".test_" in name] == [], path
 
 
-def loaded_by(code: str, *watched: str) -> set[str]:
-    script = f"{code}\nimport sys\nprint(*[name for name in {watched!r} if name in sys.modules])"
-    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT).stdout
-    return set(said.split())
+UNPICKLERS = {"pickle", "cloudpickle", "joblib", "dill", "shelve", "marshal", "torch.load", "allow_pickle"}
+
+
+def unpicklers(path: Path) -> set[str]:
+    """What a file imports or calls that may unpickle."""
+    found = {part for name in imported(path) for part in (name, name.split(".")[0])}
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Attribute) and node.attr == "load":
+            found.add(ast.unparse(node))
+        elif isinstance(node, ast.keyword) and node.arg == "allow_pickle" and ast.unparse(node.value) != "False":
+            found.add(node.arg)
+    return found & UNPICKLERS
+
+
+def test_no_file_is_unpickled() -> None:
+    """A pickle can run any code when it is read, and models and caches may come from others."""
+    for module, path in MODULES.items():
+        assert unpicklers(path) == set(), module
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import os, pickle",
+        "def read(file):\n    from joblib import load",
+        "import torch\nstate = torch.load(path, weights_only=True)",
+        "from torch import load",
+        "rows = np.load(path, allow_pickle=True)",
+    ],
+)
+def test_an_unpickler_is_recognised(code: str, tmp_path: Path) -> None:
+    (tmp_path / "x.py").write_text(code)
+    assert unpicklers(tmp_path / "x.py")
+
+
+WRITES = re.compile(
+    r".*\.write_(text|bytes)|(np|numpy)\.save\w*|.*\.tofile|(.*\.)?save_file|torch\.save|json\.dump|shutil\.(copy\w*|move)"
+)
+OPENS = re.compile(r"(.*\.)?(open|fdopen|ZipFile)")
+WRITING = re.compile(r"'[rbt]*[wax+][rwaxbt+]*'|\bO_(WRONLY|RDWR|CREAT|APPEND|TRUNC)\b")
+"""A mode, or a flag of `os.open`."""
+
+
+def is_write(call: ast.Call) -> bool:
+    """Return whether a call writes a file, which the null device is not."""
+    name = ast.unparse(call.func)
+    if WRITES.fullmatch(name):
+        return True
+    code = ast.unparse(call) if OPENS.fullmatch(name) else ""
+    return WRITING.search(code) is not None and "os.devnull" not in code
+
+
+def writing_functions(path: Path) -> set[str]:
+    """The innermost functions of a file around its writes; "" for a write outside of all."""
+    nodes = list(ast.walk(tree_of(path)))  # an inner function after its outer one
+    functions = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    found = set()
+    for call in (node for node in nodes if isinstance(node, ast.Call) and is_write(node)):
+        around = [each.name for each in functions if each.lineno <= call.lineno <= (each.end_lineno or 0)]
+        found.add(around[-1] if around else "")
+    return found
+
+
+WRITERS = {
+    "core.data.load._build": "fills the folder of cache.get_or_build",
+    "core.data.load._save": "fills the folder of cache.get_or_build",
+    "core.data.movie_reviews._fetch_snippets": "fills the folder of cache.get_or_build",
+    "core.data.movie_reviews.fetch": "fills the folder of cache.get_or_build",
+    "core.data.vectors.fetch": "fills the folder of cache.get_or_build",
+    "tuning.journal.file.truncate_partial_line": "repairs the journal in place, before Optuna appends to it",
+    "tuning.journal.probabilities.pack_log_odds": "writes into memory, and then atomically",
+    "tuning.tracking.mlflow._check_database": "only checks that MLflow can write",
+}
+"""Functions outside core/io that may open or write a file, with the reason."""
+
+
+def test_files_are_written_in_core_io() -> None:
+    """There a file is complete or absent, and a full disk is one line."""
+    found = {
+        f"{module}.{function}"
+        for module, path in MODULES.items()
+        if not module.startswith("core.io.")
+        for function in writing_functions(path)
+    }
+    assert found == WRITERS.keys(), "write with atomic_file, atomic_folder or atomic_write"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "open(path, 'w')",
+        "path.open(mode='ab')",
+        "open(path, 'r+' if found else 'xb')",
+        "os.fdopen(handle, 'wb')",
+        "os.open(path, os.O_WRONLY | os.O_CREAT)",
+        "(folder / 'x').write_text(text)",
+        "np.save(path, values)",
+        "json.dump(value, file)",
+        "shutil.copyfile(one, other)",
+    ],
+)
+def test_a_write_is_recognised(call: str, tmp_path: Path) -> None:
+    (tmp_path / "x.py").write_text(f"def outer():\n    def inner():\n        {call}\n")
+    assert writing_functions(tmp_path / "x.py") == {"inner"}
+
+
+@pytest.mark.parametrize("call", ["open(path)", "path.open('rb')", "os.open(os.devnull, os.O_WRONLY)", "Image.open(x)"])
+def test_reading_is_no_write(call: str, tmp_path: Path) -> None:
+    (tmp_path / "x.py").write_text(call)
+    assert writing_functions(tmp_path / "x.py") == set()
 
 
 def test_importing_core_loads_nothing_heavy() -> None:
@@ -152,15 +264,9 @@ def test_training_needs_neither_ray_nor_optuna() -> None:
 
 def test_best_loads_neither_torch_nor_ray(tmp_path: Path) -> None:
     """So that it answers in under a second."""
-    code = (
-        "import sys, pathlib; sys.argv = ['sentune', 'best', 'none']\n"
-        "from tuning.analysis import best, filters\n"
-        "from tuning.cli.app import main\n"
-        "try: main()\n"
-        "except SystemExit as ended: assert ended.code == 2"
-    )
+    write_study_with_ensemble(tmp_path, [range(0, 40), range(40, 90), range(90, 140)], plain=range(150))
     watched = ("torch", "ray", "nltk", "sklearn", "scipy", "pandas", "optuna", "altair")
-    assert loaded_by(code, *watched) == {"optuna"}
+    assert loaded_by_command(["best", str(tmp_path)], *watched) == {"optuna"}
 
 
 def test_importing_tuning_loads_nothing_heavy() -> None:

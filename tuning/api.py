@@ -134,7 +134,7 @@ class Study:
 
     @property
     def recommended(self) -> TrialRow | None:
-        """The cheapest trial within one standard error of the best; None if no trial has learned anything."""
+        """The recommended trial, see tuning.analysis.recommendation; None if no trial has learned anything."""
         return read_assessed(self.folder).recommended
 
     @property
@@ -167,7 +167,10 @@ class Study:
         """
         from tuning.retrain.command import retrain_trial
 
-        with self._call("retrain", trial=trial, on=on):
+        with self._call(
+            "retrain", trial=trial, on=on, seeds=seeds, strict=strict, threads=threads, precision=precision,
+            dataset=dataset, vectors=vectors, out=out,
+        ):  # fmt: skip
             options = RetrainOptions(
                 trial=str(trial), on=on, seeds=seeds, threads=threads, precision=precision,
                 **self._paths(dataset=dataset, vectors=vectors, out=out),
@@ -195,7 +198,10 @@ class Study:
         """
         from tuning.ensemble.command import make_ensemble
 
-        with self._call("ensemble", size=size, on=on):
+        with self._call(
+            "ensemble", size=size, max_cost=max_cost, on=on, workers=workers,
+            dataset=dataset, vectors=vectors, out=out,
+        ):  # fmt: skip
             options = EnsembleOptions(
                 size=size, max_cost=max_cost, on=on, workers=workers,
                 **self._paths(dataset=dataset, vectors=vectors, out=out),
@@ -221,7 +227,9 @@ class Study:
         """
         from tuning.confirm.command import confirm_study
 
-        with self._call("confirm", top=top, seeds=seeds):
+        with self._call(
+            "confirm", top=top, seeds=seeds, folds=folds, workers=workers, dataset=dataset, vectors=vectors
+        ):
             paths = self._paths(dataset=dataset, vectors=vectors)
             summary = confirm_study(ConfirmOptions(top=top, seeds=seeds, folds=folds, workers=workers, **paths))
             if summary is None:
@@ -239,7 +247,7 @@ class Study:
         from tuning.report.command import write_report
 
         target = self.folder / "report.html" if path is None else _path(path)
-        with self._call("report", path=str(target)) as call:
+        with self._call("report", path=target, images=images) as call:
             pictures = None if images is None else _path(images)
             write_report(self.folder, target, pictures, cache_dir=self.cache_dir, watch=False, command=call)
         return target
@@ -270,7 +278,9 @@ class Study:
     @contextlib.contextmanager
     def _call(self, verb: str, **arguments: Any) -> Iterator[str]:
         """Run a method under its own name, which cards and messages show."""
-        call = f"study.{verb}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})"
+        given = {name: str(value) if isinstance(value, Path) else value for name, value in arguments.items()}
+        shown = (f"{name}={value!r}" for name, value in given.items() if value is not None and value is not False)
+        call = f"study.{verb}({', '.join(shown)})"
         with _python_call(call):
             yield call
 

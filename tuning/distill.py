@@ -38,7 +38,7 @@ from tuning.retrain.models import RetrainContext, TrainedModel, evaluate_model, 
 from tuning.retrain.output import print_classes, print_epoch, print_figures, train_on_both
 from tuning.retrain.reproduction import Reproduction, reproduction_of
 from tuning.retrain.training import device_of, split_name, study_corpus
-from tuning.serving.inputs import read_sentences
+from tuning.serving.inputs import sentence_batches
 from tuning.study_options import BOTH, DistillOptions
 
 VERB = "distill"
@@ -148,8 +148,10 @@ def _read_unlabelled(
     """Return the unlabelled sentences that are new, and a digest that identifies them."""
     if options.unlabelled is None:
         return [], {}
-    found = read_sentences(options.unlabelled, options.text_column, options.encoding, print, option="--unlabelled")
-    teacher.encode(found)  # refuses a sentence that is too long, by its line
+    found: list[str] = []
+    for batch in sentence_batches(options.unlabelled, options.text_column, options.encoding, print, "--unlabelled"):
+        teacher.encode(batch.texts, batch.location)  # refuses a sentence that is too long, by its line
+        found += batch.texts
     extra = new_sentences(found, known)
     left_out = f"{len(found) - len(extra):,} left out, which are blank, repeated or in the study"
     print(f"unlabelled: {len(extra):,} sentences; {left_out}")

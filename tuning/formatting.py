@@ -4,9 +4,9 @@ import base64
 import csv
 import hashlib
 import html
-import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from core.config import SHORT_NAMES
@@ -76,11 +76,15 @@ def text_table(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> list[st
 
 def csv_table(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Return CSV without a line break at the end."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(titles)
+    return csv_text([titles, *rows]).rstrip("\n")
+
+
+def csv_text(rows: Iterable[Sequence[Any]]) -> str:
+    """Return rows as CSV. A cell with a carriage return is quoted, as its line terminator would be in Python 3.11."""
+    lines: list[str] = []
+    writer = csv.writer(SimpleNamespace(write=lines.append), lineterminator="\r\n")
     writer.writerows(rows)
-    return out.getvalue().rstrip("\n")
+    return "".join(line.removesuffix("\r\n") + "\n" for line in lines)
 
 
 def format_duration(seconds: float) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from core.data.load import load_corpus
 from core.errors import DataError
-from core.io.text import error_summary
+from core.io.text import error_summary, printable
 from core.metrics import METRICS
 from core.training.plain_baseline import validate_plain
 from core.training.result import EpochResult
@@ -122,7 +122,7 @@ class PlainFit(Callback):
             self._journal.set_study_attr(PLAIN_BASELINE, found)
 
     def _report(self, error: str) -> None:
-        self._say(f"no plain baseline: {error}; run the same command again to retry")
+        self._say(f"no plain baseline: {printable(error)}; run the same command again to retry")
 
 
 def fit_and_predict(data: Mapping[str, Any], fingerprint: str, metric: str, cache_dir: str | None) -> dict[str, Any]:

@@ -52,10 +52,8 @@ SMALL = 2000
 bias of the best trial is 3 to 4 points (results/reference/selection_bias.md)."""
 NARROW = 50
 """Width of word vectors up to which wider ones are suggested."""
-WIDER = (
-    "the word vectors have {} dimensions, and more usually gain points; pass --vectors glove-300d (862 MB, fetched "
-    "once) or --vectors fasttext (1.5 GB)"
-)
+WIDER = "the word vectors have {} dimensions, and more usually gain points; pass --vectors {}"
+WIDER_ENGLISH = "glove-300d (862 MB, fetched once) or --vectors fasttext (1.5 GB)"
 NO_STORAGE = (
     "checkpoints stay on each trial's node, so a trial that continues on another node starts again from its first "
     "epoch; pass --storage to keep them"
@@ -163,7 +161,7 @@ def _run(
         if complete or ending is not None:
             with say_if_slow("waiting for the plain baseline ...", _say):
                 plain.finish()
-        if (options.address or options.storage) and complete:
+        if (options.address or options.storage) and (complete or schedule.has_ended_early()):
             # By each command: an earlier one may have been killed.
             _checkpoint_store(options, key).remove_all(machine, print_note)
         journal.set_study_attr("early_end", dataclasses.asdict(ending) if ending else None)
@@ -180,7 +178,8 @@ def _describe(options: RunOptions, existing: Mapping[str, Any], search: PlannedS
     if corpus.folds is None and enough and len(corpus.indices(TRAIN)) < SMALL:
         _say("small data  --validation folds:5 evaluates each trial on all training sentences, in 5 times the time")
     if not existing and corpus.vectors is not None and corpus.embedding_dim <= NARROW:
-        print_note(WIDER.format(corpus.embedding_dim))
+        english = corpus.source["vectors"] == "glove-50d"
+        print_note(WIDER.format(corpus.embedding_dim, WIDER_ENGLISH if english else "with a file of wider ones"))
     if search.length.reason:
         _say(f"epochs      {search.length}")
     if options.precision == AUTO:

@@ -115,7 +115,7 @@ class RunOptions:
         int | None,
         SearchOption(
             help="Number of virtual workers that define the order of the search. "
-            "Default: the number of trials that run in parallel."
+            "Default: the number of trials that the machine or cluster runs in parallel, whatever --workers is."
         ),
     ] = None
     lag: Annotated[
@@ -277,7 +277,7 @@ class RunOptions:
                 "--precision": (self.precision, f"one of {', '.join(precisions)}", self.precision in precisions),
                 "--name": (
                     self.name,
-                    "letters, digits, dots, plus signs and dashes",
+                    "letters, digits, underscores, dots, plus signs and dashes, and begin with one of the first three",
                     self.name is None or re.fullmatch(r"\w[\w.+-]*", self.name) is not None,
                 ),
             }

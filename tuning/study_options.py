@@ -13,6 +13,7 @@ from typer import Argument, Option
 
 from core.config import PRECISIONS
 from core.errors import check_rules, in_range
+from core.io.atomic import expand_user
 from tuning.resources.machine import MAX_THREADS, MAX_WORKERS
 from tuning.run_options import (
     CacheDir,
@@ -190,6 +191,8 @@ class DistillOptions(ModelOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.unlabelled is not None and self.unlabelled.startswith("~"):
+            object.__setattr__(self, "unlabelled", str(expand_user(self.unlabelled)))
         alone = "given with --unlabelled only"
         check_rules(
             {

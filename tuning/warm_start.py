@@ -16,7 +16,7 @@ from core.config import TrialConfig
 from core.errors import ConfigError, CorruptionError
 from core.training.result import EpochResult
 from tuning.journal.records import RANKED, Spec, TrialRecord, read_study
-from tuning.scheduling.samplers import SAMPLERS
+from tuning.scheduling.samplers import MIN_SOURCE_TRIALS, SAMPLERS, cmaes_dimensions
 from tuning.scheduling.study import StudyConfig, space_from_spec
 from tuning.space.portfolio import FirstTrials
 from tuning.space.space import Space
@@ -53,8 +53,8 @@ def add_warm_start(
         theirs, records = read_study(folder)
         problems = _mismatches(config, theirs["spec"], fingerprint)
         rows = [_row(record, best) for record in records if record.state in RANKED and (best := record.best)]
-        if not problems and not rows:
-            problems = ["none of its trials is finished"]
+        if not problems:
+            problems = _too_few(config, rows)
         if problems:
             raise ConfigError(f"--warm-start {other} cannot be used: {'; '.join(problems)}; leave it out")
         start = {"study": other, "trials": len(rows), "sha256": _digest(rows)}
@@ -62,6 +62,17 @@ def add_warm_start(
     first_trials = _without(config, [row["params"] for row in rows])
     config = dataclasses.replace(config, warm_start=start, prior_trials=prior_trials, first_trials=first_trials)
     return config, {PRIOR_TRIALS: rows}
+
+
+def _too_few(config: StudyConfig, rows: Sequence[Mapping[str, Any]]) -> Sequence[str]:
+    """Return the problem if the sampler can use none of the trials."""
+    if not rows:
+        return ["none of its trials is finished"]
+    needed = cmaes_dimensions(config.space).keys()
+    usable = sum(needed <= row["params"].keys() for row in rows)
+    if config.sampler == "cmaes" and usable < MIN_SOURCE_TRIALS:
+        return [f"--sampler cmaes needs {MIN_SOURCE_TRIALS} finished trials, and can use {usable} of this study"]
+    return []
 
 
 def _digest(rows: object) -> str:

@@ -40,7 +40,7 @@ from benchmarks.simulation.curves import Table
 from benchmarks.simulation.replay import CLOSE, Policy, Replayed, band, replay
 from core.training.result import best_epoch
 from tuning.scheduling.asha import Asha
-from tuning.space.portfolio import MAX_TRIALS, PORTFOLIO, FirstTrials
+from tuning.space.portfolio import MAX_SETTINGS, PORTFOLIO, FirstTrials
 
 SPACE = "default"
 TRIALS, MANY = 16, 48
@@ -234,7 +234,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, help="Number of seeds (default: 10, with --quick 2).")
     parser.add_argument("--pooled", action="store_true", help="Search by the mean of validation and test accuracy.")
     parser.add_argument(
-        "--entries", type=int, default=MAX_TRIALS, help=f"Settings of the portfolio (default: {MAX_TRIALS})."
+        "--entries", type=int, default=MAX_SETTINGS, help=f"Settings of the portfolio (default: {MAX_SETTINGS})."
     )
     parser.add_argument("--rules", action="store_true", help="Compare values of --grace and --reduction.")
     parser.add_argument("--curves", type=Path, default=OUT, help="File of benchmarks.portfolio.record.")

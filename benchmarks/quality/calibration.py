@@ -80,7 +80,8 @@ def temperature_row(
         both = probabilities[others].astype(np.float64), found
         before, after = (float(sentence_losses(labels[others], each).mean()) for each in both)
         losses.append(after - before)
-        before, after = (expected_calibration_error(reliability(labels[others], each)) for each in both)
+        correct = both[0].argmax(axis=1) == labels[others]
+        before, after = (expected_calibration_error(reliability(correct, each)) for each in both)
         errors.append(after - before)
     return (f"{n:,}", *(part for each in (losses, errors) for part in (f"{fmean(each):+.4f}", _share(each))))
 
@@ -90,13 +91,13 @@ def answers_row(
 ) -> Sequence[str]:
     answered, below = [], []
     for probabilities, val, others in drawn(labels, models, n, draws):
-        least = find_min_probability(coverage_table(labels[val], probabilities[val]), accuracy)
+        correct = probabilities.argmax(axis=1) == labels
+        least = find_min_probability(coverage_table(correct[val], probabilities[val]), accuracy)
         if least is None:
             continue
         kept = probabilities[others].max(axis=1) >= least
-        right = probabilities[others].argmax(axis=1) == labels[others]
         answered.append(float(kept.mean()))
-        below.append(float(accuracy - right[kept].mean()))
+        below.append(float(accuracy - correct[others][kept].mean()))
     none = f"{1 - len(below) / draws:.0%}"
     return f"{n:,}", f"{accuracy:.0%}", none, f"{fmean(answered):.0%}" if answered else "", _share(below)
 

@@ -122,7 +122,8 @@ def audit(
     """
     lengths = np.diff(offsets)
     counts = np.bincount(labels, minlength=len(classes)).tolist()
-    top = int(np.bincount(labels[split == TRAIN], minlength=len(classes)).argmax())
+    in_train = np.bincount(labels[split == TRAIN], minlength=len(classes))
+    top = int(in_train.argmax())
     token_splits = np.repeat(split, lengths)
     is_full = bool(((tokens == MAX_WORDS - 1) & (token_splits == TRAIN)).any())
     return {
@@ -132,7 +133,11 @@ def audit(
             for name, count in zip(classes, counts, strict=True)
         ],
         "splits": {name: int((split == code).sum()) for name, code in SPLITS.items()},
-        "majority_baseline": {"class": classes[top], **_shares_held_out(labels == top, split)},
+        "majority_baseline": {
+            "class": classes[top],
+            **_shares_held_out(labels == top, split),
+            "train_shares": (in_train / in_train.sum()).tolist(),
+        },
         "tokens": {
             "mean": round(float(lengths.mean()), 2),
             "median": float(np.median(lengths)),

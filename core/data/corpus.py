@@ -99,7 +99,7 @@ class Corpus:
         return sentences, train, val
 
     def test_fingerprint(self) -> str:
-        """Return a hash (hex) of which sentences are in the test split, and of nothing else."""
+        """Return a hash (hex) of the test split: places, labels and numbers of tokens of its sentences."""
         sentences = self.indices(TEST)
         parts = self.labels[sentences], self.lengths()[sentences], sentences
         return hashlib.sha256(b"".join(np.asarray(each, dtype="<i8").tobytes() for each in parts)).hexdigest()[:16]

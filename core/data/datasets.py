@@ -13,7 +13,7 @@ from core.io.archives import file_blocks
 from core.io.atomic import expand_user
 from core.io.encodings import detect_encoding, normalize_encoding
 from core.io.memory import check_texts_fit
-from core.io.text import Notify, quoted
+from core.io.text import Notify, printable, quoted
 
 READER = 2
 """Version of the readers; raise it when the same file results in other texts or labels."""
@@ -94,7 +94,7 @@ def encoding_of(path: Path, given: str | None, folder: Path, notify: Notify | No
 
     encoding = file_hash.memoize_by_stat(path, folder, "encoding", detect)
     if notify and not encoding.startswith("utf"):
-        notify(f"{path}: is not UTF-8, read as {encoding}; if letters are wrong, pass --encoding")
+        notify(f"{printable(str(path))}: is not UTF-8, read as {encoding}; if letters are wrong, pass --encoding")
     return encoding
 
 

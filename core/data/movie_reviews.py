@@ -12,7 +12,7 @@ from core.errors import DataError, UserError
 from core.io import cache
 from core.io.archives import file_size, open_file, read_tar
 from core.io.download import RemoteFile, download, pip_download
-from core.io.text import Notify
+from core.io.text import Notify, printable
 
 SNIPPETS_RELEASE = "vaderSentiment==3.3.2"
 SNIPPETS_RELEASE_SHA256 = "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"
@@ -138,8 +138,8 @@ def resolve_mr_at(path: Path, notify: Notify | None = None) -> DatasetSource:
     changed = [name for name in digests if digests[name] != MR_SHA256[name]]
     if changed and notify:
         notify(
-            f"{path}: {' and '.join(changed)} differ from the published Movie Review files; do not compare the figures "
-            "with published ones"
+            f"{printable(str(path))}: {' and '.join(changed)} differ from the published Movie Review files; do not "
+            "compare the figures with published ones"
         )
     return DatasetSource(inputs={"dataset": "mr", "sha256": digests}, read=lambda: parse_mr(files))
 

@@ -52,7 +52,7 @@ def read_targets(
         labels, classes = encode_labels(table, label)
         if not columns:
             return labels, classes, None
-    by_class = _columns_by_class(table, columns)
+    by_class = _columns_by_class(table, columns, () if label is None else classes)
     if label is None:
         classes = sort_classes(by_class)
         targets = _read_rows(table, [by_class[name] for name in classes], None)
@@ -66,9 +66,12 @@ def read_targets(
     return labels, classes, _read_rows(table, [by_class[name] for name in classes], labels)
 
 
-def _columns_by_class(table: Table, columns: Sequence[str]) -> Mapping[str, str]:
+def _columns_by_class(table: Table, columns: Sequence[str], classes: Sequence[str]) -> Mapping[str, str]:
+    """Return the column of each class: the columns' names if these are the classes, else without a prefix."""
     for column in columns:
         require_column(table, column, OPTION)
+    if set(names := class_names(list(columns))) == set(classes):
+        return dict(zip(names, columns, strict=True))
     prefixes = (next((each for each in PREFIXES if column.startswith(each)), "") for column in columns)
     names = class_names([column.removeprefix(prefix) for column, prefix in zip(columns, prefixes, strict=True)])
     by_class = dict(zip(names, columns, strict=True))

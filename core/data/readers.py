@@ -26,6 +26,8 @@ MAX_COLUMNS = 4096
 MAX_SHARED = 10_000
 """Number of different short cells, such as labels, that are held once each."""
 _SHORT = 32
+_QUOTED = re.compile('(?<![^,;\t])"(?:[^"]|"")*"?')
+"""A quoted cell: its quote is the first character of the line, or after a separator."""
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 """UTF-8 cannot encode it, so a cell that contains it cannot be written to a file."""
 
@@ -115,9 +117,11 @@ def _text_rows(path: Path, encoding: str) -> Iterator[Row]:
 
 def _csv_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
     """Parse RFC 4180 strictly; the header line decides between comma, semicolon and tab as the separator."""
-    header_line = next(lines, "")
-    separator = max(",;\t", key=header_line.count)
-    line, size = 1, 0
+    header_line, blank = next(lines, ""), 0
+    while header_line in ("\n", "\r", "\r\n"):
+        header_line, blank = next(lines, ""), blank + 1
+    separator = max(",;\t", key=_QUOTED.sub("", header_line).count)
+    line, size = blank + 1, 0
 
     def counted() -> Iterator[str]:
         nonlocal size
@@ -135,7 +139,7 @@ def _csv_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
             for cells in reader:
                 if cells:
                     yield line, cells
-                line, size = reader.line_num + 1, 0
+                line, size = blank + reader.line_num + 1, 0
         except csv.Error as error:
             raise DataError(f"{name}, line {line}: {error}; fix the quotes around it") from None
 
@@ -144,7 +148,8 @@ def _csv_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
 
 def _tsv_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
     """Parse one row per line, with tabs between cells; a cell that is quoted as a whole loses its quotes."""
-    split = ((number, line.rstrip("\n").split("\t")) for number, line in enumerate(lines, start=1) if line.strip())
+    rows = ((number, line) for number, line in enumerate(lines, start=1) if line.strip() or "\t" in line)
+    split = ((number, line.rstrip("\n").split("\t")) for number, line in rows)
     unquoted = ((number, [_unquote(cell) for cell in cells]) for number, cells in split)
     yield from _named(unquoted, name)
 
@@ -157,9 +162,9 @@ def _unquote(cell: str) -> str:
 
 def _named(rows: Iterator[tuple[int, list[str]]], name: str) -> Iterator[Row]:
     """Yield each row with the names of the first one."""
-    _, header = next(rows, (1, []))  # without a header there are no rows either, which is found in the end
+    first, header = next(rows, (1, []))  # without a header there are no rows either, which is found in the end
     header = [column.strip() for column in header]
-    _refuse_twice(header, f"{name}, line 1")
+    _refuse_twice(header, f"{name}, line {first}")
     for line, cells in rows:
         if len(cells) != len(header):
             raise DataError(f"{name}, line {line}: has {len(cells)} cells, the header has {len(header)}; fix the line")
@@ -192,7 +197,7 @@ def _check_cell(cell: str | None, column: str, where: str) -> None:
     if cell is not None and len(cell) > MAX_CELL:
         raise DataError(
             f"{where}: column {quoted(column)} has {len(cell):,} characters, more than {MAX_CELL:,}; "
-            "fix the quotes around it"
+            "shorten the text, or fix the quotes around it"
         )
     for text in (column, cell or ""):
         if not text.isascii() and _HALF_PAIR.search(text):
@@ -238,8 +243,27 @@ def _share(cell: str | None, shared: dict[str, str]) -> str | None:
 
 
 def _parquet(path: Path) -> Table:
+    import pyarrow
+
     with _open_parquet(path) as file:
-        return _from_arrow(file.read(), str(path))
+        parts, size = [], 0
+        for part in file.iter_batches(ROWS_AT_ONCE):  # equal cells are stored once, so the file's own size is too small
+            parts.append(part)
+            size += sum(_unpacked(column).nbytes for column in part.columns)
+            _check_size(size, str(path))
+        return _from_arrow(pyarrow.Table.from_batches(parts, file.schema_arrow), str(path))
+
+
+def _unpacked(column: Any) -> Any:
+    from pyarrow import types
+
+    return column.dictionary_decode() if types.is_dictionary(column.type) else column
+
+
+def _check_size(size: int, name: str) -> None:
+    if size > MAX_ARCHIVE_BYTES:
+        limit = MAX_ARCHIVE_BYTES >> 30
+        raise DataError(f"{name}: unpacks to {size >> 30} GiB, more than {limit}; use a part of the file")
 
 
 def _parquet_parts(path: Path) -> Iterator[Table]:
@@ -262,10 +286,7 @@ def _open_parquet(path: Path) -> Iterator[Any]:
     try:
         with open_file(path), pyarrow.parquet.ParquetFile(path) as file:
             groups = range(file.metadata.num_row_groups)
-            size = sum(file.metadata.row_group(group).total_byte_size for group in groups)
-            if size > MAX_ARCHIVE_BYTES:
-                limit = MAX_ARCHIVE_BYTES >> 30
-                raise DataError(f"{name}: unpacks to {size >> 30} GiB, more than {limit}; use a part of the file")
+            _check_size(sum(file.metadata.row_group(group).total_byte_size for group in groups), name)
             _refuse_twice(file.schema_arrow.names, name)
             yield file
     except MemoryError:  # one of them is an ArrowException too

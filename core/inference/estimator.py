@@ -11,13 +11,14 @@ from sklearn.utils import Tags, check_consistent_length
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from core.config import TrialConfig
+from core.config import MAX_EMBEDDING_DIM, TrialConfig
 from core.data import splits
 from core.data.corpus import TEST, TRAIN, Corpus
 from core.data.load import build_arrays
 from core.data.tokenizer import AUTO, check_tokenizer, choose_tokenizer, count_letters, tokenizer_version
 from core.data.vectors import resolve_vectors
 from core.data.vocabulary import Vocabulary
+from core.errors import check_rules, is_whole
 from core.inference.members import LstmMember
 from core.inference.predictor import Predictor, load_model
 from core.inference.saved_model import ModelParts
@@ -38,7 +39,10 @@ class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         cache_dir: Path | str | None = None,
         threads: int = 1,
     ) -> None:
-        """Store the settings: `config` includes the seed; the others are those of load_corpus and train."""
+        """Store the settings: `config` includes the seed; the others are those of load_corpus and train.
+
+        `vectors` has no `auto` here. `embedding_dim` is the width of random vectors.
+        """
         self.config = config
         self.vectors = vectors
         self.tokenizer = tokenizer
@@ -51,7 +55,10 @@ class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises:
             ValueError: X is no sequence of texts, or y has another length or fewer than two classes.
-            DataError: A class has fewer than three different texts.
+            ConfigError: A setting breaks its rule.
+            DataError: A class has fewer than three different texts, or a file of vectors cannot be used.
+            TrainingError: The loss is not finite.
+            UserError: Vectors cannot be fetched.
         """
         texts, labels = _texts(X), column_or_1d(y, warn=True)
         check_consistent_length(texts, labels)
@@ -105,6 +112,9 @@ class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         split[split == TEST] = TRAIN
         folder = Path(self.cache_dir) if self.cache_dir is not None else cache.default_dir()
         check_tokenizer(self.tokenizer)
+        holds = is_whole(self.embedding_dim, 1, MAX_EMBEDDING_DIM)
+        rule = f"a whole number from 1 to {MAX_EMBEDDING_DIM}"
+        check_rules({"embedding_dim": (self.embedding_dim, rule, holds)})
         tokenizer = choose_tokenizer(count_letters(texts)) if self.tokenizer == AUTO else self.tokenizer
         table = resolve_vectors(self.vectors, folder, self.embedding_dim)
         arrays, words, frozen, _ = build_arrays(texts, split, table, tokenizer)

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from core.calibration import describe_errors
+from core.calibration import MIN_SENTENCES, describe_errors
+from core.data.vocabulary import MAX_WORDS
 from core.inference.members import LstmMember, Member
 from core.io.text import printable, without_folders
 from core.stats import Z, wilson
@@ -35,7 +36,8 @@ _EXPLANATIONS = {
     "trial": "number of the trial in the search",
     "search_trials": "number of trials of the search with a validation accuracy; the best of many is partly better by "
     "chance",
-    "temperature": "temperature of the probabilities, fitted on the validation split; 1 changes nothing",
+    "temperature": "temperature of the probabilities, fitted on the validation split unless that is too small; 1 "
+    "changes nothing",
     "weights_sha256": "digest of the trained weights; equal digests mean bit-identical weights",
     "test_fingerprint": "digest of which sentences are the test split",
     "teacher": "the model whose probabilities, averaged with the labels, this one was trained on",
@@ -80,6 +82,7 @@ def render_model_card(
         for name, value in metrics.items()
         if name not in _METRICS_ELSEWHERE and not name.endswith("_standard_error")
     )
+    calibrated = metrics.get("verified_val_sentences", metrics.get("val_sentences", MIN_SENTENCES)) >= MIN_SENTENCES
     line = printable(without_folders(command))
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", line)), default=0))  # longer than any in the command
     sections = [
@@ -98,7 +101,7 @@ def render_model_card(
         *(part for member in members for part in _settings(member, single=len(members) == 1)),
         *_part("### Runtime environment", _table(("what", "value"), _pairs(metrics.get("environment") or {}))),
         "## Limits",
-        _LIMITS,
+        _LIMITS.format(words=MAX_WORDS, calibration=_CALIBRATED if calibrated else _NOT_CALIBRATED),
         "## Licences",
         f"- data: {escape_markdown(source.get('licence') or 'not known')}\n"
         f"- word vectors: {escape_markdown(source.get('vectors_licence') or 'none used, or not known')}",
@@ -121,11 +124,18 @@ _USE = """\
 - Python: `from core import load_model`, then `load_model("FOLDER").predict(["a text"])`
 - without torch: `sentune export FOLDER --format onnx --out OTHER`"""
 
+_CALIBRATED = (
+    "Probabilities are calibrated by one temperature for texts like the data above; for other texts they may be wrong."
+)
+_NOT_CALIBRATED = (
+    f"Probabilities are not calibrated, because there were fewer than {MIN_SENTENCES} validation sentences; they are "
+    "usually too extreme."
+)
 _LIMITS = """\
 - The model knows the words of its training split, and the most frequent words of its file of word vectors, at most
-  50,000 in all. Every other word is `<unk>`. It reads each text on its own.
+  {words:,} in all. Every other word is `<unk>`. It reads each text on its own.
 - Texts unlike the data above (another language, domain, length or time) also get a label, which is often wrong.
-- Probabilities are calibrated by one temperature for texts like the data above; for other texts they may be wrong.
+- {calibration}
 - An interval covers only chance in the choice of sentences, not another seed, split or domain.
 - Labels contain judgements, mistakes and biases of their authors: do not use the model for decisions about people."""
 

@@ -46,7 +46,7 @@ MODEL_FILES = (*MEMBER_FILES, *SHARED_FILES)
 """Names and patterns of the files in a model folder, except CHECKSUMS."""
 check_model_folder = partial(check_output_folder, files=MODEL_FILES, kind="saved model")
 """Check before training that a model may be saved at a path; return the path without symbolic links."""
-_GIVE = "pass a folder that `sentune retrain` or `sentune ensemble` wrote"
+_GIVE = "pass a folder that `sentune retrain`, `ensemble` or `distill` wrote"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)

@@ -54,16 +54,17 @@ def expand_user(path: str) -> Path:
 
 
 def check_parent(path: Path) -> None:
-    """Check before the work that a path which the user gave is in a folder that exists, and that its name is possible.
+    """Check before the work that a path which the user gave can be written: a temporary folder next to it is made.
 
     Raises:
-        UserError: The folder does not exist, which is a typing error; or the name is too long.
+        UserError: The folder does not exist, which is a typing error, or it cannot be written; or the name is too long.
     """
-    parent = Path(os.path.realpath(path)).parent
+    target = Path(os.path.realpath(path))
+    parent = target.parent
     if not stat.S_ISDIR(file_mode(parent)):
         raise UserError(f"{quoted(str(path), 80)} is in no folder that exists: create {quoted(str(parent), 80)} first")
-    with os_errors_as_user_errors(path), contextlib.suppress(FileNotFoundError):
-        os.lstat(path)
+    with os_errors_as_user_errors(path), tempfile.TemporaryDirectory(prefix=f".{target.name}.old.", dir=parent):
+        pass
 
 
 def atomic_write(path: Path, data: bytes) -> None:

@@ -28,7 +28,7 @@ from core.errors import CorruptionError, UserError
 from core.io import atomic
 from core.io.atomic import read_regular, sha256_file
 from core.io.checked_folder import canonical_json, remove_partial_writes, verify_files
-from core.io.text import Notify
+from core.io.text import Notify, printable
 
 FORMAT = 3
 """Version of the entries; raise it when the same inputs result in other bytes."""
@@ -172,7 +172,7 @@ def get_or_build(
             pass
         except CorruptionError as damage:
             if notify:
-                notify(f"{damage}; building it again")
+                notify(printable(f"{damage}; building it again"))
         remove_partial_writes(path.parent, path.name, older_than=0)  # the lock is held, so their builder has died
         with atomic.atomic_folder(path) as folder:
             fill(folder)

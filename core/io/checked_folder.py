@@ -69,15 +69,15 @@ def check_output_folder(path: Path, files: Sequence[str], kind: str) -> Path:
         `path` without symbolic links, so that a link to a folder remains a link.
 
     Raises:
-        UserError: `path` is a file, a folder with other contents, or in no folder that exists.
+        UserError: `path` is a file, a folder with other contents, or in no folder that can be written.
     """
     word = kind.split()[-1]
     with os_errors_as_user_errors(path):
         target = Path(os.path.realpath(path))
+        check_parent(target)
         try:
             target.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            check_parent(target)
+        except FileNotFoundError:
             return target
         if not target.is_dir():
             raise UserError(f"{path} is a file; choose another folder for the {word}")

@@ -16,7 +16,7 @@ UNPACKED = 3
 
 
 def available_memory() -> int:
-    """Return the bytes of memory that this process may use, by the machine and its control group."""
+    """Return the bytes of memory that this process may use, by the machine and the control group of its container."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         with open("/sys/fs/cgroup/memory.max") as file:  # noqa: PTH123 - a pseudo file of the kernel

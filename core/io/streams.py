@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from core.errors import DataError
 from core.io.archives import FREE_BYTES, MAX_RATIO, file_size, open_file
-from core.io.text import Notify
+from core.io.text import Notify, printable
 
 _PACKED_BLOCK = 1 << 18
 _BLOCK = 1 << 20
@@ -80,7 +80,7 @@ def _bounded(stream: Iterator[bytes], file: IO[bytes], path: Path, notify: Notif
             raise DataError(f"{path}: unpacks to more than {MAX_RATIO} times its size; pass a file of vectors")
         if notify and time.monotonic() - reported > _QUIET_SECONDS:
             reported = time.monotonic()
-            notify(f"reading {path.name}: {file.tell() / max(size, 1):.0%}")
+            notify(f"reading {printable(path.name)}: {file.tell() / max(size, 1):.0%}")
         yield block
 
 
@@ -110,7 +110,7 @@ def _zip_member(file: IO[bytes], path: Path, member: str) -> Iterator[bytes]:
 
 
 def _inflate() -> Any:
-    """Return isal, a module like zlib that inflates two to three times as fast, if it is installed; else zlib."""
+    """Return isal, a module like zlib that inflates faster, if it is installed; else zlib."""
     try:
         from isal import isal_zlib
     except ImportError:  # it is not built for every processor

@@ -10,16 +10,19 @@ from typing import Any
 BF16_FLAGS = {"avx512_bf16", "amx_tile"}
 """Linux's names for the instructions that oneDNN uses; other processors and systems are assumed to have none."""
 
+FILES = ("config.py", "data/corpus.py", "log_odds.py", "metrics.py")
+"""Other files of core on which the epochs of a training depend."""
+
 
 @functools.cache
 def code_digest() -> str:
-    """Return 16 hex digits of the SHA-256 of the training code: core/nn, core/training and core/data/corpus.py.
+    """Return 16 hex digits of the SHA-256 of the training code: core/nn, core/training and the FILES.
 
     Any edit of these files changes it, including the edit of a comment.
     """
     core = Path(__file__).parent.parent
     total = hashlib.sha256()
-    for file in sorted([*core.glob("nn/**/*.py"), *core.glob("training/**/*.py"), core / "data" / "corpus.py"]):
+    for file in sorted([*core.glob("nn/**/*.py"), *core.glob("training/**/*.py"), *(core / name for name in FILES)]):
         content = file.read_bytes()
         total.update(f"{file.relative_to(core).as_posix()} {len(content)}\n".encode() + content)
     return total.hexdigest()[:16]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from core.data.corpus import TRAIN, VAL, Corpus
 from core.data.vocabulary import UNK_ID
 from core.log_odds import LogOdds, round_log_odds, to_probabilities
-from core.metrics import Metric
+from core.metrics import Metric, majority_score
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -139,15 +139,9 @@ def validate_plain(corpus: Corpus, metric: Metric) -> PlainResult:
 
 
 def majority_value(corpus: Corpus, sentences: NDArray[np.int64], metric: Metric) -> float:
-    """Return the metric of a classifier that ignores the sentences; NaN if it is undefined on their labels.
-
-    It always predicts the most frequent class of the train split, with the shares of the classes there as
-    probabilities.
-    """
+    """Return `majority_score` for the classes of the train split."""
     counts = np.bincount(corpus.labels[corpus.indices(TRAIN)], minlength=len(corpus.classes))
-    labels = corpus.labels[sentences]
-    probabilities = np.tile(counts / counts.sum(), (len(labels), 1))
-    return metric.score(labels, np.full(len(labels), counts.argmax()), probabilities, len(counts))
+    return majority_score(metric, corpus.labels[sentences], counts / counts.sum())
 
 
 def _plain_result(log_odds: LogOdds, labels: NDArray[np.int64], metric: Metric) -> PlainResult:

@@ -1,6 +1,8 @@
-"""The benchmarks import no tests, and each folder is a package with a docstring about its measurements."""
+"""The benchmarks import no tests, and what they import exists; each folder is a package with a docstring."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,32 @@ def test_a_benchmark_imports_no_tests(path: Path) -> None:
             assert node.level == 0  # relative imports would escape this test
             found.append(node.module or "")
     assert [name for name in found if name.split(".")[0] in ("tests", "pytest")] == []
+
+
+IMPORTS = """
+import ast, importlib, re, sys
+from pathlib import Path
+
+for file in sys.argv[1:]:
+    try:
+        importlib.import_module(file.removesuffix(".py").replace("/", "."))
+        for node in ast.walk(ast.parse(Path(file).read_text())):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                line = ast.unparse(node)
+                if re.match(r"(from|import) (benchmarks|core|tuning)\\b", line):
+                    exec(line, {})
+    except Exception as error:
+        print(f"{file}: {error!r}")
+"""
+
+
+@pytest.mark.slow
+def test_what_the_benchmarks_import_exists() -> None:
+    """In their functions, too. The scripts of peers need other packages."""
+    files = [str(path.relative_to(FOLDER.parent)) for path in FILES if path.parent.name != "scripts"]
+    words = [sys.executable, "-c", IMPORTS, *files]
+    said = subprocess.run(words, capture_output=True, text=True, check=True, cwd=FOLDER.parent).stdout
+    assert said == ""
 
 
 def test_each_folder_is_a_package_with_a_docstring_and_nothing_else() -> None:

@@ -28,7 +28,8 @@ def test_the_temperature_that_made_the_probabilities_wrong_is_found(temperature:
     found = fit_temperature(labels, probabilities)
 
     assert found == pytest.approx(temperature, rel=0.03)
-    before, after = reliability(labels, probabilities), reliability(labels, apply_temperature(probabilities, found))
+    correct = probabilities.argmax(axis=1) == labels
+    before, after = (reliability(correct, each) for each in (probabilities, apply_temperature(probabilities, found)))
     assert expected_calibration_error(after) < 0.02
     if temperature != 1:
         assert expected_calibration_error(before) > 0.05
@@ -62,7 +63,7 @@ def test_no_temperature_changes_the_order_of_the_classes(seed: int, temperature:
 def test_a_reliability_diagram_by_hand() -> None:
     probabilities = np.array([[0.9, 0.1], [0.92, 0.08], [0.3, 0.7], [0.5, 0.5]])
 
-    bins = reliability(np.array([0, 1, 1, 0]), probabilities)
+    bins = reliability(np.array([True, False, True, True]), probabilities)
 
     assert [(each.sentences, each.accuracy) for each in bins] == [(1, 1.0), (1, 1.0), (2, 0.5)]
     assert bins[-1].confidence == pytest.approx(0.91)
@@ -71,14 +72,14 @@ def test_a_reliability_diagram_by_hand() -> None:
 
 
 def test_a_certain_probability_is_in_the_last_bin() -> None:
-    assert reliability(np.array([0]), np.array([[1.0, 0.0]]))[0].high == 1
+    assert reliability(np.array([True]), np.array([[1.0, 0.0]]))[0].high == 1
 
 
 def test_the_coverage_table_counts_what_a_threshold_keeps() -> None:
     labels, probabilities = drawn(1000, 3, 1.0)
     confidence, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
 
-    table = coverage_table(labels, probabilities)
+    table = coverage_table(correct, probabilities)
 
     assert len(table) == ROWS
     assert table[0]["sentences"] == 1000
@@ -89,7 +90,7 @@ def test_the_coverage_table_counts_what_a_threshold_keeps() -> None:
 
 def test_the_threshold_for_an_accuracy_is_the_lowest_whose_interval_is_above_it() -> None:
     labels, probabilities = drawn(5000, 2, 1.0)
-    table = coverage_table(labels, probabilities)
+    table = coverage_table(probabilities.argmax(axis=1) == labels, probabilities)
 
     found = find_min_probability(table, 0.95)
 

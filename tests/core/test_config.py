@@ -22,3 +22,8 @@ def test_short_names_are_distinct_and_begin_with_the_learning_rate() -> None:
 def test_a_whole_number_that_is_no_float_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} must be .* finite, got 10000"):
         TrialConfig(**{name: 10**400})
+
+
+def test_a_number_that_python_does_not_write_is_refused_like_any_other() -> None:
+    with pytest.raises(ConfigError, match=r"hidden_dim must be .*, got a number of more than 4,300 digits"):
+        TrialConfig(hidden_dim=10**5000)

@@ -41,6 +41,7 @@ from core.data.corpus import Corpus
 from core.data.load import load_corpus
 from core.io.cache import cache_key, get_or_build
 from core.nn.classifier import SentenceClassifier
+from core.nn.environment import runtime_environment
 from core.training.checkpoint import Checkpoint, load_latest, save
 from core.training.loop import train
 from core.training.result import EpochResult
@@ -216,8 +217,6 @@ def fresh(trial: int | None, at: int) -> dict[str, Any]:
         "correct": pack_labels(correct.astype(int)),
         "seconds": 1.5 + trial,
         "n_parameters": 1000 + trial,
-        "weights_sha256": f"{at}" * 64,
-        "environment": ENVIRONMENT,
     }
 
 
@@ -415,8 +414,7 @@ def training(folder: Path) -> Files:
     fresh_run["seconds"] = 0.0  # of the clock
     fresh_run["correct"]["data"] = uncompressed(fresh_run["correct"]["data"])
     del fresh_run["packed_log_odds"]  # the compression depends on the version of zlib
-    environment = dict(fresh_run["environment"])
-    fresh_run["environment"]["code"] = "0123456789abcdef"  # a digest of the sources
+    environment = runtime_environment(config.precision, 1, "cpu")
     machine = {name: environment[name] for name in MACHINE}
     return {"training.json": json_of({"machine": machine, "runs": runs, "fresh_run": fresh_run})}
 

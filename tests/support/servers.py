@@ -1,12 +1,16 @@
 """A server of `sentune serve` in a thread of this process."""
 
 import contextlib
+import socket
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.support.patience import wait_until
 from tuning.serving.server import bind_socket
+
+if TYPE_CHECKING:
+    import uvicorn
 
 
 @contextlib.contextmanager
@@ -20,12 +24,18 @@ def running(app: Any) -> Iterator[int]:
         config = uvicorn.Config(
             app, http=GuardedProtocol, log_level="warning", ws="none", lifespan="off", timeout_graceful_shutdown=5
         )
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            wait_until(lambda: server.started or not thread.is_alive(), "the server does not start")
-            yield listening.getsockname()[1]
-        finally:
-            server.should_exit = True
-            thread.join()
+        with started(uvicorn.Server(config), listening) as port:
+            yield port
+
+
+@contextlib.contextmanager
+def started(server: "uvicorn.Server", listening: socket.socket) -> Iterator[int]:
+    """Run a server while the block runs; yield its port."""
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        wait_until(lambda: server.started or not thread.is_alive(), "the server does not start")
+        yield listening.getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join()

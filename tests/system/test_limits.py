@@ -47,6 +47,8 @@ def test_200_threads_and_256_open_files_are_enough(command: Command, sentences: 
     ended = command.run(*words, program=("-c", LIMITED, group, "256"))
     assert (ended.returncode, ended.stderr) == (0, "")
     assert [record[1] for record in command.content("enough")] == ["COMPLETE"] * 2
+    if not group:
+        pytest.skip(f"no control group can be made in {GROUPS}: only the open files were limited")
 
 
 def test_too_few_open_files_are_one_line_and_leave_nothing_behind(command: Command, sentences: Path) -> None:

@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 
 from core.errors import ConfigError, UserError
 from core.io.text import redact_uris
+from tests.support.loaded import loaded_by_command
 from tests.support.small_study import SPEC, epoch, small_study
 from tuning.tracking import mlflow as mlflow_export
 from tuning.tracking.mlflow import export_to_mlflow
@@ -59,6 +60,13 @@ def test_trials_are_runs_with_settings_epochs_and_state(tmp_path: Path, uri: str
     assert runs[2].data.tags["error"] == "TrainingError: \x1b[31mNaN"
     assert runs[3].data.tags["origin"] == "copy of 0"
     assert runs[0].info.end_time - runs[0].info.start_time == 3 * 2000
+
+
+def test_exporting_loads_neither_torch_nor_ray(tmp_path: Path, uri: str) -> None:
+    with small_study(tmp_path):
+        pass
+    words = ["export", str(tmp_path), "--to", "mlflow", "--uri", uri]
+    assert loaded_by_command(words, "mlflow", "torch", "ray") == {"mlflow"}
 
 
 def test_once_more_adds_what_is_new_and_doubles_nothing(tmp_path: Path, uri: str) -> None:

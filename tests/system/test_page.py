@@ -14,7 +14,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.support.browser import chromium, complaints, open_page, requested
 from tests.support.command import Command
-from tests.support.patience import wait_until
+from tests.support.patience import PATIENCE_SECONDS, wait_until
 from tests.support.recorded_study import record_study
 
 EVIL = "<img src=https://example.org/x.png onerror=alert(1)>"
@@ -39,7 +39,7 @@ def report(command: Command) -> Path:
 def show(browser: Chrome, path: Path, **window: Any) -> None:
     """Open a page and wait until its charts are drawn."""
     open_page(browser, path, **window)
-    WebDriverWait(browser, 120).until(lambda made: made.find_elements(By.CSS_SELECTOR, "body.drawn"))
+    WebDriverWait(browser, PATIENCE_SECONDS).until(lambda made: made.find_elements(By.CSS_SELECTOR, "body.drawn"))
 
 
 def cells(browser: Chrome, field: str) -> list[str]:

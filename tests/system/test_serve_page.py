@@ -52,7 +52,7 @@ def page(browser: Any, address: str) -> Any:
 
 
 def until(browser: Any, holds: Any) -> None:
-    WebDriverWait(browser, 30).until(lambda driver: holds())
+    WebDriverWait(browser, PATIENCE_SECONDS).until(lambda driver: holds())
 
 
 def text(browser: Any, selector: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import Command, without_waits
+from tests.support.patience import PATIENCE_SECONDS
 
 AT_AN_IMPORT = """
 import os, sys
@@ -58,7 +59,7 @@ def test_an_interrupted_plan_ends_at_once_and_so_do_its_processes(command: Comma
         while not plan.stderr.readline().startswith("measuring configurations for "):
             assert plan.poll() is None
         os.killpg(plan.pid, signal.SIGINT)
-        out, err = plan.communicate(timeout=60)
+        out, err = plan.communicate(timeout=PATIENCE_SECONDS)
     assert (plan.returncode, out) == (130, "")
     assert without_waits(err).startswith("interrupted; run the same command again to resume: python -m tuning plan ")
     assert without_waits(err).count("\n") == 1

@@ -68,8 +68,8 @@ HANGS = "#!/bin/sh\nexec sleep 600\n"
 @pytest.mark.parametrize(
     ("raylet", "seconds", "by", "reason"),
     [
-        (DIES, "20", "run", "its process raylet has ended: pthread_create failed"),
-        (DIES, "20", "api", "its process raylet has ended: pthread_create failed"),
+        (DIES, str(PATIENCE_SECONDS), "run", "its process raylet has ended: pthread_create failed"),
+        (DIES, str(PATIENCE_SECONDS), "api", "its process raylet has ended: pthread_create failed"),
         (HANGS, "6", "run", "no answer in 6 s from raylet"),
     ],
 )

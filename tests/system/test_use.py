@@ -94,7 +94,7 @@ try:
     main()
 except SystemExit as ended:
     assert ended.code == 0
-heavy = ["ray", "optuna", "pandas", "sklearn", "nltk", "pyarrow", "scipy", "core.data.load", "core.train", "tuning.run"]
+heavy = "ray optuna pandas sklearn nltk pyarrow scipy core.data.load core.training.loop tuning.run".split()
 print(*[name for name in heavy if name in sys.modules])
 """
 
@@ -200,7 +200,7 @@ def test_endless_input_is_refused_at_once_and_a_pipe_is_answered_at_once(command
             process.stdin.flush()
             assert process.stdout.readline().endswith(b"\t" + text + b"\n")
         process.stdin.close()
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0
 
 
 THREADS = """

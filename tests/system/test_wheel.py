@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import Command
+from tests.support.patience import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("core", "tuning")
@@ -21,7 +22,7 @@ Sentune = Callable[..., str]
 
 def checked(*words: str | Path, **options: object) -> str:
     """Run a command that must exit with 0; returns its standard output."""
-    ended = subprocess.run(list(map(str, words)), capture_output=True, text=True, timeout=300, **options)  # type: ignore[call-overload]
+    ended = subprocess.run(list(map(str, words)), capture_output=True, text=True, timeout=PATIENCE_SECONDS, **options)  # type: ignore[call-overload]
     assert ended.returncode == 0, f"{words} exited with {ended.returncode}:\n{ended.stdout}\n{ended.stderr}"
     return str(ended.stdout)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.patience import PATIENCE_SECONDS
 from tests.support.searches import Searches, searches
 from tuning.journal.records import read_study
 from tuning.resources.machine import Machine, TrialResources
@@ -178,7 +179,7 @@ retry, fits = {retry}, {fits}
 def work(job, corpus, resources):
     began, ids, visible = time.time(), ray.get_gpu_ids(), os.environ.get("CUDA_VISIBLE_DEVICES")
     (folder / f"begun-{{job['number']}}").touch()
-    until = time.time() + 120
+    until = time.time() + {patience}
     while not retry and len(list(folder.glob("begun-*"))) < fits and time.time() < until:
         time.sleep(0.05)  # as many as fit are to run at the same time, however slowly workers start
     time.sleep(0.2)
@@ -201,7 +202,7 @@ def seen(search: Searches, folder: Path, share: float, *, retry: bool = False) -
     fits = TrialResources(gpus_per_trial=share).max_parallel(MACHINE)
     search(
         folder,
-        ON_GPUS.format(retry=retry, fits=fits),
+        ON_GPUS.format(retry=retry, fits=fits, patience=PATIENCE_SECONDS),
         f"n_trials={5 if retry else 8}, epochs=1, parallelism={3 if retry else 8}, stopping=None",
         workers=fits,
         resources=f"TrialResources(gpus_per_trial={share}, retry_oom={retry})",

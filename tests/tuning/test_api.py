@@ -231,6 +231,42 @@ def test_a_wrong_argument_of_a_method_is_named(
         getattr(study, verb)(**arguments)
 
 
+@pytest.mark.parametrize(
+    ("verb", "work", "arguments", "text"),
+    [
+        (
+            "retrain", "retrain.command.retrain_trial",
+            {"trial": 0, "on": "train+val", "threads": 1, "precision": "bf16", "out": Path("model")},
+            "trial=0, on='train+val', seeds=1, threads=1, precision='bf16', out='model'",
+        ),
+        (
+            "retrain", "retrain.command.retrain_trial",
+            {"seeds": 2, "strict": True, "dataset": "a.csv", "vectors": "none"},
+            "trial='recommended', on='train', seeds=2, strict=True, dataset='a.csv', vectors='none'",
+        ),
+        (
+            "ensemble", "ensemble.command.make_ensemble",
+            {"max_cost": 9, "workers": 2, "dataset": "a.csv", "vectors": "none", "out": "model"},
+            "size=5, max_cost=9, on='train', workers=2, dataset='a.csv', vectors='none', out='model'",
+        ),
+        (
+            "confirm", "confirm.command.confirm_study",
+            {"folds": 3, "workers": 2, "dataset": "a.csv", "vectors": "none"},
+            "top=5, seeds=5, folds=3, workers=2, dataset='a.csv', vectors='none'",
+        ),
+    ],
+)  # fmt: skip
+def test_cards_and_messages_show_each_argument_of_a_call(
+    study: Study, verb: str, work: str, arguments: dict[str, Any], text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(options: object) -> None:
+        raise KeyboardInterrupt(command_line())
+
+    monkeypatch.setattr(f"tuning.{work}", interrupted)
+    with pytest.raises(KeyboardInterrupt, match=f"^{re.escape(f'study.{verb}({text})')}$"):
+        getattr(study, verb)(**arguments)
+
+
 def test_a_study_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no study 'gone' in .+; the folder has none"):
         load_study("gone", results=tmp_path)

@@ -144,8 +144,11 @@ def test_unlabelled_sentences_join_the_training_sentences(
 
 def test_a_sentence_that_is_too_long_is_named_by_its_line(study: Path, made: Path, tmp_path: Path) -> None:
     (tmp_path / "more.txt").write_text("\na great page\n" + "word " * 50_001)
-    with pytest.raises(DataError, match="text 3 has 50,001 words, more than 50,000"):
+    with pytest.raises(DataError, match=r"--unlabelled .*more\.txt, line 3 has 50,001 words, more than 50,000; split"):
         distil(study, made, unlabelled=str(tmp_path / "more.txt"))
+    (tmp_path / "more.csv").write_text("n,body\n1,a great page\n2," + "! " * 50_001)
+    with pytest.raises(DataError, match=r"more\.csv, line 3 has 50,001 words, more than 50,000; split"):
+        distil(study, made, unlabelled=str(tmp_path / "more.csv"), text_column="body")
 
 
 def test_train_and_validation_together(study: Path, made: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,11 +5,38 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.corpora import tiny_corpus
 from tests.support.local_backend import trained_here, write_reviews
-from tests.support.study_configs import options
+from tests.support.recorded_study import some_audit
+from tests.support.study_configs import options, plan
 from tuning.journal.records import study_attributes
-from tuning.run import search_study
+from tuning.resources.machine import TrialResources
+from tuning.run import _describe, search_study
 from tuning.scheduling.study import study_id
+from tuning.scheduling.training_length import TrainingLength
+from tuning.study_config import PlannedSearch
+
+
+@pytest.mark.parametrize(
+    ("vectors", "advice"),
+    [
+        ("words.vec", "--vectors with a file of wider ones"),
+        ("glove-50d", "--vectors glove-300d (862 MB, fetched once) or --vectors fasttext (1.5 GB)"),
+    ],
+)
+def test_wider_vectors_of_the_same_kind_are_advised(
+    vectors: str, advice: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """English vectors are no replacement for a file, which may be of another language."""
+    corpus = tiny_corpus()
+    search = PlannedSearch(
+        config=plan(), length=TrainingLength(epochs=4, epoch_sentences=None, a_pass=84, reason=""),
+        corpus=dataclasses.replace(corpus, source={"audit": some_audit(corpus.classes), "vectors": vectors}),
+        resources=TrialResources(), choice=None, fits=1, prior_trials={}, spec={},
+    )  # fmt: skip
+    _describe(options(tmp_path), {}, search)
+    message = f"the word vectors have 8 dimensions, and more usually gain points; pass {advice}\n"
+    assert capsys.readouterr().err == message
 
 
 @pytest.mark.slow

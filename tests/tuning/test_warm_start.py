@@ -22,13 +22,13 @@ from tuning.space.space import STUDY_FIELDS
 from tuning.warm_start import add_warm_start
 
 
-def a_study(folder: Path, **changes: Any) -> None:
-    """Six trials: two stopped, the last one still running."""
+def a_study(folder: Path, count: int = 6, **changes: Any) -> None:
+    """Trials of which every third is stopped, each eighth has failed, and the last one still runs."""
     the_plan = plan(seed=1)
     spec = {"fingerprint": "f", "space": json.loads(the_plan.space.to_json()), "epochs": 4}
     spec |= {"metric": "accuracy", "epoch_sentences": None} | changes
     with open_study(folder, spec) as journal:
-        for number, trial in enumerate(outcomes(the_plan, 6)):
+        for number, trial in enumerate(outcomes(the_plan, count)):
             attrs = trial.user_attrs
             journal.add_trial(trial.params, trial.distributions, attrs["config"], attrs["origin"])
             for epoch, accuracy in trial.intermediate_values.items():
@@ -38,7 +38,7 @@ def a_study(folder: Path, **changes: Any) -> None:
                         epoch=epoch, train_loss=1.0, val_loss=1.0, val_accuracy=accuracy, score=accuracy, seconds=1.0
                     ),
                 )
-            if number < 5:
+            if number < count - 1:
                 result = None if trial.state.name == "PRUNED" else {}
                 journal.finish_trial(number, trial.state, result, 4)
 
@@ -116,6 +116,17 @@ def test_what_does_not_match_is_refused_with_the_reason(
     a_study(tmp_path / "old")
     with pytest.raises(ConfigError, match=f"--warm-start old cannot be used: {reason}.*; leave it out"):
         warm(tmp_path, the_plan, fingerprint)
+
+
+def test_cmaes_needs_ten_finished_trials(tmp_path: Path) -> None:
+    """One has failed, the last one runs, and the learning rate of the baseline is outside the space."""
+    a_study(tmp_path / "old", 12)
+    needed = "--sampler cmaes needs 10 finished trials, and can use 9 of this study; leave it out"
+    with pytest.raises(ConfigError, match=f"^--warm-start old cannot be used: {needed}$"):
+        warm(tmp_path, plan(sampler="cmaes"))
+    shutil.rmtree(tmp_path / "old")
+    a_study(tmp_path / "old", 13)
+    assert len(warm(tmp_path, plan(sampler="cmaes"))[0].prior_trials) == 11
 
 
 def test_a_study_of_another_metric_is_refused(tmp_path: Path) -> None:

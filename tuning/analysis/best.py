@@ -116,7 +116,10 @@ def recommendation_note(rows: Sequence[TrialRow], assessment: StudyAssessment) -
             f"Trial {row.trial} is recommended (+): no trial at less than half its cost ({cost}) is within one "
             "standard error of it."
         ]
-    text = f"Trial {row.trial} is recommended (+): the cheapest within one standard error of the best, at {cost}."
+    text = (
+        f"Trial {row.trial} is recommended (+): it is within one standard error of the best, and no trial at less than "
+        f"half its cost ({cost}) is."
+    )
     if (difference := assessment.difference) and (own := assessment.recommended_corrected):
         text += (
             f" Corrected, it is {_compared(difference, 'the best')}, at {own.value:.4f} ({_interval(own.interval)})."

@@ -127,7 +127,8 @@ def select(
         )
     nothing = np.zeros(len(library.models), dtype=np.int64)
     alone = _scores(library, nothing, counts, np.broadcast_to(library.costs <= limit, (len(counts), len(nothing))))
-    eligible, added = _pruned(library, alone), _first_best(library, nothing, counts, alone)
+    eligible = _pruned(library, alone)
+    added = _first_best(library, nothing, counts, np.where(eligible, alone, -np.inf))
     selected = np.zeros(alone.shape, dtype=np.int64)
     selected[np.arange(len(counts)), added] = 1
     for _ in range(size - 1):

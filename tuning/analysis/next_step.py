@@ -46,7 +46,7 @@ def next_step(rows: Sequence[TrialRow], assessment: StudyAssessment) -> NextStep
         rows: All rows, best first.
         assessment: Assessment of the same study.
     """
-    if not rows or rows[0].val_metric is None or assessment.nothing_learned:
+    if not rows or rows[0].rank is None or assessment.nothing_learned:
         return None
     row = next((row for row in rows if row.recommended), rows[0])
     trial = row.trial

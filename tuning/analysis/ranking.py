@@ -69,7 +69,7 @@ class TrialRow:
     tied: bool | None
     """True if the trial is not significantly different from the best one; always true for the best."""
     recommended: bool
-    """True for the recommended trial: the cheapest one within one standard error of the best."""
+    """True for the recommended trial: within one standard error of the best, and no such trial costs less than half."""
     useless: str | None
     """Why the trial is never recommended: `one class` (it predicts one class only) or `not better` (than the majority
     class)."""

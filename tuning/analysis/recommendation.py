@@ -1,4 +1,4 @@
-"""The recommendation: the cheapest trial that is within one standard error of the best (Breiman et al. 1984)."""
+"""The recommendation: a cheap trial that is within one standard error of the best (Breiman et al. 1984)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.metrics import METRICS
+from core.metrics import METRICS, majority_score
 from tuning.analysis.selection_bias import FIXED, Resamples
+from tuning.journal.predictions import journal_damage
 
 ALIKE = 2.0
 """Trials with at most this many times the multiplications of the cheapest one count as equally cheap, and the best of
@@ -57,11 +58,15 @@ class Recommendation:
 def majority_baseline(attributes: Mapping[str, Any], labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], float]:
     """Return (n,) predictions and the value of a classifier that ignores the n validation sentences with these labels.
 
-    It predicts the most frequent class of the train split (without an audit, of the labels), with the shares of the
-    labels as probabilities.
+    The shares of the classes are those of the train split; without an audit, those of the labels.
+
+    Raises:
+        CorruptionError: The audit has another number of classes.
     """
     metric, classes = METRICS[attributes["spec"]["metric"]], attributes["validation"]["classes"]
-    shares = np.bincount(labels, minlength=len(classes)) / len(labels)
     audited = attributes.get("audit", {}).get("majority_baseline")
-    constant = np.full_like(labels, classes.index(audited["class"]) if audited else shares.argmax())
-    return constant, metric.score(labels, constant, np.tile(shares, (len(labels), 1)), len(classes))
+    own = np.bincount(labels, minlength=len(classes)) / len(labels)
+    shares = np.array(audited["train_shares"]) if audited else own
+    if len(shares) != len(classes):
+        raise journal_damage("the audit of the study", f"it has shares of {len(shares)} of {len(classes)} classes")
+    return np.full_like(labels, shares.argmax()), majority_score(metric, labels, shares)

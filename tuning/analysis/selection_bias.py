@@ -43,7 +43,7 @@ Choice = Callable[[NDArray[np.float64]], NDArray[np.int64]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Corrected:
-    """A score, or the difference of two, in the metric's own direction."""
+    """A score in the metric's own direction, or the gain of one over another; a larger gain is better."""
 
     raw: float
     """Value on the sentences by which it was chosen."""

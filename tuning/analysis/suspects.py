@@ -19,6 +19,7 @@ from core.data.corpus import TEST
 from core.data.load import load_corpus, load_texts
 from core.errors import UserError
 from core.io.text import printable
+from core.metrics import METRICS
 from tuning.formatting import csv_table, text_table
 from tuning.journal.predictions import unpack_labels
 from tuning.journal.probabilities import file_name, load_probabilities, trial_name
@@ -122,15 +123,20 @@ def suspects_of(
 
 
 def _fold_files(attributes: Mapping[str, Any]) -> list[str]:
-    """Return the files of probabilities by fold, of the best setting that `confirm --folds` trained on all folds."""
+    """Return the files of probabilities by fold, of the best setting that `confirm --folds` trained on all folds.
+
+    The best is by the mean of the study's metric over the folds.
+    """
+    metric = METRICS[attributes["spec"]["metric"]]
+    name = f"test_{metric.name}"
     runs: dict[tuple[int, int, int], dict[int, tuple[str, float]]] = {}
     for key, run in attributes.items():
-        trained = key.startswith("confirm:") and run.get("trial") is not None and "test_accuracy" in run
+        trained = key.startswith("confirm:") and run.get("trial") is not None and name in run
         if trained and run["fold"] is not None:
             found = runs.setdefault((run["trial"], run["seed"], run["folds"]), {})
-            found[run["fold"]] = file_name(key), run["test_accuracy"]
+            found[run["fold"]] = file_name(key), metric.oriented(run[name])
     whole = [found for (_, _, count), found in runs.items() if len(found) == count]
-    best = max(whole, key=lambda found: sum(accuracy for _, accuracy in found.values()) / len(found), default={})
+    best = max(whole, key=lambda found: sum(score for _, score in found.values()) / len(found), default={})
     return [best[fold][0] for fold in range(len(best))]
 
 

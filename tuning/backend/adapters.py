@@ -5,6 +5,7 @@ continues. For Ray, a paused trial has ended; it continues as a new Ray trial. R
 read: the journal is the state.
 """
 
+import functools
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -21,9 +22,14 @@ from tuning.scheduling.virtual_clock import NoJob
 
 
 def unflatten(result: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return the dict that was reported under `name`, which Ray delivers as `name/key` entries."""
+    """Return the nested dict that was reported under `name`; Ray delivers each leaf as `name/key/inner key`."""
+    found: dict[str, Any] = {}
     prefix = f"{name}/"
-    return {key.removeprefix(prefix): value for key, value in result.items() if key.startswith(prefix)}
+    for path, value in result.items():
+        if path.startswith(prefix):
+            *outer, key = path.removeprefix(prefix).split("/")
+            functools.reduce(lambda inner, each: inner.setdefault(each, {}), outer, found)[key] = value
+    return found
 
 
 class RaySearcher(Searcher):  # type: ignore[misc]  # Ray ships no types

@@ -79,7 +79,7 @@ def run_schedule(
     with backend.session() as ray, interrupt.while_training():
         _run_trials(schedule, ray.put(corpus), backend, interrupt)
     schedule.raise_reason()
-    return interrupt.ended or schedule.early_end
+    return schedule.early_end if schedule.has_ended_early() else interrupt.ended
 
 
 def _run_trials(schedule: Schedule, corpus_ref: Any, backend: RayBackend, interrupt: InterruptHandler) -> None:

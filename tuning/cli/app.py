@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from core.errors import TrainingError, UserError
+from core.errors import ConfigError, TrainingError, UserError
 from tuning.cli import data_commands, model_commands, study_commands
 from tuning.cli.examples import examples
 from tuning.cli.options import GroupedCommand, takes_options
@@ -85,6 +85,8 @@ def plan(
 ) -> None:
     """Forecast time, memory and disk of a search. Takes the options of run."""
     if show_space:
+        if format != "text":
+            raise ConfigError(f"--show-space prints text, got --format {format}; leave it out")
         print(space_table(options.loaded_space))
         return
     from tuning.forecast.command import make_forecast

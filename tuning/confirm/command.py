@@ -75,6 +75,9 @@ def _execute_missing(
     interrupt = InterruptHandler(notice=notice, kept="no finished run is lost")
     background = BackgroundRay(machine, interrupt.on_ray_lost)
     with interrupt.installed(), open_study(options.folder, spec) as journal, background:
+        left = [run for run in left if run.key not in journal.attributes]  # another process may just have ended
+        if not left:
+            return True
         background.start()
         load = partial(study_corpus, spec, options.places, options.cache_dir, options.say)
         corpus = load()

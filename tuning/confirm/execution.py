@@ -69,8 +69,6 @@ def train_run(config: Mapping[str, Any], corpus: Corpus, resources: TrialResourc
         "epochs": len(result.epochs),
         "test_fingerprint": corpus.test_fingerprint(),
         "n_parameters": result.n_parameters,
-        "weights_sha256": result.weights_sha256,
-        "environment": dict(result.environment),
     }
 
 

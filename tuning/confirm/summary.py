@@ -73,7 +73,7 @@ class Difference:
     half: float
     """Half the width of the 95% interval, over seeds and sentences together."""
     p: float
-    """Two-sided p-value, after Holm's correction for all comparisons."""
+    """Two-sided p-value, after Holm's correction for all settings; the plain baseline is compared on its own."""
     sentences_half: float | None
     """Part of `half` that is due to the sentences. None if the metric is undefined without some of the sentences, so
     that `half` is over seeds alone."""

@@ -63,8 +63,11 @@ def average(parts: Sequence[NDArray[np.floating]], weights: Sequence[float]) -> 
 
 
 def _outputs(corpus: Corpus, val: NDArray[np.floating], test: NDArray[np.floating] | None) -> dict[str, Outputs]:
-    found = {"val": Outputs(corpus.labels[corpus.validation()], val)}
-    return found if test is None else {**found, "test": Outputs(corpus.labels[corpus.indices(TEST)], test)}
+    parts = {"val": (corpus.validation(), val)} | ({} if test is None else {"test": (corpus.indices(TEST), test)})
+    return {
+        split: Outputs(corpus.labels[sentences], probabilities.argmax(axis=1), probabilities)
+        for split, (sentences, probabilities) in parts.items()
+    }
 
 
 def _figures(metric: str, on: str, outputs: Mapping[str, Outputs]) -> dict[str, Any]:

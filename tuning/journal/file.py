@@ -140,5 +140,8 @@ def open_journal(journal: Path) -> JournalStorage:
     try:
         with _cached_distributions():
             return JournalStorage(_JournalFile(journal))
-    except (LookupError, TypeError, ValueError, AttributeError, AssertionError, ArithmeticError) as error:
+    except (
+        *(LookupError, TypeError, ValueError, AttributeError, AssertionError, ArithmeticError),
+        RecursionError,  # a line of many brackets
+    ) as error:
         raise journal_damage(str(journal), error) from error

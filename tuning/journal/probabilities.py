@@ -59,7 +59,7 @@ def load_probabilities(
     except FileNotFoundError:
         return None
     # zipfile raises a RuntimeError for an entry that is encrypted, or compressed by a method that it lacks
-    except (EOFError, KeyError, OSError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except (EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         reason = error_summary(error) if isinstance(error, ValueError) else "it is no archive of probabilities"
         raise CorruptionError(
             f"{path} is damaged ({reason}); restore a copy, or remove the file to ignore it"

@@ -104,9 +104,10 @@ SPEC = {
     "first_trials?": (dict, type(None)), "warm_start?": (dict, type(None)),
     "threads?": POSITIVE, "device?": str, "precision?": str, "versions?": dict,
 }  # fmt: skip
+AUDIT = {"majority_baseline?": {"class": str, "train_shares": [is_fraction]}}
 STUDY_SHAPE = {
     "spec?": SPEC, "validation?": {"labels": PACKED, "classes": is_texts}, "vocabulary?": POSITIVE,
-    "test_evaluations?": [TEST_EVALUATION], "inputs?": dict, "audit?": dict, "command?": str,
+    "test_evaluations?": [TEST_EVALUATION], "inputs?": dict, "audit?": AUDIT, "command?": str,
     "gpu_share?": {"share": is_fraction, "peak_bytes": COUNT, "step_seconds": is_finite, "smallest_bytes": COUNT},
     "goal?": dict, "test_fingerprint?": str,
     "plain_baseline?": {"val_predictions": PACKED, "val_metric?": is_finite},
@@ -119,7 +120,13 @@ FRESH_RUN = {
     "majority_val?": is_finite, "majority_test?": is_finite,
 }  # fmt: skip
 DISTILLED = {"epochs": [EPOCH], "weights_sha256": str, "environment": dict}
-TRIAL_SHAPE = {"config?": dict, "origin?": str, "result?": RESULT, "segments?": [SEGMENT], "n_epochs?": POSITIVE}
+TRIAL_SHAPE = {
+    "config?": {"metric?": is_metric},
+    "origin?": str,
+    "result?": RESULT,
+    "segments?": [SEGMENT],
+    "n_epochs?": POSITIVE,
+}
 """Shapes of the user attributes of a trial, except its epochs."""
 
 

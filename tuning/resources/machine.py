@@ -9,9 +9,8 @@ from core.errors import ConfigError, check_rules, in_range
 from core.io.memory import available_memory
 from tuning.resources.gpu import MIN_SHARE, Gpu, allocator_fraction, count_visible
 
-MAX_THREADS = 256
+MAX_THREADS = 1_024
 """Upper bound of the threads of one model or trial."""
-MAX_CPUS = 1_024
 MAX_WORKERS = 10_000
 
 
@@ -53,7 +52,7 @@ class TrialResources:
     def __post_init__(self) -> None:
         check_rules(
             {
-                "--cpus-per-trial": in_range(self.cpus_per_trial, 1, MAX_CPUS),
+                "--cpus-per-trial": in_range(self.cpus_per_trial, 1, MAX_THREADS),
                 "--gpus-per-trial": (
                     self.gpus_per_trial,
                     f"0, or a share of one GPU from {MIN_SHARE:g} to 1 such as 0.5",
@@ -130,7 +129,7 @@ def local_gpus(environment: Mapping[str, str]) -> tuple[Gpu, ...]:
 
 
 def available_cpus() -> int:
-    """Return the number of CPUs that this process may use, by its affinity and its control group."""
+    """Return the number of CPUs that this process may use, by its affinity and the control group of its container."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         with open("/sys/fs/cgroup/cpu.max") as file:  # noqa: PTH123 - a pseudo file of the kernel

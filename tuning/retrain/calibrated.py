@@ -28,8 +28,19 @@ class Outputs(NamedTuple):
 
     labels: NDArray[np.int64]
     """(n,)."""
+    predictions: NDArray[np.int64]
+    """(n,) the predicted classes. Rounding can make another class the most probable one in `probabilities`."""
     probabilities: NDArray[np.floating]
-    """(n, C) probabilities before calibration."""
+    """(n, C) rounded probabilities (core.log_odds), before calibration."""
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """(n,) whether a sentence is labelled correctly."""
+        return np.asarray(self.predictions == self.labels)
+
+    def calibrated(self, temperature: float) -> "Outputs":
+        """Return the outputs at a temperature."""
+        return self._replace(probabilities=apply_temperature(self.probabilities, temperature))
 
 
 def calibration_figures(val: Outputs, test: Outputs | None) -> dict[str, Any]:
@@ -40,20 +51,21 @@ def calibration_figures(val: Outputs, test: Outputs | None) -> dict[str, Any]:
         `split` (test, or val without a test split), its number of `sentences`, and the `rows` of coverage_at for
         THRESHOLDS; and with a test split `calibration`, the reliability diagrams `before` and `after`.
     """
-    temperature = fit_temperature(*val)
-    calibrated = val._replace(probabilities=apply_temperature(val.probabilities, temperature))
-    found: dict[str, Any] = {"temperature": temperature, "coverage": coverage_table(*calibrated)}
+    temperature = fit_temperature(val.labels, val.probabilities)
+    calibrated = val.calibrated(temperature)
+    coverage = coverage_table(calibrated.correct, calibrated.probabilities)
+    found: dict[str, Any] = {"temperature": temperature, "coverage": coverage}
     name = "val"
     if test is not None:
-        name, calibrated = "test", test._replace(probabilities=apply_temperature(test.probabilities, temperature))
+        name, calibrated = "test", test.calibrated(temperature)
         found["calibration"] = {"before": _diagram(test), "after": _diagram(calibrated)}
-    rows = coverage_at(*calibrated, THRESHOLDS)
+    rows = coverage_at(calibrated.correct, calibrated.probabilities, THRESHOLDS)
     found["abstention"] = {"split": name, "sentences": len(calibrated.labels), "rows": rows}
     return found
 
 
 def _diagram(outputs: Outputs) -> dict[str, Any]:
-    bins = reliability(*outputs)
+    bins = reliability(outputs.correct, outputs.probabilities)
     return {"error": expected_calibration_error(bins), "bins": [dataclasses.asdict(each) for each in bins]}
 
 

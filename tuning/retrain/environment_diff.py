@@ -54,11 +54,14 @@ def environment_now(precision: str, threads: int, device: str) -> dict[str, Any]
 
 
 def environment_changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[EnvironmentChange]:
-    """Return the changes of the values that are in both."""
+    """Return the changes of the values that are in both.
+
+    A study without a complete trial has recorded no name of its GPU, only "cuda", which any GPU equals.
+    """
     return [
         EnvironmentChange(name=COMPARED_NAMES.get(name, name), was=was[name], now=now[name])
         for name in now
-        if name in was and was[name] != now[name]
+        if name in was and was[name] != now[name] and not (was[name] == "cuda" and now[name] != "cpu")
     ]
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from core.class_report import class_report, confusion_matrix
@@ -93,7 +95,7 @@ def evaluate_model(context: RetrainContext, result: TrainResult) -> TrainedModel
     """Evaluate a training's best epoch on validation and test, and log the test evaluation."""
     test = evaluate_on_test(result.config, result.weights, context.corpus, context.threads, context.device)
     val = evaluate(result.config, result.weights, context.corpus, VAL, threads=context.threads, device=context.device)
-    outputs = outputs_of(context.corpus, val.log_odds), test_outputs(context.corpus, test)
+    outputs = val_outputs(context.corpus, val.predictions, val.log_odds), test_outputs(context.corpus, test)
     figures = {
         **metrics_of(result, context.corpus, test),
         "val_loss_standard_error": val.loss_standard_error,
@@ -114,6 +116,7 @@ def evaluate_model(context: RetrainContext, result: TrainResult) -> TrainedModel
 def refit_on_both(context: RetrainContext, verified: TrainResult, say: Callable[[int, float], None]) -> TrainedModel:
     """Train on train and validation for the verified number of steps, and evaluate on test."""
     corpus, config = context.corpus, context.config
+    val = val_outputs(corpus, verified.val_predictions, verified.val_log_odds)
     again = refit(config, corpus, verified.epochs, report=say, threads=context.threads, device=context.device)
     test = evaluate_on_test(config, again.weights, corpus, context.threads, context.device)
     model = TrainedModel(
@@ -121,14 +124,14 @@ def refit_on_both(context: RetrainContext, verified: TrainResult, say: Callable[
         weights=again.weights,
         figures={
             "steps": again.steps,
-            "passes": again.steps / -(-again.sentences // config.batch_size),
+            "passes": again.steps / config.steps_per_pass(again.sentences),
             "train_and_val_sentences": again.sentences,
             "verified_best_epoch": verified.best_epoch,
             "verified_val_accuracy": verified.best_val_accuracy,
             "verified_val_sentences": len(corpus.validation()),
             **held_out_metrics(config.metric, test),
             **class_figures("test", test_outputs(corpus, test), corpus.classes),
-            **calibration_figures(outputs_of(corpus, verified.val_log_odds), test_outputs(corpus, test)),
+            **calibration_figures(val, test_outputs(corpus, test)),
         },
         rows=[{"pass": number, "train_loss": loss} for number, loss in enumerate(again.losses, 1)],
         environment=again.environment,
@@ -148,19 +151,19 @@ def class_figures(name: str, outputs: Outputs | None, classes: Sequence[str]) ->
     """Return `NAME_classes` (the scores of each class) and `NAME_confusion`; nothing without outputs."""
     if outputs is None:
         return {}
-    confusion = confusion_matrix(outputs.labels, outputs.probabilities.argmax(axis=1), len(classes))
+    confusion = confusion_matrix(outputs.labels, outputs.predictions, len(classes))
     scores = [each.to_dict() for each in class_report(confusion, classes)]
     return {f"{name}_classes": scores, f"{name}_confusion": confusion.tolist()}
 
 
-def outputs_of(corpus: Corpus, log_odds: LogOdds) -> Outputs:
-    """Return the outputs of a model for the validation sentences, from its log-odds."""
-    return Outputs(corpus.labels[corpus.validation()], to_probabilities(log_odds))
+def val_outputs(corpus: Corpus, predictions: NDArray[np.int64], log_odds: LogOdds) -> Outputs:
+    """Return the outputs of a model for the validation sentences."""
+    return Outputs(corpus.labels[corpus.validation()], predictions, to_probabilities(log_odds))
 
 
 def test_outputs(corpus: Corpus, test: Evaluation | None) -> Outputs | None:
     """Return the outputs of a model for the test sentences; None without a test split."""
-    return None if test is None else Outputs(corpus.labels[corpus.indices(TEST)], test.probabilities)
+    return None if test is None else Outputs(corpus.labels[corpus.indices(TEST)], test.predictions, test.probabilities)
 
 
 def _log_test(context: RetrainContext, model: TrainedModel, on: str) -> None:

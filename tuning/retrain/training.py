@@ -57,8 +57,10 @@ def train_resumable(
         if epoch.epoch == last:
             raise StopTraining
 
-    # A training must not be resumed in another environment: comparisons assume a single one.
-    identity = [config.to_dict(), corpus.fingerprint, runtime_environment(config.precision, threads, device)]
+    # A training must not be resumed in another environment: comparisons assume a single one. Nor with another last
+    # epoch: a checkpoint may already have more epochs.
+    environment = runtime_environment(config.precision, threads, device)
+    identity = [config.to_dict(), corpus.fingerprint, environment, last]
     digest = hashlib.sha256(canonical_json(identity)).hexdigest()
     folder = checkpoints / digest[:16]
     return train(config, corpus, report=report, checkpoint_dir=folder, threads=threads, device=device)

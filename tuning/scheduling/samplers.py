@@ -160,15 +160,20 @@ class _FixedTrials(InMemoryStorage):
         return [*(trial for trial in self._shown if states is None or trial.state in states), *own]
 
 
+def cmaes_dimensions(space: Space) -> dict[str, BaseDistribution]:
+    """Return the settings that cmaes searches: numbers that each trial has. It draws all others at random."""
+    return {
+        d.name: d.distribution
+        for d in space.dimensions
+        if not (d.when or d.distribution.single() or isinstance(d.distribution, CategoricalDistribution))
+    }
+
+
 class FixedSpaceCmaEs(CmaEsSampler):
     """CMA-ES over a fixed space: Optuna would use the parameters that all finished trials share, which change."""
 
     def __init__(self, space: Space, prior_trials: Sequence[FrozenTrial], **options: Any) -> None:
-        self._always = {
-            d.name: d.distribution
-            for d in space.dimensions
-            if not (d.when or d.distribution.single() or isinstance(d.distribution, CategoricalDistribution))
-        }
+        self._always = cmaes_dimensions(space)
         names = self._always.keys()
         known = [
             create_trial(params={n: t.params[n] for n in names}, distributions=self._always, value=t.value)

@@ -163,6 +163,12 @@ class Schedule:
         self._queue.insert(0, trial)
         return True
 
+    def has_ended_early(self) -> bool:
+        """Return whether a target or a patience has ended the study, and none of its trials is left."""
+        if self.early_end is None:
+            return False
+        return all(trial.state.is_finished() for trial in self.store.trials()[: self.early_end.n_trials])
+
     def raise_reason(self) -> None:
         """Raise UserError for a problem that the user must fix, or if the first trials all failed with one cause."""
         if self.stop.reason is not None:
@@ -186,13 +192,13 @@ class Schedule:
         """
         try:
             self.store.record_epoch(trial, epoch, val_predictions, log_odds)
+            scores = self._scores[trial]
+            if epoch.epoch == len(scores) + 1:
+                scores.append(max([*scores[-1:], epoch.score]))
+            self._notify("on_epoch_end", trial, epoch)
         except UserError as error:
             self.stop.abort(error)
             return False
-        scores = self._scores[trial]
-        if epoch.epoch == len(scores) + 1:
-            scores.append(max([*scores[-1:], epoch.score]))
-        self._notify("on_epoch_end", trial, epoch)
         # After its last epoch a trial returns its result.
         return not self.stop.requested and (epoch.epoch < self._last[trial] or epoch.epoch == self.config.epochs)
 

@@ -134,6 +134,7 @@ class _Views:
         self._latest: dict[int, VisibleResult] = {}
         self._ranked: list[tuple[float, int]] = []  # (-score, trial) of the trials with a result, best first
         self._copies: dict[int, list[int]] = {}
+        self._late_copies: list[int] = []  # copies that had a result when they were added
 
     @property
     def n_results(self) -> int:
@@ -152,10 +153,11 @@ class _Views:
             self._copies.setdefault(source, []).append(number)
             if source in self._latest:
                 self._see(number, self._latest[source])
+                self._late_copies.append(number)
 
     def update(self, log: Sequence[VisibleResult]) -> list[tuple[int, FrozenTrial]]:
         """Add the new results of the log; return the trials that had none before, with their views."""
-        first = []
+        first, self._late_copies = self._late_copies, []
         for result in log[self._n_read :]:
             for number in (result.trial, *self._copies.get(result.trial, ())):
                 if number not in self._latest:

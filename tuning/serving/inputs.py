@@ -128,16 +128,19 @@ def table_batch(part: Table, column: str) -> TextBatch:
     return TextBatch(texts=read_texts(part, column), source=f"{part.name}, {part.unit}", numbers=part.lines)
 
 
-def read_sentences(file: str, text_column: str | None, encoding: str | None, notify: Notify, option: str) -> list[str]:
-    """Return the sentences of a file: its lines, as `line_batches`, or with `text_column` the cells of a table.
+def sentence_batches(
+    file: str, text_column: str | None, encoding: str | None, notify: Notify, option: str
+) -> Iterator[TextBatch]:
+    """Yield the sentences of a file: its lines, as `line_batches`, or with `text_column` the cells of a table.
 
     Raises:
         ConfigError: A text column is given and the file is no table.
         DataError: The file cannot be read, or the table cannot be used.
     """
     if text_column is None:
-        return [text for batch in line_batches(file, encoding, notify, option) for text in batch.texts]
+        yield from line_batches(file, encoding, notify, option)
+        return
     if format_of(Path(file)) is None:
         raise ConfigError(f"--text-column needs a file ending in {ENDINGS} (.gz too), got {option} {file}")
-    parts = table_parts(Path(file), text_column, encoding, notify)
-    return [text for part in parts for text in table_batch(part, text_column).texts]
+    for part in table_parts(Path(file), text_column, encoding, notify):
+        yield table_batch(part, text_column)

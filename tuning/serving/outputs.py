@@ -1,7 +1,6 @@
 """Output of `predict`: text, JSON lines or CSV, to standard output or to a file that appears at the end."""
 
 import contextlib
-import csv
 import io
 import json
 import os
@@ -15,6 +14,7 @@ from core.data.readers import Table
 from core.errors import DataError
 from core.io.atomic import atomic_file, file_mode
 from core.io.text import printable, quoted
+from tuning.formatting import csv_text
 
 if TYPE_CHECKING:
     from core.inference.predictor import Prediction
@@ -149,6 +149,4 @@ def format_csv(
         rows.append([*cells, guess.label, guess.probability, guess.unknown_words, *every])
     if escape:
         rows = [[printable(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
-    file = io.StringIO()
-    csv.writer(file, lineterminator="\n").writerows(rows)
-    return file.getvalue()
+    return csv_text(rows)

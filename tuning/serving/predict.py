@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from core.data.readers import ROWS_AT_ONCE, Table, format_of
 from core.errors import ConfigError
-from core.io.text import Notify, quoted
+from core.io.atomic import expand_user
+from core.io.text import Notify, printable, quoted
 from tuning.serving.abstention import ALWAYS_ANSWER, Abstention
 from tuning.serving.inputs import ENDINGS, TextBatch, line_batches, table_batch, table_parts
 from tuning.serving.outputs import csv_header, format_csv, format_lines, open_output, output_problem
@@ -44,6 +45,8 @@ class PredictOptions:
     """Output file; None for standard output."""
 
     def __post_init__(self) -> None:
+        if self.file is not None and self.file.startswith("~"):
+            object.__setattr__(self, "file", str(expand_user(self.file)))
         path = None if self.file is None else Path(self.file)
         rules = {
             "pass sentences, or --file with one sentence per line (- for standard input)": bool(self.texts)
@@ -86,6 +89,11 @@ def predict_texts(load: Callable[[], "Predictor"], notify: Notify, options: Pred
         column = column or _column_of(model, first[0], notify)
         if not options.as_json:
             header = csv_header(first[0], model.classes if options.probabilities else ())
+            if left_out := first[0].unsupported_columns:
+                columns = ", ".join(f"{quoted(name)} ({printable(kind, 40)})" for name, kind in left_out.items())
+                notify(
+                    f"the output lacks the columns {columns}: CSV is written of texts, numbers and truth values only"
+                )
     n_texts = n_unknown = 0
     with open_output(options.out) as write:
         for part in itertools.chain(first, source):

@@ -116,7 +116,7 @@ class RequestQueue:
             return []
         self._large_is_next = lane is self._small
         batch: list[tuple[_Request, int, int]] = []
-        unfinished: list[_Request] = []
+        started: list[_Request] = []
         n_words = n_texts = 0
         while lane and n_words < BATCH_WORDS and n_texts < BATCH_TEXTS:
             request = lane.popleft()
@@ -129,9 +129,11 @@ class RequestQueue:
                     break
                 request.next += 1
                 n_texts += 1
-            if request.next > start:
-                batch.append((request, start, request.next))
+            if request.next == start:  # its first text does not fit; it stays the next one
+                lane.appendleft(request)
+                break
+            batch.append((request, start, request.next))
             if request.next < len(request.texts):
-                unfinished.append(request)
-        lane.extend(unfinished)
+                started.append(request)
+        lane.extend(started)
         return batch

@@ -214,6 +214,7 @@ def serve_model(
             lifespan="off",
             log_level="error",  # otherwise a client could fill the log with warnings about its requests
             access_log=False,
+            proxy_headers=False,  # a client could name any address, and so evade the limits of one
             timeout_keep_alive=IDLE_SECONDS,
             timeout_graceful_shutdown=STOP_SECONDS,
         )

@@ -74,13 +74,16 @@ def build(
     fixed: dict[str, Any] = {e.name: e.content for e in entries.values() if distributions[e.name] is None}
     ordered, problems = _in_order([entry for entry in entries.values() if entry.name not in fixed])
     dimensions: list[Dimension] = []
+    left_out: set[str] = set()
     for entry in ordered:
-        when, found = _when(entry, dimensions, fixed)
-        problems += [(entry.name, message) for message in found if entry.name in own]
+        when, unusable, never = _when(entry, dimensions, fixed, left_out)
+        problems += [(entry.name, message) for message in (*unusable, *(never if entry.name in own else ()))]
         distribution = distributions[entry.name]
         if distribution is not None and all(allowed for _, allowed in when):
             field = entry.field or entry.name
             dimensions.append(Dimension(name=entry.name, field=field, distribution=distribution, when=when))
+        else:
+            left_out.add(entry.name)
     problems += validate(dimensions, fixed, ())
     if problems:
         lines = [f"{e.place}: {message}" for e in entries.values() for broken, message in problems if broken == e.name]
@@ -114,26 +117,31 @@ def _in_order(entries: Sequence[SettingEntry]) -> tuple[list[SettingEntry], list
 
 
 def _when(
-    entry: SettingEntry, dimensions: Sequence[Dimension], fixed: Mapping[str, Value]
-) -> tuple[tuple[tuple[str, tuple[Value, ...]], ...], list[str]]:
-    """Return the clauses of an entry as (name, allowed values), and the problems of those that cannot be used."""
+    entry: SettingEntry, dimensions: Sequence[Dimension], fixed: Mapping[str, Value], left_out: Set[str]
+) -> tuple[tuple[tuple[str, tuple[Value, ...]], ...], list[str], list[str]]:
+    """Return the clauses of an entry as (name, allowed values), and the problems of two kinds.
+
+    The first are those of clauses that cannot be used, the others those of clauses that can never hold.
+    """
     allowed: dict[str, tuple[Value, ...]] = {}
-    problems = []
+    unusable, never = list[str](), list[str]()
     for clause in entry.when or ():
-        values = _possible(clause.name, dimensions, fixed)
+        values = _possible(clause.name, dimensions, fixed, left_out)
         if isinstance(values, str):
-            problems.append(f"the condition {clause} cannot be used: {values}")
+            unusable.append(f"the condition {clause} cannot be used: {values}")
             values = ()
         elif not any(clause.allows(value) for value in values):
             shown = ", ".join(show_value(value) for value in values[:8]) + (", ..." if len(values) > 8 else "")
-            problems.append(f"the condition {clause} can never hold: {clause.name} is {shown}")
+            never.append(f"the condition {clause} can never hold: {clause.name} is {shown or 'left out'}")
         values = allowed.get(clause.name, values)
         allowed[clause.name] = tuple(value for value in values if clause.allows(value))
-    return tuple(allowed.items()), problems
+    return tuple(allowed.items()), unusable, never
 
 
-def _possible(name: str, dimensions: Sequence[Dimension], fixed: Mapping[str, Value]) -> tuple[Value, ...] | str:
-    """Return all possible values of a setting, or the reason why they cannot be listed."""
+def _possible(
+    name: str, dimensions: Sequence[Dimension], fixed: Mapping[str, Value], left_out: Set[str]
+) -> tuple[Value, ...] | str:
+    """Return all possible values of a setting, none if it is left out, or the reason why they cannot be listed."""
     for dimension in dimensions:
         if dimension.name == name:
             distribution = dimension.distribution
@@ -147,6 +155,8 @@ def _possible(name: str, dimensions: Sequence[Dimension], fixed: Mapping[str, Va
         return f"{name} has several ranges; name one of {', '.join(ranges)}"
     if name in fixed or name in DEFAULTS:
         return (fixed.get(name, DEFAULTS.get(name)),)
+    if name in left_out:
+        return ()
     return unknown_setting(name, [dimension.name for dimension in dimensions])
 
 

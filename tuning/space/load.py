@@ -62,7 +62,7 @@ def load_space(name_or_path: str, overrides: Sequence[str] = ()) -> Space:
         raise ConfigError("; ".join(problems))
     space = build(name, entries, written.tries, {entry.name for entry in written.entries})
     if layer:
-        space = build(name, merge(entries, layer), [(place, entry) for entry in space.try_first], set())
+        space = build(name, merge(entries, layer), [(place, entry) for entry in space.try_first], set(names))
         space = dataclasses.replace(space, overridden=frozenset(names))
     if not space.dimensions:
         raise ConfigError(f"{place}: nothing is searched; write a range for at least one setting")

@@ -21,7 +21,7 @@ from tuning.space.initial_trials import fit_settings, initial_trials
 from tuning.space.space import Space, validate
 
 PORTFOLIO, RANDOM = "portfolio", "random"
-MAX_TRIALS = 8
+MAX_SETTINGS = 8
 """Maximum number of trials from the portfolio: the sampler suggests half of the default number of trials. It does not
 depend on `--trials`, so that a study with added trials has the same first ones."""
 
@@ -67,7 +67,7 @@ def first_trials(source: str, space: Space, baseline: bool = True) -> FirstTrial
     own = initial_trials(space, baseline)
     new = tuple(each for at, each in enumerate(fitted) if each not in own and each not in fitted[:at])
     if source == PORTFOLIO:
-        return FirstTrials(source=PORTFOLIO, settings=new[:MAX_TRIALS])
+        return FirstTrials(source=PORTFOLIO, settings=new[:MAX_SETTINGS])
     if not fitted:
         raise ConfigError(
             f"--first-trials {source}: all of its {len(entries)} entries are outside the space {space.name!r}; "

@@ -8,7 +8,6 @@ import hashlib
 import importlib.util
 import logging
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,7 +87,7 @@ def _check_database(uri: str) -> None:
         return
     path = Path(name)
     check_parent(path)
-    with os_errors_as_user_errors(path), tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent):
+    with os_errors_as_user_errors(path):
         if file_mode(path):
             path.open("r+b").close()
 

@@ -247,6 +247,14 @@ def test_a_file_that_is_not_utf8_is_read_and_told(load: Load, tmp_path: Path) ->
     ]
 
 
+def test_a_note_about_a_file_cannot_steer_the_terminal(load: Load, tmp_path: Path) -> None:
+    path = tmp_path / "\x1b[31mred.csv"
+    path.write_bytes(csv_of().replace("film", "séance très réussie à côté du café").encode("cp1252"))
+    reported: list[str] = []
+    load(str(path), progress=reported.append)
+    assert reported[0].startswith(rf"{tmp_path}/\x1b[31mred.csv: is not UTF-8, read as cp1252;")
+
+
 def test_vectors_of_a_file_fill_the_rows_of_their_words(load: Load, tmp_path: Path) -> None:
     (tmp_path / "v.vec").write_text("good 1 2\nfilm 3 4\nUnused 0 0\nunused 5 6\n")
     corpus = load(vectors=str(tmp_path / "v.vec"))

@@ -28,6 +28,14 @@ def test_columns_are_put_in_the_order_of_the_classes() -> None:
     assert targets.tolist() == [[0.75, 0.25], [0.0, 1.0]]
 
 
+def test_classes_named_like_their_columns_keep_the_prefix() -> None:
+    found = table(label=["p_a", "p_b"], p_a=["0.75", "0"], p_b=["0.25", "1"])
+    _, classes, targets = read_targets(found, "label", ["p_b", "p_a"])
+    assert classes == ("p_a", "p_b")
+    assert targets is not None
+    assert targets.tolist() == [[0.75, 0.25], [0.0, 1.0]]
+
+
 def test_without_labels_a_sentence_has_its_most_probable_class() -> None:
     columns = {"p_10": ["0.2", "0.5", "1"], "p_9": ["0.8", "0.5", "0"]}
     labels, classes, _ = read_targets(table(**columns), None, list(columns))

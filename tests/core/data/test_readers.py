@@ -56,6 +56,22 @@ def test_the_header_line_tells_the_separator(tmp_path: Path, separator: str) -> 
     assert table.columns == {"text": ["a"], "label": ["0"]}
 
 
+@pytest.mark.parametrize("name", ['"text, or title, or both"', '"a ""text"", or more, or less"', '5" disk'])
+def test_separators_inside_quotes_of_the_header_do_not_count(tmp_path: Path, name: str) -> None:
+    table = read(tmp_path, "a.csv", f"{name};label\na;0\n".encode())
+    assert list(table.columns.values()) == [["a"], ["0"]]
+
+
+@pytest.mark.parametrize("blank", ["\n\n", "\r\n\r\n", "\r\r"])
+def test_blank_lines_before_the_header_of_a_csv_are_skipped_and_counted(tmp_path: Path, blank: str) -> None:
+    table = read(tmp_path, "a.csv", f"{blank}text;label\na;0\n".encode())
+    assert (table.columns, list(table.lines)) == ({"text": ["a"], "label": ["0"]}, [4])
+    with pytest.raises(DataError, match=r"a\.csv, line 5: has 1 cells, the header has 2"):
+        read(tmp_path, "a.csv", f"{blank}text;label\na;0\nb\n".encode())
+    with pytest.raises(DataError, match=r"a\.csv, line 4: unexpected end of data; fix the quotes around it"):
+        read(tmp_path, "a.csv", f'{blank}text;label\n"a;0\n'.encode())
+
+
 def test_packed_csv(tmp_path: Path) -> None:
     assert read(tmp_path, "a.csv.gz", gzip.compress(b"text,label\na,0\n")).columns["text"] == ["a"]
 
@@ -68,6 +84,21 @@ def test_tsv_keeps_quotes_of_two_speeches(tmp_path: Path) -> None:
 def test_tsv_keeps_stray_quotes_and_takes_whole_ones_off(tmp_path: Path) -> None:
     table = read(tmp_path, "a.tsv", b'text\tlabel\n"so" good\t1\n"say ""hi"""\t0\n"\t0\n')
     assert table.columns == {"text": ['"so" good', 'say "hi"', '"'], "label": ["1", "0", "0"]}
+
+
+def test_a_column_that_occurs_twice_is_named_with_the_line_of_the_header(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a\.csv, line 3: column 'text' occurs twice"):
+        read(tmp_path, "a.csv", b"\n\ntext,text\na,b\n")
+
+
+def test_a_line_of_spaces_is_no_row_of_tsv(tmp_path: Path) -> None:
+    assert read(tmp_path, "a.tsv", b"text\tlabel\na\t0\n  \n").columns == {"text": ["a"], "label": ["0"]}
+
+
+def test_a_row_of_empty_cells_is_a_row_of_tsv(tmp_path: Path) -> None:
+    table = read(tmp_path, "a.tsv", b"text\tlabel\n\t\n\na\t0\n")
+    assert table.columns == {"text": ["", "a"], "label": ["", "0"]}
+    assert list(table.lines) == [2, 4]
 
 
 def test_jsonl_values_and_gaps(tmp_path: Path) -> None:
@@ -239,6 +270,22 @@ def test_a_huge_cell_of_parquet_is_refused_with_its_row(tmp_path: Path) -> None:
         read_table(path, "")
 
 
+@pytest.mark.parametrize("encoded", [False, True])
+def test_the_size_of_parquet_is_that_of_its_cells_although_equal_ones_are_stored_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoded: bool
+) -> None:
+    import pyarrow
+
+    cells = pyarrow.array(["x" * 1000] * 3000)
+    path = parquet(tmp_path, text=cells.dictionary_encode() if encoded else cells)
+    assert path.stat().st_size < 100_000
+    monkeypatch.setattr(readers, "MAX_ARCHIVE_BYTES", 4_000_000)
+    assert len(read_table(path, "").lines) == 3000
+    monkeypatch.setattr(readers, "MAX_ARCHIVE_BYTES", 2_000_000)
+    with pytest.raises(DataError, match=r"a\.parquet: unpacks to 0 GiB, more than 0; use a part of the file"):
+        read_table(path, "")
+
+
 def test_nan_is_nothing(tmp_path: Path) -> None:
     assert read_table(parquet(tmp_path, label=[1.0, float("nan")]), "").columns == {"label": ["1.0", None]}
     assert read(tmp_path, "a.jsonl", b'{"label": 1}\n{"label": NaN}\n').columns == {"label": ["1", None]}
@@ -254,11 +301,11 @@ def test_parquet_dictionaries_are_plain(tmp_path: Path) -> None:
 def test_too_little_memory_for_parquet_is_no_fault_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import pyarrow.parquet
 
-    def full(self: object) -> None:
+    def full(self: object, rows: int) -> None:
         raise pyarrow.ArrowMemoryError("malloc of size 64 failed")
 
     path = parquet(tmp_path, text=["a"])
-    monkeypatch.setattr(pyarrow.parquet.ParquetFile, "read", full)
+    monkeypatch.setattr(pyarrow.parquet.ParquetFile, "iter_batches", full)
     with pytest.raises(MemoryError, match="malloc of size 64 failed"):
         read_table(path, "")
 

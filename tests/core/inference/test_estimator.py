@@ -14,6 +14,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import Tags, estimator_checks
 
 from core import SentenceEstimator, TrialConfig, load_model
+from core.config import MAX_EMBEDDING_DIM
 from core.errors import ConfigError, DataError, UserError
 from tests.support.models import CLASSES, mixture, plain, saved
 
@@ -125,6 +126,13 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
 def test_what_it_cannot_fit_is_named(texts: Any, labels: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         estimator().fit(texts, labels)
+
+
+@pytest.mark.parametrize("width", [None, 0, MAX_EMBEDDING_DIM + 1, 8.0])
+def test_a_width_out_of_range_is_named(width: Any) -> None:
+    rule = f"embedding_dim must be a whole number from 1 to {MAX_EMBEDDING_DIM}, got {width}"
+    with pytest.raises(ConfigError, match=f"^{rule}$"):
+        estimator(embedding_dim=width).fit(TEXTS, LABELS)
 
 
 def test_a_class_too_small_to_split_is_named() -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.calibration import MIN_SENTENCES
 from core.config import TrialConfig
 from core.inference.members import LstmMember, PlainMember
 from core.inference.model_card import escape_markdown, render_model_card
@@ -97,6 +98,21 @@ def test_what_is_not_known_is_left_out_or_said() -> None:
 
 def test_the_inputs_of_the_cache_are_not_repeated() -> None:
     assert "not for the card" not in card()
+
+
+@pytest.mark.parametrize(
+    ("sentences", "calibrated"),
+    [
+        ({"val_sentences": MIN_SENTENCES - 1}, False),
+        ({"val_sentences": MIN_SENTENCES}, True),
+        ({"verified_val_sentences": MIN_SENTENCES - 1}, False),
+    ],
+)
+def test_the_limits_say_whether_the_probabilities_are_calibrated(sentences: dict[str, int], calibrated: bool) -> None:
+    limits = card(metrics={"temperature": 1.0, **sentences}).split("## Limits\n\n")[1]
+    without = "Probabilities are not calibrated, because there were fewer than 100 validation sentences; they are"
+    assert ("Probabilities are calibrated by one temperature" in limits) == calibrated
+    assert (without in limits) == (not calibrated)
 
 
 HOSTILE = "</td><script>alert(1)</script> | [x](https://evil.example) ![y](z) `q` *b* _i_ \x1b[31m \u202e\n\n# head"

@@ -237,4 +237,19 @@ def test_a_path_is_in_a_folder_that_exists(tmp_path: Path) -> None:
     check_parent(tmp_path / "new")
     with pytest.raises(UserError, match=r"typo/x' is in no folder that exists: create '.*typo' first"):
         check_parent(tmp_path / "typo" / "x")
-    assert not (tmp_path / "typo").exists()
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("/proc/new", "its folder cannot be made, or takes no files; choose another path"),
+        ("{tmp}/" + "n" * 250, "the name is too long; choose a shorter one"),
+    ],
+)
+def test_a_path_that_no_temporary_file_can_be_next_to_is_refused_before_the_work(
+    path: str, reason: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=f"cannot write .*: {reason}"):
+        check_parent(Path(path.format(tmp=tmp_path)))
+    assert os.listdir(tmp_path) == []

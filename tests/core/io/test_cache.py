@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from core.errors import CorruptionError, UserError
 from core.io import cache
 from tests.support.archives import everything_in
+from tests.support.patience import PATIENCE_SECONDS
 
 INPUTS = {"data": "x", "seed": 42}
 
@@ -165,13 +166,13 @@ def test_of_many_callers_one_builds_and_the_others_wait(tmp_path: Path) -> None:
     def slow(folder: Path) -> None:
         built.append(folder)
         started.set()
-        waiting.wait(10)
+        assert waiting.wait(PATIENCE_SECONDS)
         fill(folder)
 
     waiting = threading.Event()
     first = threading.Thread(target=lambda: got.append(cache.get_or_build(tmp_path, "corpora", INPUTS, slow)))
     first.start()
-    assert started.wait(10)
+    assert started.wait(PATIENCE_SECONDS)
 
     def heard(line: str) -> None:
         reported.append(line)
@@ -185,7 +186,7 @@ def test_of_many_callers_one_builds_and_the_others_wait(tmp_path: Path) -> None:
     for thread in others:
         thread.start()
     for thread in (first, *others):
-        thread.join(20)
+        thread.join(PATIENCE_SECONDS)
     assert len(built) == 1
     assert reported == ["another process prepares the same data; waiting for it"] * 3
     assert len(got) == 4
@@ -293,11 +294,11 @@ def test_clear_takes_away_what_it_had_to_wait_for(tmp_path: Path) -> None:
     def slow(folder: Path) -> None:
         fill(folder)
         began.set()
-        assert go_on.wait(30)
+        assert go_on.wait(PATIENCE_SECONDS)
 
     builder = threading.Thread(target=cache.get_or_build, args=(tmp_path, "corpora", INPUTS, slow))
     builder.start()
-    assert began.wait(30)
+    assert began.wait(PATIENCE_SECONDS)
     assert cache.clear(tmp_path, lambda line: go_on.set()) > 0
     builder.join()
     assert cache.entries(tmp_path) == []

@@ -86,6 +86,15 @@ def test_a_circle_of_links_is_refused_before_the_work(tmp_path: Path) -> None:
         check_output_folder(tmp_path / "model", MODEL_FILES, "saved model")
 
 
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_folder_that_cannot_be_replaced_is_refused_before_the_work(tmp_path: Path, exists: bool) -> None:
+    path = tmp_path / ("n" * 250)  # the name of the temporary folder next to it would be too long
+    if exists:
+        path.mkdir()
+    with pytest.raises(UserError, match=r"cannot write .*: the name is too long; choose a shorter one"):
+        check_output_folder(path, MODEL_FILES, "saved model")
+
+
 def test_a_file_of_another_content_is_named(tmp_path: Path) -> None:
     folder(tmp_path / "entry", "words.json")
     with pytest.raises(CorruptionError, match=r"^words\.json has changed since it was written$"):

@@ -116,7 +116,7 @@ def test_a_trial_is_compared_with_the_majority_class_that_has_a_row() -> None:
     found = judge(
         [trial(0, range(90), predictions=(None, pack_labels(predictions)))],
         validation={"labels": pack_labels(labels), "classes": ["a", "b"]},
-        audit={"majority_baseline": {"class": "a", "val": 0.4}},
+        audit={"majority_baseline": {"class": "a", "val": 0.4, "train_shares": [0.6, 0.4]}},
     )
     assert [each.accuracy for each in found.references] == [0.4]
     assert (found.useless, found.recommended) == ({}, 0)

@@ -184,6 +184,22 @@ def test_members_cost_at_most_the_limit_and_a_repeated_one_costs_once() -> None:
         select(found, np.ones((1, 80), dtype=np.int64), max_cost=0.5)
 
 
+def test_of_more_equal_models_than_candidates_the_first_member_is_a_candidate() -> None:
+    """Model 11 has the lowest log loss, but it is none of the first models, and costs as much as the limit."""
+    right = np.full((12, 20), 0.94)
+    right[:11, 0] = 0.19
+    right[11], right[11, 1] = 0.95, 0.2
+    found = Library(
+        metric=METRICS["accuracy"],
+        labels=np.zeros(20, dtype=np.int64),
+        models=list(range(12)),
+        probabilities=np.stack([right, 1 - right]).astype(np.float32),
+        costs=np.array([60.0] * 11 + [100.0]),
+    )
+    selected = select(found, np.ones((1, 20), dtype=np.int64), size=2, max_cost=100)[0]
+    assert selected.tolist() == [2, *[0] * 11]
+
+
 def study(folder: Path, wrong: Sequence[range], *, plain: range | None = None) -> dict[str, object]:
     """Store probabilities of trials that are wrong on these sentences; return the study's attributes."""
     for number, each in enumerate(wrong):

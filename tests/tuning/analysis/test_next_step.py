@@ -98,6 +98,12 @@ def test_the_ensemble_comes_first_if_it_is_as_good_as_a_better_plain_baseline(
     assert ("The best ensemble is the plain baseline alone." in verdict) == remark.endswith("alone")
 
 
+def test_a_study_whose_only_trial_failed_after_an_epoch_has_no_next_step(tmp_path: Path) -> None:
+    failed = trial(0, range(40), state="FAIL", epochs=(epoch(1, 0.8),), error="TrainingError: the loss is nan")
+    write_study(tmp_path / "s", [failed], attributes())
+    assert "next: " not in text_of(tmp_path / "s")
+
+
 def test_a_study_that_has_not_ended_has_no_next_step(tmp_path: Path) -> None:
     trials = [trial(0, range(40)), trial(1, range(30))]
     write_study(tmp_path / "s", trials, attributes())

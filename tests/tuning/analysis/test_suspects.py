@@ -6,14 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.data.corpus import VAL
+from core.data.corpus import TEST, VAL
 from core.data.load import load_corpus
 from core.log_odds import round_log_odds
 from tests.support.assessed_studies import SPEC, epoch, trial, write_study
 from tests.support.cli import sentune
-from tuning.analysis.suspects import find_suspects, mean_probabilities
+from tuning.analysis.suspects import find_suspects, mean_probabilities, suspects_of
+from tuning.confirm.runs import ConfirmRun
 from tuning.journal.predictions import pack_labels
-from tuning.journal.probabilities import pack_log_odds, save_probabilities, trial_name
+from tuning.journal.probabilities import file_name, pack_log_odds, save_probabilities, trial_name
+from tuning.journal.records import read_study
 
 
 def test_the_most_confident_contradiction_comes_first_and_agreement_is_left_out() -> None:
@@ -27,15 +29,15 @@ def test_the_most_confident_contradiction_comes_first_and_agreement_is_left_out(
     assert (found[0].label_probability, found[0].predicted_probability) == (0.2, 0.8)
 
 
-def store(folder: Path, number: int, at: int, probabilities: np.ndarray) -> None:
-    save_probabilities(folder, trial_name(number), pack_log_odds(at, round_log_odds(np.log(probabilities))))
+def store(folder: Path, name: str, at: int, probabilities: np.ndarray) -> None:
+    save_probabilities(folder, name, pack_log_odds(at, round_log_odds(np.log(probabilities))))
 
 
 def test_the_best_quarter_of_the_trials_counts(tmp_path: Path) -> None:
     trials = [trial(number, range(40 - 5 * number)) for number in range(5)]  # the best quarter: 4 and 3
     for number in range(5):
         share = 0.5 + number / 10
-        store(tmp_path, number, 2, np.full((200, 2), [share, 1 - share]))
+        store(tmp_path, trial_name(number), 2, np.full((200, 2), [share, 1 - share]))
     found = mean_probabilities(tmp_path, trials, 200, 2)
     assert found is not None
     assert found.shape == (200, 2)
@@ -43,7 +45,7 @@ def test_the_best_quarter_of_the_trials_counts(tmp_path: Path) -> None:
 
 
 def test_probabilities_of_another_epoch_do_not_count(tmp_path: Path) -> None:
-    store(tmp_path, 0, 1, np.full((200, 2), 0.5))
+    store(tmp_path, trial_name(0), 1, np.full((200, 2), 0.5))
     assert mean_probabilities(tmp_path, [trial(0, [])], 200, 2) is None
 
 
@@ -62,7 +64,7 @@ def study(tmp_path: Path) -> Path:
     write_study(tmp_path / "tickets", [record], kept)
     probabilities = np.where(labels[:, None] == np.arange(2), 0.9, 0.1)
     probabilities[0] = probabilities[0, ::-1]
-    store(tmp_path / "tickets", 0, 1, probabilities)
+    store(tmp_path / "tickets", trial_name(0), 1, probabilities)
     return tmp_path / "tickets"
 
 
@@ -82,6 +84,23 @@ def test_data_lists_them_in_three_formats(
     assert suspect["text"].startswith("Ticket No. ")
     _, out, _ = sentune(monkeypatch, capsys, *words, "--format", "csv")
     assert out.splitlines()[0] == "sentence,label,predicted,label_probability,predicted_probability,text"
+
+
+def test_over_folds_the_best_setting_by_the_studys_metric_counts(study: Path) -> None:
+    """Trial 1 has the higher accuracy and the higher log loss; it contradicts each label."""
+    cache = study.parent / "cache"
+    attributes, records = read_study(study)
+    spec = attributes["spec"] | {"metric": "log_loss"}
+    runs: dict[str, dict[str, float]] = {}
+    for number, figures in enumerate(({"log_loss": 0.3, "accuracy": 0.8}, {"log_loss": 0.5, "accuracy": 0.9})):
+        for fold in range(3):
+            run = ConfirmRun(trial=number, seed=5, config={}, split=f"folds:3 fold {fold}", fold=fold, folds=3)
+            runs[run.key] = {"trial": number, "seed": 5, "fold": fold, "folds": 3}
+            runs[run.key] |= {f"test_{name}": value for name, value in figures.items()}
+            corpus = load_corpus(**{**spec["data"], "split": "folds:3", "fold": fold}, cache_dir=cache)
+            right = corpus.labels[corpus.indices(TEST)][:, None] == np.arange(2)
+            store(study, file_name(run.key), 0, np.where(right == (number == 0), 0.9, 0.1))
+    assert suspects_of(study, {**attributes, "spec": spec, **runs}, records, cache) == ([], 80)
 
 
 def test_a_study_without_probabilities_is_one_line(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from core.errors import UserError
+from tests.support.patience import PATIENCE_SECONDS
 from tuning.backend import local_ray
 from tuning.backend.background_ray import BackgroundRay
 from tuning.resources.machine import Machine
@@ -28,7 +29,7 @@ class Played:
     @contextlib.contextmanager
     def local_ray(self, machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
         assert machine is MACHINE
-        self.may_start.wait(10)
+        self.may_start.wait(PATIENCE_SECONDS)
         if self.problem is not None:
             raise self.problem
         self.events.append(("started", threading.current_thread() is threading.main_thread()))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from core.errors import UserError
+from tests.support.patience import PATIENCE_SECONDS
 from tuning.backend import start_watch
 from tuning.backend.start_watch import call_watched
 from tuning.console import STARTS_RAY
@@ -77,7 +78,7 @@ def test_a_process_that_has_ended_is_one_line_with_the_last_error_of_its_log(
     play(monkeypatch, node)
     message = rf"^Ray did not start \(its process {name} has ended: pthread_create failed: .x1b\[31mno threads\): try"
     # The start hangs until the processes are killed, as Ray's may.
-    with pytest.raises(UserError, match=message), call_watched(lambda: node.killed.wait(30), PROBLEM):
+    with pytest.raises(UserError, match=message), call_watched(lambda: node.killed.wait(PATIENCE_SECONDS), PROBLEM):
         raise AssertionError("the block has run")
     assert node.killed.is_set()
 

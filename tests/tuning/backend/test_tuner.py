@@ -1,4 +1,4 @@
-"""After the clock is set back between two commands, the study is read as before and continues."""
+"""tuning.backend.tuner: the end of a search; and a study whose clock was set back between two commands."""
 
 from datetime import datetime
 from pathlib import Path
@@ -7,12 +7,21 @@ import pytest
 from optuna.trial import TrialState
 
 from tests.support.assessed_studies import FULL_SPEC, attributes, opened, trial, write_study
+from tests.support.corpora import tiny_corpus
 from tests.support.journals import epoch
+from tests.support.local_backend import NoRay
+from tests.support.memory_store import MemoryStore, job_of, train
+from tests.support.study_configs import cost, plan
 from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter
+from tuning.backend.interrupt import InterruptHandler
+from tuning.backend.tuner import RayBackend, run_schedule
 from tuning.journal.records import read_study
 from tuning.journal.writer import open_study
 from tuning.report.command import page
+from tuning.resources.machine import TrialResources
+from tuning.scheduling.budget import Budget, EarlyEnd
+from tuning.scheduling.schedule import Schedule
 
 
 def at(moment: str) -> type[datetime]:
@@ -43,3 +52,35 @@ def test_a_study_whose_clock_was_set_back_is_read_and_goes_on(tmp_path: Path, mo
     assert "done" in table_of(tmp_path / "s", RowFilter(), "table")
     assert b"Optimisation history" in page(tmp_path / "s", cache_dir=tmp_path, command="x", every_seconds=None)[0]
     assert opened(tmp_path / "s") == "COMPLETE; COMPLETE; RUNNING"
+
+
+TARGET = EarlyEnd(reason="target 0.8 reached by trial 1", n_trials=2)
+TIME = EarlyEnd(reason="time budget of 1m used up")
+
+
+@pytest.mark.parametrize(
+    ("trained", "time_is_up", "ending"),
+    [(False, False, None), (False, True, TIME), (True, False, TARGET), (True, True, TARGET)],
+)
+def test_a_target_has_ended_the_study_once_the_trials_before_it_have_ended(
+    trained: bool, time_is_up: bool, ending: EarlyEnd | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trial 1 reaches the target while trial 0 is open; then the time is up, or a signal stops the search."""
+    interrupt = InterruptHandler()
+    config = plan(n_trials=3, parallelism=2, lag=0.0, stopping=None, budget=Budget(target=0.8))
+
+    def run_trials(schedule: Schedule, *_: object) -> None:
+        first, second = job_of(schedule), job_of(schedule)
+        train(schedule, second, 0.9)
+        schedule.next_job()
+        if trained:
+            train(schedule, first, 0.5)
+            schedule.next_job()
+        if time_is_up:
+            interrupt.end_study(TIME)
+        interrupt.requested = True
+
+    monkeypatch.setattr("tuning.backend.tuner._run_trials", run_trials)
+    backend = RayBackend(session=NoRay().session, resources=TrialResources(), workers=2, train=lambda *_: None)
+    schedule = Schedule(MemoryStore(), config, cost, [], interrupt)
+    assert run_schedule(schedule, tiny_corpus(), backend, interrupt) == ending

@@ -51,8 +51,10 @@ BAD = {
 
 
 @pytest.fixture(autouse=True)
-def _ray_does_not_start_early(monkeypatch: pytest.MonkeyPatch) -> None:
+def _ray_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither early nor for a search, which an option that is not refused would begin."""
     monkeypatch.setattr("tuning.backend.background_ray.BackgroundRay.start", lambda self: None)
+    monkeypatch.setattr("tuning.backend.background_ray.BackgroundRay.session", lambda *_: pytest.fail("a search began"))
 
 
 @pytest.fixture
@@ -75,7 +77,7 @@ MISTAKES = {
     "run --gpus-per-trial 0.5": "this machine has none that torch can use; pass --gpus-per-trial 0",
     "run --cpus-per-trial 1000": "--cpus-per-trial 1000 is more than the ",
     "run --workers 0": "--workers must be from 1 to 10,000, got 0",
-    "run --name a/b": "--name must be letters, digits, dots, plus signs and dashes, got 'a/b'",
+    "run --name a/b": "plus signs and dashes, and begin with one of the first three, got 'a/b'",
     "run --space no-such": "search space 'no-such'; pass one of default, notebook, quick, or the path of a YAML file",
     "run --set lr=log(1,0)": "log",
     "run --grace 0": "--grace must be from 1 to 100,000, got 0",
@@ -113,13 +115,14 @@ MISTAKES = {
     "best no-such --trial 0 --format csv": "--format must be table or json with --trial, got 'csv'",
     "run --patience-trials 0": "--patience-trials must be from 1 to 100,000, got 0",
     "plan --show-space --set lr=log(1,0)": "log",
+    "plan --show-space --format json": "--show-space prints text, got --format json; leave it out",
     "plan --trials 0 --show-space --grace 0": "grace must be from 1 to 100,000, got 0",
     "best no-such": "no study 'no-such' in ",
     "best no-such --top 0": "--top must be from 1 to 1,000,000, got 0",
     "best": "Missing argument 'STUDY'",
     "report no-such": "no study 'no-such' in ",
     "retrain no-such": "no study 'no-such' in ",
-    "retrain no-such --seeds 0 --threads 0": "must be from 1 to 100, got 0; --threads must be from 1 to 256, got 0",
+    "retrain no-such --seeds 0 --threads 0": "must be from 1 to 100, got 0; --threads must be from 1 to 1,024, got 0",
     "retrain no-such --on both": "Invalid value for '--on'",
     "distill model no-such": "no study 'no-such' in ",
     "distill model no-such --text-column body": "--text-column must be given with --unlabelled only, got 'body'",
@@ -148,7 +151,7 @@ MISTAKES = {
     "serve no-such --rate 0": "Invalid value for '--rate'",
     "serve no-such --allowed-hosts http://x": "--allowed-hosts must be names without ports, separated by commas",
     "serve no-such --threads 0": "Invalid value for '--threads'",
-    "predict no-such hello --threads 1000": "Invalid value for '--threads'",
+    "predict no-such hello --threads 2000": "Invalid value for '--threads'",
     "predict no-such hello --out gone/x": "--out must be in a folder that exists, there is no gone",
     "predict no-such hello --out /dev/null": "--out must be a regular file, /dev/null is a device, a pipe or a socket",
     "predict no-such --file /dev/zero": "/dev/zero: is a pipe, a device or a socket; pass a regular file",
@@ -556,6 +559,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+ALONE = [("run", "good.csv", name, value) for name in BAD for value in BAD[name]]
+
+
 def generated(count: int, seed: int) -> Iterator[tuple[str, ...]]:
     """One to four options with bad values in any order."""
     draw = random.Random(seed)
@@ -565,7 +571,7 @@ def generated(count: int, seed: int) -> Iterator[tuple[str, ...]]:
 
 
 @pytest.mark.parametrize(
-    "words", [*map(shlex.split, BY_HAND), *generated(60, seed=1)], ids=lambda words: ascii(" ".join(words))[:60]
+    "words", [*map(shlex.split, BY_HAND), *ALONE, *generated(60, seed=1)], ids=lambda words: ascii(" ".join(words))[:60]
 )
 def test_what_cannot_be_used_is_one_line_and_exit_code_2(
     words: Sequence[str], place: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture

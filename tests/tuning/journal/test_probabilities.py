@@ -1,16 +1,24 @@
 """The probabilities of the best epochs, in files next to the journal."""
 
 import base64
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from core.errors import CorruptionError
 from core.log_odds import round_log_odds, to_probabilities
 from tuning.journal.probabilities import load_probabilities, pack_log_odds, save_probabilities, trial_name
 
 LOG_ODDS = round_log_odds(np.random.default_rng(0).normal(0, 2, (1057, 2)))
+
+
+def in_numpy_format(values: NDArray[np.int16]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, values)
+    return buffer.getvalue()
 
 
 def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
@@ -60,7 +68,7 @@ def test_damage_is_one_line_that_names_the_file(tmp_path: Path) -> None:
         assert "\n" not in message
 
 
-@pytest.mark.parametrize("content", [b"", b"nothing", b"PK\x03\x04"])
+@pytest.mark.parametrize("content", [b"", b"nothing", b"PK\x03\x04", in_numpy_format(LOG_ODDS)])
 def test_another_file_is_damage(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "probabilities" / "00003.npz"
     path.parent.mkdir()
@@ -86,6 +94,14 @@ def test_a_pickle_is_not_loaded(tmp_path: Path) -> None:
     path.parent.mkdir()
     np.savez(path, epoch=np.array(5), log_odds=np.array([{}], dtype=object))
     with pytest.raises(CorruptionError, match="allow_pickle=False"):
+        load_probabilities(tmp_path, "00003", 5, 1057, 2)
+
+
+def test_two_numbers_of_epochs_are_damage(tmp_path: Path) -> None:
+    path = tmp_path / "probabilities" / "00003.npz"
+    path.parent.mkdir()
+    np.savez(path, epoch=np.array([5, 5]), log_odds=LOG_ODDS)
+    with pytest.raises(CorruptionError, match=r"00003\.npz is damaged \(it is no archive of probabilities\); restore"):
         load_probabilities(tmp_path, "00003", 5, 1057, 2)
 
 

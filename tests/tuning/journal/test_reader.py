@@ -21,7 +21,8 @@ from tests.support.expressions import refusal
 from tests.support.study_configs import configured, options
 from tuning.analysis.best import curve_of, table_of
 from tuning.analysis.filters import RowFilter
-from tuning.journal.file import JOURNAL
+from tuning.analysis.trial_detail import trial_text
+from tuning.journal.file import JOURNAL, open_journal
 from tuning.journal.reader import read_journal
 from tuning.journal.writer import open_study
 from tuning.report.command import page
@@ -311,6 +312,22 @@ def test_damage_is_named_with_its_line(journal: Path, tmp_path: Path, damage: by
     part.write_bytes(b"".join([*lines, damage]))
     with pytest.raises(CorruptionError, match=rf"line {len(lines) + 1} of .*study.journal is damaged .*restore a"):
         read_journal(part)
+
+
+def test_a_setting_with_the_name_of_no_metric_is_damage(tmp_path: Path) -> None:
+    config = trial(0, ()).config | {"metric": "f2"}
+    trials = [trial(number, range(40), config=config, origin="random") for number in range(2)]
+    write_study(tmp_path / "s", trials, attributes())
+    for read in (lambda: trial_text(tmp_path / "s", 0, "table"), lambda: curve_of(tmp_path / "s", "table")):
+        with pytest.raises(CorruptionError, match=r"study\.journal is damaged \(trial\.config\.metric is 'f2'\)"):
+            read()
+
+
+def test_a_line_of_many_brackets_is_damage_to_who_continues_the_study(journal: Path, tmp_path: Path) -> None:
+    part = tmp_path / "study.journal"
+    part.write_bytes(journal.read_bytes() + b"[" * 100_000 + b"\n")
+    with pytest.raises(CorruptionError, match=r"study\.journal is damaged \(it is no record of a study\); restore a"):
+        open_journal(part)
 
 
 def test_a_name_that_is_missing_from_the_spec_is_damage(journal: Path) -> None:

@@ -9,8 +9,13 @@ from tests.support.probabilities import drawn
 from tuning.retrain.calibrated import Outputs, calibration_figures, calibration_lines
 
 
+def drawn_outputs(n: int, n_classes: int, temperature: float, seed: int = 0) -> Outputs:
+    labels, probabilities = drawn(n, n_classes, temperature, seed=seed)
+    return Outputs(labels, probabilities.argmax(axis=1), probabilities)
+
+
 def test_a_model_that_is_too_sure_is_calibrated_on_test() -> None:
-    figures = calibration_figures(Outputs(*drawn(2000, 3, 0.4)), Outputs(*drawn(3000, 3, 0.4, seed=1)))
+    figures = calibration_figures(drawn_outputs(2000, 3, 0.4), drawn_outputs(3000, 3, 0.4, seed=1))
 
     lines = calibration_lines(figures, 2000)
 
@@ -23,9 +28,9 @@ def test_a_model_that_is_too_sure_is_calibrated_on_test() -> None:
 
 
 def test_a_temperature_that_does_not_help_on_test_is_named() -> None:
-    val, test = drawn(2000, 2, 3.0), drawn(3000, 2, 1.0, seed=1)
+    val, test = drawn_outputs(2000, 2, 3.0), drawn_outputs(3000, 2, 1.0, seed=1)
 
-    lines = calibration_lines(calibration_figures(Outputs(*val), Outputs(*test)), 2000)
+    lines = calibration_lines(calibration_figures(val, test), 2000)
 
     assert lines[1].endswith("calibration did not help here")
 
@@ -33,7 +38,7 @@ def test_a_temperature_that_does_not_help_on_test_is_named() -> None:
 def test_few_validation_sentences_are_named() -> None:
     n = MIN_SENTENCES - 1
 
-    figures = calibration_figures(Outputs(*drawn(n, 2, 3.0)), None)
+    figures = calibration_figures(drawn_outputs(n, 2, 3.0), None)
 
     assert figures["temperature"] == 1
     assert "calibration" not in figures
@@ -45,7 +50,8 @@ def test_few_validation_sentences_are_named() -> None:
 def test_the_table_of_thresholds_counts_test_sentences() -> None:
     labels, probabilities = np.array([0, 0, 1, 1]), np.array([[0.97, 0.03], [0.4, 0.6], [0.3, 0.7], [0.15, 0.85]])
 
-    figures = calibration_figures(Outputs(*drawn(50, 2, 1.0)), Outputs(labels, probabilities))
+    test = Outputs(labels, probabilities.argmax(axis=1), probabilities)
+    figures = calibration_figures(drawn_outputs(50, 2, 1.0), test)
 
     assert figures["abstention"]["split"] == "test"
     table = calibration_lines(figures, 50)[2:]
@@ -53,3 +59,11 @@ def test_the_table_of_thresholds_counts_test_sentences() -> None:
     assert table[1].split()[:3] == ["0.00", "100.0%", "0.7500"]
     assert table[4].split()[:3] == ["0.70", "75.0%", "1.0000"]
     assert table[-1].split() == ["0.99", "0.0%", "-"]
+
+
+def test_the_predictions_decide_what_is_correct_where_rounding_makes_a_tie() -> None:
+    labels, probabilities = np.array([1, 0]), np.array([[0.5, 0.5], [0.9, 0.1]])
+
+    found = calibration_figures(drawn_outputs(50, 2, 1.0), Outputs(labels, np.array([1, 0]), probabilities))
+
+    assert found["abstention"]["rows"][0]["correct"] == 2

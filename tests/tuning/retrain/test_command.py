@@ -245,7 +245,7 @@ def test_data_that_are_gone_are_named(study: Path, made: Path, tmp_path: Path) -
         ({"seeds": 0}, "--seeds must be from 1 to 100, got 0"),
         (
             {"threads": 0, "precision": "fp8"},
-            "--threads must be from 1 to 256, got 0; --precision must be one of fp32, bf16",
+            "--threads must be from 1 to 1,024, got 0; --precision must be one of fp32, bf16",
         ),
         (
             {"seeds": 2, "on": "train+val"},

@@ -50,6 +50,14 @@ def test_what_was_not_recorded_is_not_compared() -> None:
     assert lines(environment_of(SPEC, [own], own), code="bb", cpu="new") == []
 
 
+def test_a_gpu_without_a_name_is_any_gpu_and_no_cpu() -> None:
+    """A study without a complete trial has recorded only that it used one."""
+    was = environment_of(SPEC | {"device": "cuda"}, [], record(0, state="PRUNED"))
+    assert lines(was, device="NVIDIA H100 80GB HBM3") == []
+    assert lines(was) == ["device cuda, now cpu"]
+    assert lines(was | {"device": "NVIDIA A100"}, device="NVIDIA H100") == ["device NVIDIA A100, now NVIDIA H100"]
+
+
 def test_a_stopped_trial_takes_the_machine_of_one_that_ended() -> None:
     stopped = record(0, state="PRUNED")
     ended = record(1, environment={"code": "bb", "cpu": "old"})

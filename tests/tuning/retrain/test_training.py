@@ -55,6 +55,12 @@ def test_it_ends_after_the_epoch_that_is_asked_for(tmp_path: Path) -> None:
     assert len(result.epochs) == 2
 
 
+def test_it_does_not_resume_after_a_later_epoch_than_it_is_asked_for(tmp_path: Path) -> None:
+    for last in (None, 2):
+        result = train_resumable(CONFIG, tiny_corpus(), threads=1, device="cpu", checkpoints=tmp_path, last=last)
+        assert len(result.epochs) == (last or 3)
+
+
 def test_figures_are_of_the_best_epoch_on_validation_and_test() -> None:
     corpus = tiny_corpus(n_sentences=300)
     result = train(CONFIG, corpus)

@@ -7,6 +7,7 @@ import pytest
 from optuna.trial import TrialState
 
 from core.errors import UserError
+from core.training.result import EpochResult
 from tests.support.memory_store import (
     SEGMENT,
     MemoryStore,
@@ -23,7 +24,7 @@ from tuning.journal.reader import N_EPOCHS
 from tuning.journal.records import SEGMENTS, recorded_epochs
 from tuning.scheduling.asha import FAILED, Asha
 from tuning.scheduling.budget import Budget, EarlyEnd
-from tuning.scheduling.schedule import GOAL, OOM, Job, reopen_trials
+from tuning.scheduling.schedule import GOAL, OOM, Callback, Job, reopen_trials
 from tuning.scheduling.virtual_clock import NoJob
 
 
@@ -92,6 +93,20 @@ def test_a_trial_that_is_interrupted_after_its_last_epoch_is_not_paused_and_retu
     assert (job_of(again).trial, job.last) == (0, 4)
     again.end(0, {"n_parameters": 1}, SEGMENT)
     assert store.records()[0].state == "COMPLETE"
+
+
+def test_an_epoch_that_a_callback_cannot_write_is_recorded_and_stops_the_study() -> None:
+    class FullDisk(Callback):
+        def on_epoch_end(self, number: int, result: EpochResult) -> None:
+            raise UserError("the disk is full")
+
+    store = MemoryStore()
+    schedule = schedule_of(store, plan())
+    schedule.callbacks.append(FullDisk())
+    assert not schedule.report(job_of(schedule).trial, epoch(1, 0.5))
+    assert str(schedule.stop.reason) == "the disk is full"
+    assert schedule.next_job() is NoJob.DONE
+    assert store.records()[0].epochs == (epoch(1, 0.5),)
 
 
 def test_trials_that_are_paused_at_the_end_are_stopped() -> None:
@@ -289,6 +304,33 @@ def test_a_study_that_had_more_trials_than_its_target_needed_counts_only_those()
     assert resume(whole, plan(budget=budget)) == (expected, False)
     assert isinstance(expected, EarlyEnd)
     assert content(whole)[: expected.n_trials] == content(ended)
+
+
+def test_a_study_has_ended_early_when_the_trials_before_its_target_have_ended() -> None:
+    """Trial 1 is smaller than the baseline, so that its result is visible first."""
+    config = plan(n_trials=3, parallelism=2, lag=0.0, stopping=None, budget=Budget(target=0.8))
+    schedule = schedule_of(MemoryStore(), config)
+    first, second = job_of(schedule), job_of(schedule)
+    assert not schedule.has_ended_early()
+    train(schedule, second, 0.9)
+    assert schedule.next_job() is NoJob.WAIT
+    assert schedule.early_end is not None
+    assert not schedule.has_ended_early()
+    train(schedule, first, 0.5)
+    assert schedule.next_job() is NoJob.DONE
+    assert schedule.has_ended_early()
+
+
+def test_trials_of_a_longer_study_do_not_delay_its_early_end() -> None:
+    """They were opened again, and no decision closes them."""
+    store = MemoryStore()
+    run(store, plan())
+    config = plan(budget=budget_in_the_middle(store))
+    reopen_trials(store, config)
+    schedule = schedule_of(store, config)
+    assert not schedule.has_job()
+    assert not store.trials()[-1].state.is_finished()
+    assert schedule.has_ended_early()
 
 
 def test_first_trials_that_all_fail_with_one_cause_are_an_error() -> None:

@@ -21,7 +21,7 @@ from tests.support.study_configs import (
     suggester_after,
     visible_log,
 )
-from tuning.scheduling.samplers import SAMPLERS, Params, suggest_once
+from tuning.scheduling.samplers import SAMPLERS, Params, StatefulSampler, suggest_once
 from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.suggester import MAX_SHOWN, Suggester, Suggestion
 from tuning.scheduling.virtual_clock import VisibleResult
@@ -32,6 +32,9 @@ from tuning.space.space import Space
 
 GP = pytest.param("gp", marks=pytest.mark.slow)
 EACH_SAMPLER = [GP if name == "gp" else name for name in SAMPLERS]
+ONE_OR_TWO_LAYERS = load_space("notebook", ["n_layers=int(1,2)", "hidden_dim=16", "lstm_dropout=0", "fc_dropout=0.5",
+                                            "learning_rate=0.5", "freeze_embedding=false"])  # fmt: skip
+"""A space of two configurations."""
 
 
 @cache
@@ -242,9 +245,7 @@ def test_no_configuration_comes_twice_while_there_are_others(sampler: str) -> No
 
 @pytest.mark.parametrize("sampler", EACH_SAMPLER)
 def test_where_there_is_no_other_the_first_ones_result_is_taken(sampler: str) -> None:
-    space = load_space("notebook", ["n_layers=int(1,2)", "hidden_dim=16", "lstm_dropout=0", "fc_dropout=0.5",
-                                    "learning_rate=0.5", "freeze_embedding=false"])  # fmt: skip
-    trials = outcomes(plan(space=space, sampler=sampler, parallelism=1, startup=2), 6)
+    trials = outcomes(plan(space=ONE_OR_TWO_LAYERS, sampler=sampler, parallelism=1, startup=2), 6)
     origins = [trial.user_attrs["origin"] for trial in trials]
     assert origins[0] == "baseline"
     assert len([origin for origin in origins if origin in ("random", "sampler")]) == 2
@@ -253,6 +254,21 @@ def test_where_there_is_no_other_the_first_ones_result_is_taken(sampler: str) ->
             first = origin.removeprefix("copy of ")
             assert config_of(trials[int(first)]) == config_of(trial)
             assert origins[int(first)] in ("random", "sampler")
+
+
+def test_a_stateful_sampler_is_told_of_a_copy_whose_source_has_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each suggestion uses the results of all trials before it, three of which are copies."""
+    tell, told = StatefulSampler.tell, list[int]()
+
+    def spy(sampler: StatefulSampler, number: int, view: FrozenTrial) -> None:
+        told.append(number)
+        tell(sampler, number, view)
+
+    monkeypatch.setattr(StatefulSampler, "tell", spy)
+    the_plan = plan(space=ONE_OR_TWO_LAYERS, sampler="cmaes", parallelism=1, startup=2)
+    trials = outcomes(the_plan, 7)
+    assert [trial.user_attrs["origin"].startswith("copy of ") for trial in trials] == [False] * 3 + [True] * 4
+    assert told == list(range(6))
 
 
 def test_knowledge_of_another_study_moves_the_first_suggestions() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from core.errors import ConfigError, DataError
-from tuning.serving.inputs import line_batches, read_sentences, table_parts
+from tuning.serving.inputs import line_batches, sentence_batches, table_parts
 
 
 def lines_of(file: Path | str, encoding: str | None = None, notify: Any = pytest.fail) -> list[str]:
@@ -194,6 +194,7 @@ def test_a_table_is_a_regular_file(tmp_path: Path) -> None:
 def test_sentences_of_a_file_or_a_column(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id,body\n1,good\n2,bad\n")
     for column, found in (("body", ["good", "bad"]), (None, ["id,body", "1,good", "2,bad"])):
-        assert read_sentences(str(tmp_path / "a.csv"), column, None, pytest.fail, "--unlabelled") == found
+        batches = sentence_batches(str(tmp_path / "a.csv"), column, None, pytest.fail, "--unlabelled")
+        assert [text for batch in batches for text in batch.texts] == found
     with pytest.raises(ConfigError, match=r"--text-column needs a file ending in .*, got --unlabelled a.txt"):
-        read_sentences("a.txt", "body", None, pytest.fail, "--unlabelled")
+        list(sentence_batches("a.txt", "body", None, pytest.fail, "--unlabelled"))

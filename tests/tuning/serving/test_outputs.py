@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from core.data.readers import read_table
 from core.errors import ConfigError
 from core.inference.predictor import load_model
 from tests.support.models import saved
@@ -72,3 +73,10 @@ def test_another_file_is_replaced_and_a_link_remains_a_link(tmp_path: Path, file
     predict_texts(lambda: load_model(model), pytest.fail, options)
     assert (tmp_path / "out").is_symlink()
     assert (tmp_path / "old.txt").read_text().endswith("\tgood\n")
+
+
+def test_a_cell_with_a_carriage_return_is_read_back(tmp_path: Path, model: Path) -> None:
+    (tmp_path / "in.jsonl").write_text('{"text": "good\\rbad"}\n')
+    options = PredictOptions(model=model, file=str(tmp_path / "in.jsonl"), text_column="text", out=tmp_path / "out.csv")
+    predict_texts(lambda: load_model(model), pytest.fail, options)
+    assert read_table(tmp_path / "out.csv", "utf-8").columns["text"] == ["good\rbad"]

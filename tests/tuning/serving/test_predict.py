@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,31 @@ def test_a_table_without_that_column_is_refused(
     (tmp_path / "in.csv").write_text("id,body\n1,good bad\n")
     with pytest.raises(ConfigError, match=message):
         answer(model, capsys, file=str(tmp_path / "in.csv"))
+
+
+def test_columns_that_a_csv_cannot_hold_are_named(
+    model: Predictor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pandas.DataFrame({"body": ["good"], "tags": [[1]], "n": [1], "\x1bday": [date(2026, 1, 2)]}).to_parquet(
+        tmp_path / "in.parquet"
+    )
+    request = {"file": str(tmp_path / "in.parquet"), "text_column": "body"}
+    notes: list[str] = []
+    (row,) = rows_of(answer(model, capsys, notify=notes.append, **request))
+    assert list(row)[:3] == ["body", "n", "predicted_label"]
+    assert notes == [
+        r"the output lacks the columns 'tags' (list<element: int64>), '\x1bday' (date32[day]): CSV is written of "
+        "texts, numbers and truth values only"
+    ]
+    answer(model, capsys, notify=pytest.fail, as_json=True, **request)
+
+
+def test_a_file_may_be_in_the_home_folder(
+    model: Predictor, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "in.txt").write_text("good\n")
+    assert answer(model, capsys, file="~/in.txt") == answer(model, capsys, texts=["good"])
 
 
 def test_texts_that_the_model_does_not_know_are_counted(model: Predictor, capsys: pytest.CaptureFixture[str]) -> None:

@@ -118,6 +118,16 @@ def test_a_batch_has_a_bounded_number_of_words_and_texts() -> None:
     run(test)
 
 
+def test_a_request_that_does_not_fit_into_a_batch_is_the_first_of_the_next_one() -> None:
+    async def test(queue: RequestQueue, labeller: Labeller) -> None:
+        labeller.allow()
+        names = "abcdefghi"
+        await asyncio.gather(*(submit(queue, name, words=700) for name in names))
+        assert ["".join(batch) for batch in labeller.batches] == ["ab", "cd", "ef", "gh", "i"]
+
+    run(test)
+
+
 def test_texts_of_a_client_that_has_gone_are_dropped() -> None:
     async def test(queue: RequestQueue, labeller: Labeller) -> None:
         large = submit(queue, *"xyz", words=BATCH_WORDS)

@@ -20,7 +20,7 @@ from core.inference.predictor import Prediction, Predictor, load_model
 from tests.support.models import mixture, saved
 from tests.support.pages import Page
 from tests.support.patience import PATIENCE_SECONDS
-from tests.support.servers import running
+from tests.support.servers import running, started
 from tuning.serving import request_queue
 from tuning.serving.schema import MAX_CHARACTERS
 from tuning.serving.server import bind_socket, make_app, serve_model
@@ -191,9 +191,9 @@ class BlockedModel:
         )
 
 
-def post(port: int, *texts: str) -> HTTPConnection:
+def post(port: int, *texts: str, **headers: str) -> HTTPConnection:
     connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
-    connection.request("POST", "/predict", json.dumps({"texts": texts}), {"Content-Type": "application/json"})
+    connection.request("POST", "/predict", json.dumps({"texts": texts}), {"Content-Type": "application/json"} | headers)
     return connection
 
 
@@ -337,3 +337,20 @@ def test_the_allowed_names_are_listed_if_some_are_refused(
     serve_model(lambda: model, said.append, "m", host="127.0.0.1", port=0, rate=1, allowed_hosts=allowed)
     names = "localhost, 127.0.0.1, [::1], a.example"
     assert said == [f"requests for other names than {names} are refused (--allowed-hosts adds names)"] * notes
+
+
+def test_a_client_that_names_another_address_does_not_evade_its_rate(
+    model: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statuses: list[int] = []
+
+    def ask(server: Any, sockets: list[socket.socket]) -> None:
+        monkeypatch.undo()
+        with started(server, sockets[0]) as port:
+            for address in ("192.0.2.1", "192.0.2.2"):
+                with contextlib.closing(post(port, "!" * 1000, **{"X-Forwarded-For": address})) as connection:
+                    statuses.append(connection.getresponse().status)
+
+    monkeypatch.setattr("uvicorn.Server.run", ask)
+    serve_model(lambda: model, pytest.fail, "m", host="127.0.0.1", port=0, rate=1)
+    assert statuses == [200, 429]

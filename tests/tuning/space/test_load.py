@@ -121,6 +121,32 @@ def test_set_fixes_a_setting_and_drops_what_can_no_longer_be_active() -> None:
     assert space.fixed == {"optimizer": "adadelta"}
 
 
+def test_a_range_that_is_given_with_a_value_that_excludes_it_is_refused() -> None:
+    message = "--set 'weight_decay=.*': the condition optimizer == adamw can never hold: optimizer is adam$"
+    with pytest.raises(ConfigError, match=message):
+        load_space("quick", ["optimizer=adam", "weight_decay=log(1e-5,1e-2)"])
+    whole, adam = (by_name(load_space("quick", each)) for each in ([], ["optimizer=adam"]))
+    assert whole.keys() - adam.keys() == {"optimizer", "weight_decay"}
+
+
+def test_set_cannot_make_a_condition_of_the_file_unusable(tmp_path: Path) -> None:
+    text = "settings: {learning_rate: [0.01, 0.1], clip_norm: {range: [1.0, 5.0], when: learning_rate == 0.01}}"
+    message = "space.yaml:1: the condition learning_rate == 0.01 cannot be used: learning_rate has too many values"
+    with pytest.raises(ConfigError, match=message):
+        read(tmp_path, text, "learning_rate=log(1e-3,1e-2)")
+
+
+def test_set_drops_what_depends_on_a_range_that_it_drops(tmp_path: Path) -> None:
+    text = """
+settings:
+  hidden_dim: int(8, 16)
+  optimizer: [adam, adadelta]
+  learning_rate_adam: {field: learning_rate, range: [0.001, 0.01], when: optimizer == adam}
+  clip_norm: {range: [1.0, 5.0], when: learning_rate_adam == 0.01}
+"""
+    assert by_name(read(tmp_path, text, "optimizer=adadelta")).keys() == {"hidden_dim"}
+
+
 @pytest.mark.parametrize("name", ["lr", "learning_rate"])
 def test_set_on_a_setting_with_several_ranges_replaces_them_all(name: str) -> None:
     space = load_space("default", [f"{name}=log(1e-4,1e-2)"])

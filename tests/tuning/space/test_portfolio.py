@@ -11,7 +11,7 @@ from core.errors import ConfigError
 from tests.support.study_configs import configured, options
 from tuning.space.initial_trials import NOTEBOOK, fit_settings
 from tuning.space.load import load_space
-from tuning.space.portfolio import MAX_TRIALS, FirstTrials, first_trials, portfolio
+from tuning.space.portfolio import MAX_SETTINGS, FirstTrials, first_trials, portfolio
 from tuning.space.space import Space, validate
 
 QUICK = load_space("quick")
@@ -58,7 +58,7 @@ def test_a_fixed_setting_of_equal_value_fits_and_what_is_not_active_is_ignored()
 def test_the_portfolio_has_settings_that_the_spaces_hold(name: str) -> None:
     space = load_space(name)
     found = first_trials("portfolio", space)
-    assert 0 < len(found.settings) <= MAX_TRIALS
+    assert 0 < len(found.settings) <= MAX_SETTINGS
     for settings in found.settings:
         config = TrialConfig(**settings)
         assert space.to_config(space.to_params(config)) == config

@@ -1,8 +1,5 @@
 """tuning.tracking.mlflow: checks before MLflow is used; with MLflow itself: tests/system/test_mlflow.py."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,8 +7,6 @@ import pytest
 from core.errors import UserError
 from tests.support.small_study import small_study
 from tuning.tracking.mlflow import default_uri, export_to_mlflow
-
-ROOT = Path(__file__).parents[3]
 
 
 def test_without_mlflow_the_person_is_told_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,17 +22,6 @@ def test_where_it_goes_when_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> 
     assert default_uri(Path("/results/s")) == "sqlite:////results/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host:5000")
     assert default_uri(Path("/results/s")) == "http://host:5000"
-
-
-@pytest.mark.slow
-def test_exporting_loads_neither_torch_nor_ray() -> None:
-    script = (
-        "import sys; from tuning.cli import app; sys.argv = ['sentune', 'export', 'gone', '--to', 'mlflow']\n"
-        "try: app.main()\nexcept SystemExit as ended: assert ended.code == 2\n"
-        "import json; print(json.dumps([name for name in ('torch', 'ray') if name in sys.modules]))"
-    )
-    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert json.loads(said.stdout) == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,21 @@
+"""tuning.formatting: CSV that sentune and other programs read back."""
+
+from pathlib import Path
+
+import pytest
+
+from core.data.readers import read_table
+from tuning.formatting import csv_text
+
+
+def test_csv_has_quotes_only_where_they_are_needed() -> None:
+    rows = [["text", "n", "share"], ["plain text", 1, 0.5], ['a, "b"\nc', None, True], ["", " ", ";"], [""]]
+    assert csv_text(rows) == 'text,n,share\nplain text,1,0.5\n"a, ""b""\nc",,True\n, ,;\n""\n'
+
+
+@pytest.mark.parametrize("cell", ["a\rb", "\r", "a\r\nb", "a\r"])
+def test_a_carriage_return_is_quoted_and_read_back(cell: str, tmp_path: Path) -> None:
+    text = csv_text([["text", "label"], [cell, "0"]])
+    assert text == f'text,label\n"{cell}",0\n'
+    (tmp_path / "a.csv").write_bytes(text.encode())
+    assert read_table(tmp_path / "a.csv", "utf-8").columns == {"text": [cell], "label": ["0"]}
