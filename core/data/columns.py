@@ -4,11 +4,12 @@ import dataclasses
 import math
 import re
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.data.readers import Table
+from core.data.readers import Table, format_of
 from core.data.tokenizer import tokenize
 from core.errors import DataError
 from core.io.text import printable, quoted
@@ -52,7 +53,9 @@ def choose_columns(
     if text is None or (label is None and label_needed):
         needed = {"--text-column (which column holds the text)": text, "--label-column (which holds the labels)": label}
         missing = [option for option, found in needed.items() if found is None][: 1 + label_needed]
-        raise DataError(f"{table.name}: pass {' and '.join(missing)}; it has {_names(table)}")
+        one = len(table.columns) == 1 and format_of(Path(table.name)) == "csv"
+        hint = "; a CSV file has commas, semicolons or tabs between its columns" if one else ""
+        raise DataError(f"{table.name}: pass {' and '.join(missing)}; it has {_names(table)}{hint}")
     if text == label:
         raise DataError(f"{table.name}: text and label column must differ, both are {quoted(text)}")
     if taken := [name for name in (text, label) if name in others]:

@@ -104,7 +104,7 @@ SPEC = {
     "first_trials?": (dict, type(None)), "warm_start?": (dict, type(None)),
     "threads?": POSITIVE, "device?": str, "precision?": str, "versions?": dict,
 }  # fmt: skip
-AUDIT = {"majority_baseline?": {"class": str, "train_shares": [is_fraction]}}
+AUDIT = {"majority_baseline?": {"class": str, "train_shares?": [is_fraction]}}
 STUDY_SHAPE = {
     "spec?": SPEC, "validation?": {"labels": PACKED, "classes": is_texts}, "vocabulary?": POSITIVE,
     "test_evaluations?": [TEST_EVALUATION], "inputs?": dict, "audit?": AUDIT, "command?": str,

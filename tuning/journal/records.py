@@ -21,7 +21,7 @@ from tuning.journal.predictions import Packed, journal_damage
 from tuning.journal.reader import N_EPOCHS, WrittenTrial, read_journal
 
 Spec = Mapping[str, Any]
-STUDY_FORMAT = 8
+STUDY_FORMAT = 9
 """Version of the names and the layout of a journal's attributes."""
 PLAIN_BASELINE = "plain_baseline"
 """The study's user attribute with the plain baseline's results (tuning.plain_fit)."""

@@ -97,6 +97,11 @@ def test_what_is_missing_is_asked_for_with_the_columns_there_are() -> None:
         choose_columns(table(text=["a"], p=["b"], q=["c"]), None, None)
 
 
+def test_a_file_with_one_column_is_asked_for_separators() -> None:
+    with pytest.raises(DataError, match=r"it has 'text\|label'; a CSV file has commas, semicolons or tabs between"):
+        choose_columns(table(**{"text|label": ["a film|good", "a day|bad"]}), None, None)
+
+
 def test_two_usual_names_are_ambiguous() -> None:
     with pytest.raises(DataError, match="the text column can be 'text' and 'review'; pass --text-column with one"):
         choose_columns(table(text=["a"], review=["b"], label=["c"]), None, None)
