@@ -16,6 +16,7 @@ from core.config import TrialConfig
 from core.data.corpus import TRAIN, Corpus
 from core.errors import DataError, StopTraining, TrainingError
 from core.log_odds import LogOdds
+from core.metrics import METRICS
 from core.nn.environment import runtime_environment
 from core.nn.model_size import count_trainable_parameters
 from core.nn.runtime import deterministic_kernels, torch_threads, training_memory
@@ -59,7 +60,7 @@ def train(
         device: "cpu" or a CUDA device.
 
     Raises:
-        DataError: The corpus has no training or no validation sentences.
+        DataError: The corpus has no training or no validation sentences, or the metric is undefined on their labels.
         ConfigError: The checkpoint belongs to another training.
         TrainingError: The loss is not a finite number.
         UserError: The checkpoint cannot be written.
@@ -67,6 +68,7 @@ def train(
     for name, sentences in (("training", corpus.indices(TRAIN)), ("validation", corpus.validation())):
         if not len(sentences):
             raise DataError(f"the corpus has no {name} sentences; choose another split rule")
+    METRICS[config.metric].remark(corpus.labels[corpus.validation()], corpus.classes)  # refuses an undefined metric
     with torch_threads(threads), training_memory(), deterministic_kernels(device):
         run = _TrainingRun(config, corpus, runtime_environment(config.precision, threads, device), device)
         if checkpoint_dir is not None:

@@ -11,7 +11,7 @@ from tuning.analysis.filters import RowFilter, filter_rows
 from tuning.analysis.next_step import NextStep, next_step
 from tuning.analysis.random_search_curve import random_search_curve
 from tuning.analysis.ranking import AssessedStudy, TrialRow, read_assessed
-from tuning.analysis.recommendation import NOTHING_LEARNED
+from tuning.analysis.recommendation import nothing_learned
 from tuning.analysis.selection_bias import FIXED, Corrected
 from tuning.analysis.tables import render_curve, render_table
 from tuning.console import study_command
@@ -39,7 +39,7 @@ def table_of(folder: Path, selection: RowFilter, form: str, hints: Sequence[str]
     if ended := study.attributes.get("early_end"):
         notes.append(f"the study ended early: {ended['reason']}")
         if ended["reason"].startswith("target "):
-            notes.append("because of the target, the corrected figure may still be too high")
+            notes.append("because of the target, the corrected figure may still be too good")
     finished = finished and not any(row.state in ("RUNNING", "PAUSED") for row in rows)
     notes += [*hints, *_next_lines(next_step(rows, assessment), folder, finished=finished)]
     whole = bool(rows) and selection.state is None and not selection.where
@@ -60,7 +60,7 @@ def _summary(study: AssessedStudy) -> list[str]:
     """Return paragraphs below the table of all rows of a study that has trials."""
     rows, assessment = study.rows, study.assessment
     command = study_command("ensemble", study.folder, "--out DIR")
-    found = list(NOTHING_LEARNED) if assessment.nothing_learned else []
+    found = nothing_learned(study.spec["metric"]) if assessment.nothing_learned else []
     if assessment.tied:
         found.append("tied: with at least 95% confidence, one of these trials is the truly best one")
     if any(row.useless for row in rows):

@@ -16,11 +16,7 @@ ALIKE = 2.0
 them is recommended. Otherwise a model that is 5% cheaper would be recommended although it loses a point of accuracy."""
 ONE_CLASS, NOT_BETTER = "one class", "not better"
 """Reasons why a trial is never recommended: it predicts a single class; it is not better than the majority class."""
-NOTHING_LEARNED = (
-    "nothing was learned: no trial is shown to be better than always predicting the majority class",
-    "choose --metric macro_f1 for rare classes, pass more --epochs or --trials, or check the labels",
-)
-"""Message of the commands and the page if nothing was learned, and the advice."""
+NOTHING_LEARNED = "nothing was learned: no trial is shown to be better than always predicting the majority class"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
@@ -53,6 +49,12 @@ class Recommendation:
         alike = np.where(near & (self.multiplications <= ALIKE * cheapest), scores, -np.inf)
         equal = alike == alike.max(axis=1, keepdims=True)
         return np.asarray(np.where(equal, self.sizes, np.inf).argmin(axis=1))
+
+
+def nothing_learned(metric: str) -> list[str]:
+    """Return the message of the commands and the page if nothing was learned, and the advice."""
+    other = "choose --metric macro_f1 for rare classes, " if metric == "accuracy" else ""
+    return [NOTHING_LEARNED, f"{other}pass more --epochs or --trials, or check the labels"]
 
 
 def majority_baseline(attributes: Mapping[str, Any], labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], float]:

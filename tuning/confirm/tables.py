@@ -21,10 +21,15 @@ def render_summary(summary: Summary, form: str) -> str:
             if row.difference is not None:
                 shown["difference"]["tied"] = row.difference.tied
         return json.dumps(content, indent=2)
-    head = ("rank", "trial", "seeds", "val", "test", "sd", "less", "", "tied", "params", "sec")
+    head = ("rank", "trial", "seeds", "val", "test", "sd", _worse(summary), "", "tied", "params", "sec")
     return "\n".join(
         [*text_table(head, [_cells(row) for row in summary.rows]), "", *verdict(summary), "", *summary_notes(summary)]
     )
+
+
+def _worse(summary: Summary) -> str:
+    """Return the title of the differences to the first setting, which is the best one."""
+    return "less" if METRICS[summary.metric].higher_is_better else "more"
 
 
 def verdict(summary: Summary) -> list[str]:
@@ -108,7 +113,7 @@ def summary_notes(summary: Summary) -> list[str]:
     alone = any(row.difference is not None and row.difference.sentences_half is None for row in summary.rows)
     if comparisons:
         lines += [
-            "less: difference to the first setting over the same seeds, +- half the 95% interval of",
+            f"{_worse(summary)}: difference to the first setting over the same seeds, +- half the 95% interval of",
             "the seeds alone, without sentences" if alone else "seeds and sentences together",
             f"tied: t test, p at least 0.05 after Holm's correction for {comparisons} {comparison}",
         ]

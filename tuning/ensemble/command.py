@@ -46,7 +46,7 @@ def make_ensemble(options: EnsembleOptions) -> bool:
         assessment = assess(records, attributes, options.folder, ensemble_size=options.size, max_cost=options.max_cost)
     estimate = assessment.ensemble
     if estimate is None:
-        why = NOTHING_LEARNED[0] if assessment.nothing_learned else "no trial has ended with stored probabilities"
+        why = NOTHING_LEARNED if assessment.nothing_learned else "no trial has ended with stored probabilities"
         raise UserError(f"there is no ensemble: {why}; run more trials")
     print(*ensemble_lines(estimate), f"  {estimate.multiplications:,} multiplications per word", sep="\n", flush=True)
     chosen = {number: records[number] for number in estimate.counts if number != FIXED}

@@ -26,16 +26,17 @@ def measure(journal: StudyJournal, members: Sequence[TrainedMember], corpus: Cor
         journal: Journal of the study.
         members: Members, at least one.
         corpus: The data.
-        on: The splits that the members were trained on. With train+val, the validation figures are those of trainings
-            on train alone, and their names begin with `verified_`.
+        on: The splits that the members were trained on. With train+val, and of a study in folds, the validation figures
+            are those of other trainings, which did not see the sentences, and their names begin with `verified_`.
 
     Returns:
         Figures for the model folder.
     """
     metric, weights = journal.attributes["spec"]["metric"], [each.member.weight for each in members]
+    val_name = "val" if on == "train" and corpus.folds is None else "verified_val"
     rows = []
     for each in members:
-        figures = _figures(metric, on, _outputs(corpus, each.val, each.test))
+        figures = _figures(metric, val_name, _outputs(corpus, each.val, each.test))
         _log(journal, corpus, figures, on, each)
         rows.append({"name": each.member.name, "weight": each.member.weight, "verdict": each.verdict, **figures})
         print(f"{each.member.name}: {each.verdict}; {_summary(figures, metric)}")
@@ -43,7 +44,7 @@ def measure(journal: StudyJournal, members: Sequence[TrainedMember], corpus: Cor
     outputs = _outputs(
         corpus, average([each.val for each in members], weights), average(tests, weights) if tests else None
     )
-    figures = _figures(metric, on, outputs) | output_figures(outputs["val"], outputs.get("test"), corpus.classes)
+    figures = _figures(metric, val_name, outputs) | output_figures(outputs["val"], outputs.get("test"), corpus.classes)
     _log(journal, corpus, figures, on, None)
     print(f"ensemble: {_summary(figures, metric)}")
     print(*calibration_lines(figures, len(outputs["val"].labels)), sep="\n")
@@ -70,9 +71,9 @@ def _outputs(corpus: Corpus, val: NDArray[np.floating], test: NDArray[np.floatin
     }
 
 
-def _figures(metric: str, on: str, outputs: Mapping[str, Outputs]) -> dict[str, Any]:
+def _figures(metric: str, val_name: str, outputs: Mapping[str, Outputs]) -> dict[str, Any]:
     """Return metric, accuracy, loss and number of sentences of each split."""
-    names = {"val": "val" if on == "train" else "verified_val", "test": "test"}
+    names = {"val": val_name, "test": "test"}
     found: dict[str, Any] = {}
     for split, each in outputs.items():
         found |= held_out_metrics(metric, _evaluation(each, metric), names[split])

@@ -117,7 +117,8 @@ EARLY_END = {"reason": str, "n_trials": (int, type(None))}
 FRESH_RUN = {
     "error?": str, "val_accuracy?": is_fraction, "test_accuracy?": is_fraction, "seconds?": is_finite,
     "n_parameters?": COUNT, "correct?": PACKED, "pseudo_values?": [is_finite],
-    "majority_val?": is_finite, "majority_test?": is_finite,
+    "majority_val?": is_finite, "majority_test?": is_finite, "val_sentences?": POSITIVE, "test_sentences?": POSITIVE,
+    **{f"{split}_{name}?": is_finite for split in ("val", "test") for name in METRIC_NAMES if name != "accuracy"},
 }  # fmt: skip
 DISTILLED = {"epochs": [EPOCH], "weights_sha256": str, "environment": dict}
 TRIAL_SHAPE = {

@@ -7,7 +7,7 @@ from tuning.analysis.assessment import MAJORITY, PLAIN, evaluations_note, readin
 from tuning.analysis.best import ensemble_note, members_text, recommendation_note
 from tuning.analysis.next_step import next_step
 from tuning.analysis.ranking import AssessedStudy
-from tuning.analysis.recommendation import NOTHING_LEARNED
+from tuning.analysis.recommendation import nothing_learned
 from tuning.analysis.selection_bias import Corrected
 
 TITLES = {PLAIN: "Plain baseline", MAJORITY: "Majority class"}
@@ -28,7 +28,7 @@ def page_verdict(study: AssessedStudy) -> list[str]:
     if used is None:
         return ["No trial has ended with a value yet."]
     if assessment.nothing_learned:
-        return [f"{line[0].upper()}{line[1:]}." for line in NOTHING_LEARNED]
+        return [f"{line[0].upper()}{line[1:]}." for line in nothing_learned(study.spec["metric"])]
     step, ensemble = next_step(study.rows, assessment), assessment.ensemble
     found = [f"Use trial {used.trial}."]
     value = assessment.recommended_corrected
@@ -73,10 +73,11 @@ def cards(study: AssessedStudy) -> list[Card]:
         detail += f". Corrected gain over the best trial: {over_best}. Run {_ensemble_command(study)}"
         found.append(Card("Ensemble", ensemble.corrected.value, detail))
     if winner.test_accuracy is not None:
-        times = "once" if winner.test_evaluations == 1 else f"{winner.test_evaluations} times"
-        detail = f"measured {times}{_interval(winner.test_low, winner.test_high)}"
+        seeds = assessment.held_out[winner.trial].seeds
+        measured = f"mean of {seeds} seeds" if seeds > 1 else "one seed"
+        detail = f"{measured}{_interval(winner.test_low, winner.test_high)}"
         if metric.name != "accuracy" and winner.test_metric is not None:
-            found.append(Card(f"Test {metric.title}", winner.test_metric, f"measured {times}"))
+            found.append(Card(f"Test {metric.title}", winner.test_metric, measured))
         found.append(Card("Test accuracy", winner.test_accuracy, detail))
     baseline = next((row for row in study.rows if row.baseline and row.rank is not None), None)
     if baseline is not None and baseline.val_metric is not None:

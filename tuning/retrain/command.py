@@ -10,7 +10,7 @@ from core.errors import ConfigError, UserError
 from core.inference.saved_model import check_model_folder
 from core.training.result import TrainResult
 from tuning.analysis.assessment import assess
-from tuning.analysis.recommendation import NOTHING_LEARNED
+from tuning.analysis.recommendation import nothing_learned
 from tuning.console import ASSESSING, command_line, say_if_slow
 from tuning.formatting import format_settings
 from tuning.journal.records import Spec, TrialRecord, is_candidate, rank_trials, read_study
@@ -88,7 +88,7 @@ def select_trial(
         with say_if_slow(ASSESSING, print):
             assessment = assess(records, attributes, folder)
         if assessment.nothing_learned:
-            print(*NOTHING_LEARNED, sep="\n")
+            print(*nothing_learned(attributes["spec"]["metric"]), sep="\n")
         if assessment.recommended is not None:
             return records[assessment.recommended]
     return choose_trial(records, choice)

@@ -18,7 +18,7 @@ from core.inference.members import LstmMember, Member
 from core.inference.model_card import render_model_card
 from core.inference.saved_model import save_model
 from core.log_odds import LogOdds, to_probabilities
-from core.metrics import METRICS
+from core.metrics import METRICS, Metric
 from core.training.evaluate import Evaluation, evaluate
 from core.training.refit import refit
 from core.training.result import EpochResult, TrainResult
@@ -105,12 +105,18 @@ def evaluate_model(context: RetrainContext, result: TrainResult) -> TrainedModel
         config=result.config,
         weights=result.weights,
         figures=figures,
-        rows=[dataclasses.asdict(epoch) for epoch in result.epochs],
+        rows=[epoch_row(METRICS[result.config.metric], epoch) for epoch in result.epochs],
         environment=result.environment,
         weights_sha256=result.weights_sha256,
     )
     _log_test(context, model, "train")
     return model
+
+
+def epoch_row(metric: Metric, epoch: EpochResult) -> dict[str, Any]:
+    """Return the figures of an epoch, with the value of the metric by its name instead of the score."""
+    row = dataclasses.asdict(epoch)
+    return row | {f"val_{metric.name}": metric.oriented(row.pop("score"))}
 
 
 def refit_on_both(context: RetrainContext, verified: TrainResult, say: Callable[[int, float], None]) -> TrainedModel:
@@ -127,6 +133,7 @@ def refit_on_both(context: RetrainContext, verified: TrainResult, say: Callable[
             "passes": again.steps / config.steps_per_pass(again.sentences),
             "train_and_val_sentences": again.sentences,
             "verified_best_epoch": verified.best_epoch,
+            f"verified_val_{config.metric}": METRICS[config.metric].oriented(verified.best_score),
             "verified_val_accuracy": verified.best_val_accuracy,
             "verified_val_sentences": len(corpus.validation()),
             **held_out_metrics(config.metric, test),
