@@ -41,7 +41,7 @@ def main() -> None:
 
 def measure(arguments: argparse.Namespace, archive: Path, work: Path, base: Path) -> dict[str, Any]:
     """Measure every step. A first read puts the archive into the page cache for all of them."""
-    results = {"floor": run("floor", arguments, archive=archive), "zlib": run("zlib", arguments, archive=archive)}
+    results = {"floor": run("floor", arguments, archive=archive)}
     results["notebook"] = run("notebook", arguments, archive=archive, cache=base, unpacked=work / "unpacked")
     shutil.rmtree(work / "unpacked")
     cold = []
@@ -61,7 +61,7 @@ def report(found: dict[str, Any], archive: Path, *, quick: bool) -> None:
     every_run = notebook["tokenise"] + notebook["scan"]
     whole = notebook["unzip"] + every_run
     unpacked = zipfile.ZipFile(archive).infolist()[0].file_size
-    floor, zlib = found["floor"]["seconds"], found["zlib"]["seconds"]
+    floor = found["floor"]["seconds"]
     say("step                       seconds   peak MiB   imports, MiB")
     say(f"notebook: unzip to disk   {notebook['unzip']:8.2f}")
     say(f"notebook: tokenise, pad   {notebook['tokenise']:8.2f}")
@@ -69,7 +69,7 @@ def report(found: dict[str, Any], archive: Path, *, quick: bool) -> None:
     tokenising = f"tokenising {cold['tokenise']:.2f} s"
     say(f"sentune: cold             {cold['seconds']:8.2f}   {memory(cold)}   {tokenising}")
     say(f"sentune: warm (median)    {warm['seconds']:8.3f}   {memory(warm)}")
-    say(f"floor: decompression only {floor:8.2f}              {unpacked / floor / 1e6:,.0f} MB/s; zlib {zlib:.2f} s")
+    say(f"floor: decompression only {floor:8.2f}              {unpacked / floor / 1e6:,.0f} MB/s")
     say(f"each additional worker needs {warm['private_mib']:.1f} MiB to open and read the whole corpus;")
     say(f"each additional notebook would need {notebook['held_mib']:.1f} MiB\n")
     say(f"the reader is {(cold['seconds'] - cold['tokenise']) / floor:.2f} times its floor")

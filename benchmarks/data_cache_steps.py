@@ -48,15 +48,6 @@ def floor(arguments: argparse.Namespace) -> dict[str, Any]:
     return timed(lambda: sum(map(len, read_blocks(arguments.archive, member))))
 
 
-def zlib(arguments: argparse.Namespace) -> dict[str, Any]:
-    import zlib
-
-    from core.io import streams
-
-    streams._inflate = lambda: zlib
-    return floor(arguments)
-
-
 def notebook(arguments: argparse.Namespace) -> dict[str, Any]:
     from benchmarks.baselines import notebook_data
     from core.data.corpus import ReadOptions
@@ -135,7 +126,7 @@ def kib(path: str, name: str) -> int:
 
 
 STEPS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
-    work.__name__: work for work in (words, floor, zlib, notebook, cold, warm)
+    work.__name__: work for work in (words, floor, notebook, cold, warm)
 }
 
 

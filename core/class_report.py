@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from core.metrics import Labels
 from core.stats import Interval, wilson
 
+WIDEST_MATRIX = 15
+"""Maximum number of classes of a confusion matrix that is a table for people."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassScores:

@@ -18,6 +18,8 @@ MAX_EPOCH_SENTENCES = 999_999_999
 MAX_BATCH_SIZE = 1_000_000
 MAX_EMBEDDING_DIM = 8192
 """Largest width of a word vector."""
+MAX_THREADS = 1_024
+"""Upper bound of the threads of one model or trial."""
 MAX_FLOAT = sys.float_info.max
 """Largest finite number; a whole number above it compares as smaller than infinity."""
 METRIC_NAMES = ("accuracy", "macro_f1", "balanced_accuracy", "mcc", "log_loss", "roc_auc")
@@ -100,7 +102,7 @@ class TrialConfig:
     metric: str = "accuracy"
     """Metric on the validation split that decides the best epoch: one of METRIC_NAMES."""
     precision: str = "fp32"
-    """fp32, or bf16 autocast."""
+    """fp32, or bf16 autocast, which is for the CPU."""
     seed: int = 42
     """Seed of initialisation, shuffling and dropout."""
 

@@ -4,6 +4,7 @@ One function per metric computes it for M candidates on R resamples of the n sen
 each resample contains each sentence. The score of one candidate on the sentences themselves is the case R = M = 1.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -121,8 +122,10 @@ def class_counts(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return true positives (R, M, C), predicted sentences (R, M, C) and labelled sentences (R, 1, C) of each class.
 
-    They are exact: matrix products of whole numbers. The arguments are those of `Metric.resampled`.
+    They are exact: sums of whole numbers. The arguments are those of `Metric.resampled`.
     """
+    if n_classes > len(counts):  # a pass over the sentences for each class would take longer
+        return _counts_in_one_pass(labels, predictions, counts, n_classes)
     weights = _exact_floats(counts)
     hits = np.empty((len(counts), len(predictions), n_classes))
     predicted, labelled = np.empty_like(hits), np.empty((len(counts), 1, n_classes))
@@ -133,6 +136,22 @@ def class_counts(
         hits[..., k] = weights[:, is_label] @ is_predicted[:, is_label].T
         labelled[..., 0, k] = weights[:, is_label].sum(axis=1)
     return hits, predicted, labelled
+
+
+def _counts_in_one_pass(
+    labels: Labels, predictions: Labels, counts: Counts, n_classes: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return `class_counts` by one pass over resamples and sentences per candidate, for any number of classes."""
+    weights, shape = counts.ravel().astype(np.float64), (len(counts), 2, n_classes)
+    rows = 2 * n_classes * np.arange(len(counts))[:, None]
+
+    def sums(places: NDArray[np.integer]) -> NDArray[np.float64]:
+        found = np.bincount((rows + places).ravel(), weights, minlength=math.prod(shape))
+        return np.asarray(found, dtype=np.float64).reshape(shape)
+
+    # (R, M, 2, C): wrong and right predictions of each class
+    found = np.stack([sums(each + n_classes * (each == labels)) for each in predictions], axis=1)
+    return found[:, :, 1], found.sum(axis=2), sums(labels).sum(axis=1)[:, None]
 
 
 def _exact_floats(counts: Counts) -> NDArray[np.floating]:
@@ -279,4 +298,4 @@ def majority_score(metric: Metric, labels: Labels, shares: NDArray[np.floating])
         shares: (C,) shares of the classes in the train split.
     """
     constant = np.full(len(labels), shares.argmax())
-    return metric.score(labels, constant, np.tile(shares, (len(labels), 1)), len(shares))
+    return metric.score(labels, constant, np.broadcast_to(shares, (len(labels), len(shares))), len(shares))

@@ -103,6 +103,10 @@ def test_a_subpackage_has_a_docstring_and_nothing_else() -> None:
         assert len(tree_of(path).body) == 1, path
 
 
+def test_the_packages_tell_type_checkers_that_they_have_type_hints() -> None:
+    assert [name for name in ("core", "tuning") if not (ROOT / name / "py.typed").is_file()] == []
+
+
 def test_each_folder_with_modules_is_a_package() -> None:
     """Without an `__init__.py` a folder is a namespace, which pip would leave out of the wheel unnoticed."""
     folders = {path.parent.relative_to(ROOT).as_posix() for path in MODULES.values()}

@@ -5,7 +5,6 @@ import difflib
 import inspect
 import logging
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
@@ -19,10 +18,11 @@ from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter, filter_rows, parse_where
 from tuning.analysis.ranking import COLUMNS, TrialRow, read_assessed
 from tuning.arguments import as_type, checked_arguments
-from tuning.console import called_from_python
+from tuning.console import RENAMED, called_from_python, with_keywords
 from tuning.frames import store_frame
 from tuning.journal.records import read_study
 from tuning.run_options import RunOptions, study_folder
+from tuning.scheduling.study import searched_settings
 from tuning.study_options import ConfirmOptions, EnsembleOptions, RetrainOptions, Splits
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tuning.report.figures import StudyCharts
 
 AnyPath = str | os.PathLike[str]
-ALIASES = {"text": "text_column", "label": "label_column", "set": "overrides"}
+ALIASES = {keyword: field for field, keyword in RENAMED.items()} | {"set": "overrides"}
 """Keyword of `search` -> field of RunOptions. The other fields have their own names."""
 HINTS = get_type_hints(RunOptions, include_extras=True)
 KEYWORDS = {name: name for name in HINTS if name not in ("dataset", *ALIASES.values())} | ALIASES
@@ -85,16 +85,16 @@ def load_study(
     folder = study_folder(os.fspath(study), _path(results) if results else _default_results())
     with _python_call("search(data, ...)"):
         read_study(folder)
-    return Study(folder, None if cache_dir is None else _path(cache_dir))
+    return Study(folder, cache_dir)
 
 
 class Study:
     """A study on disk. Each call reads the journal, so it also shows the present state of a running study."""
 
-    def __init__(self, folder: Path, cache_dir: Path | None = None) -> None:
+    def __init__(self, folder: AnyPath, cache_dir: AnyPath | None = None) -> None:
         """Refer to the study in `folder`; `load_study` also checks that it exists."""
-        self.folder = folder.absolute()
-        self.cache_dir = cache_dir
+        self.folder = _path(folder).absolute()
+        self.cache_dir = None if cache_dir is None else _path(cache_dir).absolute()
 
     @property
     def name(self) -> str:
@@ -113,12 +113,11 @@ class Study:
 
         with self._call("table"):
             conditions = tuple(map(parse_where, [where] if isinstance(where, str) else where))
-            rows = filter_rows(
-                read_assessed(self.folder).rows, RowFilter(state=state, where=conditions, sort=sort, top=top)
-            )
+            found = read_assessed(self.folder)
+            rows = filter_rows(found.rows, RowFilter(state=state, where=conditions, sort=sort, top=top))
         first, others = ([each.field for each in COLUMNS if each.main == main] for main in (True, False))
         records = [row.to_dict() | dict(row.params) for row in rows]
-        return pd.DataFrame(records, columns=[*first, *(rows[0].params if rows else ()), *others])
+        return pd.DataFrame(records, columns=[*first, *searched_settings(found.space), *others])
 
     @property
     def best(self) -> TrialRow:
@@ -164,6 +163,7 @@ class Study:
 
         Raises:
             UserError: The trial cannot be chosen, or `strict` and the search is not reproduced.
+            TrainingError: The loss or the metric is not a number; this is no UserError.
         """
         from tuning.retrain.command import retrain_trial
 
@@ -195,6 +195,10 @@ class Study:
         """Combine trials and the plain baseline into one model, save and return it.
 
         The arguments are the options of `sentune ensemble`. Default of `out`: folder `ensemble` in the study's folder.
+
+        Raises:
+            UserError: The study or an argument has a problem that the user can fix.
+            TrainingError: The loss or the metric is not a number; this is no UserError.
         """
         from tuning.ensemble.command import make_ensemble
 
@@ -348,21 +352,22 @@ def _load(folder: Path) -> "Predictor":
 
 @contextlib.contextmanager
 def _python_call(call: str) -> Iterator[None]:
-    """Let messages name this call instead of a command line, and keywords instead of options."""
-    names = {field: keyword for keyword, field in KEYWORDS.items()}
+    """Let messages name this call instead of a command line, and keywords instead of options.
 
-    def keyword(option: re.Match[str]) -> str:
-        name = option[1].replace("-", "_")
-        return names.get(name, name)
-
-    logging.getLogger("ray.widgets").setLevel(logging.ERROR)  # Ray recommends ipywidgets when a notebook imports it
-    with called_from_python(call):
-        try:
-            with system_errors_as_user_errors():
-                yield
-        except UserError as error:
-            error.args = (one_line(re.sub(r"(?<![\w-])--([a-z][a-z-]*[a-z])", keyword, str(error))),)
-            raise
+    The levels of the loggers that sentune changes are restored.
+    """
+    loggers = [logging.getLogger(name) for name in ("optuna", "ray.tune", "ray.widgets")]
+    before = [logger.level for logger in loggers]
+    loggers[-1].setLevel(logging.ERROR)  # Ray recommends ipywidgets when a notebook imports it
+    try:
+        with called_from_python(call), system_errors_as_user_errors():
+            yield
+    except UserError as error:
+        error.args = (one_line(with_keywords(str(error))),)
+        raise
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 def _signature() -> inspect.Signature:

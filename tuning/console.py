@@ -4,6 +4,7 @@ import contextlib
 import io
 import math
 import os
+import re
 import select
 import shlex
 import shutil
@@ -55,24 +56,24 @@ def reader_has_left() -> bool:
     return bool(poll.poll(0))  # only errors are asked for
 
 
-def reopen_closed_streams() -> None:
-    """Open closed standard streams on the null device. Otherwise the next files would get their numbers and output."""
+def prepare_streams() -> None:
+    """Open closed standard streams on the null device, and write characters that an encoding lacks as escapes.
+
+    Without the null device, the next files would get the numbers of the closed streams, and their output.
+    """
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             stream = Path(os.devnull).open("r" if name == "stdin" else "w")  # noqa: SIM115  # for good
             os.set_inheritable(stream.fileno(), True)
             setattr(sys, name, stream)
+    for output in (sys.stdout, sys.stderr):
+        if isinstance(output, io.TextIOWrapper):
+            output.reconfigure(errors="backslashreplace")
 
 
 @contextlib.contextmanager
 def ignore_broken_output() -> Iterator[None]:
-    """Ignore a closed pipe, a lost terminal or a full disk on standard output and error while the block runs.
-
-    Characters that the encoding lacks are written as escapes.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    """Ignore a closed pipe, a lost terminal or a full disk on standard output and error while the block runs."""
     out, err = (cast("TextIO", PipeSafeStream(stream)) for stream in (sys.stdout, sys.stderr))
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
@@ -100,6 +101,22 @@ def called_from_python(call: str) -> Iterator[None]:
         _python_call = before
 
 
+RENAMED = {"text_column": "text", "label_column": "label"}
+"""Options of a command line whose keyword in the Python API has another name."""
+
+
+def with_keywords(text: str) -> str:
+    """Return a text with keywords of the Python API in place of options, except in backquotes."""
+
+    def keyword(found: re.Match[str]) -> str:
+        if found[1] is None:
+            return found[0]
+        name = found[1].replace("-", "_")
+        return RENAMED.get(name, name)
+
+    return re.sub(r"`[^`]*`|(?<![\w-])--([a-z][a-z-]*[a-z])", keyword, text)
+
+
 def program_name() -> str:
     """Return `sentune`, its path if the shell would not find it, or `python -m tuning`."""
     if _python_call is not None:
@@ -123,8 +140,14 @@ def command_line() -> str:
     return _python_call or f"{program_name()} {shlex.join(sys.argv[1:])}"
 
 
+def in_callers_terms(text: str) -> str:
+    """Return a text with options for a command, and with keywords for a call of the Python API."""
+    return text if _python_call is None else with_keywords(text)
+
+
 def print_note(line: str) -> None:
     """Print a line to standard error."""
+    line = in_callers_terms(line)
     sys.stderr.write(f"{line}\n")  # at once: a signal between `print`'s two calls would leave the line without its end
     sys.stderr.flush()
 
@@ -162,6 +185,22 @@ def handle_signals() -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             if signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, _interrupt)
+
+
+@contextlib.contextmanager
+def signals_handled_by(handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
+    """Handle Ctrl-C and SIGTERM while the block runs; Python allows this only in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    # None is a handler of C, which Python could not restore.
+    numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not None]
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

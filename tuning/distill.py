@@ -29,11 +29,11 @@ from core.io.text import quoted
 from core.training.result import EpochResult, TrainResult
 from tuning.console import command_line
 from tuning.formatting import format_settings
-from tuning.journal.records import Spec, TrialRecord, read_study
+from tuning.journal.records import TrialRecord, read_study
 from tuning.journal.writer import open_study
 from tuning.retrain.calibrated import calibration_lines
 from tuning.retrain.command import select_trial
-from tuning.retrain.environment_diff import environment_changes, environment_now
+from tuning.retrain.environment_diff import data_changes, environment_changes, environment_now
 from tuning.retrain.models import RetrainContext, TrainedModel, evaluate_model, save_members, train_seed
 from tuning.retrain.output import print_classes, print_epoch, print_figures, train_on_both
 from tuning.retrain.reproduction import Reproduction, reproduction_of
@@ -61,17 +61,17 @@ def distill_model(model: Path, options: DistillOptions) -> Reproduction | None:
     target = options.model_folder
     if target.resolve() == model.resolve():
         raise ConfigError(f"--out must be another folder than MODEL, got {str(target)!r}")
-    attributes, records = read_study(options.folder)
-    spec = attributes["spec"]
+    spec = read_study(options.folder)[0]["spec"]
     if spec["data"].get("validation", "split") != "split":
         raise ConfigError(
             f"study {options.folder.name!r} is validated in folds; choose a study with a validation split to distill"
         )
-    record = select_trial(options.folder, options.trial, attributes, records)
-    teacher = load_model(model, notify=print)
     check_model_folder(target)
     with open_study(options.folder, spec) as journal:
-        config, corpus, facts = _student(model, options, spec, teacher, record.trial_config)
+        attributes, records = read_study(options.folder)  # again: another process may just have trained a trial
+        record = select_trial(options.folder, options.trial, attributes, records)
+        teacher = load_model(model, notify=print)
+        config, corpus, facts = _student(model, options, attributes, teacher, record.trial_config)
         context = RetrainContext(
             verb=VERB,
             journal=journal,
@@ -108,10 +108,13 @@ def _check_classes(model: Path, teacher: Sequence[str], data: Sequence[str]) -> 
 
 
 def _student(
-    model: Path, options: DistillOptions, spec: Spec, teacher: Predictor, config: TrialConfig
+    model: Path, options: DistillOptions, attributes: Mapping[str, Any], teacher: Predictor, config: TrialConfig
 ) -> tuple[TrialConfig, Corpus, dict[str, Any]]:
     """Return settings and corpus of the student, and the origin of its targets for metrics and card."""
+    spec = attributes["spec"]
     corpus = study_corpus(spec, options.places, options.cache_dir, print)
+    for change in data_changes(spec, attributes["inputs"], corpus):
+        print(f"changed since the search: {change}")
     _check_classes(model, teacher.classes, corpus.classes)
     texts = load_texts({**spec["data"], **options.places}, corpus.fingerprint, options.cache_dir)
     facts = {**_describe_teacher(model, teacher, corpus), "study_fingerprint": corpus.fingerprint}

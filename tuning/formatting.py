@@ -4,15 +4,19 @@ import base64
 import csv
 import hashlib
 import html
-import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 from core.config import SHORT_NAMES
-from core.io.text import printable
+from core.io.text import escape_markdown, printable
 
 UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
+MAX_NAME = 20
+"""Maximum number of characters of a class name in a text table."""
+MAX_SIMILAR_NAME = 80
+"""The same for a name that would look like another one."""
 
 
 def format_settings(settings: Mapping[str, Any]) -> str:
@@ -42,13 +46,9 @@ def format_value(value: Any) -> str:
 
 def markdown_table(titles: Sequence[str], cells: Sequence[Sequence[str]], below: Sequence[str]) -> str:
     """Return a Markdown table, and a paragraph for each line below it."""
-
-    def escaped(text: str) -> str:
-        return re.sub(r"[\\`*|<\[]", r"\\\g<0>", text)
-
     lines = [titles, ["---"] * len(titles), *cells]
-    table = ["| " + " | ".join(map(escaped, line)) + " |" for line in lines]
-    return "\n".join([*table, *(f"\n{escaped(line)}" for line in below)])
+    table = ["| " + " | ".join(map(escape_markdown, line)) + " |" for line in lines]
+    return "\n".join([*table, *(f"\n{escape_markdown(line)}" for line in below)])
 
 
 def html_table(titles: Sequence[str], cells: Sequence[Sequence[str]], below: Sequence[str]) -> str:
@@ -66,6 +66,13 @@ def align_columns(lines: Sequence[Sequence[str]]) -> list[str]:
     """Return one line for each row, with the cells right-aligned in columns two spaces apart."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return ["  ".join(cell.rjust(size) for cell, size in zip(line, widths, strict=True)) for line in lines]
+
+
+def short_names(names: Iterable[str]) -> dict[str, str]:
+    """Return each class name as a text table shows it: cut, but longer if it would look like another one."""
+    short = {name: printable(name, MAX_NAME) for name in names}
+    count = Counter(short.values())
+    return {name: cut if count[cut] == 1 else printable(name, MAX_SIMILAR_NAME) for name, cut in short.items()}
 
 
 def text_table(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:

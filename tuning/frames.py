@@ -56,23 +56,28 @@ def _table(data: Any) -> Table:
     import pyarrow
 
     frame = _pair(data) if isinstance(data, tuple) else _frame(data)
-    found: dict[str, Any] = {}
+    columns: dict[str, list[str | None]] = {}
     unsupported: dict[str, str] = {}
     for column in frame.columns:
         name = str(column)
-        if name in found or name in unsupported:
+        if name in columns or name in unsupported:
             raise DataError(f"{NAME} has two columns {quoted(name)}; rename one of them")
         try:
-            found[name] = frame.get_column(column).to_arrow()
+            array = frame.get_column(column).to_arrow()
+            plain, other = arrow_columns({name: array}, lambda row: f"{NAME}, row {row}")
+        except UnicodeDecodeError:
+            unsupported[name] = "text that is not UTF-8"
         except UnicodeError:
             unsupported[name] = "half a surrogate pair"
         except (pyarrow.ArrowException, TypeError, ValueError, OverflowError):
             unsupported[name] = "values of several types"
+        else:
+            columns |= plain
+            unsupported |= other
     if frame.shape[0] == 0:
         raise DataError(f"{NAME} has no rows; pass rows with a text and a label")
-    columns, others = arrow_columns(found, lambda row: f"{NAME}, row {row}")
     rows = list(range(1, frame.shape[0] + 1))
-    return Table(name=NAME, columns=columns, lines=rows, unit="row", unsupported_columns=others | unsupported)
+    return Table(name=NAME, columns=columns, lines=rows, unit="row", unsupported_columns=unsupported)
 
 
 def _frame(data: Any) -> Any:

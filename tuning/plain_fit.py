@@ -6,6 +6,7 @@ there must not end the search.
 
 import json
 import math
+import os
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,8 @@ import json, os, sys
 os.nice(4 + int(os.environ.get("RAY_worker_niceness", 15)))
 task = json.loads(sys.argv[1])
 sys.path[:] = task.pop("path")
+from tuning.resources.profiling import end_with_parent
+end_with_parent(task.pop("parent"))
 from tuning.plain_fit import fit_and_predict
 print(json.dumps(fit_and_predict(**task)))
 """
@@ -71,6 +74,7 @@ class PlainFit(Callback):
             "fingerprint": fingerprint,
             "metric": metric,
             "cache_dir": place,
+            "parent": os.getpid(),
         }
         self._journal = journal
         self._say = say
@@ -145,5 +149,5 @@ def fit_and_predict(data: Mapping[str, Any], fingerprint: str, metric: str, cach
     return {
         **value,
         "val_predictions": pack_labels(found.predictions),
-        "packed_log_odds": pack_log_odds(0, found.log_odds),
+        "packed_log_odds": pack_log_odds(found.log_odds),
     }

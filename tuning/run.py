@@ -5,6 +5,7 @@ import dataclasses
 import shutil
 import sys
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
@@ -22,7 +23,7 @@ from tuning.analysis.filters import RowFilter
 from tuning.backend.background_ray import BackgroundRay
 from tuning.backend.interrupt import InterruptHandler
 from tuning.backend.storage import check_storage
-from tuning.console import ASSESSING, command_line, print_note, say_if_slow
+from tuning.console import ASSESSING, command_line, in_callers_terms, print_note, say_if_slow
 from tuning.journal.file import JOURNAL
 from tuning.journal.predictions import pack_labels
 from tuning.journal.reader import read_journal
@@ -104,7 +105,7 @@ def search_study(options: RunOptions) -> SearchEnd:
 
     with join_cluster(options.address) as cluster, interrupt.installed():
         fits = cluster.max_parallel(options.resources)
-        check_nodes(cluster, options.storage, print_note)
+        check_nodes(cluster, options.storage, print_note, gpu=bool(options.resources.gpus_per_trial))
         session = partial(cluster.monitored, interrupt.on_ray_lost)
         return _run(options, cluster, fits, began, interrupt, session)
 
@@ -135,9 +136,11 @@ def _run(
     checked = start_ray if _has_work(options, existing) else lambda: None
     search = plan_search(options, own_machine, fits, existing, _say, checked)
     _describe(options, existing, search)
-    plan, corpus, resources = search.config, search.corpus, search.resources
+    corpus, resources = search.corpus, search.resources
     with open_study(folder, search.spec, _new_attributes(search)) as journal, contextlib.ExitStack() as extras:
-        key = study_id(folder.name, journal.attributes["spec"])  # this command's spec may have another path of the data
+        # Trials are never removed: a smaller --trials than the study has completes these.
+        plan = dataclasses.replace(search.config, n_trials=max(search.config.n_trials, len(journal.trials())))
+        key = study_id(folder.name, journal.attributes)  # this command's spec may have another path of the data
         reopen_trials(journal, plan)
         callbacks: list[Callback] = []
         if options.tensorboard:
@@ -158,13 +161,14 @@ def _run(
         else:
             _say(f"study {folder.name} is complete: {len(journal.trials())} trials")
         complete = _is_complete(schedule)
+        # Before the waits below: a command that is killed there has ended its search.
+        journal.set_study_attr("early_end", dataclasses.asdict(ending) if ending else None)
         if complete or ending is not None:
             with say_if_slow("waiting for the plain baseline ...", _say):
                 plain.finish()
         if (options.address or options.storage) and (complete or schedule.has_ended_early()):
             # By each command: an earlier one may have been killed.
             _checkpoint_store(options, key).remove_all(machine, print_note)
-        journal.set_study_attr("early_end", dataclasses.asdict(ending) if ending else None)
         hints = [] if ending is None else _resume_hints(ending)
         return SearchEnd(complete or ending is not None, hints)
 
@@ -175,7 +179,7 @@ def _describe(options: RunOptions, existing: Mapping[str, Any], search: PlannedS
     audit = render_audit(corpus.source["audit"], plan.metric)
     _say(wrap_titled(audit, shutil.get_terminal_size().columns) if sys.stdout.isatty() else audit)
     enough = len(corpus.validation()) >= MIN_VALIDATION  # otherwise the audit warns
-    if corpus.folds is None and enough and len(corpus.indices(TRAIN)) < SMALL:
+    if not existing and corpus.folds is None and enough and len(corpus.indices(TRAIN)) < SMALL:
         _say("small data  --validation folds:5 evaluates each trial on all training sentences, in 5 times the time")
     if not existing and corpus.vectors is not None and corpus.embedding_dim <= NARROW:
         english = corpus.source["vectors"] == "glove-50d"
@@ -183,11 +187,12 @@ def _describe(options: RunOptions, existing: Mapping[str, Any], search: PlannedS
     if search.length.reason:
         _say(f"epochs      {search.length}")
     if options.precision == AUTO:
-        _say(f"precision   {plan.precision} (--precision chooses)")
+        _say(f"precision   {plan.precision} ({'as recorded in the study' if existing else '--precision chooses'})")
     if (first := plan.first_trials.to_dict()) and first["trials"]:
         left_out = plan.first_trials.left_out
         unfit = f"; {left_out} left out, not in the space" if left_out else ""
-        _say(f"first trials  {first['trials']} settings of {first['source']} (--first-trials chooses){unfit}")
+        hint = "" if existing else " (--first-trials chooses)"
+        _say(f"first trials  {first['trials']} settings of {first['source']}{hint}{unfit}")
     if search.choice is not None:
         _say(str(search.choice))
     if remark := METRICS[plan.metric].remark(corpus.labels[corpus.validation()], corpus.classes):
@@ -198,6 +203,7 @@ def _new_attributes(search: PlannedSearch) -> dict[str, Any]:
     """Return the user attributes of a new study."""
     corpus = search.corpus
     return {
+        "id": uuid.uuid4().hex,
         "validation": {"labels": pack_labels(corpus.labels[corpus.validation()]), "classes": list(corpus.classes)},
         "audit": corpus.source["audit"],
         "command": without_folders(redact_uris(command_line())),
@@ -212,7 +218,8 @@ def _has_work(options: RunOptions, existing: Mapping[str, Any]) -> bool:
     """Return whether the study has trials to train, as far as its journal shows before the data are read."""
     ended = existing.get("early_end") or {"n_trials": None}
     trials = read_journal(options.folder / JOURNAL)[1] if existing else []
-    return ended["n_trials"] is None and sum(trial.state.is_finished() for trial in trials) < options.trials
+    n_finished = sum(trial.state.is_finished() for trial in trials)
+    return ended["n_trials"] is None and n_finished < max(options.trials, len(trials))
 
 
 def _resume_hints(ending: EarlyEnd) -> list[str]:
@@ -234,7 +241,7 @@ def _search(
     """Search; return the budget that ended it before all trials were done; None otherwise."""
     from tuning.backend.tuner import RayBackend, run_schedule
 
-    plan, records = search.config, schedule.store.records()
+    plan, records = schedule.config, schedule.store.records()
     workers = min(search.fits, options.workers or search.fits)
     if any(record.epochs or record.ended for record in records):
         ended = sum(record.ended is not None for record in records)
@@ -271,4 +278,4 @@ def _is_complete(schedule: Schedule) -> bool:
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)
+    print(in_callers_terms(text), flush=True)

@@ -164,7 +164,10 @@ class RunOptions:
         int | None, SearchOption(help="End a trial after this number of epochs without improvement. Default: no limit.")
     ] = None
     precision: Annotated[
-        str, ResourcesOption(help="Number format: fp32, bf16, or auto (bf16 if the hardware computes in it).")
+        str,
+        ResourcesOption(
+            help="Number format: fp32, bf16 (not on a GPU), or auto (bf16 for trials on a CPU that computes in it)."
+        ),
     ] = AUTO
     cpus_per_trial: Annotated[int, ResourcesOption(help="Number of CPU cores, and of threads, per trial.")] = 1
     gpus_per_trial: Annotated[
@@ -213,8 +216,9 @@ class RunOptions:
     probability_columns: Annotated[
         str | None,
         DataOption(
-            help="Columns with the probability of each class, e.g. p_neg,p_pos. Training uses them instead of the "
-            "labels. A column has its class's name, with or without p_ or probability_ in front. Default: none."
+            help="Columns with the probability of each class, e.g. p_neg,p_pos. Put a name with a comma in quotes, as "
+            "in CSV. Training uses them instead of the labels. A column has its class's name, with or without p_ or "
+            "probability_ in front. Default: none."
         ),
         DATA,
     ] = None
@@ -361,7 +365,8 @@ def corpus_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
         options: Values of DATA_OPTIONS by name.
     """
     paths = {name: absolute_data_path(options[name]) for name in ("dataset", "vectors")}
-    by_column = options["split_column"] and options["split"] == RunOptions.split  # load_corpus refuses another split
+    given = options["split_column"] is not None
+    by_column = given and options["split"] == RunOptions.split  # load_corpus refuses another split
     return {**options, **paths, **({"split": "column"} if by_column else {})}
 
 

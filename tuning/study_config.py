@@ -6,7 +6,7 @@ from typing import Any
 
 from core.data.corpus import Corpus
 from core.data.load import load_corpus
-from core.nn.environment import supports_bf16
+from core.nn.environment import check_precision, supports_bf16
 from tuning.console import READING_DATA, say_if_slow
 from tuning.resources.allocation import resolve_resources
 from tuning.resources.gpu import GpuShareChoice
@@ -101,6 +101,9 @@ def study_config(
         existing: Attributes of the study in `options.folder`; empty for a new one.
         length: Length of the study's trials.
         space: The search space.
+
+    Raises:
+        ConfigError: The precision is bf16 and the trials train on a GPU.
     """
     known = existing.get("spec")
     parallelism = options.parallelism or (known["parallelism"] if known else max_parallel)
@@ -111,6 +114,7 @@ def study_config(
     if precision == AUTO:
         here = options.address is None and supports_bf16(options.resources.device)
         precision = known["precision"] if known else "bf16" if here else "fp32"
+    check_precision(precision, options.resources.device)
     return StudyConfig(
         space=space,
         n_trials=options.trials,

@@ -11,10 +11,10 @@ from typing import Annotated, ClassVar, Literal
 
 from typer import Argument, Option
 
-from core.config import PRECISIONS
+from core.config import MAX_THREADS, PRECISIONS
 from core.errors import check_rules, in_range
 from core.io.atomic import expand_user
-from tuning.resources.machine import MAX_THREADS, MAX_WORKERS
+from tuning.resources.machine import MAX_WORKERS
 from tuning.run_options import (
     CacheDir,
     DataOption,
@@ -121,9 +121,9 @@ class RetrainOptions(ModelOptions):
     trial: Annotated[str, TrainingOption(help="Trial to train again: a number, recommended, or best.")] = RECOMMENDED
     seeds: Annotated[int, TrainingOption(help="Number of models to train. The median by validation is saved.")] = 1
     threads: Annotated[int | None, ResourcesOption(help="Number of CPU threads. Default: as in the study.")] = None
-    precision: Annotated[str | None, ResourcesOption(help="Number format: fp32 or bf16. Default: as in the study.")] = (
-        None
-    )
+    precision: Annotated[
+        str | None, ResourcesOption(help="Number format: fp32, or bf16 (not on a GPU). Default: as in the study.")
+    ] = None
     out: Annotated[Path | None, OutputPath(help="Model folder to write. Default: model in the study's folder.")] = None
 
     def __post_init__(self) -> None:

@@ -49,6 +49,8 @@ def add_warm_start(
         rows = existing[PRIOR_TRIALS]
         if _digest(rows) != start["sha256"]:
             raise CorruptionError(f"the journal's trials of --warm-start {other} are damaged; start a new study")
+        if not _same_space(space_from_spec(existing["spec"]), config.space):
+            return dataclasses.replace(config, warm_start=start), {}  # open_study names the difference
     else:
         theirs, records = read_study(folder)
         problems = _mismatches(config, theirs["spec"], fingerprint)
@@ -97,7 +99,7 @@ def _mismatches(plan: StudyConfig, spec: Spec, fingerprint: str) -> Sequence[str
         problems.append(f"--sampler {plan.sampler} does not learn from trials")
     if spec["fingerprint"] != fingerprint:
         problems.append("it has other data")
-    if (theirs.dimensions, dict(theirs.fixed)) != (plan.space.dimensions, dict(plan.space.fixed)):
+    if not _same_space(theirs, plan.space):
         problems.append(f"it searches another space ({theirs.name})")
     if spec["metric"] != plan.metric:
         problems.append(f"it optimises {spec['metric']}, this study {plan.metric}")
@@ -109,6 +111,10 @@ def _mismatches(plan: StudyConfig, spec: Spec, fingerprint: str) -> Sequence[str
         )
         problems.append("its epochs are {} long, this study's {}".format(*lengths))
     return problems
+
+
+def _same_space(one: Space, other: Space) -> bool:
+    return (one.dimensions, dict(one.fixed)) == (other.dimensions, dict(other.fixed))
 
 
 def _row(record: TrialRecord, best: EpochResult) -> dict[str, Any]:

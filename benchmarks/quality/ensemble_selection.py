@@ -30,7 +30,7 @@ from tuning.analysis.assessment import assess
 from tuning.analysis.ensemble import Library, select
 from tuning.analysis.selection_bias import FIXED, Corrected
 from tuning.journal.predictions import pack_labels
-from tuning.journal.probabilities import pack_log_odds, save_probabilities, trial_name
+from tuning.journal.probabilities import epoch_name, pack_log_odds, save_probabilities
 from tuning.journal.records import PLAIN_BASELINE, TrialRecord, rank_trials
 
 Members = NDArray[np.int64]
@@ -130,9 +130,9 @@ def store(folder: Path, records: Sequence[TrialRecord], log_odds: Mapping[int, N
     """Write the log-odds (n,) of the trials' best epochs and of the plain baseline as a study has them."""
     for record in records:
         if record.best is not None:
-            packed = pack_log_odds(record.best.epoch, log_odds[record.number][:, None])
-            save_probabilities(folder, trial_name(record.number), packed)
-    save_probabilities(folder, PLAIN_BASELINE, pack_log_odds(0, log_odds[FIXED][:, None]))
+            packed = pack_log_odds(log_odds[record.number][:, None])
+            save_probabilities(folder, epoch_name(record.number, record.best.epoch), packed)
+    save_probabilities(folder, PLAIN_BASELINE, pack_log_odds(log_odds[FIXED][:, None]))
 
 
 def _probabilities(log_odds: NDArray[np.int16]) -> NDArray[np.float32]:

@@ -32,7 +32,7 @@ from core.training.result import EpochResult
 from tuning.analysis.assessment import StudyAssessment, assess
 from tuning.analysis.selection_bias import Corrected
 from tuning.journal.predictions import pack_labels
-from tuning.journal.probabilities import pack_log_odds, save_probabilities, trial_name
+from tuning.journal.probabilities import epoch_name, pack_log_odds, save_probabilities
 from tuning.journal.records import TrialRecord, rank_trials
 from tuning.scheduling.asha import Asha
 from tuning.scheduling.simulated_backend import simulate
@@ -284,7 +284,7 @@ def constant_is_recommended(metric: str, seed: int) -> bool:
             score = METRICS[metric].score(labels, predictions, np.stack([1 - share, share], axis=1), 2)
             config = TrialConfig(metric=metric)
             records.append(record(number, config, predictions[None], [METRICS[metric].oriented(score)], [0.2]))
-            save_probabilities(Path(folder), trial_name(number), pack_log_odds(1, log_odds))
+            save_probabilities(Path(folder), epoch_name(number, 1), pack_log_odds(log_odds))
         return assess(records, study(labels, metric), Path(folder)).recommended in CONSTANT
 
 

@@ -25,7 +25,7 @@ from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter
 from tuning.journal.file import JOURNAL
 from tuning.journal.predictions import unpack_labels
-from tuning.journal.probabilities import pack_log_odds, save_probabilities, trial_name
+from tuning.journal.probabilities import epoch_name, pack_log_odds, save_probabilities
 from tuning.journal.records import read_study, study_attributes, to_record
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.report.command import page
@@ -113,8 +113,8 @@ def outputs(count: int, folder: Path) -> Found:
         if record.best is not None and record.val_predictions is not None:
             logits = draw.normal(0, 1, (count, 2))
             logits[np.arange(count), unpack_labels(record.val_predictions, "predictions")] += 2
-            packed = pack_log_odds(record.best.epoch, round_log_odds(logits))
-            save_probabilities(study, trial_name(record.number), packed)
+            packed = pack_log_odds(round_log_odds(logits))
+            save_probabilities(study, epoch_name(record.number, record.best.epoch), packed)
     return {"journal_mb": (study / JOURNAL).stat().st_size / 1e6}
 
 

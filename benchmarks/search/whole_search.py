@@ -4,7 +4,6 @@
     python -m benchmarks.search.whole_search --seeds 3    sentune with three seeds; the claims use the median
     python -m benchmarks.search.whole_search --fp32 --accuracy         30 minutes more: sentune in fp32 and without
                                                           stopping, and b with a corrected loop, each to its end
-    python -m benchmarks.search.whole_search --full --corrected-loop   every method to its end: many hours
     python -m benchmarks.search.whole_search --quick      tiny: shows that it works, not what holds
 
 The baselines run the tutorial notebook's loop in fp32. All methods search the `notebook` space on MR with random
@@ -17,8 +16,8 @@ between them. Start-up and gaps between trials are left out of the computed time
 number of epochs under their stopping rules is replayed on recorded learning curves (results/reference/curves.json.gz,
 2,000 snippets). The table also has the fewest epochs that these rules allow.
 
-The accuracy of a baseline needs --full. --corrected-loop removes the loop's faults, which spoil its accuracies. With
-several seeds, the baselines run between the studies, so a machine whose speed drifts affects both.
+The loop's faults spoil its accuracies, so only --accuracy, whose loop has none, measures one. With several seeds, the
+baselines run between the studies, so a machine whose speed drifts affects both.
 """
 
 import argparse
@@ -88,8 +87,7 @@ def main() -> None:
                 job, way="b", corrected=True, limit=job.epochs, points=[dict(ours.trials[0].params)]
             )
             print(measured(corrected, run(corrected)).text("(b) with the loop's faults corrected"), flush=True)
-    fewest = {} if arguments.full else bounds(job, rows)
-    show_claims(seconds, rows, fewest, conclusive=not arguments.quick)
+    show_claims(seconds, rows, bounds(job, rows), conclusive=not arguments.quick)
 
 
 def new_job(arguments: argparse.Namespace, folder: Path) -> Job:
@@ -102,7 +100,7 @@ def new_job(arguments: argparse.Namespace, folder: Path) -> Job:
         trials=24,
         epochs=10,
         limit=arguments.limit_epochs,
-        corrected=arguments.corrected_loop,
+        corrected=False,
         points=[],
         seed=42,
     )
@@ -118,9 +116,9 @@ def new_job(arguments: argparse.Namespace, folder: Path) -> Job:
 
 
 def title_of(job: Job) -> str:
-    loop = "the notebook's loop with its faults corrected" if job.corrected else "the notebook's loop as it is"
     data = Path(job.dataset.partition(":")[0]).name
-    return f"{data}, vectors {job.vectors}, {job.trials} trials x {job.epochs} epochs, {loop}"
+    size = f"{job.trials} trials x {job.epochs} epochs"
+    return f"{data}, vectors {job.vectors}, {size}, the notebook's loop as it is"
 
 
 def words(job: Job) -> list[str]:
@@ -149,18 +147,14 @@ def row_of(study: Study) -> Row:
 
 
 def baselines(job: Job, ours: Study, arguments: argparse.Namespace) -> Iterator[tuple[str, Row]]:
-    """Run one baseline after another, in part or to its end, and print its row."""
-    sample = (
-        ours.trials[:1] if arguments.full else spread_sample(ours.trials, 2 if arguments.quick else arguments.sample)
-    )
+    """Run a part of one baseline after another, and print its row."""
+    sample = spread_sample(ours.trials, 2 if arguments.quick else arguments.sample)
     part = dataclasses.replace(job, points=[dict(trial.params) for trial in sample], trials=len(sample))
-    if arguments.full:
-        part = dataclasses.replace(part, trials=job.trials, limit=job.epochs)
     scale = seconds_an_epoch(ours.trials) / seconds_an_epoch(sample)
-    trained = {} if arguments.full else replayed_epochs(job)
+    trained = replayed_epochs(job)
     for name, way in WAYS.items():
         found = run(dataclasses.replace(part, way=name))
-        row = measured(part, found) if arguments.full else computed(found, scale, trained[name], way.at_once)
+        row = computed(found, scale, trained[name], way.at_once)
         print(row.text(f"({name}) {way.title}"), flush=True)
         yield name, row
 
@@ -223,10 +217,7 @@ def show_claims(ours: float, rows: Mapping[str, Row], fewest: Mapping[str, float
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    kind = parser.add_mutually_exclusive_group()
-    kind.add_argument("--quick", action="store_true", help="Run a tiny search on the snippets.")
-    kind.add_argument("--full", action="store_true", help="Run every method to its end.")
-    parser.add_argument("--corrected-loop", action="store_true", help="Remove the faults of the notebook's loop.")
+    parser.add_argument("--quick", action="store_true", help="Run a tiny search on the snippets.")
     parser.add_argument("--fp32", action="store_true", help="Also run `sentune run --precision fp32`.")
     parser.add_argument("--seeds", type=int, default=1, help="Number of seeds of `sentune run`, from 42 (default: 1).")
     parser.add_argument(

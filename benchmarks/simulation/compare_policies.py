@@ -2,7 +2,7 @@
 
     python -m benchmarks.simulation.compare_policies           the default against its baselines, 50 repeats: minutes
     python -m benchmarks.simulation.compare_policies --grid    also the alternatives that decided the defaults (sampler,
-                                                               constant liar, start-up, grace, reduction, lag)
+                                                               start-up, grace, reduction, lag)
     python -m benchmarks.simulation.compare_policies --quick   3 repeats: shows that it works, not what holds
     python -m benchmarks.simulation.compare_policies --workers 64    with 64 simulated workers
 
@@ -52,7 +52,6 @@ def main_ways(trials: int, workers: int) -> dict[str, Policy]:
 def other_ways(default: Policy) -> dict[str, Policy]:
     """Return policies by name, each with one change to the default."""
     changed = {
-        "no constant liar": {"constant_liar": False},
         "qmc": {"sampler": "qmc"},
         **{f"start-up {n}": {"startup": n} for n in (3, 10, 16)},
         **{f"lag {lag:g}": {"lag": lag} for lag in (0.0, 1.0, 2.0, 3.0, 4.0) if lag != MIN_LAG},

@@ -47,7 +47,6 @@ class Policy:
     lag: float = MIN_LAG
     trials: int = 48
     startup: int = 6
-    constant_liar: bool = True
     first_trials: FirstTrials = FirstTrials()  # noqa: RUF009 (it is frozen)
     """Trials that follow the baseline; not used by the sampler `random`, which draws from the table."""
     error: float = 0.30
@@ -181,7 +180,6 @@ class Chooser:
                 stopping=policy.rule,
                 sampler=policy.sampler,
                 startup=policy.startup,
-                constant_liar=policy.constant_liar,
                 first_trials=policy.first_trials,
             )
             self._suggester = Suggester(config)

@@ -6,29 +6,26 @@
 
 The data are MR if SENTUNE_MR names its archive, otherwise the snippets. An epoch is training and validation, on one
 thread. The notebook's loop and sentune alternate epoch by epoch in two processes, so a machine whose speed drifts
-affects both. After one epoch of warm-up each, medians are compared. The floor is the time of the epoch's matrix
-products at peak speed. Case d alternates two trials in two processes with the notebook's loop on two threads. Use an
-idle machine.
+affects both. After one epoch of warm-up each, medians are compared. Case d alternates two trials in two processes
+with the notebook's loop on two threads. Use an idle machine.
 """
 
 import argparse
 import multiprocessing
 import os
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from multiprocessing.pool import Pool
 from multiprocessing.synchronize import Barrier
 
-import numpy as np
 import torch
 
 from benchmarks.baselines.notebook_loop import NotebookLoop, Shape
 from benchmarks.results import verdict
 from core import load_corpus
 from core.config import TrialConfig
-from core.data.corpus import TRAIN, VAL, Corpus
+from core.data.corpus import Corpus
 from core.training.loop import train
 from core.training.result import EpochResult
 
@@ -73,17 +70,17 @@ def main() -> None:
     epochs = 1 if arguments.quick else 5
     torch.set_num_threads(1)
     dataset = f"mr:{arguments.mr}" if arguments.mr else "snippets"
-    peaks = {"fp32": peak(torch.float32), "bf16": peak(torch.bfloat16)}
-    print(f"{dataset.split(':')[0]}, torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}")
-    print(f"matrix-product peak of a core: fp32 {peaks['fp32']:.0f}, bf16 {peaks['bf16']:.0f} GFLOP/s\n", flush=True)
+    print(
+        f"{dataset.split(':')[0]}, torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}\n", flush=True
+    )
     for name, case in CASES.items():
         if not arguments.only or name in arguments.only:
-            alone(name, case, dataset, epochs, peaks[case.precision])
+            alone(name, case, dataset, epochs)
     if not arguments.only or "d" in arguments.only:
         both_cores(load_corpus(dataset, vectors="none"), dataset, epochs)
 
 
-def alone(name: str, case: Case, dataset: str, epochs: int, peak_gflops: float) -> None:
+def alone(name: str, case: Case, dataset: str, epochs: int) -> None:
     """Compare one setting with the baseline, one thread each, in turn."""
     corpus = load_corpus(dataset, vectors=case.vectors)
     ours, theirs = [], []
@@ -97,44 +94,9 @@ def alone(name: str, case: Case, dataset: str, epochs: int, peak_gflops: float) 
         train(case.config(epochs + 1), corpus, report=in_turn)
     ratios = [old / new for old, new in zip(theirs[1:], ours[1:], strict=True)]
     old, new = statistics.median(theirs[1:]), statistics.median(ours[1:])
-    work = flops(case.config(1), corpus)
     print(f"({name}) {case.title}")
     print(f"    notebook {old:.2f} s, ours {new:.2f} s an epoch: {statistics.median(ratios):.2f}x{claim(name, ratios)}")
-    print(f"    pairs {min(ratios):.2f} to {max(ratios):.2f}")
-    print(
-        f"    {work / 1e9 / new:.0f} GFLOP/s of {work / 1e12:.3f} TFLOP an epoch; "
-        f"floor {work / 1e9 / peak_gflops:.2f} s, reached {work / 1e9 / peak_gflops / new:.0%}",
-        flush=True,
-    )
-
-
-def flops(config: TrialConfig, corpus: Corpus) -> float:
-    """Return the floating-point operations of an epoch's matrix products.
-
-    Training counts the forward pass and the backward pass (twice the forward), validation the forward pass.
-    """
-    lengths = corpus.lengths()
-    trained = float(lengths[corpus.indices(TRAIN)].sum())
-    evaluated = float(lengths[corpus.indices(VAL)].sum())
-    directions = 2 if config.bidirectional else 1
-    hidden = config.hidden_dim
-    gate = 8.0 * hidden * directions  # four gates, multiply and add
-    recurrent = gate * hidden * config.n_layers + gate * hidden * directions * (config.n_layers - 1)
-    first = gate * corpus.embedding_dim
-    passes = 2 if config.freeze_embedding else 3  # a frozen table needs no gradient
-    return recurrent * (3 * trained + evaluated) + first * (passes * trained + evaluated)
-
-
-def peak(dtype: torch.dtype) -> float:
-    """Return the GFLOP/s of a large square matrix product on one thread."""
-    size = 1024
-    a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
-    seconds = []
-    for _ in range(30):
-        start = time.perf_counter()
-        a @ b
-        seconds.append(time.perf_counter() - start)
-    return float(2 * size**3 / np.median(seconds[5:]) / 1e9)
+    print(f"    pairs {min(ratios):.2f} to {max(ratios):.2f}", flush=True)
 
 
 baselines: list[NotebookLoop] = []

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from core.data.corpus import SPLITS, TRAIN
 from core.data.splits import duplicate_groups, first_equal
 from core.data.vocabulary import MAX_WORDS, UNK_ID
-from core.io.text import printable, quoted
+from core.io.text import listed, printable, quoted
 
 _HEADING = 12
 """Width of a heading in characters."""
@@ -228,7 +228,8 @@ def _lines(found: Mapping[str, Any], metric: str | None) -> Iterator[tuple[str, 
     splits = ", ".join(f"{name} {found['splits'][name]:,}" for name in present)
     yield "sentences", f"{found['sentences']:,} ({splits})"
     if "text_column" in found:
-        columns = [f"{what} {quoted(found[f'{what}_column'])}" for what in ("text", "label") if found[f"{what}_column"]]
+        named = {what: found[f"{what}_column"] for what in ("text", "label")}
+        columns = [f"{what} {quoted(name)}" for what, name in named.items() if name is not None]
         dropped = f"; rows left out: {found['dropped_rows']:,}" if "dropped_rows" in found else ""
         yield "columns", f"{', '.join(columns)}{dropped}"
     classes = found["classes"]
@@ -320,18 +321,19 @@ def _class_warnings(classes: Sequence[tuple[str, int]], metric: str | None) -> l
     """Return warnings about classes, which have a name and a number of sentences."""
     lines = []
     if alike := _same_labels([name for name, _ in classes]):
-        lines.append(f"labels that may be the same: {_some(alike)}; write them in one way")
+        lines.append(f"labels that may be the same: {listed(alike, _EXAMPLES)}; write them in one way")
     total = sum(count for _, count in classes)
     (most, largest), (least, smallest) = (end(classes, key=lambda each: each[1]) for end in (max, min))
     few = [f"{quoted(name)} {count}" for name, count in classes if count < MIN_CLASS]
     if len(classes) > MANY_CLASSES and total < SENTENCES_PER_CLASS * len(classes):
         lines.append(f"classes: {len(classes):,}, with {total / len(classes):.1f} sentences on average; merge classes")
     elif few:
-        lines.append(f"classes with fewer than {MIN_CLASS} sentences: {_some(few)}; add sentences, or merge classes")
+        shown = listed(few, _EXAMPLES)
+        lines.append(f"classes with fewer than {MIN_CLASS} sentences: {shown}; add sentences, or merge classes")
     if largest > MAX_RATIO * smallest:
         advice = "pass --metric macro_f1 and --set 'class_weight=choice(none,balanced)'"
         if metric not in (None, "accuracy"):
-            advice = "look at each class with best STUDY --trial N"
+            advice = "look at each class with `sentune best STUDY --trial N`"
         ratio = f"{largest / smallest:.0f} times as many sentences"
         lines.append(f"class {quoted(most)} has {ratio} as {quoted(least)}; {advice}")
     return lines
@@ -349,8 +351,3 @@ def _same_labels(names: Sequence[str]) -> list[str]:
             pairs.append(f"{quoted(forms[form])} and {quoted(name)}")
         forms.setdefault(form, name)
     return pairs
-
-
-def _some(names: Sequence[str]) -> str:
-    """Return the first names, and how many more there are."""
-    return ", ".join(names[:_EXAMPLES]) + (f" and {len(names) - _EXAMPLES} more" if len(names) > _EXAMPLES else "")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from core.data.readers import Table, format_of
 from core.data.tokenizer import tokenize
 from core.errors import DataError
-from core.io.text import printable, quoted
+from core.io.text import listed, printable, quoted
 
 TEXT_NAMES = ("text", "sentence", "review", "content", "comment", "message", "tweet", "snippet")
 LABEL_NAMES = ("label", "class", "sentiment", "target", "category", "polarity", "rating", "stars")
@@ -45,11 +45,18 @@ def choose_columns(
     if label is not None:
         require_column(table, label, "--label-column")
     names = [name for name in table.columns if name not in others]
-    text = text or _usual(table, names, TEXT_NAMES, "text", label)
-    label = label or _usual(table, names, LABEL_NAMES, "label", text)
-    text = text or _wordy(table, [name for name in names if name != label]) or _only(names, label)
-    if label_needed:
-        label = label or _only(names, text) or _few_values(table, [name for name in names if name != text])
+    if text is None:
+        text = _usual(table, names, TEXT_NAMES, "text", label)
+    if label is None:
+        label = _usual(table, names, LABEL_NAMES, "label", text)
+    if text is None:
+        text = _wordy(table, [name for name in names if name != label])
+    if text is None:
+        text = _only(names, label)
+    if label is None and label_needed:
+        label = _only(names, text)
+    if label is None and label_needed:
+        label = _few_values(table, [name for name in names if name != text])
     if text is None or (label is None and label_needed):
         needed = {"--text-column (which column holds the text)": text, "--label-column (which holds the labels)": label}
         missing = [option for option, found in needed.items() if found is None][: 1 + label_needed]
@@ -207,5 +214,4 @@ def _suggest(table: Table, bad: str) -> str:
 
 
 def _names(table: Table) -> str:
-    shown = [quoted(name) for name in (*table.columns, *table.unsupported_columns)]
-    return ", ".join(shown[:20]) + (f" and {len(shown) - 20} more" if len(shown) > 20 else "")
+    return listed([quoted(name) for name in (*table.columns, *table.unsupported_columns)], 20)

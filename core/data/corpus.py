@@ -133,7 +133,7 @@ class ReadOptions:
     encoding: str | None = None
     """Encoding of a text file; None to detect it."""
     probability_columns: str | None = None
-    """Names of the columns with the probability of each class, separated by commas; None to train on labels."""
+    """Names of the columns with the probability of each class, as one row of CSV; None to train on labels."""
     drop_missing: bool = False
     """Whether to leave out the rows without a text or a label."""
 

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import io
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from core.data.tokenizer import (
 from core.data.vocabulary import MAX_WORDS, encode_corpus, tokenize_all, train_words
 from core.errors import ConfigError, CorruptionError, DataError, UserError, check_rules, is_whole
 from core.io import cache, file_hash
+from core.io.atomic import expand_user
 from core.io.checked_folder import canonical_json
 from core.io.text import Notify, quoted
 
@@ -38,9 +40,9 @@ WORD_DIM, CHARACTER_DIM = 300, 100
 
 
 def load_corpus(
-    dataset: str = "snippets",
+    dataset: str | os.PathLike[str] = "snippets",
     *,
-    vectors: str = AUTO,
+    vectors: str | os.PathLike[str] = AUTO,
     tokenizer: str = AUTO,
     split: str = "80/10/10",
     seed: int = 42,
@@ -54,7 +56,7 @@ def load_corpus(
     probability_columns: str | None = None,
     drop_missing: bool = False,
     allow_leak: bool = False,
-    cache_dir: Path | str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
     progress: Notify | None = None,
 ) -> Corpus:
     """Return a dataset ready for training; the same arguments and files give the same bytes on every machine.
@@ -77,7 +79,7 @@ def load_corpus(
         embedding_dim: Width of a word vector with vectors `none`; None for 300, or 100 with tokenizer `characters`.
             Other vectors must have this width; of several files in a .zip, it selects one.
         encoding: Encoding of a text file; None to detect it.
-        probability_columns: Columns of a file with the probability of each class, separated by commas. The training
+        probability_columns: Columns of a file with the probability of each class, as one row of CSV. The training
             sentences are trained on them instead of their labels.
         drop_missing: Whether to leave out the rows of a file that have no text or no label.
         allow_leak: Whether to accept a split column that assigns the same text to two splits.
@@ -89,7 +91,8 @@ def load_corpus(
         DataError: A file cannot be used, or its split column leaks.
         UserError: No network, a full disk, or a cache folder that cannot be written.
     """
-    folder = Path(cache_dir) if cache_dir is not None else cache.default_dir()
+    dataset, vectors = os.fspath(dataset), os.fspath(vectors)
+    folder = cache.default_dir() if cache_dir is None else expand_user(os.fspath(cache_dir))
     rule = SplitRule.of(split, seed, fold, split_column, validation)
     holds = embedding_dim is None or is_whole(embedding_dim, 1, MAX_EMBEDDING_DIM)
     check_rules({"--embedding-dim": (embedding_dim, f"a whole number from 1 to {MAX_EMBEDDING_DIM}", holds)})

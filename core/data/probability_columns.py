@@ -1,15 +1,16 @@
 """Soft labels: columns of a table with the probability of each class, which training uses instead of labels."""
 
+import csv
 import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.data.columns import class_names, encode_labels, require_column, sort_classes
+from core.data.columns import MAX_CLASSES, class_names, encode_labels, require_column, sort_classes
 from core.data.readers import Table
 from core.errors import ConfigError, DataError
-from core.io.text import printable, quoted
+from core.io.text import listed, printable, quoted
 
 OPTION = "--probability-columns"
 PREFIXES = ("probability_", "p_")
@@ -18,16 +19,21 @@ TOLERANCE = 0.01
 
 
 def parse_names(names: str | None) -> list[str]:
-    """Return the names of the columns, which are separated by commas; none for None.
+    """Return the names of the columns, which are one row of CSV; none for None.
 
     Raises:
-        ConfigError: There are fewer than two, or one occurs twice.
+        ConfigError: There are fewer than two or more than MAX_CLASSES, or one occurs twice.
     """
     if names is None:
         return []
-    found = [name.strip() for name in names.split(",")]
-    if len(found) < 2 or not all(found) or len(set(found)) < len(found):
-        raise ConfigError(f"{OPTION} must be two or more different columns, separated by commas, got {quoted(names)}")
+    try:
+        found = [name.strip() for row in csv.reader([names], skipinitialspace=True) for name in row]
+    except csv.Error:  # a line break outside of quotes
+        found = []
+    if not 2 <= len(found) <= MAX_CLASSES or not all(found) or len(set(found)) < len(found):
+        raise ConfigError(
+            f"{OPTION} must be 2 to {MAX_CLASSES:,} different columns, separated by commas, got {quoted(names)}"
+        )
     return found
 
 
@@ -115,5 +121,4 @@ def _probability(cell: str | None, where: str) -> float:
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(map(quoted, names[:10]))
-    return shown + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+    return listed([quoted(name) for name in names], 10)

@@ -246,6 +246,8 @@ def _parquet(path: Path) -> Table:
     import pyarrow
 
     with _open_parquet(path) as file:
+        groups = range(file.metadata.num_row_groups)
+        _check_size(sum(file.metadata.row_group(group).total_byte_size for group in groups), str(path))
         parts, size = [], 0
         for part in file.iter_batches(ROWS_AT_ONCE):  # equal cells are stored once, so the file's own size is too small
             parts.append(part)
@@ -285,8 +287,6 @@ def _open_parquet(path: Path) -> Iterator[Any]:
     name = str(path)
     try:
         with open_file(path), pyarrow.parquet.ParquetFile(path) as file:
-            groups = range(file.metadata.num_row_groups)
-            _check_size(sum(file.metadata.row_group(group).total_byte_size for group in groups), name)
             _refuse_twice(file.schema_arrow.names, name)
             yield file
     except MemoryError:  # one of them is an ArrowException too
@@ -332,5 +332,5 @@ def _is_plain(kind: Any) -> bool:
     from pyarrow import types
 
     value = kind.value_type if types.is_dictionary(kind) else kind
-    checks = (types.is_string, types.is_large_string, types.is_integer, types.is_floating, types.is_boolean)
-    return any(check(value) for check in checks)
+    texts = (types.is_string, types.is_large_string, types.is_string_view)
+    return any(check(value) for check in (*texts, types.is_integer, types.is_floating, types.is_boolean))

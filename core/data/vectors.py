@@ -1,9 +1,9 @@
 """Resolve the VECTORS argument and make the embedding matrix: pretrained rows, or random ones hashed from the word."""
 
-import functools
 import hashlib
 import importlib.util
 import itertools
+import os
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -145,12 +145,20 @@ def resolve_archived(
         except DataError as damage:
             part.unlink(missing_ok=True)
             raise DataError(f"{remote.url}: {damage}; {hint}") from None
-        shutil.move(part, target / remote.name)  # the two folders may be links to different disks
+        # The part remains until the entry is complete, so that a killed command does not download it again.
+        try:
+            os.link(part, target / remote.name)
+        except OSError:  # the two folders may be on different disks
+            shutil.copyfile(part, target / remote.name)
 
     def read(words: Collection[str], more: int) -> Rows:
         return read_vectors(build().path / remote.name, words, member, notify, more=more)
 
-    build = functools.partial(cache.get_or_build, folder, "sources", inputs, fetch, notify)
+    def build() -> cache.CacheEntry:
+        entry = cache.get_or_build(folder, "sources", inputs, fetch, notify)
+        (folder / ".parts" / f"{remote.name}.part").unlink(missing_ok=True)
+        return entry
+
     # The sha256 is in the manifest; the archive (1.5 GB) is hashed again only when it is read.
     entry = cache.read_cached(folder, "sources", inputs) or build()
     return VectorSource(

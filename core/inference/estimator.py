@@ -1,7 +1,7 @@
 """The classifier as a scikit-learn estimator: texts and labels in lists, no files and no search."""
 
+import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -11,7 +11,7 @@ from sklearn.utils import Tags, check_consistent_length
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from core.config import MAX_EMBEDDING_DIM, TrialConfig
+from core.config import MAX_EMBEDDING_DIM, MAX_THREADS, Rule, TrialConfig
 from core.data import splits
 from core.data.corpus import TEST, TRAIN, Corpus
 from core.data.load import build_arrays
@@ -20,9 +20,10 @@ from core.data.vectors import resolve_vectors
 from core.data.vocabulary import Vocabulary
 from core.errors import check_rules, is_whole
 from core.inference.members import LstmMember
-from core.inference.predictor import Predictor, load_model
+from core.inference.predictor import Predictor, as_texts, load_model
 from core.inference.saved_model import ModelParts
 from core.io import cache
+from core.io.atomic import expand_user
 from core.training.loop import train
 
 
@@ -33,10 +34,10 @@ class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self,
         config: TrialConfig | None = None,
         *,
-        vectors: str = "none",
+        vectors: str | os.PathLike[str] = "none",
         tokenizer: str = AUTO,
         embedding_dim: int = 100,
-        cache_dir: Path | str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
         threads: int = 1,
     ) -> None:
         """Store the settings: `config` includes the seed; the others are those of load_corpus and train.
@@ -54,20 +55,22 @@ class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Train on texts X (n,) and their labels y (n,).
 
         Raises:
-            ValueError: X is no sequence of texts, or y has another length or fewer than two classes.
+            ValueError: y has another length than X, or fewer than two classes.
             ConfigError: A setting breaks its rule.
-            DataError: A class has fewer than three different texts, or a file of vectors cannot be used.
+            DataError: X has a value that is no text, a class has fewer than three different texts, or a file of
+                vectors cannot be used.
             TrainingError: The loss is not finite.
             UserError: Vectors cannot be fetched.
         """
-        texts, labels = _texts(X), column_or_1d(y, warn=True)
+        texts, labels = as_texts(X), column_or_1d(y, warn=True)
         check_consistent_length(texts, labels)
         check_classification_targets(labels)
-        self.classes_, places = np.unique(labels, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(f"y must hold at least two classes, got one class: {self.classes_.tolist()}")
+        classes, places = np.unique(labels, return_inverse=True)
+        if len(classes) < 2:
+            raise ValueError(f"y must hold at least two classes, got one class: {classes.tolist()}")
+        self._check_settings()
         config = self.config or TrialConfig()
-        corpus = self._corpus(texts, places.astype(np.int64), config.seed)
+        corpus = self._corpus(texts, places.astype(np.int64), tuple(map(str, classes)), config.seed)
         result = train(config, corpus, threads=self.threads)
         member = LstmMember(name="model", weight=1.0, config=config, weights=result.weights)
         parts = ModelParts(
@@ -77,12 +80,12 @@ class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             embedding_dim=corpus.embedding_dim,
             tokenizer=corpus.source["tokenizer"],
         )
-        self.model_ = Predictor(parts)
-        self.epochs_ = result.epochs
+        # Together, at the end: after a fit that fails, the estimator is as it was before.
+        self.classes_, self.model_, self.epochs_ = classes, Predictor(parts), result.epochs
         return self
 
     @classmethod
-    def load(cls, path: Path | str) -> Self:
+    def load(cls, path: str | os.PathLike[str]) -> Self:
         """Return a fitted estimator that predicts with the model in a folder; `classes_` are its labels, as text.
 
         `fit` on it trains a new model, with default settings.
@@ -98,25 +101,30 @@ class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: Sequence[str]) -> NDArray[np.float64]:  # noqa: N803
         """Return probabilities (n, C) of texts X (n,), columns in the order of `classes_`."""
         check_is_fitted(self)
-        return self.model_.probabilities(_texts(X))
+        return self.model_.probabilities(X)
 
     def predict(self, X: Sequence[str]) -> NDArray[Any]:  # noqa: N803
         """Return labels (n,) of texts X (n,)."""
         check_is_fitted(self)
-        best = self.model_.log_probabilities(self.model_.encode(_texts(X))).argmax(axis=1)
+        best = self.model_.log_probabilities(self.model_.encode(X)).argmax(axis=1)
         return np.asarray(self.classes_[best])
 
-    def _corpus(self, texts: list[str], labels: NDArray[np.int64], seed: int) -> Corpus:
-        classes = tuple(str(name) for name in self.classes_)
+    def _check_settings(self) -> None:
+        check_tokenizer(self.tokenizer)
+        rules: dict[str, Rule] = {
+            "config": (self.config, "a TrialConfig or None", isinstance(self.config, TrialConfig | None))
+        }
+        for name, most in (("embedding_dim", MAX_EMBEDDING_DIM), ("threads", MAX_THREADS)):
+            value = getattr(self, name)
+            rules[name] = (value, f"a whole number from 1 to {most}", is_whole(value, 1, most))
+        check_rules(rules)
+
+    def _corpus(self, texts: list[str], labels: NDArray[np.int64], classes: tuple[str, ...], seed: int) -> Corpus:
         split = splits.stratified_split(texts, labels, classes, seed)
         split[split == TEST] = TRAIN
-        folder = Path(self.cache_dir) if self.cache_dir is not None else cache.default_dir()
-        check_tokenizer(self.tokenizer)
-        holds = is_whole(self.embedding_dim, 1, MAX_EMBEDDING_DIM)
-        rule = f"a whole number from 1 to {MAX_EMBEDDING_DIM}"
-        check_rules({"embedding_dim": (self.embedding_dim, rule, holds)})
+        folder = cache.default_dir() if self.cache_dir is None else expand_user(os.fspath(self.cache_dir))
         tokenizer = choose_tokenizer(count_letters(texts)) if self.tokenizer == AUTO else self.tokenizer
-        table = resolve_vectors(self.vectors, folder, self.embedding_dim)
+        table = resolve_vectors(os.fspath(self.vectors), folder, self.embedding_dim)
         arrays, words, frozen, _ = build_arrays(texts, split, table, tokenizer)
         vectors = arrays.pop("vectors", None)
         width = self.embedding_dim if vectors is None else vectors.shape[1]
@@ -130,10 +138,3 @@ class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.input_tags.string, tags.input_tags.two_d_array, tags.input_tags.one_d_array = True, False, True
         return tags
-
-
-def _texts(values: Any) -> list[str]:
-    wrong = [] if isinstance(values, str) else [type(each).__name__ for each in values if not isinstance(each, str)]
-    if isinstance(values, str) or wrong:
-        raise ValueError(f"X must be a sequence of texts, got {wrong[0] if wrong else 'one text'}")
-    return list(values)

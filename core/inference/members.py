@@ -3,10 +3,8 @@
 A member is stored as an entry in config.json and as tensors in a file of its own.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from core.config import TrialConfig
@@ -45,19 +43,6 @@ class PlainMember:
 
 
 Member = LstmMember | PlainMember
-
-
-def check_mixture(members: Sequence[Member], temperature: float) -> None:
-    """Raise ValueError unless the names differ, the shares are positive with the sum 1, and the temperature is > 0."""
-    files, shares = {file_of(each) for each in members}, [each.weight for each in members]
-    known = {file for file in files for pattern in MEMBER_FILES if fnmatchcase(file, pattern)}
-    if not members or len(known) < len(members):
-        names = [each.name for each in members]
-        raise ValueError(f"members must have different names of {', '.join(MEMBER_FILES)}, got {names}")
-    if not (min(shares) > 0 and abs(math.fsum(shares) - 1) < 1e-6):
-        raise ValueError(f"the weights of a model's members must be positive with the sum 1, got {shares}")
-    if not 0 < temperature < math.inf:
-        raise ValueError(f"temperature must be above 0 and finite, got {temperature}")
 
 
 def file_of(member: Member) -> str:

@@ -1,15 +1,15 @@
 """Render the card of a saved model in markdown: the model, its origin and its limits."""
 
-import html
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
 from core.calibration import MIN_SENTENCES, describe_errors
+from core.class_report import WIDEST_MATRIX
 from core.data.vocabulary import MAX_WORDS
 from core.inference.members import LstmMember, Member
-from core.io.text import printable, without_folders
+from core.io.text import escape_markdown, printable, without_folders
 from core.stats import Z, wilson
 
 _SOURCE_ELSEWHERE = ("audit", "inputs", "licence", "vectors_licence")
@@ -111,12 +111,6 @@ def render_model_card(
         f"{fence}\n{line}\n{fence}",
     ]
     return "\n\n".join(sections) + "\n"
-
-
-def escape_markdown(value: Any) -> str:
-    """Return a value as markdown text on one line, without markup, HTML and control characters."""
-    text = html.escape(printable(str(value), limit=500), quote=False)
-    return re.sub(r"[\\`*_\[\]|~#@]|:(?=//)|(?<=www)[.]", r"\\\g<0>", text)
 
 
 _USE = """\
@@ -221,10 +215,13 @@ def _classes(metrics: Mapping[str, Any], split: str, heading: str) -> list[str]:
         [name, *(_ratio(each[what], each[f"{what}_interval"]) for what in measures), _shown(each["support"])]
         for name, each in zip(names, scores, strict=True)
     ]
+    parts = [heading, _table(("class", "precision", "recall", "F1", "sentences"), rows)]
+    if len(names) > WIDEST_MATRIX:
+        where = f"`{split}_confusion` in `metrics.json`"
+        return [*parts, f"{len(names):,} classes are too many for a confusion matrix here; it is {where}."]
     matrix = [[name, *map(str, row)] for name, row in zip(names, confusion, strict=True)]
     return [
-        heading,
-        _table(("class", "precision", "recall", "F1", "sentences"), rows),
+        *parts,
         "Sentences by label (row) and predicted class (column):",
         _table(("label", *names), matrix),
     ]

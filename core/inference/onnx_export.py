@@ -71,6 +71,7 @@ def export_onnx(model: Predictor, source: Path, out: Path, notify: Callable[[str
         UserError: A package is missing, the model is too large for the format, the probabilities differ, or `out`
             contains something else or cannot be written.
     """
+    card = (source / "card.md").read_bytes()  # before the slow work, in which `retrain` may replace the model
     target = check_output_folder(out, ONNX_FILES, "ONNX export")
     remove_partial_writes(target.parent, re.escape(target.name), files=ONNX_FILES)
     size = sum(value.nbytes for member in model.members for value in tensors_of(member).values())
@@ -97,7 +98,7 @@ def export_onnx(model: Predictor, source: Path, out: Path, notify: Callable[[str
         "tokenizer.json": readable_json(tokenizer_as_regexes(model.vocabulary.words, model.tokenizer)),
         "vocabulary.json": readable_json(model.vocabulary.words),
         "labels.json": readable_json(model.classes),
-        "card.md": (source / "card.md").read_bytes(),
+        "card.md": card,
         "example.py": EXAMPLE.encode(),
     }
     write_checked_folder(target, contents)

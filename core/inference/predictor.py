@@ -1,8 +1,9 @@
 """Predictor: label texts with a saved model."""
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,9 +12,10 @@ from torch import Tensor
 
 from core.data.tokenizer import tokenize, tokenizer_name, tokenizer_version
 from core.data.vocabulary import UNK_ID
-from core.errors import CorruptionError, DataError
-from core.inference.members import LstmMember, Member, check_mixture, file_of, tensors_of
+from core.errors import CorruptionError, DataError, check_rules, in_range
+from core.inference.members import LstmMember, Member, file_of, tensors_of
 from core.inference.saved_model import ModelParts, read_model
+from core.io.atomic import expand_user
 from core.io.text import error_summary
 from core.nn.classifier import SentenceClassifier
 from core.nn.runtime import autocast, limit_cached_kernels
@@ -54,7 +56,6 @@ class Predictor:
         Raises:
             CorruptionError: A member does not fit the vocabulary, the classes or its settings; the message names it.
         """
-        check_mixture(parts.members, parts.temperature)
         self.members = tuple(parts.members)
         self.vocabulary = parts.vocabulary
         self.classes = parts.classes
@@ -78,8 +79,10 @@ class Predictor:
             location: Called with the place of a text, from 1, for an error; returns its name.
 
         Raises:
-            DataError: A text has more than MAX_TOKENS tokens; the message names it.
+            ConfigError: `min_probability` is not from 0 to 1.
+            DataError: A value is no text, or a text has more than MAX_TOKENS tokens; the message names it.
         """
+        check_rules({"min_probability": in_range(min_probability, 0, 1)})
         sentences = self.encode(texts, location)
         logs = self.log_probabilities(sentences)
         predictions = []
@@ -110,9 +113,7 @@ class Predictor:
         Raises:
             DataError: As `predict`.
         """
-        if isinstance(texts, str):
-            raise TypeError("predict takes a list of texts, got one text")
-        sentences = [self.vocabulary.encode(tokenize(text, self.tokenizer)) for text in texts]
+        sentences = [self.vocabulary.encode(tokenize(text, self.tokenizer)) for text in as_texts(texts, location)]
         for place, sentence in enumerate(sentences, 1):
             if len(sentence) > MAX_TOKENS:
                 raise DataError(
@@ -192,7 +193,30 @@ def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(relative - np.log(np.exp(relative).sum(axis=1, keepdims=True)))
 
 
-def load_model(path: Path | str, *, notify: Callable[[str], None] | None = None) -> Predictor:
+def as_texts(values: Any, location: Callable[[int], str] = "text {}".format) -> list[str]:
+    """Return values as a list, if all are texts.
+
+    Args:
+        values: A list, an iterator, an array or a column of a data frame.
+        location: As in `Predictor.predict`.
+
+    Raises:
+        DataError: `values` is one text or a data frame, or has a value that is no text; the message names its place.
+    """
+    # A data frame and a dictionary would give the names of their columns.
+    if isinstance(values, str | Mapping) or hasattr(values, "columns") or not isinstance(values, Iterable):
+        kind = type(values).__name__
+        raise DataError(f"texts must be a list, or a column of a data frame, got {kind}; pass [text] or frame['text']")
+    texts = list(values)
+    for place, text in enumerate(texts, 1):
+        if not isinstance(text, str):
+            raise DataError(
+                f"{location(place)} must be a str, got {type(text).__name__}; remove it, or pass '' in its place"
+            )
+    return texts
+
+
+def load_model(path: str | os.PathLike[str], *, notify: Callable[[str], None] | None = None) -> Predictor:
     """Open a model folder for prediction on the CPU.
 
     Args:
@@ -204,7 +228,8 @@ def load_model(path: Path | str, *, notify: Callable[[str], None] | None = None)
         CorruptionError: A file is missing or changed; the message names it.
     """
     limit_cached_kernels(CACHED_KERNELS)
-    parts = read_model(Path(path))
+    path = expand_user(os.fspath(path))
+    parts = read_model(path)
     here = tokenizer_version(tokenizer_name(parts.tokenizer))
     if notify is not None and parts.tokenizer != here:
         notify(

@@ -11,6 +11,7 @@ card.md             the model card, for readers
 SHA256SUMS          digests of the files above; `sha256sum -c SHA256SUMS` checks them too
 """
 
+import contextlib
 import hashlib
 import re
 import stat
@@ -24,7 +25,7 @@ from core.calibration import CoverageRow
 from core.data.tokenizer import tokenizer_name
 from core.data.vocabulary import Vocabulary
 from core.errors import ConfigError, CorruptionError, UserError
-from core.inference.members import MEMBER_FILES, Member, check_mixture, entry_of, file_of, member_of, tensors_of
+from core.inference.members import MEMBER_FILES, Member, entry_of, file_of, member_of, tensors_of
 from core.inference.model_schema import check_classes, check_coverage, check_settings, check_words, read_json
 from core.io.atomic import file_mode
 from core.io.checked_folder import (
@@ -100,8 +101,8 @@ def save_model(
 
     Raises:
         UserError: `path` contains something else, the disk is full, or the folder cannot be written.
+        CorruptionError: `read_model` would refuse the members or the temperature.
     """
-    check_mixture(members, temperature)
     path = check_model_folder(path)
     settings = {
         "layout": LAYOUT,
@@ -111,6 +112,7 @@ def save_model(
         "temperature": temperature,
         "members": [entry_of(member) for member in members],
     }
+    check_settings(settings, LAYOUT)
     contents: dict[str, bytes | Mapping[str, Tensor]] = {
         **{file_of(member): tensors_of(member) for member in members},
         "config.json": readable_json(settings),
@@ -131,13 +133,35 @@ def model_digest(path: Path) -> str:
 
 
 def read_model(path: Path) -> ModelParts:
-    """Verify every file of a model folder and read it.
+    """Verify every file of a model folder and read it; if it is replaced meanwhile, read the new one.
 
     Raises:
         UserError: There is no model at `path`, or a newer version saved it.
         CorruptionError: A file is missing, changed, unreadable or breaks a rule; the message names it.
     """
-    _check_folder(path)
+    while True:
+        _check_folder(path)
+        before = _identity(path)
+        try:
+            parts = _read_folder(path)
+        except (OSError, UserError):
+            if _identity(path) == before:
+                raise
+        else:
+            if _identity(path) == before:
+                return parts
+        # `retrain` has replaced the folder meanwhile: what was read may be parts of two models.
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return the identity of the folder at `path`, which changes if another folder replaces it; None without one."""
+    with contextlib.suppress(OSError):
+        found = path.stat()
+        return found.st_dev, found.st_ino
+    return None
+
+
+def _read_folder(path: Path) -> ModelParts:
     try:
         files = verify_checksums(path, SHARED_FILES, MEMBER_FILES)
         settings = read_json(path / "config.json")

@@ -13,6 +13,7 @@ from core.io.text import error_summary, quoted
 _THREADS = "this user may start no more processes or threads; end some, or raise the limit with `ulimit -u`"
 _MEMORY = "the memory does not suffice; end other programs, use smaller data or settings, or raise `ulimit -v`"
 _GPU_MEMORY = "the GPU's memory does not suffice; end other programs that use the GPU, or use smaller settings"
+_CUBLAS = "cuBLAS is not deterministic in this process; set CUBLAS_WORKSPACE_CONFIG=:4096:8 before Python starts"
 _CHOOSE = "choose another path, or change its permissions"
 _REASONS = {
     **PATH_REASONS,
@@ -60,6 +61,8 @@ def _message(error: Exception) -> str | None:
     if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)):
         return f"{_GPU_MEMORY if 'CUDA' in str(error) else _MEMORY} ({error_summary(error, 100)})"
     if isinstance(error, RuntimeError):
+        if "CUBLAS_WORKSPACE_CONFIG" in str(error):  # torch read it before deterministic_kernels set it
+            return _CUBLAS
         return _THREADS if "can't start new thread" in str(error) else None
     if isinstance(error, ValueError):
         impossible = "embedded null" in str(error) or "surrogates not allowed" in str(error)

@@ -1,8 +1,10 @@
 """Make text from outside safe to show: escape control characters, shorten, and redact secrets."""
 
+import html
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 Notify = Callable[[str], None]
 """Called with one line of progress or a warning for the user."""
@@ -26,6 +28,17 @@ def printable(text: str, limit: int | None = None) -> str:
 def quoted(text: str, limit: int | None = 40) -> str:
     """Return `printable` text between quotes, as an error shows a value."""
     return f"'{printable(text, limit)}'"
+
+
+def escape_markdown(value: Any) -> str:
+    """Return a value as Markdown text on one line of at most 500 characters, without markup, links and HTML."""
+    text = html.escape(printable(str(value), limit=500), quote=False)
+    return re.sub(r"[\\`*_\[\]|~#@]|:(?=//)|(?<=www)[.]", r"\\\g<0>", text)
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """Return the first `most` names with commas, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def one_line(message: str, most: int = 1500) -> str:

@@ -7,6 +7,8 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from core.errors import ConfigError
+
 BF16_FLAGS = {"avx512_bf16", "amx_tile"}
 """Linux's names for the instructions that oneDNN uses; other processors and systems are assumed to have none."""
 
@@ -45,16 +47,31 @@ def cpuinfo(what: str) -> str:
 
 
 def supports_bf16(device: str) -> bool:
-    """Return whether a device has instructions for bf16; emulation saves no time.
+    """Return whether a device has instructions for bf16 that training can use: never a GPU, see `check_precision`.
+
+    Emulation saves no time.
 
     Args:
-        device: "cpu", for which torch is not imported, or a CUDA device.
+        device: "cpu" or a CUDA device.
     """
-    if device == "cpu":
-        return not BF16_FLAGS.isdisjoint(cpuinfo("flags").split())
-    import torch
+    return device == "cpu" and not BF16_FLAGS.isdisjoint(cpuinfo("flags").split())
 
-    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
+def check_precision(precision: str, device: str) -> None:
+    """Check that a device can train in a precision.
+
+    On a GPU, torch's autocast casts the inputs of LSTMs to fp16 whatever its dtype (`_cudnn_rnn_cast_reflatten` in
+    aten/src/ATen/native/cudnn/RNN.cpp). Without loss scaling, small gradients become 0 in fp16.
+
+    Args:
+        precision: One of core.config.PRECISIONS.
+        device: "cpu" or a CUDA device.
+
+    Raises:
+        ConfigError: It is bf16 on a GPU.
+    """
+    if precision == "bf16" and device != "cpu":
+        raise ConfigError("precision bf16 is for CPUs: on a GPU, torch's autocast computes LSTMs in fp16; choose fp32")
 
 
 def runtime_environment(precision: str, threads: int, device: str) -> dict[str, Any]:
@@ -70,6 +87,15 @@ def runtime_environment(precision: str, threads: int, device: str) -> dict[str, 
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "cpu": cpu_model(),
         "device": torch.cuda.get_device_name(device) if is_gpu(device) else "cpu",
-        "deterministic": not is_gpu(device) or torch.are_deterministic_algorithms_enabled(),
+        "tf32": is_gpu(device) and _allows_tf32(),
         "code": code_digest(),
     }
+
+
+def _allows_tf32() -> bool:
+    """Return whether LSTMs on a GPU that has TF32 compute in it, cuDNN's default."""
+    import torch
+
+    rnn = getattr(torch.backends.cudnn, "rnn", None)
+    own = getattr(rnn, "fp32_precision", None)  # since torch 2.9, where allow_tf32 raises an error if RNNs differ
+    return bool(torch.backends.cudnn.allow_tf32) if own is None else own == "tf32"

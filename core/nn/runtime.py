@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 
 import torch
@@ -61,8 +62,8 @@ def limit_cached_kernels(count: int) -> None:
 def deterministic_kernels(device: str) -> Iterator[None]:
     """Allow only kernels on a GPU with bit-identical results in each call; on a CPU all kernels have them.
 
-    cuBLAS reads `CUBLAS_WORKSPACE_CONFIG` once, when the process first uses it. A process that multiplied matrices on
-    the GPU before must have set it to `:4096:8` itself.
+    Torch reads `CUBLAS_WORKSPACE_CONFIG` once, when the process first uses cuBLAS. A process that multiplied matrices
+    on the GPU before must have set it to `:4096:8` itself; otherwise, torch raises a RuntimeError that names it.
     """
     if not is_gpu(device):
         yield
@@ -73,7 +74,10 @@ def deterministic_kernels(device: str) -> Iterator[None]:
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
     try:
-        yield
+        with warnings.catch_warnings():
+            # The learner has all weights in one flat vector. flatten_parameters(), torch's advice, would copy them.
+            warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk of memory")
+            yield
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
         torch.backends.cudnn.benchmark = benchmark
@@ -81,12 +85,12 @@ def deterministic_kernels(device: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def autocast(precision: str, device: str) -> Iterator[None]:
-    """Compute matrix products and LSTM layers in bf16 inside the block; change nothing for fp32.
+    """Compute matrix products and LSTM layers of a CPU in bf16 inside the block; change nothing for fp32.
 
     oneDNN has no bf16 LSTM for processors without AVX-512 and raises an error there. On these, torch's own kernels
     emulate bf16, at about a fifth of the speed of fp32.
     """
-    emulated = precision == "bf16" and not is_gpu(device) and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    emulated = precision == "bf16" and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
     before = torch.backends.mkldnn.enabled
     if emulated:
         torch.backends.mkldnn.enabled = False  # type: ignore[assignment]  # typed as its descriptor

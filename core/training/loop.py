@@ -1,6 +1,7 @@
 """train(config, corpus): run epochs, keep the best one, stop early, and resume exactly."""
 
 import math
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -15,9 +16,10 @@ from torch import Tensor
 from core.config import TrialConfig
 from core.data.corpus import TRAIN, Corpus
 from core.errors import DataError, StopTraining, TrainingError
+from core.io.atomic import expand_user
 from core.log_odds import LogOdds
 from core.metrics import METRICS
-from core.nn.environment import runtime_environment
+from core.nn.environment import check_precision, runtime_environment
 from core.nn.model_size import count_trainable_parameters
 from core.nn.runtime import deterministic_kernels, torch_threads, training_memory
 from core.training.checkpoint import Checkpoint, load_latest, save
@@ -36,7 +38,7 @@ def train(
     *,
     report: Callable[[EpochResult], None] | None = None,
     on_validation: OnValidation | None = None,
-    checkpoint_dir: Path | None = None,
+    checkpoint_dir: str | os.PathLike[str] | None = None,
     threads: int = 1,
     device: str = "cpu",
 ) -> TrainResult:
@@ -61,19 +63,21 @@ def train(
 
     Raises:
         DataError: The corpus has no training or no validation sentences, or the metric is undefined on their labels.
-        ConfigError: The checkpoint belongs to another training.
+        ConfigError: The checkpoint belongs to another training, or the precision is bf16 on a GPU.
         TrainingError: The loss is not a finite number.
         UserError: The checkpoint cannot be written.
     """
+    check_precision(config.precision, device)
     for name, sentences in (("training", corpus.indices(TRAIN)), ("validation", corpus.validation())):
         if not len(sentences):
             raise DataError(f"the corpus has no {name} sentences; choose another split rule")
     METRICS[config.metric].remark(corpus.labels[corpus.validation()], corpus.classes)  # refuses an undefined metric
     with torch_threads(threads), training_memory(), deterministic_kernels(device):
         run = _TrainingRun(config, corpus, runtime_environment(config.precision, threads, device), device)
-        if checkpoint_dir is not None:
-            run.resume(checkpoint_dir)
-        stopped = run.run(report or (lambda epoch: None), on_validation or (lambda *_: None), checkpoint_dir)
+        folder = None if checkpoint_dir is None else expand_user(os.fspath(checkpoint_dir))
+        if folder is not None:
+            run.resume(folder)
+        stopped = run.run(report or (lambda epoch: None), on_validation or (lambda *_: None), folder)
         return run.result(stopped)
 
 

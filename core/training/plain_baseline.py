@@ -35,6 +35,8 @@ C = 10.0
 """Inverse strength of the L2 penalty: on TREC 89.2% of the test split, where scikit-learn's default of 1 has 85.8%."""
 FIT_BYTES, FIT_BYTES_A_TOKEN = 250_000_000, 150
 """Memory in bytes of a process that fits a baseline: its imports, and the addition per training token used."""
+EVALUATION_BYTES = 40
+"""Addition in bytes per validation sentence and class: the logits, and their rounding in float64."""
 
 
 def used_tokens(n_tokens: int, n_classes: int) -> int:
@@ -42,9 +44,16 @@ def used_tokens(n_tokens: int, n_classes: int) -> int:
     return min(n_tokens, max(MIN_TOKENS, MAX_WORK // n_classes))
 
 
-def max_fit_bytes(n_tokens: int, n_classes: int) -> int:
-    """Return an upper bound of the memory of a process that fits a baseline to `n_tokens` training tokens."""
-    return FIT_BYTES + FIT_BYTES_A_TOKEN * used_tokens(n_tokens, n_classes)
+def max_fit_bytes(n_tokens: int, n_validation: int, n_classes: int) -> int:
+    """Return an upper bound of the memory of a process that fits a baseline and evaluates it.
+
+    Args:
+        n_tokens: Number of training tokens.
+        n_validation: Number of validation sentences.
+        n_classes: Number of classes.
+    """
+    fit = FIT_BYTES_A_TOKEN * used_tokens(n_tokens, n_classes)
+    return FIT_BYTES + fit + EVALUATION_BYTES * n_validation * n_classes
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)

@@ -1,6 +1,8 @@
 """core.metrics: the same values as scikit-learn, on the sentences and on resamples of them."""
 
 import math
+import time
+import tracemalloc
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn import metrics as sklearn_metrics
 
 from core.errors import DataError
-from core.metrics import METRICS, class_counts
+from core.metrics import METRICS, class_counts, majority_score
 
 
 def _sklearn_log_loss(labels: NDArray[Any], probabilities: NDArray[Any], n_classes: int) -> float:
@@ -112,6 +114,39 @@ def test_counts_are_exact_beyond_what_float32_holds() -> None:
     assert predicted.tolist() == [[[2**24 + 1, 0]]]
     assert labelled.tolist() == [[[2**24, 1]]]
     assert METRICS["accuracy"].resampled(labels, predictions, counts, 2)[0, 0] == 2**24 / (2**24 + 1)
+
+
+@given(case=classified(), more=st.integers(0, 40), seed=st.integers(0, 2**32 - 1), kind=st.sampled_from(["u1", "i8"]))
+def test_the_counts_of_many_classes_are_those_of_one_class_at_a_time(
+    case: tuple[int, NDArray[Any], NDArray[Any], NDArray[Any]], more: int, seed: int, kind: str
+) -> None:
+    """Fewer resamples than classes take another path than more of them."""
+    n_classes, labels, predictions, _ = case
+    predictions, few = predictions.astype(kind), n_classes - 1
+    counts = np.random.default_rng(seed).integers(0, 2**30, (n_classes + more, len(labels)))
+    many = class_counts(labels, predictions, counts, n_classes)
+    for one, other in zip(class_counts(labels, predictions, counts[:few], n_classes), many, strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other[:few])
+
+
+def test_the_time_of_the_counts_does_not_grow_with_the_number_of_classes() -> None:
+    """A pass over the sentences for each class would take more than a minute."""
+    draw = np.random.default_rng(0)
+    labels, predictions = draw.integers(0, 3_000, 50_000), draw.integers(0, 3_000, (10, 50_000))
+    began = time.process_time()
+    class_counts(labels, predictions, np.ones((3, 50_000), dtype=np.int64), 3_000)
+    assert time.process_time() - began < 3
+
+
+def test_the_score_of_the_majority_needs_no_memory_for_the_classes() -> None:
+    labels, shares = np.arange(5_000) % 1_000, np.full(1_000, 1e-3)
+    tracemalloc.start()
+    assert majority_score(METRICS["accuracy"], labels, shares) == 1e-3
+    assert majority_score(METRICS["log_loss"], labels, shares) == pytest.approx(math.log(1_000))
+    found = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found < 1_000_000
 
 
 def test_a_constant_classifier_has_the_scores_of_chance() -> None:

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from core.config import TrialConfig
 from core.training.result import EpochResult, best_epoch
 from tuning.journal.predictions import pack_labels
-from tuning.journal.probabilities import pack_log_odds, save_probabilities, trial_name
+from tuning.journal.probabilities import epoch_name, pack_log_odds, save_probabilities
 from tuning.journal.records import PLAIN_BASELINE, SEGMENTS, TrialRecord, copied_from, study_attributes
 from tuning.journal.writer import open_study
 from tuning.scheduling.asha import Asha
@@ -28,7 +28,7 @@ SPEC: dict[str, Any] = {
     "parallelism": 4,
     "lag": 2.0,
     "stopping": None,
-    "sampler": {"name": "tpe", "startup": 6, "constant_liar": True},
+    "sampler": {"name": "tpe", "startup": 6},
     "first_trials": None,
     "warm_start": None,
     "epoch_sentences": None,
@@ -108,11 +108,11 @@ def write_study(folder: Path, trials: Sequence[TrialRecord], kept: Mapping[str, 
                 journal.set_trial_attr(number, SEGMENTS, [{"since": 1.0, "until": 2.0, "paused": len(record.epochs)}])
 
 
-def store_probabilities(folder: Path, name: str, epoch: int, wrong: Sequence[int] | range) -> None:
+def store_probabilities(folder: Path, name: str, wrong: Sequence[int] | range) -> None:
     """Probabilities of 0.73 for the right class, and of 0.27 on these sentences; `name` as of the file."""
     right = np.where(np.isin(np.arange(len(LABELS)), list(wrong)), -1, 1)
     log_odds = (1024 * right * np.where(LABELS, 1, -1)).astype(np.int16)
-    save_probabilities(folder, name, pack_log_odds(epoch, log_odds[:, None]))
+    save_probabilities(folder, name, pack_log_odds(log_odds[:, None]))
 
 
 def write_study_with_ensemble(folder: Path, wrong: Sequence[range], plain: range) -> None:
@@ -120,8 +120,8 @@ def write_study_with_ensemble(folder: Path, wrong: Sequence[range], plain: range
     kept = attributes(spec=FULL_SPEC, plain_baseline={"val_predictions": predicting(plain)})
     write_study(folder, [trial(number, each, origin="random") for number, each in enumerate(wrong)], kept)
     for number, each in enumerate(wrong):
-        store_probabilities(folder, trial_name(number), 2, each)
-    store_probabilities(folder, PLAIN_BASELINE, 0, plain)
+        store_probabilities(folder, epoch_name(number, 2), each)
+    store_probabilities(folder, PLAIN_BASELINE, plain)
 
 
 def reading(trial: int, accuracy: float, **changes: Any) -> dict[str, Any]:

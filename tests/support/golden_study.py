@@ -83,7 +83,7 @@ DEEP: dict[str, Any] = {
 }  # fmt: skip
 ENVIRONMENT: dict[str, Any] = {
     "torch": "2.0", "threads": 1, "precision": "fp32", "cpu_capability": "AVX2", "cpu": "a processor", "device": "cpu",
-    "deterministic": True, "code": "0123456789abcdef",
+    "tf32": False, "code": "0123456789abcdef",
 }  # fmt: skip
 SEGMENT = {"since": 1767323045.25, "worker": "host/101", "until": 1767323047.5, "paused": 1}
 ENDED = {"since": 1767323050.25, "worker": "host/102"}

@@ -103,7 +103,7 @@ def _train(schedule: Schedule, job: Job, corpus: Corpus) -> dict[str, Any]:
 
     def on_validation(epoch: int, predictions: Any, log_odds: Any) -> None:
         packed["predictions"] = pack_labels(predictions)
-        packed["log_odds"] = None if log_odds is None else pack_log_odds(epoch, log_odds)
+        packed["log_odds"] = None if log_odds is None else pack_log_odds(log_odds)
 
     def report(epoch: EpochResult) -> None:
         nonlocal continues
@@ -129,7 +129,7 @@ def _train(schedule: Schedule, job: Job, corpus: Corpus) -> dict[str, Any]:
 def _fit_now(self: PlainFit) -> PlainFit:
     if PLAIN_BASELINE in self._journal.attributes:
         return self
-    task: dict[str, Any] = {name: value for name, value in self._task.items() if name != "path"}
+    task: dict[str, Any] = {name: value for name, value in self._task.items() if name not in ("path", "parent")}
     self._output.write(json.dumps(fit_and_predict(**task)).encode())
     self._process = SimpleNamespace(poll=lambda: 0, wait=lambda: 0, kill=lambda: None)  # type: ignore[assignment]
     return self

@@ -115,7 +115,7 @@ def _trained(config: TrialConfig, corpus: Corpus) -> tuple[list[tuple[EpochResul
         config,
         corpus,
         on_validation=lambda epoch, predictions, log_odds: packed.append(
-            (pack_labels(predictions), None if log_odds is None else pack_log_odds(epoch, log_odds))
+            (pack_labels(predictions), None if log_odds is None else pack_log_odds(log_odds))
         ),
         report=lambda epoch: epochs.append((epoch, *packed.pop())),
     )

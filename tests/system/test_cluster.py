@@ -130,7 +130,7 @@ def test_checkpoints_in_s3_outlive_their_node(
 def test_checkpoints_that_a_killed_command_left_in_the_storage_go_with_the_next_one(
     command: Command, sentences: Path, whole: str, tmp_path: Path
 ) -> None:
-    left = tmp_path / study_id(whole, study_attributes(command.results / whole)["spec"]) / "00003-0123456789ab"
+    left = tmp_path / study_id(whole, study_attributes(command.results / whole)) / "00003-0123456789ab"
     left.mkdir(parents=True)
     (left / "state.json").write_text("{}")
     assert "is complete: 6 trials" in command.train_here(*run(sentences, whole, "--storage", str(tmp_path)))

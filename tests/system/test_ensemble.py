@@ -50,7 +50,7 @@ def test_after_ctrl_c_and_a_kill_there_is_no_model_and_it_resumes_and_gives_the_
     words = ("ensemble", "killed", *HOW, str(tmp_path / "model"))
     with command.start(*words) as process:
         wait_until(
-            lambda: command.processes("ray::train_member()") or command.processes("ray::train_member"),
+            lambda: command.processes("ray::train_in_worker()") or command.processes("ray::train_in_worker"),
             "no member is trained",
             pause=0.1,
         )

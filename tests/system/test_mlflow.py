@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,18 @@ def exported(uri: str, name: str) -> "dict[int, Run]":
 def history(uri: str, run: "Run", metric: str) -> list[tuple[int, float]]:
     client = mlflow.MlflowClient(tracking_uri=uri)
     return sorted((m.step, m.value) for m in client.get_metric_history(run.info.run_id, metric))
+
+
+def test_two_exports_at_the_same_time_make_each_run_once(tmp_path: Path, uri: str) -> None:
+    with small_study(tmp_path):
+        pass
+    export_to_mlflow(tmp_path, uri)  # creates the database
+    for number, run in exported(uri, tmp_path.name).items():
+        if number > 0:
+            mlflow.MlflowClient(tracking_uri=uri).delete_run(run.info.run_id)
+    with ThreadPoolExecutor(2) as pool:
+        lines = list(pool.map(export_to_mlflow, [tmp_path] * 2, [uri] * 2))
+    assert sorted(line.rpartition(": ")[2] for line in lines) == ["5 runs, 0 of them new", "5 runs, 4 of them new"]
 
 
 def test_trials_are_runs_with_settings_epochs_and_state(tmp_path: Path, uri: str) -> None:
@@ -96,6 +109,18 @@ def test_a_trial_that_continues_after_its_run_was_closed_is_updated(tmp_path: Pa
     assert (run.info.status, run.data.tags["state"]) == ("FINISHED", "COMPLETE")
     assert history(uri, run, "val_accuracy") == [(1, 0.5), (2, 0.9)]
     assert run.info.end_time - run.info.start_time == 2 * 2000
+
+
+def test_a_run_with_epochs_that_no_longer_count_is_replaced(tmp_path: Path, uri: str) -> None:
+    """With more trials or another target, a trial may stop earlier than before."""
+    with small_study(tmp_path) as journal:
+        export_to_mlflow(tmp_path, uri)
+        journal.reopen()
+        journal.finish_trial(0, TrialState.PRUNED, None, 1)
+        export_to_mlflow(tmp_path, uri)
+    runs = exported(uri, tmp_path.name)
+    assert (len(runs), runs[0].info.status) == (5, "KILLED")
+    assert history(uri, runs[0], "best_val_accuracy") == [(1, 0.6)]
 
 
 def test_a_closed_run_of_an_unchanged_trial_is_left_alone(

@@ -1,6 +1,7 @@
 """tuning.api: calls become the options of the command; a study shows the content of its journal."""
 
 import inspect
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import tuning
 from core.errors import ConfigError, DataError, UserError
 from tests.support.recorded_study import record_study
 from tuning import Study, load_study, search
-from tuning.console import command_line
+from tuning.console import command_line, print_note
 from tuning.run import SearchEnd
 from tuning.run_options import RunOptions
 
@@ -142,9 +143,41 @@ def test_a_wrong_option_is_named_before_any_data_are_read(
 def test_an_error_names_keywords_in_place_of_options(run: Run) -> None:
     with pytest.raises(DataError, match=r"^the data frame: no column 'txt'; choose text from 'body', 'stars'$"):
         search(FRAME, text="txt")
-    run.error = UserError("my--data.csv: pass --label-column, or --allow-leak")
-    with pytest.raises(UserError, match=r"^my--data\.csv: pass label, or allow_leak$"):
+    run.error = UserError("my--data.csv: run `ray start --head`, or pass --label-column, or --allow-leak")
+    with pytest.raises(UserError, match=r"^my--data\.csv: run `ray start --head`, or pass label, or allow_leak$"):
         search(FRAME)
+
+
+def test_a_note_names_keywords_in_place_of_options(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = "pass --text-column, or --metric macro_f1; look with `sentune best STUDY --trial N`"
+    monkeypatch.setattr("tuning.run.search_study", lambda options: print_note(note) or run.end)
+    search(FRAME)
+    print_note(note)
+    assert capsys.readouterr().err.splitlines() == [
+        "pass text, or metric macro_f1; look with `sentune best STUDY --trial N`",
+        note,
+    ]
+
+
+def test_a_call_leaves_the_loggers_of_the_process_as_they_were(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a notebook that uses Optuna or Ray Tune afterwards needs them."""
+    loggers = [logging.getLogger(name) for name in ("optuna", "ray.tune", "ray.widgets")]
+
+    def levels() -> list[int]:
+        return [logger.level for logger in loggers]
+
+    def searching(options: RunOptions) -> SearchEnd:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        raise KeyboardInterrupt
+
+    before = levels()
+    monkeypatch.setattr("tuning.run.search_study", searching)
+    with pytest.raises(KeyboardInterrupt):
+        search(FRAME)
+    assert levels() == before
 
 
 def test_an_interrupted_search_raises_keyboard_interrupt(run: Run) -> None:
@@ -160,6 +193,7 @@ def test_the_table_has_a_column_for_each_field_and_setting(study: Study) -> None
     assert {"trial", "val_accuracy", "state", "hidden_dim", "corrected"} <= set(table.columns)
     assert table["val_accuracy"][0] == study.best.val_accuracy == table["val_accuracy"].max()
     assert list(study.table(state="stopped")["state"].unique()) == ["PRUNED"]
+    assert list(study.table(where="trial=-1").columns) == list(table.columns)
     assert study.table(top=2, where="n_layers=1", sort="-seconds")["n_layers"].eq(1).all()
 
 
@@ -168,6 +202,17 @@ def test_best_and_recommended_are_rows_of_the_table(study: Study) -> None:
     assert study.best.params["hidden_dim"] == study.table()["hidden_dim"][0]
     assert study.recommended is not None
     assert study.recommended.recommended
+
+
+def test_a_study_is_made_from_the_call_that_it_shows(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A later change of the current folder does not matter."""
+    monkeypatch.chdir(study.folder.parent)
+    same = Study("mine", "cache")
+    monkeypatch.chdir(tmp_path)
+    assert (same.folder, same.cache_dir) == (study.folder, study.folder.parent / "cache")
+    assert Study(str(study.folder)).best == study.best
 
 
 def test_a_study_without_results_has_no_best(tmp_path: Path) -> None:

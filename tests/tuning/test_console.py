@@ -59,9 +59,7 @@ def test_a_full_disk_is_no_error() -> None:
 
 
 def test_what_the_encoding_lacks_is_escaped() -> None:
-    script = (
-        "from tuning.console import ignore_broken_output\nwith ignore_broken_output(): print('na\\u00efve \\u2713')"
-    )
+    script = "from tuning.console import prepare_streams; prepare_streams(); print('na\\u00efve \\u2713')"
     env = {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=env, cwd=ROOT)
     assert said.stdout == "na\\xefve \\u2713\n"
@@ -71,7 +69,7 @@ def test_what_a_closed_stream_would_say_comes_into_no_file(tmp_path: Path) -> No
     """The first file that is opened gets the lowest free number: that of standard input, output or error."""
     script = (
         "import os, sys; os.closerange(0, 3); "
-        "os.execv(sys.executable, [sys.executable, '-c', 'from tuning.console import *; reopen_closed_streams(); "
+        "os.execv(sys.executable, [sys.executable, '-c', 'from tuning.console import *; prepare_streams(); "
         'file = open(sys.argv[1], "w"); print("out"); print("err", file=sys.stderr); os.write(2, b"native"); '
         'file.write(sys.stdin.read() + "kept")\', sys.argv[1]])'
     )

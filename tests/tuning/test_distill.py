@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -17,7 +18,7 @@ from core.errors import ConfigError, DataError, UserError
 from core.inference.predictor import load_model
 from tests.support.corpora import tiny_corpus
 from tests.support.models import plain, saved
-from tests.support.studies import data_of, make_study, setting, tamper, write_noisy, write_sentences
+from tests.support.studies import data_of, epoch_record, make_study, setting, tamper, write_noisy, write_sentences
 from tuning.analysis.assessment import held_out_results
 from tuning.distill import (
     LABEL_SHARE,
@@ -27,7 +28,8 @@ from tuning.distill import (
     new_sentences,
     scale_epoch,
 )
-from tuning.journal.records import study_attributes
+from tuning.journal.records import Spec, rank_trials, read_study, study_attributes
+from tuning.journal.writer import StudyJournal, open_study
 from tuning.retrain.command import retrain_trial
 from tuning.retrain.models import RetrainContext
 from tuning.retrain.reproduction import Reproduction
@@ -201,6 +203,35 @@ def test_a_teacher_with_other_classes_is_refused(study: Path, made: Path, tmp_pa
     other = saved(tmp_path, **(TEACHER | {"members": [plain()], "classes": ("good", "bad")}))
     with pytest.raises(ConfigError, match=r"same classes: .* has 'good', 'bad', the data have 'bug', 'praise'; choose"):
         distil(study, made, model=other)
+
+
+def test_changed_data_are_named_before_the_training(
+    study: Path, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "tickets.csv"
+    other.write_text((made / "tickets.csv").read_text().replace("the crash 0 of", "the storm 0 of", 1))
+    with patch("tuning.distill.train_seed", side_effect=InterruptedError), pytest.raises(InterruptedError):
+        distil(study, made, dataset=str(other))
+    assert "changed since the search: data sha256 " in capsys.readouterr().out
+
+
+def test_a_trial_that_another_process_has_just_trained_is_selected(
+    study: Path, made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It ends after this command has read the journal, and before this command locks the study."""
+    best = rank_trials(read_study(study)[1])[0].number
+
+    def opened(folder: Path, spec: Spec) -> AbstractContextManager[StudyJournal]:
+        tamper(folder, epoch_record(1 - best, 3, score=2.0))
+        return open_study(folder, spec)
+
+    with (
+        patch("tuning.distill.open_study", opened),
+        patch("tuning.distill.train_seed", side_effect=InterruptedError),
+        pytest.raises(InterruptedError),
+    ):
+        distil(study, made, trial="best")
+    assert f"training with the settings of trial {1 - best}: " in capsys.readouterr().out
 
 
 def test_data_with_other_classes_than_the_teachers_are_refused(study: Path, made: Path, tmp_path: Path) -> None:

@@ -110,6 +110,7 @@ def test_a_damaged_file_is_written_again(tmp_path: Path) -> None:
 
 MIXED = pd.DataFrame({"text": ["a", 1], "label": [1, 2]})
 HALF = pd.DataFrame({"text": ["\ud800", "b"], "label": [1, 2]}, dtype=object)
+DAMAGED = pyarrow.array([b"\xff"]).view("string")
 TWO = pd.DataFrame({"foo": ["a"], "bar": ["b"]})
 SPLITS = {"train": Dataset([1]), "test": Dataset([0])}
 REFUSED: dict[str, tuple[Any, ReadOptions, str]] = {
@@ -130,6 +131,11 @@ REFUSED: dict[str, tuple[Any, ReadOptions, str]] = {
         "no column 'part'; choose --split-col",
     ),
     "half": (HALF, ReadOptions(text_column="text"), "column 'text' contains half a surrogate pair"),
+    "damaged": (
+        pyarrow.table({"text": DAMAGED, "label": [1]}),
+        ReadOptions(text_column="text"),
+        "column 'text' contains text that is not UTF-8; choose a column of text or numbers",
+    ),
     "not clear": (TWO, ReadOptions(), "pass --text-column .+ and --label-column .+; it has 'foo', 'bar'"),
     "empty": (pd.DataFrame(DATA)[:0], CHOICE, "the data frame has no rows"),
     "one name": (pd.DataFrame({1: ["a"], "1": ["b"]}), ReadOptions(), "has two columns '1'; rename one of them"),

@@ -62,7 +62,7 @@ def test_the_result_is_in_the_journal_after_an_epoch_and_is_that_of_this_process
     here = evaluate_plain(fit_plain_baseline(corpus, corpus.indices(TRAIN)), corpus, VAL, METRICS["log_loss"])
     np.testing.assert_array_equal(unpack_labels(found["val_predictions"], "it"), here.predictions)
     assert found["val_metric"] == here.value
-    stored = load_probabilities(tmp_path / "s", "plain_baseline", 0, len(here.predictions), 2)
+    stored = load_probabilities(tmp_path / "s", "plain_baseline", len(here.predictions), 2)
     np.testing.assert_array_equal(stored, to_probabilities(here.log_odds))
 
 
@@ -88,6 +88,15 @@ def test_leaving_early_kills_the_process(
         process = running._process
     assert process is not None
     assert process.returncode == -signal.SIGKILL
+
+
+def test_the_process_ends_after_its_parent(corpus: Corpus, data: dict[str, Any], tmp_path: Path) -> None:
+    with open_study(tmp_path / "s", SPEC) as journal:
+        running = fit(journal, corpus, data, [], tmp_path)
+        running._task["parent"] = 0  # as if this process had ended
+        with running:
+            assert running._process is not None
+            assert running._process.wait(timeout=20) == -signal.SIGKILL
 
 
 def test_a_process_that_cannot_start_costs_one_line(

@@ -1,7 +1,10 @@
 """tuning.run: a search from data to table; tests/system runs it on a real Ray."""
 
 import dataclasses
+import json
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -9,12 +12,28 @@ from tests.support.corpora import tiny_corpus
 from tests.support.local_backend import trained_here, write_reviews
 from tests.support.recorded_study import some_audit
 from tests.support.study_configs import options, plan
-from tuning.journal.records import study_attributes
+from tuning.forecast.command import make_forecast
+from tuning.journal.file import JOURNAL
+from tuning.journal.records import read_study, study_attributes
+from tuning.journal.writer import open_study
 from tuning.resources.machine import TrialResources
-from tuning.run import _describe, search_study
+from tuning.run import _describe, _has_work, _new_attributes, search_study
 from tuning.scheduling.study import study_id
 from tuning.scheduling.training_length import TrainingLength
+from tuning.space.portfolio import FirstTrials
 from tuning.study_config import PlannedSearch
+
+
+def planned(vectors: str = "words.vec", **changes: Any) -> PlannedSearch:
+    """A search on the tiny corpus; `changes` are of its configuration."""
+    corpus = tiny_corpus()
+    return PlannedSearch(
+        config=plan(**changes), length=TrainingLength(epochs=4, epoch_sentences=None, a_pass=84, reason=""),
+        corpus=dataclasses.replace(
+            corpus, source={"audit": some_audit(corpus.classes), "inputs": {}, "vectors": vectors}
+        ),
+        resources=TrialResources(), choice=None, fits=1, prior_trials={}, spec={},
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -28,15 +47,77 @@ def test_wider_vectors_of_the_same_kind_are_advised(
     vectors: str, advice: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """English vectors are no replacement for a file, which may be of another language."""
-    corpus = tiny_corpus()
-    search = PlannedSearch(
-        config=plan(), length=TrainingLength(epochs=4, epoch_sentences=None, a_pass=84, reason=""),
-        corpus=dataclasses.replace(corpus, source={"audit": some_audit(corpus.classes), "vectors": vectors}),
-        resources=TrialResources(), choice=None, fits=1, prior_trials={}, spec={},
-    )  # fmt: skip
-    _describe(options(tmp_path), {}, search)
+    _describe(options(tmp_path), {}, planned(vectors))
     message = f"the word vectors have 8 dimensions, and more usually gain points; pass {advice}\n"
     assert capsys.readouterr().err == message
+
+
+def test_hints_that_an_existing_study_cannot_follow_are_for_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tuning.run.MIN_VALIDATION", 1)
+    search = planned(first_trials=FirstTrials(source="portfolio", settings=({},)))
+    _describe(options(tmp_path), {}, search)
+    new = capsys.readouterr().out
+    assert "small data  --validation folds:5 evaluates" in new
+    assert "precision   fp32 (--precision chooses)\n" in new
+    assert "first trials  1 settings of portfolio (--first-trials chooses)\n" in new
+    _describe(options(tmp_path), {"spec": {}}, search)
+    old = capsys.readouterr().out
+    assert "small data" not in old
+    assert "precision   fp32 (as recorded in the study)\nfirst trials  1 settings of portfolio\n" in old
+
+
+def test_two_equal_searches_have_different_folders_for_their_checkpoints() -> None:
+    search = planned()
+    first, second = (study_id("s", {"spec": {}, **_new_attributes(search)}) for _ in range(2))
+    assert first != second
+
+
+@pytest.mark.slow
+def test_fewer_trials_than_the_study_has_complete_these(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An interruption left all of them open, and the last one without a result."""
+    file = tmp_path / "reviews.csv"
+    write_reviews(file, 80)
+    run = options(
+        tmp_path, dataset=str(file), text_column="body", label_column="stars", vectors="none", trials=3, epochs="1",
+        cache_dir=tmp_path / "cache", overrides=["hidden_dim=4", "n_layers=1"], no_baseline=True,
+    )  # fmt: skip
+    fewer = dataclasses.replace(run, trials=1)
+    with trained_here(file):
+        assert search_study(run).finished
+        with open_study(run.folder, study_attributes(run.folder)["spec"]) as journal:
+            journal.reopen()
+        lines = (run.folder / JOURNAL).read_text().splitlines(keepends=True)
+        (run.folder / JOURNAL).write_text("".join(line for line in lines if json.loads(line).get("trial_id") != 2))
+        capsys.readouterr()
+        assert _has_work(fewer, study_attributes(run.folder))
+        assert make_forecast(fewer, print).plan.n_trials == 3
+        assert search_study(fewer).finished
+    out = capsys.readouterr().out
+    assert "continuing study s: 2 of 3 trials are done\n" in out
+    assert "\n3/3 trials: 3 done," in out
+    attributes, records = read_study(run.folder)
+    assert attributes["goal"]["trials"] == 3
+    assert [record.state for record in records] == ["COMPLETE"] * 3
+
+
+@pytest.mark.slow
+def test_a_command_that_is_killed_while_it_waits_for_the_plain_baseline_has_ended_its_search(tmp_path: Path) -> None:
+    file = tmp_path / "reviews.csv"
+    write_reviews(file, 80)
+    run = options(
+        tmp_path, dataset=str(file), text_column="body", label_column="stars", vectors="none", trials=9, epochs="1",
+        cache_dir=tmp_path / "cache", overrides=["hidden_dim=4", "n_layers=1"], target=0.01,
+    )  # fmt: skip
+    with (
+        trained_here(file),
+        patch("tuning.run.PlainFit.finish", side_effect=InterruptedError),
+        patch("tuning.run.PlainFit.on_epoch_end"),
+        pytest.raises(InterruptedError),
+    ):
+        search_study(run)
+    assert study_attributes(run.folder)["early_end"]["n_trials"] < 9
 
 
 @pytest.mark.slow
@@ -49,7 +130,7 @@ def test_a_study_whose_data_have_moved_removes_its_checkpoints_from_the_storage(
     )  # fmt: skip
     with trained_here(before):
         assert search_study(run).finished
-        left = tmp_path / "storage" / study_id("s", study_attributes(tmp_path / "s")["spec"])
+        left = tmp_path / "storage" / study_id("s", study_attributes(tmp_path / "s"))
         (left / "00000-0123456789ab").mkdir(parents=True)
         before.rename(after)
         assert search_study(dataclasses.replace(run, dataset=str(after))).finished

@@ -49,6 +49,13 @@ def test_precision_is_that_of_the_machine_on_which_the_study_is_made(
     assert configured(options(tmp_path, name="other")).precision == "fp32"
 
 
+def test_bf16_on_a_gpu_is_refused_and_auto_is_fp32(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"precision bf16 is for CPUs: on a GPU, .* in fp16; choose fp32"):
+        configured(options(tmp_path, precision="bf16", gpus_per_trial="0.5"))
+    assert configured(options(tmp_path, gpus_per_trial="0.5")).precision == "fp32"
+    assert configured(options(tmp_path, precision="bf16")).precision == "bf16"
+
+
 def test_options_are_keyword_arguments_with_the_defaults_of_the_command_line() -> None:
     run = typer.main.get_command(app).commands["run"].make_context("run", ["x.csv", "--trials", "4"])  # type: ignore[attr-defined]
     here = RunOptions(dataset="x.csv", trials=4)

@@ -18,7 +18,7 @@ from tuning.scheduling.study import StudyConfig
 from tuning.space.initial_trials import fit_settings
 from tuning.space.load import load_space
 from tuning.space.portfolio import FirstTrials
-from tuning.space.space import STUDY_FIELDS
+from tuning.space.space import STUDY_FIELDS, Space
 from tuning.warm_start import add_warm_start
 
 
@@ -50,6 +50,13 @@ def warm(
     return add_warm_start(the_plan or plan(), own, tmp_path / "old", fingerprint)
 
 
+def begin(folder: Path, the_plan: StudyConfig, kept: dict[str, Any]) -> None:
+    """Create the study with its copy of the other one's trials."""
+    space = json.loads(the_plan.space.to_json())
+    with open_study(folder, {"fingerprint": "f", "space": space, "warm_start": the_plan.warm_start}, kept):
+        pass
+
+
 def test_finished_trials_are_knowledge_to_the_last_bit(tmp_path: Path) -> None:
     a_study(tmp_path / "old")
     the_plan, kept = warm(tmp_path)
@@ -78,14 +85,25 @@ def test_a_study_that_has_begun_keeps_its_own_copy(tmp_path: Path) -> None:
     """The other one may go on, or go away."""
     a_study(tmp_path / "old")
     before, kept = warm(tmp_path)
-    with open_study(tmp_path / "new", {"fingerprint": "f", "warm_start": before.warm_start}, kept):
-        pass
+    begin(tmp_path / "new", before, kept)
     assert list(study_attributes(tmp_path / "new")) == ["prior_trials", "spec"]
     shutil.rmtree(tmp_path / "old")
     after, _ = warm(tmp_path)
     assert after.warm_start == before.warm_start
     assert outcomes(after, 8)[7].params == outcomes(before, 8)[7].params
     assert outcomes(dataclasses.replace(after, prior_trials=()), 8)[7].params != outcomes(before, 8)[7].params
+
+
+@pytest.mark.parametrize("space", [load_space("notebook"), load_space("quick", ["hidden_dim=int(32,64)"])])
+def test_another_space_for_a_study_that_has_begun_is_left_to_the_comparison_of_the_specs(
+    tmp_path: Path, space: Space
+) -> None:
+    """The copied trials lie outside that space."""
+    a_study(tmp_path / "old")
+    before, kept = warm(tmp_path)
+    begin(tmp_path / "new", before, kept)
+    after, _ = warm(tmp_path, plan(space=space))
+    assert (after.space, after.warm_start, after.prior_trials) == (space, before.warm_start, ())
 
 
 @pytest.mark.parametrize("damage", [[], None, [{"params": {}}]])

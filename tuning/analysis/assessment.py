@@ -22,7 +22,7 @@ from tuning.analysis.recommendation import NOT_BETTER, ONE_CLASS, Recommendation
 from tuning.analysis.selection_bias import FIXED, REPEATS, Corrected, Resamples, n_repeats
 from tuning.journal.file import JOURNAL
 from tuning.journal.predictions import journal_damage, unpack_labels
-from tuning.journal.probabilities import load_probabilities, trial_name
+from tuning.journal.probabilities import epoch_name, load_probabilities
 from tuning.journal.records import (
     PLAIN_BASELINE,
     TestEvaluation,
@@ -35,8 +35,8 @@ from tuning.journal.records import (
 MAX_TRIALS = 1000
 """Number of best trials that are resampled; a worse trial would hardly ever be chosen."""
 MAX_OUTPUTS = 2**27
-"""Maximum number of predictions in all epochs of these trials, of five bytes each: 130 trials of 10 epochs on 100,000
-sentences."""
+"""Maximum number of values in the outputs of these trials: 130 trials of 10 epochs on 100,000 sentences. A prediction
+has five bytes and a probability four."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +55,8 @@ class HeldOutResult:
 def held_out_results(readings: Sequence[TestEvaluation], split: str | None) -> dict[int, HeldOutResult]:
     """Return results by trial number; of a seed that was evaluated more than once, the first counts.
 
+    A later one with another number of epochs replaces it: a study with more trials has trained the trial further.
+
     Args:
         readings: The study's test evaluations.
         split: The study's split rule; evaluations on other splits, such as folds, do not count.
@@ -63,7 +65,9 @@ def held_out_results(readings: Sequence[TestEvaluation], split: str | None) -> d
     for reading in readings:
         trial, seed = reading["trial"], reading["seed"]
         if reading["on"] == "train" and reading["split"] == split and trial is not None and seed is not None:
-            by_trial.setdefault(trial, {}).setdefault(seed, reading)
+            first = by_trial.setdefault(trial, {}).setdefault(seed, reading)
+            if reading.get("epochs") != first.get("epochs"):
+                by_trial[trial][seed] = reading
     found = {}
     for trial, seeds in by_trial.items():
         accuracy = sum(reading["test_accuracy"] for reading in seeds.values()) / len(seeds)
@@ -156,7 +160,7 @@ def references(attributes: Mapping[str, Any], labels: NDArray[np.int64]) -> tupl
 
     found = []
     if stored := attributes.get(PLAIN_BASELINE):
-        predictions = _unpack(stored["val_predictions"], labels, "what the plain baseline predicted")
+        predictions = _unpack(stored["val_predictions"], labels, "the plain baseline")
         about = "TF-IDF of words and word pairs with logistic regression"
         found.append(reference(PLAIN, about, predictions, stored.get("val_metric")))
     if majority := attributes.get("audit", {}).get("majority_baseline"):
@@ -219,7 +223,7 @@ def assess(
         records: Trials of the study.
         attributes: The study's user attributes, see tuning.journal.records.study_attributes.
         folder: Folder of the study, for its stored probabilities.
-        ensemble_size: Number of selections of the ensemble.
+        ensemble_size: Number of selections of the ensemble; 0 for no ensemble, which takes most of the time.
         max_cost: Upper bound of the multiplications per word of its members together; None for no bound.
 
     Raises:
@@ -231,7 +235,7 @@ def assess(
     majority = float(metric.oriented(majority_baseline(attributes, labels)[1]))
     width = attributes["spec"].get("embedding_dim")
     evaluations = attributes.get("test_evaluations", ())
-    own = _resampled_trials(records, len(labels))
+    own = _resampled_trials(records, len(labels), n_classes if metric.needs_probabilities else None)
     outputs = {record.number: found for record in own if len(found := _outputs(record, attributes, labels, folder))}
     known = StudyAssessment(
         sentences=len(labels),
@@ -251,7 +255,7 @@ def assess(
     # For comparison: outputs that no search chose.
     plain: NDArray[Any] | None = next((each.predictions for each in known.references if each.name == PLAIN), None)
     if metric.needs_probabilities:
-        plain = load_probabilities(folder, PLAIN_BASELINE, 0, len(labels), n_classes)
+        plain = load_probabilities(folder, PLAIN_BASELINE, len(labels), n_classes)
     elif plain is not None:
         plain = plain.astype(_class_type(n_classes))
     fixed = [] if plain is None else [[plain]]
@@ -265,7 +269,7 @@ def assess(
         repeats=n_repeats(len(labels), REPEATS // 4 if metric.needs_probabilities else REPEATS),
     )
     judged = _conclusions(known, records, own, resamples, majority, complete=len(outputs) == len(own))
-    if judged.corrected is None or judged.nothing_learned:
+    if judged.corrected is None or judged.nothing_learned or not ensemble_size:
         return judged
     members = [record for record in own if known.useless.get(record.number) != ONE_CLASS]
     library = read_library(
@@ -316,10 +320,10 @@ def _conclusions(
     )
 
 
-def _resampled_trials(records: Sequence[TrialRecord], n_sentences: int) -> list[TrialRecord]:
+def _resampled_trials(records: Sequence[TrialRecord], n_sentences: int, n_classes: int | None) -> list[TrialRecord]:
     """Return the best trials that repeat no other: as many as MAX_TRIALS and MAX_OUTPUTS allow, and at least two."""
     own = [record for record in rank_trials(records) if record.copy_of is None][:MAX_TRIALS]
-    numbers = np.cumsum([n_sentences * len(record.epochs) for record in own])
+    numbers = np.cumsum([n_sentences * (n_classes or len(record.epochs)) for record in own])  # see _outputs
     return own[: max(2, int(np.searchsorted(numbers, MAX_OUTPUTS, side="right")))]
 
 
@@ -348,10 +352,10 @@ def _outputs(
     if best is None or record.val_predictions is None:
         return []
     if metric.needs_probabilities:
-        found = load_probabilities(folder, trial_name(record.number), best.epoch, len(labels), n_classes)
+        found = load_probabilities(folder, epoch_name(record.number, best.epoch), len(labels), n_classes)
         return [] if found is None else [found]
     epochs = sorted(zip(record.epochs, record.predictions, strict=False), key=lambda each: each[0].val_loss)
-    unpacked = (_unpack(packed, labels, _of(record.number)) for _, packed in epochs if packed is not None)
+    unpacked = (_unpack(packed, labels, f"trial {record.number}") for _, packed in epochs if packed is not None)
     return [predictions.astype(_class_type(n_classes)) for predictions in unpacked]
 
 
@@ -361,14 +365,11 @@ def validation_predictions(record: TrialRecord, labels: NDArray[np.int64]) -> ND
     Raises:
         CorruptionError: They are damaged, or their number differs from that of the (n,) labels.
     """
-    return _unpack(record.val_predictions, labels, _of(record.number)) if record.val_predictions else None
+    return _unpack(record.val_predictions, labels, f"trial {record.number}") if record.val_predictions else None
 
 
-def _of(number: int) -> str:
-    return f"what trial {number} predicted"
-
-
-def _unpack(packed: Mapping[str, Any], labels: NDArray[np.int64], where: str) -> NDArray[np.int64]:
+def _unpack(packed: Mapping[str, Any], labels: NDArray[np.int64], who: str) -> NDArray[np.int64]:
+    where = f"what {who} predicted"
     predictions = unpack_labels(packed, where)
     if predictions.shape != labels.shape:
         raise journal_damage(where, f"{len(predictions)} predictions for {len(labels)} validation sentences")

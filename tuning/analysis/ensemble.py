@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from core.errors import ConfigError
 from core.metrics import METRICS, Metric
 from tuning.analysis.selection_bias import FIXED, Corrected, Repeated, Resamples, draw_counts
-from tuning.journal.probabilities import load_probabilities, trial_name
+from tuning.journal.probabilities import epoch_name, load_probabilities
 from tuning.journal.records import PLAIN_BASELINE, TrialRecord
 
 SIZE = 5
@@ -86,13 +86,13 @@ def read_library(
     """
     most = max(1, MAX_NUMBERS // (len(labels) * n_classes))
     ordered = sorted((r.best.val_loss, r.number, r.best.epoch) for r in trials[:most] if r.best and r.number in costs)
-    names = {number: (trial_name(number), epoch) for _, number, epoch in ordered}
+    names = {number: epoch_name(number, epoch) for _, number, epoch in ordered}
     if plain:
-        names[FIXED] = (PLAIN_BASELINE, 0)
+        names[FIXED] = PLAIN_BASELINE
     found = {
         number: probabilities
-        for number, (name, epoch) in names.items()
-        if (probabilities := load_probabilities(folder, name, epoch, len(labels), n_classes)) is not None
+        for number, name in names.items()
+        if (probabilities := load_probabilities(folder, name, len(labels), n_classes)) is not None
     }
     if not found:
         return None

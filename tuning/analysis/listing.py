@@ -59,7 +59,7 @@ def list_text(results: Path, form: str) -> str:
 def summarize_study(folder: Path) -> StudySummary:
     """Return the figures of one study; a study that cannot be read has a problem instead of figures."""
     try:
-        return _summarize(folder, read_assessed(folder))
+        return _summarize(folder, read_assessed(folder, ensemble_size=0))
     except UserError as error:
         return StudySummary(study=folder.name, state="unreadable", problem=str(error))
 

@@ -8,6 +8,7 @@ from typing import Any
 from core.metrics import METRICS
 from core.stats import Interval, wilson
 from tuning.analysis.assessment import PLAIN, StudyAssessment, assess
+from tuning.analysis.ensemble import SIZE
 from tuning.analysis.selection_bias import FIXED, Corrected
 from tuning.formatting import format_value
 from tuning.journal.records import TrialRecord, rank_trials, read_study
@@ -356,14 +357,19 @@ class AssessedStudy:
         return self.recommended or self.winner
 
 
-def read_assessed(folder: Path) -> AssessedStudy:
+def read_assessed(folder: Path, *, ensemble_size: int = SIZE) -> AssessedStudy:
     """Read and assess a study.
+
+    Args:
+        folder: Folder of the study.
+        ensemble_size: Number of selections of the ensemble; 0 for no ensemble.
 
     Raises:
         UserError: There is no such study.
     """
     attributes, records = read_study(folder)
-    assessment, space = assess(records, attributes, folder), space_from_spec(attributes["spec"])
+    assessment = assess(records, attributes, folder, ensemble_size=ensemble_size)
+    space = space_from_spec(attributes["spec"])
     return AssessedStudy(
         folder=folder,
         attributes=attributes,

@@ -20,9 +20,9 @@ from core.data.load import load_corpus, load_texts
 from core.errors import UserError
 from core.io.text import printable
 from core.metrics import METRICS
-from tuning.formatting import csv_table, text_table
+from tuning.formatting import csv_table, short_names, text_table
 from tuning.journal.predictions import unpack_labels
-from tuning.journal.probabilities import file_name, load_probabilities, trial_name
+from tuning.journal.probabilities import epoch_name, file_name, load_probabilities
 from tuning.journal.records import TrialRecord, is_candidate, rank_trials, read_study
 
 BEST = 4
@@ -58,7 +58,7 @@ def mean_probabilities(
     total, count = np.zeros((n_sentences, n_classes)), 0
     for record in ranked[: -(-len(ranked) // BEST)]:
         assert record.best is not None
-        stored = load_probabilities(folder, trial_name(record.number), record.best.epoch, n_sentences, n_classes)
+        stored = load_probabilities(folder, epoch_name(record.number, record.best.epoch), n_sentences, n_classes)
         if stored is not None:
             total += stored
             count += 1
@@ -153,7 +153,7 @@ def _over_folds(
         own = {"split": f"folds:{len(names)}", "fold": fold, "split_column": None}
         corpus = load_corpus(**{**data, **own}, cache_dir=cache_dir)
         places.append(corpus.indices(TEST))
-        stored = load_probabilities(folder, name, 0, len(places[-1]), len(corpus.classes))
+        stored = load_probabilities(folder, name, len(places[-1]), len(corpus.classes))
         if stored is None:
             return None
         found.append(stored.astype(np.float64))
@@ -178,16 +178,18 @@ def suspects_text(folder: Path, cache_dir: Path | None, form: str) -> str:
 
 
 def _table(found: Sequence[Suspect]) -> list[str]:
+    rows = found[:MAX_ROWS]
+    names = short_names(name for each in rows for name in (each.label, each.predicted))
     cells = [
         [
             f"{at}",
-            printable(each.label, 20),
+            names[each.label],
             f"{each.label_probability:.2f}",
-            printable(each.predicted, 20),
+            names[each.predicted],
             f"{each.predicted_probability:.2f}",
             printable(each.text, MAX_TEXT).ljust(MAX_TEXT),
         ]
-        for at, each in enumerate(found[:MAX_ROWS], 1)
+        for at, each in enumerate(rows, 1)
     ]
     titles = ("", "label", "prob", "predicted", "prob", "text".ljust(MAX_TEXT))
     return [line.rstrip() for line in text_table(titles, cells)]

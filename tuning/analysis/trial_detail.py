@@ -11,20 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.class_report import ClassScores, class_report, confusion_matrix
+from core.class_report import WIDEST_MATRIX, ClassScores, class_report, confusion_matrix
 from core.errors import UserError
 from core.io.text import printable
 from core.metrics import METRICS
 from core.stats import Interval
 from tuning.analysis.assessment import validation_predictions
 from tuning.analysis.ranking import STATES
-from tuning.formatting import format_settings, text_table
+from tuning.console import study_command
+from tuning.formatting import format_settings, short_names, text_table
 from tuning.journal.predictions import unpack_labels
 from tuning.journal.records import TrialRecord, read_study
 from tuning.scheduling.study import searched_settings, space_from_spec
-
-MAX_NAME = 20
-"""Maximum number of characters of a class name in a text table."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
@@ -69,13 +67,20 @@ def trial_text(folder: Path, number: int, form: str) -> str:
     width = shutil.get_terminal_size().columns
     lines = [f"trial {number}: {_state(record)}", *textwrap.wrap(settings, width, break_on_hyphens=False)]
     lines += ["", *_epoch_table(record)] if record.epochs else []
-    lines += ["", *class_tables(results)] if results else []
+    if results:
+        with_matrix = study_command("best", folder, f"--trial {number} --format json")
+        lines += ["", *class_tables(results, f"the output of {with_matrix}")]
     return "\n".join(lines)
 
 
-def class_tables(results: ClassResults) -> list[str]:
-    """Return two text tables: the scores of each class with 95% intervals, and the confusion matrix."""
-    names = [printable(each.name, MAX_NAME) for each in results.scores]
+def class_tables(results: ClassResults, where: str) -> list[str]:
+    """Return two text tables: the scores of each class with 95% intervals, and the confusion matrix.
+
+    Args:
+        results: Results for the classes.
+        where: Place of the matrix if there are too many classes for a table.
+    """
+    names = list(short_names(each.name for each in results.scores).values())
     rows = [
         [
             name,
@@ -87,8 +92,11 @@ def class_tables(results: ClassResults) -> list[str]:
         for name, each in zip(names, results.scores, strict=True)
     ]
     titles = ["class", "precision", "", "recall", "", "F1", "", "support"]
+    scores = [*text_table(titles, rows), ""]
+    if len(names) > WIDEST_MATRIX:
+        return [*scores, f"{len(names):,} classes are too many for a confusion matrix here; it is in {where}"]
     matrix = [[name, *map(str, row)] for name, row in zip(names, results.confusion.tolist(), strict=True)]
-    return [*text_table(titles, rows), "", *text_table(["label \\ predicted", *names], matrix)]
+    return [*scores, *text_table(["label \\ predicted", *names], matrix)]
 
 
 def _with_interval(value: float, interval: Interval | None) -> tuple[str, str]:

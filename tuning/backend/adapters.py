@@ -50,7 +50,8 @@ class RaySearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             "number": job.trial,
             "config": job.config,
             "checkpoint_dir": str(self.schedule.store.checkpoint_dir(trial_name(job.trial))),
-            "kept": self.schedule.with_checkpoints(),
+            # One text, because Ray copies each value of a configuration twice, and there may be 13,000 numbers.
+            "kept": " ".join(map(str, self.schedule.with_checkpoints())),
             "whole_gpu": job.whole_gpu,
         }
 

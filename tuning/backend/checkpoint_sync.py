@@ -116,7 +116,8 @@ class CheckpointStore:
     def run_trial(self, job: Mapping[str, Any], corpus: Corpus, resources: TrialResources) -> None:
         """Call `tuning.backend.worker.run_trial` with its checkpoints in this store.
 
-        `job` also contains `kept`: the numbers of the trials whose checkpoints were kept when this job started.
+        `job` also contains `kept`: the numbers of the trials whose checkpoints were kept when this job started, in one
+        text with spaces.
         """
         from tuning.backend.worker import run_trial  # torch, which the driver does not load
 
@@ -150,10 +151,11 @@ class CheckpointStore:
 
     def _prune(self, job: Mapping[str, Any]) -> None:
         """Remove the checkpoints of other trials; trials with a higher number may have started after this one."""
+        kept = {int(number) for number in job["kept"].split()}
 
         def spared(name: str) -> bool:
             number = name.split("-")[0]
-            return not number.isdigit() or int(number) >= job["number"] or int(number) in job["kept"]
+            return not number.isdigit() or int(number) >= job["number"] or int(number) in kept
 
         if self.on_node:
             prune(str(_node_root()), self.study, spared)

@@ -164,12 +164,13 @@ def _result(call: Any) -> Any:
         return error
 
 
-def check_nodes(cluster: Cluster, storage: str | None, say: Callable[[str], None]) -> None:
-    """Check that every node has this machine's torch, and reaches the storage.
+def check_nodes(cluster: Cluster, storage: str | None, say: Callable[[str], None], *, gpu: bool) -> None:
+    """Check that every node has this machine's torch, for its GPUs with CUDA, and reaches the storage.
 
     Args:
         cluster: The joined cluster.
         storage: A path or URI (tuning.backend.storage); None for none.
+        gpu: Whether the trials train on GPUs.
         say: Called with a line if the nodes' processors differ in the instructions that torch uses.
 
     Raises:
@@ -186,6 +187,8 @@ def check_nodes(cluster: Cluster, storage: str | None, say: Callable[[str], None
             problems.append(f"node {node.address}: {theirs['problem']}")
         elif theirs["torch"] != ours["torch"]:
             problems.append(f"node {node.address} has torch {theirs['torch']}, this machine {ours['torch']}")
+        elif gpu and node.machine.gpus and not theirs["cuda"]:
+            problems.append(f"node {node.address} has a GPU and torch's CPU build")
     if problems:
         raise UserError(f"{'; '.join(problems)}; fix the node, or start the cluster without it")
     kinds = sorted({theirs["cpu"] for theirs in found} | {ours["cpu"]})
@@ -194,7 +197,7 @@ def check_nodes(cluster: Cluster, storage: str | None, say: Callable[[str], None
 
 
 def node_info(storage: str | None, mark: str | None) -> dict[str, str]:
-    """Return facts about a node: version of torch, processor, and the reason if it cannot reach the storage.
+    """Return facts about a node: version of torch and its CUDA, processor, and why it cannot reach the storage.
 
     Args:
         storage: A path or URI (tuning.backend.storage); None for none.
@@ -211,4 +214,9 @@ def node_info(storage: str | None, mark: str | None) -> dict[str, str]:
         except UserError as error:
             problem = str(error)
     version = str(torch.__version__).split("+")[0]  # +cpu and +cu128 share their CPU kernels
-    return {"torch": version, "cpu": torch.backends.cpu.get_cpu_capability(), "problem": problem}
+    return {
+        "torch": version,
+        "cuda": torch.version.cuda or "",
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "problem": problem,
+    }

@@ -2,14 +2,20 @@
 
 import contextlib
 import os
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
 
-from tuning.console import call_later, command_line, is_importing, print_note, say_interrupted, send_later
+from tuning.console import (
+    call_later,
+    command_line,
+    is_importing,
+    print_note,
+    say_interrupted,
+    send_later,
+    signals_handled_by,
+)
 from tuning.scheduling.budget import EarlyEnd, StopSignal
 
 
@@ -32,19 +38,13 @@ class InterruptHandler(StopSignal):
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
         """Handle the two signals while the block runs; Python allows this only in the main thread."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        except Exception:
-            if self.again:  # a library raised an error of its own in place of the KeyboardInterrupt
-                raise KeyboardInterrupt from None
-            raise
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        with signals_handled_by(self._handle):
+            try:
+                yield
+            except Exception:
+                if self.again:  # a library raised an error of its own in place of the KeyboardInterrupt
+                    raise KeyboardInterrupt from None
+                raise
 
     @contextlib.contextmanager
     def while_training(self) -> Iterator[None]:

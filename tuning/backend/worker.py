@@ -44,7 +44,7 @@ def run_trial(
 
     def on_validation(epoch: int, predictions: NDArray[np.integer], log_odds: LogOdds | None) -> None:
         packed["val_predictions"] = pack_labels(predictions)
-        packed["log_odds"] = None if log_odds is None else pack_log_odds(epoch, log_odds)
+        packed["log_odds"] = None if log_odds is None else pack_log_odds(log_odds)
 
     def report(epoch: EpochResult) -> None:
         tune.report({**saved(), "epoch_result": dataclasses.asdict(epoch), **packed})

@@ -17,9 +17,9 @@ from tuning.console import (
     ignore_broken_output,
     leave,
     leave_interrupted,
+    prepare_streams,
     print_note,
     reader_has_left,
-    reopen_closed_streams,
 )
 from tuning.run_options import OutputOption, RunOptions
 
@@ -122,7 +122,7 @@ def main() -> NoReturn:
 
     handle_signals()
     try:
-        reopen_closed_streams()
+        prepare_streams()
         with system_errors_as_user_errors():
             code = app(standalone_mode=False) or 0
             sys.stdout.flush()

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from core.config import MAX_THREADS
 from core.errors import ConfigError
 from tuning.console import print_note, say_if_slow
-from tuning.resources.machine import MAX_THREADS
 from tuning.run_options import (
     DataOption,
     Encoding,
@@ -83,8 +83,8 @@ def predict(
 ) -> None:
     """Label sentences. Prints label, probability and text, separated by tabs. Writes a table as CSV.
 
-    Reads a file or a pipe of any length, and writes each part as soon as it is labelled. A sentence without an answer
-    has the label - in text, null in JSON, and an empty cell in CSV.
+    Reads a file or a pipe of any length, and writes each part as soon as it is labelled. The label of a sentence
+    without an answer is empty in text and CSV, and null in JSON.
     """
     from tuning.serving.abstention import Abstention
     from tuning.serving.predict import PredictOptions, predict_texts

@@ -83,7 +83,9 @@ def list_studies(
     """List the studies of a results folder. Shows data, trials, state, best value and corrected value."""
     from tuning.analysis.listing import list_text
 
-    print(list_text(results, format))
+    with say_if_slow("assessing the studies ..."):
+        text = list_text(results, format)
+    print(text)
 
 
 def report(

@@ -1,14 +1,15 @@
 """The verb `confirm`: compare the search's best settings and the baseline in pairs, on fresh seeds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any, NamedTuple
 
 from core.data.corpus import Corpus
 from tuning.analysis.assessment import assess
 from tuning.backend.background_ray import BackgroundRay
 from tuning.backend.interrupt import InterruptHandler
 from tuning.confirm.execution import execute
-from tuning.confirm.runs import ConfirmRun, candidates, plan_runs
+from tuning.confirm.runs import Candidate, ConfirmRun, candidates, plan_runs
 from tuning.confirm.summary import Summary, summarize
 from tuning.confirm.tables import render_summary
 from tuning.console import ASSESSING, say_if_slow
@@ -20,6 +21,18 @@ from tuning.retrain.training import study_corpus, task_resources
 from tuning.study_options import ConfirmOptions
 
 
+class _Plan(NamedTuple):
+    """The runs of the command."""
+
+    records: Sequence[TrialRecord]
+    """All trials of the study."""
+    chosen: Sequence[Candidate]
+    """The trials to compare."""
+    runs: Sequence[ConfirmRun]
+    left: Sequence[ConfirmRun]
+    """Runs that the journal lacks."""
+
+
 def confirm_study(options: ConfirmOptions) -> Summary | None:
     """Execute the runs that the journal lacks, then print the summary of all runs.
 
@@ -29,18 +42,25 @@ def confirm_study(options: ConfirmOptions) -> Summary | None:
     Raises:
         UserError: There is no such study, another process runs it, or its data have changed.
     """
-    attributes, records = read_study(options.folder)
-    spec = attributes["spec"]
-    with say_if_slow(ASSESSING, options.say):
-        chosen = candidates(records, options.top, assess(records, attributes, options.folder).recommended)
-    runs = plan_runs(spec, chosen, options.seeds, options.folds)
-    if left := [run for run in runs if run.key not in attributes]:
-        if not _execute_missing(options, spec, records, runs, left):
+    plan, attributes = _plan(options)
+    if plan.left:
+        executed = _execute_missing(options, attributes["spec"])
+        if executed is None:
             return None
-        attributes = study_attributes(options.folder)
-    summary = summarize(options.folder.name, chosen, runs, attributes)
+        plan, attributes = executed, study_attributes(options.folder)
+    summary = summarize(options.folder.name, plan.chosen, plan.runs, attributes)
     print(render_summary(summary, options.format))
     return summary
+
+
+def _plan(options: ConfirmOptions) -> tuple[_Plan, Mapping[str, Any]]:
+    """Return the runs of the study as its journal is now, and the study's attributes."""
+    attributes, records = read_study(options.folder)
+    with say_if_slow(ASSESSING, options.say):
+        chosen = candidates(records, options.top, assess(records, attributes, options.folder).recommended)
+    runs = plan_runs(attributes["spec"], chosen, options.seeds, options.folds)
+    left = [run for run in runs if run.key not in attributes]
+    return _Plan(records=records, chosen=chosen, runs=runs, left=left), attributes
 
 
 def estimate_cost(
@@ -61,28 +81,23 @@ def estimate_cost(
     return f"{plan}\n(each run trains {longest} epochs, as in the study, and uses the best one by validation)"
 
 
-def _execute_missing(
-    options: ConfirmOptions,
-    spec: Spec,
-    records: Sequence[TrialRecord],
-    runs: Sequence[ConfirmRun],
-    left: Sequence[ConfirmRun],
-) -> bool:
-    """Execute the remaining runs; return False if interrupted."""
+def _execute_missing(options: ConfirmOptions, spec: Spec) -> _Plan | None:
+    """Plan again under the study's lock and execute the remaining runs; return the plan, or None if interrupted."""
     machine = Machine.here()
-    resources, workers = task_resources(spec, machine, options.workers, len(left))
     notice = "stopping: epochs in progress are discarded, completed epochs are kept"
     interrupt = InterruptHandler(notice=notice, kept="no finished run is lost")
     background = BackgroundRay(machine, interrupt.on_ray_lost)
     with interrupt.installed(), open_study(options.folder, spec) as journal, background:
-        left = [run for run in left if run.key not in journal.attributes]  # another process may just have ended
+        plan, _ = _plan(options)  # another process may just have trained a trial, or ended a run
+        left = plan.left
         if not left:
-            return True
+            return plan
+        resources, workers = task_resources(spec, machine, options.workers, len(left))
         background.start()
         load = partial(study_corpus, spec, options.places, options.cache_dir, options.say)
         corpus = load()
         require_same_data(spec, journal.attributes["inputs"], corpus)
-        options.say(estimate_cost(records, runs, left, workers))
+        options.say(estimate_cost(plan.records, plan.runs, left, workers))
 
         def corpus_of(run: ConfirmRun) -> Corpus:
             if run.fold is None:
@@ -101,4 +116,4 @@ def _execute_missing(
             options.say,
             interrupt,
         )
-        return not interrupt.requested
+        return None if interrupt.requested else plan

@@ -11,17 +11,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.config import TrialConfig
 from core.data.corpus import TEST, TRAIN, Corpus
 from core.log_odds import LogOdds, to_probabilities
 from core.metrics import METRICS, Metric
-from core.training.refit import refit
 from tuning.backend.interrupt import InterruptHandler
 from tuning.backend.tasks import run_tasks
 from tuning.confirm.runs import PREFIX, ConfirmRun
@@ -29,7 +26,7 @@ from tuning.journal.predictions import pack_labels
 from tuning.journal.probabilities import file_name, pack_log_odds, save_probabilities
 from tuning.journal.writer import StudyJournal
 from tuning.resources.machine import TrialResources
-from tuning.retrain.training import evaluate_on_test, metrics_of, train_resumable
+from tuning.retrain.training import metrics_of, train_in_worker
 from tuning.scheduling.schedule import MAX_RESTARTS
 
 LOG_ODDS = "packed_log_odds"
@@ -43,19 +40,12 @@ def train_run(config: Mapping[str, Any], corpus: Corpus, resources: TrialResourc
         The figures, and those of `sentence_figures` on the test split (without one, on the validation split). Instead,
         `error` if the settings cannot be trained, or `user_error` if the user must fix a problem.
     """
-    from tuning.backend.worker import failure_result, select_device  # imports Ray
-
-    try:
-        device, _ = select_device(resources.gpus_per_trial)
-        settings, place, threads = TrialConfig.from_dict(config), Path(checkpoints), resources.cpus_per_trial
-        result = train_resumable(settings, corpus, threads=threads, device=device, checkpoints=place)
-        weights = result.weights
-        if corpus.folds is not None and len(corpus.indices(TEST)):  # a model trained on all folds is evaluated on test
-            weights = refit(settings, corpus, result.epochs, threads=threads, device=device).weights
-        test = evaluate_on_test(settings, weights, corpus, threads, device)
-    except Exception as error:  # a bad setting must not end the other runs
-        return failure_result(error)
-    metric = METRICS[settings.metric]
+    both = corpus.folds is not None and len(corpus.indices(TEST)) > 0  # a model trained on all folds is tested
+    found = train_in_worker(config, corpus, resources, checkpoints, None, both)
+    if "result" not in found:  # it failed
+        return found
+    result, test = found["result"], found["test"]
+    metric = METRICS[result.config.metric]
     if test is None:
         labels = corpus.labels[corpus.validation()]
         by_sentence = sentence_figures(metric, labels, result.val_predictions, result.val_log_odds)
@@ -64,7 +54,7 @@ def train_run(config: Mapping[str, Any], corpus: Corpus, resources: TrialResourc
     return {
         **metrics_of(result, corpus, test),
         **by_sentence,
-        LOG_ODDS: pack_log_odds(0, result.val_log_odds if test is None else test.log_odds),
+        LOG_ODDS: pack_log_odds(result.val_log_odds if test is None else test.log_odds),
         "seconds": sum(epoch.seconds for epoch in result.epochs),
         "epochs": len(result.epochs),
         "test_fingerprint": corpus.test_fingerprint(),

@@ -20,7 +20,7 @@ from tuning.backend.interrupt import InterruptHandler
 from tuning.console import ASSESSING, command_line, say_if_slow
 from tuning.ensemble.measure import measure
 from tuning.ensemble.members import TrainedMember, fit_plain_member, train_members, verify_member
-from tuning.journal.records import TrialRecord, is_candidate, read_study
+from tuning.journal.records import Spec, TrialRecord, is_candidate, read_study
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.resources.machine import Machine
 from tuning.retrain.environment_diff import changes_since, environment_now, require_same_data
@@ -40,8 +40,14 @@ def make_ensemble(options: EnsembleOptions) -> bool:
             model cannot be written.
     """
     check_model_folder(options.model_folder)
+    spec = read_study(options.folder)[0]["spec"]
+    with open_study(options.folder, spec) as journal:
+        return _make(options, journal, spec)
+
+
+def _make(options: EnsembleOptions, journal: StudyJournal, spec: Spec) -> bool:
+    """Make the ensemble of a locked study; return False if it was interrupted."""
     attributes, records = read_study(options.folder)
-    spec = attributes["spec"]
     with say_if_slow(ASSESSING, print):
         assessment = assess(records, attributes, options.folder, ensemble_size=options.size, max_cost=options.max_cost)
     estimate = assessment.ensemble
@@ -53,7 +59,7 @@ def make_ensemble(options: EnsembleOptions) -> bool:
     notice = "stopping: epochs in progress are discarded"
     interrupt = InterruptHandler(notice=notice, kept="no finished epoch is lost")
     background = BackgroundRay(Machine.here(), interrupt.on_ray_lost)
-    with interrupt.installed(), open_study(options.folder, spec) as journal, background:
+    with interrupt.installed(), background:
         if chosen:
             background.start()
         checkpoints = {number: journal.checkpoint_dir(f"ensemble-{number}") for number in chosen}

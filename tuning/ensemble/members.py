@@ -9,22 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.config import TrialConfig
 from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.errors import CorruptionError, TrainingError, UserError
 from core.inference.members import LstmMember, Member, PlainMember
 from core.log_odds import LogOdds, to_probabilities
 from core.metrics import METRICS
 from core.training.plain_baseline import evaluate_plain, fit_plain_baseline, validate_plain
-from core.training.refit import refit
 from tuning.backend.interrupt import InterruptHandler
 from tuning.backend.tasks import run_tasks
-from tuning.journal.probabilities import load_probabilities, trial_name
+from tuning.journal.probabilities import epoch_name, load_probabilities
 from tuning.journal.records import PLAIN_BASELINE, TrialRecord
 from tuning.resources.machine import TrialResources
 from tuning.retrain.environment_diff import EnvironmentChange
 from tuning.retrain.reproduction import reproduction_of
-from tuning.retrain.training import evaluate_on_test, train_resumable
+from tuning.retrain.training import train_in_worker
 from tuning.scheduling.schedule import MAX_RESTARTS
 
 
@@ -45,35 +43,6 @@ class TrainedMember:
     """More data for the model folder: `weights_sha256`, `environment`, `epochs`."""
 
 
-def train_member(
-    config: Mapping[str, Any], corpus: Corpus, resources: TrialResources, checkpoints: str, last: int, both: bool
-) -> dict[str, Any]:
-    """Train a trial again in a Ray worker, and with `both` a second time on all sentences except the test split.
-
-    Returns:
-        `result` (TrainResult), `weights` by name, `weights_sha256`, `epochs` (how often these weights saw the training
-        sentences), and `test`, the log-odds for the test sentences or None. For failures see
-        tuning.backend.worker.failure_result.
-    """
-    from tuning.backend.worker import failure_result, select_device  # imports Ray
-
-    try:
-        device, _ = select_device(resources.gpus_per_trial)
-        settings, threads = TrialConfig.from_dict(config), resources.cpus_per_trial
-        result = train_resumable(
-            settings, corpus, threads=threads, device=device, checkpoints=Path(checkpoints), last=last
-        )
-        weights, digest, epochs = result.weights, result.weights_sha256, len(result.epochs)
-        if both:
-            again = refit(settings, corpus, result.epochs, threads=threads, device=device)
-            weights, digest, epochs = again.weights, again.weights_sha256, len(again.losses)
-        test = evaluate_on_test(settings, weights, corpus, threads, device)
-    except Exception as error:  # the driver names the trial
-        return failure_result(error)
-    found = {"result": result, "weights": dict(weights), "weights_sha256": digest}
-    return {**found, "epochs": epochs, "test": None if test is None else test.log_odds}
-
-
 def train_members(
     records: Mapping[int, TrialRecord],
     corpus: Corpus,
@@ -86,7 +55,7 @@ def train_members(
     both: bool,
     say: Callable[[str], None],
 ) -> dict[int, Mapping[str, Any]] | None:
-    """Return the result of `train_member` for each trial, by number; None after an interrupt.
+    """Return the result of `train_in_worker` for each trial, by number; None after an interrupt.
 
     Raises:
         TrainingError: A trial cannot be trained; the message names it.
@@ -95,7 +64,7 @@ def train_members(
 
     def starter(ray: Any) -> Callable[[TrialRecord], Any]:
         options = {"num_cpus": resources.cpus_per_trial, "num_gpus": resources.gpus_per_trial}
-        train, data = ray.remote(max_retries=MAX_RESTARTS, **options)(train_member), ray.put(corpus)
+        train, data = ray.remote(max_retries=MAX_RESTARTS, **options)(train_in_worker), ray.put(corpus)
         return lambda record: train.remote(
             dict(record.config), data, resources, str(checkpoints[record.number]), record.epochs[-1].epoch, both
         )
@@ -126,7 +95,8 @@ def verify_member(
     """
     result = trained["result"]
     verdict = reproduction_of(record, result, changes)
-    _check_probabilities(folder, trial_name(record.number), result.best_epoch, result.val_log_odds, verdict.difference)
+    name = epoch_name(record.number, result.best_epoch)
+    _check_probabilities(folder, name, result.val_log_odds, verdict.difference)
     member = LstmMember(name=f"trial-{record.number}", weight=weight, config=result.config, weights=trained["weights"])
     about = {
         "weights_sha256": trained["weights_sha256"],
@@ -138,7 +108,7 @@ def verify_member(
         trial=record.number,
         verdict=str(verdict),
         val=to_probabilities(result.val_log_odds),
-        test=None if trained["test"] is None else to_probabilities(trained["test"]),
+        test=None if trained["test"] is None else to_probabilities(trained["test"].log_odds),
         about=about,
     )
 
@@ -163,17 +133,17 @@ def fit_plain_member(folder: Path, corpus: Corpus, metric: str, weight: float, *
     if len(corpus.indices(TEST)):
         test = to_probabilities(evaluate_plain(baseline, corpus, TEST, METRICS[metric]).log_odds)
     probabilities = to_probabilities(val.log_odds)
-    stored = load_probabilities(folder, PLAIN_BASELINE, 0, *probabilities.shape)
+    stored = load_probabilities(folder, PLAIN_BASELINE, *probabilities.shape)
     equal = stored is not None and np.array_equal(stored, probabilities)
     verdict = "REPRODUCED its validation probabilities" if equal else "DIFFERS from its validation probabilities"
     member = PlainMember(weight=weight, baseline=baseline)
     return TrainedMember(member=member, trial=None, verdict=verdict, val=probabilities, test=test, about={})
 
 
-def _check_probabilities(folder: Path, name: str, epoch: int, log_odds: LogOdds, difference: str | None) -> None:
+def _check_probabilities(folder: Path, name: str, log_odds: LogOdds, difference: str | None) -> None:
     if difference is not None:
         return
-    stored = load_probabilities(folder, name, epoch, len(log_odds), log_odds.shape[1] + 1)
+    stored = load_probabilities(folder, name, len(log_odds), log_odds.shape[1] + 1)
     if stored is None or not np.array_equal(stored, to_probabilities(log_odds)):
         raise CorruptionError(
             f"probabilities/{name}.npz differs from the trial's probabilities, although its training is reproduced; "

@@ -1,5 +1,6 @@
 """The command `plan`: time, memory and disk space of a search, whether they suffice, and options that would fit."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ PACKED = 1.85
 """Maximum ratio of the size of packed predictions to their information: base64 has 4/3, zlib the rest."""
 TRIAL_BYTES = 2_500
 """Size in bytes of a trial's settings and result in the journal."""
+EVALUATION_BYTES = 44
+"""Peak memory in bytes of an evaluation, per sentence and class: the outputs, and their rounding in float64."""
 CHECKPOINTS = 3
 """Number of checkpoints of a trial on the disk: two, and one being written."""
 
@@ -51,8 +54,13 @@ class ValidationOutputs:
 
     @property
     def probability_bytes(self) -> int:
-        """Size of the probabilities of a trial's best epoch, two bytes each."""
+        """Size of the probabilities of an epoch, two bytes each."""
         return 2 * self.sentences * (self.classes - 1)
+
+    @property
+    def evaluation_bytes(self) -> int:
+        """Peak memory of an epoch's evaluation, without that of the model."""
+        return EVALUATION_BYTES * self.sentences * self.classes
 
     def checkpoint_bytes(self, epochs: int) -> int:
         """Size of all predictions and of the best epoch's probabilities in a checkpoint."""
@@ -87,9 +95,10 @@ class ForecastReport:
         """Memory of a worker with the heaviest configuration.
 
         The steps of a probe store neither the best weights nor, for a GPU, the copy for the disk. Both are at most the
-        size of a checkpoint.
+        size of a checkpoint. Nor do they evaluate the validation sentences.
         """
-        return self.probe.peak_bytes + self.checkpoint_bytes + RAY_IN_A_WORKER_BYTES
+        stored = self.checkpoint_bytes + self.outputs.evaluation_bytes
+        return self.probe.peak_bytes + stored + RAY_IN_A_WORKER_BYTES
 
     @property
     def total_bytes(self) -> int:
@@ -105,11 +114,10 @@ class ForecastReport:
 
     @property
     def study_bytes(self) -> int:
-        """Maximum size of the study's journal and of its stored probabilities."""
-        an_epoch = EPOCH_BYTES + self.outputs.packed_bytes
-        a_trial = TRIAL_BYTES + self.outputs.probability_bytes
+        """Maximum size of the study's journal and stored probabilities: each epoch may be its trial's best so far."""
+        an_epoch = EPOCH_BYTES + self.outputs.packed_bytes + self.outputs.probability_bytes
         epochs = self.plan.n_trials * self.plan.epochs
-        return (self.plan.n_trials + 1) * a_trial + (epochs + 2) * an_epoch  # with baseline, labels
+        return self.plan.n_trials * TRIAL_BYTES + (epochs + 2) * an_epoch  # with baseline, labels
 
     def warnings(self) -> list[str]:
         """Return one line for each limit that may be exceeded, with options that would fit."""
@@ -219,7 +227,9 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
         search = plan_search(options, machine, fits, existing, say)
     if search.choice is not None:
         say(str(search.choice))
-    plan, corpus, resources = search.config, search.corpus, search.resources
+    trials = read_journal(options.folder / JOURNAL)[1] if existing else []
+    plan = dataclasses.replace(search.config, n_trials=max(search.config.n_trials, len(trials)))
+    corpus, resources = search.corpus, search.resources
     workers = min(search.fits, options.workers or search.fits, plan.n_trials)
     heavy = heaviest_configs(plan.space, plan.baseline, **plan.shared_settings)
     # The probe uses one GPU, with as many processes as share it.
@@ -238,8 +248,7 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
     outputs = ValidationOutputs(sentences=len(corpus.validation()), classes=len(corpus.classes))
     train_tokens = int(corpus.lengths()[corpus.indices(TRAIN)].sum())
     weights = len(corpus.members()) * max(max_checkpoint_bytes(config, *shape) for config in heavy)
-    trials = read_journal(options.folder / JOURNAL)[1] if existing else []
-    records = [to_record(trial) for trial in trials[: plan.n_trials]]
+    records = [to_record(trial) for trial in trials]
     done = sum(record.ended is not None for record in records)
     trained = trained_epochs(records, plan.epochs, complete=done == plan.n_trials)
     return ForecastReport(
@@ -253,7 +262,7 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
         memory_bytes=machine.memory_bytes,
         checkpoint_bytes=weights + outputs.checkpoint_bytes(plan.epochs),
         outputs=outputs,
-        shared_bytes=corpus.n_bytes + max_fit_bytes(train_tokens, len(corpus.classes)),
+        shared_bytes=corpus.n_bytes + max_fit_bytes(train_tokens, outputs.sentences, len(corpus.classes)),
     )
 
 

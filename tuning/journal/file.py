@@ -38,7 +38,8 @@ def study_lock(folder: Path) -> Iterator[None]:
             f"study {folder.name!r} is run by process {who['pid']} on {who['host']}; wait until it ends, or stop it"
         ) from None
     try:
-        atomic_write(holder, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
+        who = {"pid": os.getpid(), "host": socket.gethostname(), "started": _start_ticks(os.getpid())}
+        atomic_write(holder, json.dumps(who).encode())
         yield
     finally:
         holder.unlink(missing_ok=True)
@@ -58,14 +59,25 @@ def is_locked(folder: Path) -> bool:
             os.kill(who["pid"], 0)
     except ProcessLookupError:
         return False
-    return True
+    started = _start_ticks(who["pid"])  # after a kill, another process can have the same number
+    return started is None or who["started"] in (None, started)
+
+
+def _start_ticks(pid: int) -> int | None:
+    """Return the start of a process in clock ticks since the boot; None if the system has no /proc/PID/stat."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        return int(stat.rpartition(")")[2].split()[19])  # field 22; the name in parentheses may contain spaces
+    except (OSError, LookupError, ValueError):
+        return None
 
 
 def _driver(folder: Path) -> dict[str, Any] | None:
-    """Return number and host of the process that runs the study, or None if the file is missing or damaged."""
+    """Return number, host and start of the process that runs the study; None if the file is missing or damaged."""
     try:
         who = json.loads(read_regular(folder / "driver.json"))
-        return {"pid": range(1, 2**31)[int(who["pid"]) - 1], "host": str(who["host"])}
+        pid = range(1, 2**31)[int(who["pid"]) - 1]
+        return {"pid": pid, "host": str(who["host"]), "started": who.get("started")}
     except (OSError, LookupError, TypeError, ValueError, RecursionError):
         return None
 

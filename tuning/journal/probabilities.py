@@ -1,8 +1,9 @@
-"""The probabilities of each trial's best epoch, next to the journal: `probabilities/00003.npz`. Loads no torch.
+"""The probabilities of the trials' epochs, next to the journal: `probabilities/00003-5.npz`. Loads no torch.
 
-A file is written as a whole before the journal has its epoch. It contains the number of the epoch: after a kill between
-the two, it belongs to an epoch that the journal lacks, and is ignored. The file is a zip archive of numpy arrays
-(`epoch`, `log_odds` as core.log_odds defines them) with checksums and without pickle.
+An epoch has them if it is the trial's best so far: which of them is the best one depends on how many epochs count, and
+another `--trials` or `--target` changes that. A file is written as a whole before the journal has its epoch. After a
+kill between the two, the epoch is repeated and the file written again. It is a zip archive of a numpy array (`log_odds`
+as core.log_odds defines it) with a checksum and without pickle.
 """
 
 import base64
@@ -22,19 +23,19 @@ from core.log_odds import LogOdds, check_log_odds, to_probabilities
 FOLDER = "probabilities"
 
 
-def pack_log_odds(epoch: int, log_odds: LogOdds) -> str:
+def pack_log_odds(log_odds: LogOdds) -> str:
     """Return the content of a file as text, to be sent from a worker to the driver."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, epoch=np.array(epoch), log_odds=log_odds.astype("<i2"))
+    np.savez_compressed(buffer, log_odds=log_odds.astype("<i2"))
     return base64.b64encode(buffer.getvalue()).decode()
 
 
 def save_probabilities(study: Path, name: str, packed: str) -> None:
-    """Write the result of `pack_log_odds`; it replaces that of an earlier epoch.
+    """Write the result of `pack_log_odds`.
 
     Args:
         study: Folder of the study.
-        name: `trial_name` of a trial, or the name of another classifier.
+        name: `epoch_name` of a trial's epoch, or the name of another classifier.
         packed: Result of `pack_log_odds`.
 
     Raises:
@@ -43,10 +44,8 @@ def save_probabilities(study: Path, name: str, packed: str) -> None:
     atomic_write(study / FOLDER / f"{name}.npz", base64.b64decode(packed))
 
 
-def load_probabilities(
-    study: Path, name: str, epoch: int, n_sentences: int, n_classes: int
-) -> NDArray[np.float32] | None:
-    """Return the (n, C) probabilities of an epoch; None if they are not stored, or belong to another epoch.
+def load_probabilities(study: Path, name: str, n_sentences: int, n_classes: int) -> NDArray[np.float32] | None:
+    """Return the (n, C) probabilities with this name, as in `save_probabilities`; None if they are not stored.
 
     Raises:
         CorruptionError: The file is damaged.
@@ -54,7 +53,7 @@ def load_probabilities(
     path = study / FOLDER / f"{name}.npz"
     try:
         with np.load(io.BytesIO(read_regular(path)), allow_pickle=False) as content:
-            stored, log_odds = int(content["epoch"]), content["log_odds"]
+            log_odds = content["log_odds"]
         check_log_odds(log_odds, n_sentences, n_classes)
     except FileNotFoundError:
         return None
@@ -64,12 +63,17 @@ def load_probabilities(
         raise CorruptionError(
             f"{path} is damaged ({reason}); restore a copy, or remove the file to ignore it"
         ) from error
-    return to_probabilities(log_odds) if stored == epoch else None
+    return to_probabilities(log_odds)
 
 
 def trial_name(number: int) -> str:
     """Return the name of a trial in files and folders: 3 -> `00003`."""
     return f"{number:05d}"
+
+
+def epoch_name(number: int, epoch: int) -> str:
+    """Return the name of an epoch's probabilities: epoch 5 of trial 3 -> `00003-5`."""
+    return f"{trial_name(number)}-{epoch}"
 
 
 def file_name(key: str) -> str:

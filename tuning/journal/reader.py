@@ -108,8 +108,8 @@ AUDIT = {"majority_baseline?": {"class": str, "train_shares?": [is_fraction]}}
 STUDY_SHAPE = {
     "spec?": SPEC, "validation?": {"labels": PACKED, "classes": is_texts}, "vocabulary?": POSITIVE,
     "test_evaluations?": [TEST_EVALUATION], "inputs?": dict, "audit?": AUDIT, "command?": str,
-    "gpu_share?": {"share": is_fraction, "peak_bytes": COUNT, "step_seconds": is_finite, "smallest_bytes": COUNT},
-    "goal?": dict, "test_fingerprint?": str,
+    "gpu_share?": {"share": is_fraction, "peak_bytes": COUNT, "smallest_bytes": COUNT},
+    "goal?": dict, "test_fingerprint?": str, "id?": str,
     "plain_baseline?": {"val_predictions": PACKED, "val_metric?": is_finite},
 }  # fmt: skip
 """Shapes of the user attributes of the study, except `early_end` and its fresh runs."""

@@ -12,7 +12,7 @@ from typing import Any, NotRequired, TypedDict
 from optuna.trial import FrozenTrial, TrialState
 
 from core.config import TrialConfig
-from core.errors import ConfigError, UserError
+from core.errors import ConfigError, CorruptionError, UserError
 from core.io.atomic import file_mode
 from core.metrics import METRICS
 from core.training.result import EpochResult, best_epoch
@@ -39,7 +39,8 @@ class TestEvaluation(TypedDict):
     """Number of the trial; None for an ensemble, a distilled model and the plain baseline."""
     seed: int | None
     on: str
-    """Splits that the model was trained on: `train` or `train+val`."""
+    """Splits that the model was trained on: `train` or `train+val`; ` in bf16` follows if the study has another
+    precision."""
     split: str
     """Rule that made the test split."""
     val_accuracy: float | None
@@ -167,7 +168,11 @@ def read_study(folder: Path) -> tuple[Mapping[str, Any], list[TrialRecord]]:
     journal = folder / JOURNAL
     if not os.path.lexists(journal):  # false for a name that is too long
         raise UserError(_no_study(folder))
-    study, trials = read_journal(journal)
+    try:
+        study, trials = read_journal(journal)
+    except CorruptionError:
+        study_attributes(folder)  # refuses another format, whose trials have other attributes
+        raise
     if "spec" not in study:
         raise UserError(f"study {folder.name!r} has not begun; run its command again")
     check_format(study, folder)

@@ -1,13 +1,13 @@
 """The study's journal, opened for writing by one driver at a time: repaired, checked and continued.
 
 The journal is an Optuna `JournalStorage` file, which Optuna's tools can open. The study's user attributes are: `spec`
-(all inputs), `goal` (of the latest command), `validation` (labels), `vocabulary` (number of trained words), `inputs`
-(of the corpus), `audit` (warnings), `command` (that created the study), `early_end` (the budget that ended it),
-`gpu_share` (the choice of a fraction), `prior_trials` (of a warm start), `test_evaluations`, `test_fingerprint` (of the
-test split), `plain_baseline` (predictions), `confirm:...` (results of fresh runs) and `distill:...` (epochs of a
-distilled model). A trial's attributes are: `config` (all settings), `origin` (its source), `epoch:3` (one for each
-epoch), `segments` (on earlier workers), `oom` (the error if its fraction of a GPU was too small), `result` (of its
-worker) and `n_epochs` (the number of epochs that count, if not all do).
+(all inputs), `id` (random), `goal` (of the latest command), `validation` (labels), `vocabulary` (number of trained
+words), `inputs` (of the corpus), `audit` (warnings), `command` (that created the study), `early_end` (the budget that
+ended it), `gpu_share` (the choice of a fraction), `prior_trials` (of a warm start), `test_evaluations`,
+`test_fingerprint` (of the test split), `plain_baseline` (predictions), `confirm:...` (results of fresh runs) and
+`distill:...` (epochs of a distilled model). A trial's attributes are: `config` (all settings), `origin` (its source),
+`epoch:3` (one for each epoch), `segments` (on earlier workers), `oom` (the error if its fraction of a GPU was too
+small), `result` (of its worker) and `n_epochs` (the number of epochs that count, if not all do).
 """
 
 import contextlib
@@ -15,7 +15,7 @@ import dataclasses
 import json
 import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from core.training.result import EpochResult
 from tuning.formatting import truncate
 from tuning.journal.file import JOURNAL, open_journal, study_lock, truncate_partial_line
 from tuning.journal.predictions import Packed, journal_damage
-from tuning.journal.probabilities import save_probabilities, trial_name
+from tuning.journal.probabilities import epoch_name, save_probabilities, trial_name
 from tuning.journal.reader import N_EPOCHS, check_written_trial, closes_trial, strict
 from tuning.journal.records import Spec, TestEvaluation, TrialRecord, check_format, recorded_epochs, to_record
 
@@ -96,7 +96,7 @@ class StudyJournal:
             return
         with self._writing():
             if log_odds:
-                save_probabilities(self.folder, trial_name(number), log_odds)
+                save_probabilities(self.folder, epoch_name(number, epoch.epoch), log_odds)
             kept = {"val_predictions": dict(val_predictions)} if val_predictions else {}
             # The attribute last: after a kill between the two, the epoch is repeated and both are written.
             self._storage.set_trial_intermediate_value(number, epoch.epoch, epoch.score)
@@ -256,9 +256,20 @@ def _study(storage: JournalStorage, folder: Path, spec: Spec, attributes: Mappin
     if differences := spec_differences(old, spec):
         raise ConfigError(
             f"study {folder.name!r} was created with {'; '.join(differences)}; "
-            "pass the same options as before, or choose another --name"
+            f"{_advice(differences)}, or choose another --name"
         )
     return study_id
+
+
+def _advice(differences: Sequence[str]) -> str:
+    """Return what removes the differences. Another data option explains another fingerprint."""
+    versions, data = ([line for line in differences if line.startswith(key)] for key in ("versions.", "fingerprint "))
+    advice = ["install the same versions"] if versions else []
+    if len(versions) + len(data) < len(differences):
+        advice.append("pass the same options as before")
+    elif data:
+        advice.append("pass the same data")
+    return " and ".join(advice)
 
 
 def spec_differences(old: Spec, new: Spec) -> list[str]:

@@ -19,6 +19,7 @@ from tuning.analysis.trial_detail import ClassResults, class_results
 from tuning.formatting import format_value
 from tuning.journal.file import is_locked
 from tuning.journal.records import RANKED, RunSegment, TestEvaluation, TrialRecord
+from tuning.scheduling.samplers import quiet_optuna
 from tuning.space.expressions import is_number
 from tuning.space.space import midpoint
 
@@ -152,8 +153,8 @@ def setting_importances(study: AssessedStudy) -> dict[str, float]:
     if len(own) < MIN_TRIALS or len({value for _, value, _ in own}) == 1:
         return {}
     distributions = {dimension.name: dimension.distribution for dimension in study.space.dimensions}
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    forest = optuna.create_study(direction="maximize")
+    with quiet_optuna():
+        forest = optuna.create_study(direction="maximize")
     for _, value, params in own:
         params = {name: params[name] if name in params else midpoint(each) for name, each in distributions.items()}
         forest.add_trial(create_trial(params=params, distributions=distributions, value=value))

@@ -1,6 +1,7 @@
 """The verb `report`: a study as one HTML page, written once or repeatedly while the study runs."""
 
 import functools
+import math
 import stat
 import time
 from pathlib import Path
@@ -10,12 +11,14 @@ from core.io.atomic import atomic_write, check_parent, file_mode
 from tuning.console import say_if_slow
 from tuning.journal.file import is_locked
 from tuning.report.chart_data import study_chart_data
-from tuning.report.compose import render_page
+from tuning.report.compose import render_page, vega_bundle
 from tuning.report.figures import Figure, figures, write_images
 from tuning.report.mistakes import mistakes_section
 
 EVERY_SECONDS = 5
-"""Seconds between two pages while the study runs."""
+"""Minimum number of seconds between two pages while the study runs."""
+PAUSE = 9
+"""Time between two pages over that of making one: a page of a million sentences takes seconds of the trials' time."""
 
 
 def write_report(
@@ -27,7 +30,7 @@ def write_report(
     watch: bool,
     command: str,
 ) -> None:
-    """Write the page; with `watch`, again every EVERY_SECONDS while the study runs, and once at its end.
+    """Write the page; with `watch`, again and again while the study runs, and once at its end.
 
     Args:
         folder: Folder of the study.
@@ -46,14 +49,17 @@ def write_report(
         if path is not None and path.parent != folder:
             check_parent(path)
     make = functools.partial(page, folder, cache_dir=cache_dir, command=command)
-    announced = False
+    announced, pause = False, EVERY_SECONDS
     try:
         while watch and is_locked(folder):
-            atomic_write(out, make(every_seconds=EVERY_SECONDS)[0])
+            vega_bundle()  # only the first call takes time
+            began = time.monotonic()
+            atomic_write(out, make(every_seconds=pause)[0])
+            pause = max(EVERY_SECONDS, math.ceil(PAUSE * (time.monotonic() - began)))
             if not announced:
-                print(f"{out} is updated every {EVERY_SECONDS} s while the study runs; press Ctrl-C to stop")
+                print(f"{out} is updated every {pause} s while the study runs; press Ctrl-C to stop")
                 announced = True
-            time.sleep(EVERY_SECONDS)
+            _wait(folder, pause)
     finally:
         with say_if_slow("writing the page ..."):
             content, drawn = make()  # without the reloading of a page that is updated
@@ -63,6 +69,13 @@ def write_report(
         with say_if_slow("drawing the charts ..."):
             write_images(drawn, images)
         print(f"images written to {images}")
+
+
+def _wait(folder: Path, seconds: int) -> None:
+    """Wait this long, or until the study has ended."""
+    while seconds > 0 and is_locked(folder):
+        time.sleep(min(seconds, EVERY_SECONDS))
+        seconds -= EVERY_SECONDS
 
 
 def page(

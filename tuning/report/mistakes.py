@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from core.class_report import WIDEST_MATRIX
 from core.errors import UserError
 from tuning.analysis.ranking import AssessedStudy
 from tuning.analysis.suspects import Suspect, suspects_of
@@ -14,9 +15,8 @@ from tuning.report.chart_data import used_results
 
 MAX_SUSPECTS = 60
 """Maximum number of sentences shown."""
-WIDEST_MATRIX = 15
-"""Maximum number of classes in a confusion matrix; with more, the page lists the confusions."""
 MAX_CONFUSIONS = 20
+"""Maximum number of confusions that the page lists if there are too many classes for a matrix."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

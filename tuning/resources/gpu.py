@@ -4,7 +4,7 @@ import gc
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from core.errors import ConfigError
@@ -29,24 +29,13 @@ class Gpu:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class GpuProbe:
-    """Measurements of the heaviest trials of a space on a GPU."""
-
-    peak_bytes: int
-    """Peak memory of the allocator in bytes."""
-    step_seconds: float
-    """Duration in seconds of one training step with the largest batch."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class GpuShareChoice:
     """A GPU fraction that was chosen from a probe."""
 
     share: float
     """Fraction of a GPU per trial."""
     peak_bytes: int
-    step_seconds: float
-    """Measurement, as in GpuProbe."""
+    """Peak memory of the allocator in bytes, in a probe of the heaviest configurations."""
     smallest_bytes: int
     """Memory of the smallest GPU in bytes."""
 
@@ -55,9 +44,8 @@ class GpuShareChoice:
         tight = "" if need <= self.smallest_bytes else "; the heaviest may not fit even alone"
         return (
             f"--gpus-per-trial auto: {self.share:g} of a GPU per trial. The heaviest settings took "
-            f"{self.peak_bytes / GIB:.2f} GiB and {1000 * self.step_seconds:.1f} ms per step; with a "
-            f"margin and CUDA's own memory {need / GIB:.2f} of the {self.smallest_bytes / GIB:.2f} GiB of the smallest "
-            f"GPU{tight}"
+            f"{self.peak_bytes / GIB:.2f} GiB; with a margin and CUDA's own memory {need / GIB:.2f} of the "
+            f"{self.smallest_bytes / GIB:.2f} GiB of the smallest GPU{tight}"
         )
 
 
@@ -66,20 +54,20 @@ def needed_bytes(peak_bytes: int) -> int:
     return math.ceil(peak_bytes * MARGIN) + CONTEXT_BYTES
 
 
-def choose_share(probed: GpuProbe, gpus: Sequence[Gpu], trials_by_cpu: int) -> GpuShareChoice:
+def choose_share(peak_bytes: int, gpus: Sequence[Gpu], trials_by_cpu: int) -> GpuShareChoice:
     """Return the fraction that runs as many trials as memory and cores allow.
 
     Args:
-        probed: Measurements of the heaviest configurations of the space.
+        peak_bytes: Peak memory of the allocator for the heaviest configurations of the space.
         gpus: GPUs, at least one; the fraction must suffice on the smallest.
         trials_by_cpu: Number of parallel trials that the machine's cores allow.
     """
     smallest = min(gpu.bytes for gpu in gpus)
-    by_memory = smallest // needed_bytes(probed.peak_bytes)
+    by_memory = smallest // needed_bytes(peak_bytes)
     by_cpu = math.ceil(trials_by_cpu / len(gpus))
     trials = max(1, min(by_memory, by_cpu, MAX_TRIALS_PER_GPU))
     share = math.floor(10_000 / trials) / 10_000  # Ray counts in units of 1/10,000
-    return GpuShareChoice(share=share, smallest_bytes=smallest, **asdict(probed))
+    return GpuShareChoice(share=share, peak_bytes=peak_bytes, smallest_bytes=smallest)
 
 
 def allocator_fraction(share: float, total_bytes: int) -> float:
@@ -128,7 +116,7 @@ def count_visible(seen_by_torch: int, visible: str | None) -> int:
         visible: CUDA_VISIBLE_DEVICES; None if it is not set.
 
     Raises:
-        ConfigError: `visible` names a GPU twice, or both MIG instances and whole GPUs.
+        ConfigError: `visible` names a GPU twice, both MIG instances and whole GPUs, or a GPU that torch does not find.
     """
     names = _names(visible) or []
     mig = [name for name in names if name.startswith("MIG-")]
@@ -137,8 +125,12 @@ def count_visible(seen_by_torch: int, visible: str | None) -> int:
         problems.append("names a GPU twice")
     if mig and len(mig) < len(names):
         problems.append("mixes MIG instances with whole GPUs, of which CUDA shows a process only one kind")
+    if not problems and not mig and 0 < seen_by_torch < len(names):
+        problems.append(f"names {len(names)} GPUs, of which torch finds {seen_by_torch}")
     if problems:
-        raise ConfigError(f"CUDA_VISIBLE_DEVICES={visible} {' and '.join(problems)}; name each once, of one kind")
+        raise ConfigError(
+            f"CUDA_VISIBLE_DEVICES={visible} {' and '.join(problems)}; name existing GPUs, each once, of one kind"
+        )
     return len(mig) if mig and seen_by_torch else seen_by_torch
 
 

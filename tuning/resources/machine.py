@@ -5,12 +5,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from core.config import MAX_THREADS
 from core.errors import ConfigError, check_rules, in_range
 from core.io.memory import available_memory
 from tuning.resources.gpu import MIN_SHARE, Gpu, allocator_fraction, count_visible
 
-MAX_THREADS = 1_024
-"""Upper bound of the threads of one model or trial."""
 MAX_WORKERS = 10_000
 
 
@@ -30,7 +29,7 @@ class Machine:
         """Return the CPUs and memory that this process may use, and the GPUs that torch sees.
 
         Raises:
-            ConfigError: CUDA_VISIBLE_DEVICES names a GPU twice or mixes kinds.
+            ConfigError: CUDA_VISIBLE_DEVICES names a GPU twice or one that torch does not find, or mixes kinds.
         """
         gpus = local_gpus(os.environ)
         return cls(cpus=available_cpus(), gpus=len(gpus), gpu_list=gpus, memory_bytes=available_memory())
@@ -112,7 +111,7 @@ def local_gpus(environment: Mapping[str, str]) -> tuple[Gpu, ...]:
     """Return the GPUs that workers can use. Each MIG instance counts, and is assumed to be like the first.
 
     Raises:
-        ConfigError: CUDA_VISIBLE_DEVICES names a GPU twice or mixes kinds.
+        ConfigError: CUDA_VISIBLE_DEVICES names a GPU twice or one that torch does not find, or mixes kinds.
     """
     from importlib.metadata import version  # its import would take a tenth of the start of each command
 
@@ -122,7 +121,12 @@ def local_gpus(environment: Mapping[str, str]) -> tuple[Gpu, ...]:
         return ()
     import torch
 
-    seen = torch.cuda.device_count()
+    try:
+        # Before it, device_count also counts GPUs that CUDA cannot use.
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+        seen = torch.cuda.device_count()
+    except (RuntimeError, AssertionError):  # no GPU, a driver that is too old, or a torch without CUDA
+        seen = 0
     count = count_visible(seen, visible)
     known = [torch.cuda.get_device_properties(min(at, seen - 1)) for at in range(count)]
     return tuple(Gpu(name=each.name, bytes=each.total_memory) for each in known)

@@ -1,23 +1,25 @@
 """Time and memory of training steps outside of a trial. They report and save nothing."""
 
+import contextlib
 import gc
 import itertools
 import multiprocessing
+import os
 import signal
+import sys
+import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
 from functools import partial
-from statistics import median
+from types import ModuleType
 from typing import Any, TypeVar
 
 from core.config import TrialConfig
 from core.data.corpus import TRAIN, Corpus
 from core.errors import UserError
 from core.nn.model_size import max_checkpoint_bytes
-from tuning.resources.gpu import GpuProbe
 
 T = TypeVar("T")
 WARM_UP = 2
@@ -27,7 +29,6 @@ EVALUATION_COST = 0.35
 DISK_BYTES_A_SECOND = 150e6
 """Speed of checkpoints in bytes per second; they are written, read again for their checksum, and synced."""
 STEPS = 8
-GPU_WARM_UP = 3
 PROBE_DIED = "a process of the probe died (killed, or out of memory); choose smaller settings, or free some memory"
 
 
@@ -97,11 +98,13 @@ def run_processes(calls: Sequence[Callable[[], T]]) -> list[T]:
         UserError: A process has died.
     """
     others = set(multiprocessing.active_children())
-    with ProcessPoolExecutor(len(calls), mp_context=multiprocessing.get_context("spawn")) as pool:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(len(calls), spawn, initializer=end_with_parent, initargs=(os.getpid(),)) as pool:
         try:
             before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the new processes inherit this
             try:
-                futures = [pool.submit(call) for call in calls]
+                with _without_main():
+                    futures = [pool.submit(call) for call in calls]
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
             return [future.result() for future in futures]
@@ -113,12 +116,34 @@ def run_processes(calls: Sequence[Callable[[], T]]) -> list[T]:
             raise
 
 
-def probe_gpu(configs: Sequence[TrialConfig], corpus: Corpus) -> GpuProbe:
-    """Return the peak memory, and the longest median step with the longest sentences, on the first GPU."""
+def end_with_parent(parent: int) -> None:
+    """End this process soon after its parent, the process number `parent`, has ended, even if it was killed."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Hide the user's script while the block runs: a new process would import it, and so call `search` again."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def probe_gpu(configs: Sequence[TrialConfig], corpus: Corpus) -> int:
+    """Return the peak memory in bytes with the longest sentences, on the first GPU."""
     return run_processes([partial(measure_gpu, list(configs), corpus)])[0]
 
 
-def measure_gpu(configs: Sequence[TrialConfig], corpus: Corpus, device: str = "cuda:0", cuda: Any = None) -> GpuProbe:
+def measure_gpu(configs: Sequence[TrialConfig], corpus: Corpus, device: str = "cuda:0", cuda: Any = None) -> int:
     """Do the same as `probe_gpu` in this process; `cuda` is None for torch.cuda, so that tests need no GPU."""
     import torch
 
@@ -126,20 +151,21 @@ def measure_gpu(configs: Sequence[TrialConfig], corpus: Corpus, device: str = "c
 
     cuda = cuda or torch.cuda
     cuda.init()  # CUDA collects no statistics before it
-    peaks, seconds = [], []
+    peaks = []
     for config in configs:
         gc.collect()
         cuda.empty_cache()
         cuda.reset_peak_memory_stats(device)
         try:
-            steps, taken = training_steps(config, corpus, device, longest_first=True), []
-            with deterministic_kernels(device), closing(steps):
+            with deterministic_kernels(device), contextlib.ExitStack() as stack:
+                learners = [  # with validation in folds, a trial has all of them in memory at once
+                    stack.enter_context(contextlib.closing(training_steps(config, member, device, longest_first=True)))
+                    for member in corpus.members()
+                ]
                 for _ in range(STEPS):
-                    start = time.perf_counter()
-                    next(steps)
-                    taken.append(time.perf_counter() - start)
-            seconds.append(median(taken[GPU_WARM_UP:]))
+                    for steps in learners:
+                        next(steps)
             peaks.append(int(cuda.max_memory_reserved(device)))
         except torch.OutOfMemoryError:  # GpuShareChoice reports that it needs more than a GPU
             peaks.append(int(cuda.get_device_properties(device).total_memory))
-    return GpuProbe(peak_bytes=max(peaks), step_seconds=max(seconds, default=0.0))
+    return max(peaks)

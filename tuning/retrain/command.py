@@ -8,6 +8,7 @@ from typing import Any
 
 from core.errors import ConfigError, UserError
 from core.inference.saved_model import check_model_folder
+from core.nn.environment import check_precision
 from core.training.result import TrainResult
 from tuning.analysis.assessment import assess
 from tuning.analysis.recommendation import nothing_learned
@@ -43,13 +44,13 @@ def retrain_trial(options: RetrainOptions) -> Reproduction:
     Raises:
         UserError: There is no such study or trial, another process runs the study, or the model cannot be written.
     """
-    attributes, records = read_study(options.folder)
-    spec = attributes["spec"]
+    spec = read_study(options.folder)[0]["spec"]
     if options.seeds > 1 and spec["data"].get("validation", "split") != "split":
         raise ConfigError("--seeds must be 1 for a study validated in folds, whose model is trained on all folds")
-    record = select_trial(options.folder, options.trial, attributes, records)
     check_model_folder(options.model_folder)
     with open_study(options.folder, spec) as journal:
+        attributes, records = read_study(options.folder)  # again: another process may just have trained a trial
+        record = select_trial(options.folder, options.trial, attributes, records)
         context, changes = _prepare(options, journal, spec, records, record)
         print(f"training trial {record.number}: {format_settings(record.params)}")
         verified = train_seed(
@@ -123,6 +124,7 @@ def _prepare(
     if options.precision is not None:
         config = config.replace(precision=options.precision)
     threads, device = options.threads or spec["threads"], device_of(spec)
+    check_precision(config.precision, device)
     corpus = study_corpus(spec, options.places, options.cache_dir, print)
     now = environment_now(config.precision, threads, device)
     changes = changes_since(journal.attributes, records, record, corpus, now)

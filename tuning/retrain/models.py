@@ -174,6 +174,9 @@ def test_outputs(corpus: Corpus, test: Evaluation | None) -> Outputs | None:
 
 
 def _log_test(context: RetrainContext, model: TrainedModel, on: str) -> None:
+    precision = model.config.precision
+    if precision != context.journal.attributes["spec"]["precision"]:
+        on = f"{on} in {precision}"  # so that it is no result of the trial
     context.journal.log_test_evaluation(
         {**model.figures, "test_fingerprint": context.corpus.test_fingerprint(), "epochs": len(model.rows)},
         verb=context.verb,

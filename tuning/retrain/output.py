@@ -56,4 +56,5 @@ def print_classes(figures: Mapping[str, Any], classes: Sequence[str]) -> None:
     if found := figures.get(f"{split}_confusion"):
         confusion = np.array(found)
         results = ClassResults(scores=class_report(confusion, classes), confusion=confusion)
-        print(f"classes of the {split} split, with 95% intervals:", *class_tables(results), sep="\n")
+        tables = class_tables(results, "metrics.json of the model")
+        print(f"classes of the {split} split, with 95% intervals:", *tables, sep="\n")

@@ -1,4 +1,4 @@
-"""Resumable training of a trial's settings, and its figures."""
+"""Resumable training of a trial's settings, also in a Ray worker, and its figures."""
 
 import hashlib
 import math
@@ -18,6 +18,7 @@ from core.metrics import METRICS
 from core.nn.environment import runtime_environment
 from core.training.evaluate import Evaluation, evaluate
 from core.training.loop import train
+from core.training.refit import refit
 from core.training.result import EpochResult, TrainResult
 from tuning.console import READING_DATA, say_if_slow
 from tuning.resources.machine import Machine, TrialResources
@@ -64,6 +65,47 @@ def train_resumable(
     digest = hashlib.sha256(canonical_json(identity)).hexdigest()
     folder = checkpoints / digest[:16]
     return train(config, corpus, report=report, checkpoint_dir=folder, threads=threads, device=device)
+
+
+def train_in_worker(
+    config: Mapping[str, Any],
+    corpus: Corpus,
+    resources: TrialResources,
+    checkpoints: str,
+    last: int | None,
+    both: bool,
+) -> dict[str, Any]:
+    """Train in a Ray worker, with `both` a second time on all sentences except the test split; evaluate on test.
+
+    Args:
+        config: Fields of TrialConfig.
+        corpus: The data.
+        resources: Resources of the worker.
+        checkpoints: Folder of the checkpoints, as in `train_resumable`.
+        last: The last epoch to train; None for all epochs of the config.
+        both: Whether to train again on train and validation.
+
+    Returns:
+        `result` (TrainResult), `weights` by name, `weights_sha256`, `epochs` (how often these weights saw the training
+        sentences), and `test` (Evaluation, or None without a test split). For failures see
+        tuning.backend.worker.failure_result.
+    """
+    from tuning.backend.worker import failure_result, select_device  # imports Ray
+
+    try:
+        device, _ = select_device(resources.gpus_per_trial)
+        settings, threads = TrialConfig.from_dict(config), resources.cpus_per_trial
+        result = train_resumable(
+            settings, corpus, threads=threads, device=device, checkpoints=Path(checkpoints), last=last
+        )
+        weights, digest, epochs = result.weights, result.weights_sha256, len(result.epochs)
+        if both:
+            again = refit(settings, corpus, result.epochs, threads=threads, device=device)
+            weights, digest, epochs = again.weights, again.weights_sha256, len(again.losses)
+        test = evaluate_on_test(settings, weights, corpus, threads, device)
+    except Exception as error:  # it must not end the other trainings
+        return failure_result(error)
+    return {"result": result, "weights": dict(weights), "weights_sha256": digest, "epochs": epochs, "test": test}
 
 
 def evaluate_on_test(

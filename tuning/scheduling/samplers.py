@@ -92,7 +92,7 @@ def suggest_once(sampler: BaseSampler, space: Space, shown: Sequence[FrozenTrial
         shown: Results of `trial_view`, `prior_view` and `result_view`, in order.
     """
     storage = _FixedTrials(shown)
-    with _quiet():
+    with quiet_optuna():
         study = optuna.create_study(direction="maximize", sampler=sampler, storage=storage)
         with contextlib.ExitStack() as stack:
             if isinstance(sampler, GPSampler):
@@ -104,7 +104,7 @@ def suggest_once(sampler: BaseSampler, space: Space, shown: Sequence[FrozenTrial
 
 def random_params(space: Space, seed: int, count: int) -> list[Params]:
     """Return random configurations of a space."""
-    with _quiet():
+    with quiet_optuna():
         study = optuna.create_study(sampler=RandomSampler(seed=seed))
         return [space.suggest(study.ask()) for _ in range(count)]
 
@@ -114,7 +114,7 @@ class StatefulSampler:
 
     def __init__(self, sampler: BaseSampler, space: Space) -> None:
         self.space = space
-        with _quiet():
+        with quiet_optuna():
             self.study = optuna.create_study(direction="maximize", sampler=sampler)
         self._asked: list[int] = []  # number of a trial -> its number in self.study
 
@@ -136,7 +136,7 @@ class StatefulSampler:
         """Return parameters for the next trial; draw until `accept(parameters, number of earlier draws)` is true."""
         attempt = 0
         while True:
-            with _quiet():
+            with quiet_optuna():
                 trial = self.study.ask()
                 params = self.space.suggest(trial)
             if accept(params, attempt):
@@ -204,7 +204,7 @@ class SamplerInfo:
     make: Callable[[StudyConfig, int], BaseSampler]
     """Function that creates it for a study, with a seed from 0 to 2**32 - 1."""
     packages: tuple[str, ...] = ()
-    """Required packages besides Optuna."""
+    """Required packages that sentune does not install."""
     learns: bool = False
     """Whether its suggestions depend on results."""
     stateful: bool = False
@@ -217,15 +217,15 @@ class SamplerInfo:
 
 SAMPLERS = {
     "tpe": SamplerInfo(
+        # constant_liar: trials without a visible result count as bad, so that it avoids their neighbourhood.
         make=lambda c, seed: TPESampler(
-            seed=seed, multivariate=True, group=True, constant_liar=c.constant_liar, n_startup_trials=c.startup
+            seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=c.startup
         ),
         learns=True,
     ),
     "random": SamplerInfo(make=lambda c, seed: RandomSampler(seed=seed)),
     "gp": SamplerInfo(
         make=lambda c, seed: GPSampler(seed=seed, n_startup_trials=c.startup, deterministic_objective=False),
-        packages=("scipy", "torch"),
         learns=True,
         ignores_stopped=True,
     ),
@@ -238,7 +238,6 @@ SAMPLERS = {
     ),
     "qmc": SamplerInfo(
         make=lambda c, seed: FixedSpaceQmc(c.space, seed=seed, scramble=True),
-        packages=("scipy",),
         stateful=True,
         independent_draws=False,
     ),
@@ -263,12 +262,12 @@ def check_sampler(name: str) -> None:
 
 def make_sampler(name: str, config: StudyConfig, seed: int) -> BaseSampler:
     """Return the sampler `name`, a key of SAMPLERS, without Optuna's warnings."""
-    with _quiet():
+    with quiet_optuna():
         return SAMPLERS[name].make(config, seed)
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_optuna() -> Iterator[None]:
     """Suppress Optuna's warnings, such as that `group` is experimental, and that cmaes draws choices at random."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)

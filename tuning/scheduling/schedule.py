@@ -124,7 +124,7 @@ class Schedule:
             n_trials=max(config.n_trials, self._n_stored),
             start=self._start_trial,
             score=self._score,
-            ended=self._budget_met,
+            ended=self._has_ended,
         )
         self._scores: defaultdict[int, list[float]] = defaultdict(list)  # best score after each epoch, by trial
         self._results: dict[int, Mapping[str, Any]] = {}  # result of the worker, by trial
@@ -133,7 +133,7 @@ class Schedule:
         self._running: set[int] = set()
         self._paused: defaultdict[int, list[tuple[float, int]]] = defaultdict(list)
         """Epoch -> -score and trial of the paused trials that keep their checkpoints, best first."""
-        self._copies: dict[int, int] = {}  # open trials that repeat another one
+        self._copies: defaultdict[int, list[int]] = defaultdict(list)  # trial -> open trials that repeat it
         self._deaths: Counter[int] = Counter()  # of workers, by trial; each command starts at zero
         for trial in store.trials():
             epochs = recorded_epochs(trial)
@@ -233,6 +233,8 @@ class Schedule:
                 return self._queue.pop(0)
             job = self.clock.next_job()
             if isinstance(job, NoJob):
+                if self.stop.requested:  # paused trials stay open
+                    break
                 if self._running:
                     return NoJob.WAIT
                 for trial in self._last:  # trials that are still paused
@@ -251,10 +253,23 @@ class Schedule:
         if self._score(trial, job.last) is None:
             return True
         self._keep_checkpoints(trial)
+        self._pause_killed(trial)
         # The result may be later than this job: if the study had fewer trials before, and trained this one for longer.
         if trial in self._results and (len(self._scores[trial]) < job.last or job.last == self.config.epochs):
             self._finish(trial, self._results[trial])
         return False
+
+    def _pause_killed(self, trial: int) -> None:
+        """Record the pause of a trial whose command was killed between the last epoch of its job and its segment."""
+        last = self._last[trial]
+        if trial in self._results or last == self.config.epochs or len(self._scores[trial]) != last:
+            return
+        stored = self.store.trial(trial)
+        began, segments = stored.datetime_start, stored.user_attrs.get(SEGMENTS, [])
+        if stored.state.is_finished() or began is None or (segments and segments[-1].get("paused") == last):
+            return
+        unknown = {"since": began.timestamp(), "until": began.timestamp()}  # the duration of the killed segment
+        self.store.set_trial_attr(trial, SEGMENTS, [*segments, unknown | {"paused": last}])
 
     def _score(self, trial: int, epoch: int) -> float | None:
         """Return the best score of the first epochs of a trial; FAILED, or None if it is not known yet."""
@@ -282,16 +297,16 @@ class Schedule:
         if source is None:
             return self.cost(TrialConfig.from_dict(trial.user_attrs["config"]))
         if not trial.state.is_finished():
-            self._copies[number] = source
-            self._close_copies()
+            self._copies[source].append(number)
+            self._close_copies(source)
         return None
 
     def _common_failure(self) -> str | None:
         return common_failure([self.store.trial(number) for number in range(min(SAME_FAILURES, self._n_stored))])
 
-    def _budget_met(self, log: Sequence[VisibleResult]) -> bool:
+    def _has_ended(self, log: Sequence[VisibleResult]) -> bool:
         self.early_end = self._budget.update(log, self.clock.n_started)
-        return self.early_end is not None
+        return self.early_end is not None or self.stop.requested  # the clock may start hundreds of repeats in a call
 
     def _hand_out(self, trial: int) -> Job:
         attributes = self.store.trial(trial).user_attrs
@@ -350,13 +365,12 @@ class Schedule:
         if result is not None:
             state = TrialState.FAIL if "error" in result else TrialState.COMPLETE
         self._notify("on_trial_end", self.store.finish_trial(trial, state, result, self._last[trial]))
-        self._close_copies()
+        self._close_copies(trial)
 
-    def _close_copies(self) -> None:
-        """Close the trials that repeat a closed one."""
-        for number, source in sorted(self._copies.items()):
-            if self.store.trial(source).state.is_finished():
-                del self._copies[number]
+    def _close_copies(self, source: int) -> None:
+        """Close the trials that repeat a trial, if it is closed."""
+        if source in self._copies and self.store.trial(source).state.is_finished():
+            for number in self._copies.pop(source):
                 self._notify("on_trial_end", self.store.copy_result(source, number))
 
 

@@ -61,8 +61,6 @@ class StudyConfig:
     """Name of a sampler in tuning.scheduling.samplers.SAMPLERS."""
     startup: int = 6
     """Number of results below which the sampler draws at random."""
-    constant_liar: bool = True
-    """Whether the sampler treats trials without a visible result as bad, to avoid their neighbourhood (tpe only)."""
     baseline: bool = True
     """Whether trial 0 has the baseline setting."""
     first_trials: FirstTrials = FirstTrials()  # noqa: RUF009 (it is frozen)
@@ -126,7 +124,7 @@ def study_spec(plan: StudyConfig, corpus: Corpus, data: Mapping[str, Any], resou
         "parallelism": plan.parallelism,
         "lag": plan.lag,
         "stopping": None if plan.stopping is None else plan.stopping.to_dict(),
-        "sampler": {"name": plan.sampler, "startup": plan.startup, "constant_liar": plan.constant_liar},
+        "sampler": {"name": plan.sampler, "startup": plan.startup},
         "baseline": plan.baseline,
         "first_trials": plan.first_trials.to_dict(),
         "warm_start": None if plan.warm_start is None else dict(plan.warm_start),
@@ -165,6 +163,12 @@ def spec_notes(spec: Mapping[str, Any]) -> list[str]:
     return notes
 
 
-def study_id(name: str, spec: Mapping[str, Any]) -> str:
-    """Return a name for files outside the study's folder. Studies with the same name have the same trials."""
-    return f"{name}-{hashlib.sha256(canonical_json(dict(spec))).hexdigest()[:12]}"
+def study_id(name: str, attributes: Mapping[str, Any]) -> str:
+    """Return a name for the study's files outside of its folder, which no other study has.
+
+    Args:
+        name: Name of the study.
+        attributes: User attributes of the study: `spec`, and `id` unless an earlier version created it.
+    """
+    content = canonical_json(dict(attributes["spec"])) + attributes.get("id", "").encode()
+    return f"{name}-{hashlib.sha256(content).hexdigest()[:12]}"

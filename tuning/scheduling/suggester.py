@@ -31,7 +31,8 @@ MAX_REDRAWS = 4
 tpe, gp and random, the last half of the redraws are random: gp would repeat its suggestion, and tpe nearly always does
 when few settings are left."""
 MAX_SHOWN = 100
-"""Maximum number of the study's trials that the sampler sees, so that the time of a suggestion does not grow."""
+"""Maximum number of the study's trials that the sampler sees, so that the time of a suggestion does not grow. Of the
+trials of `--warm-start`, it sees as many besides; cmaes uses all of these, once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +58,8 @@ class Suggester:
         origins = ["baseline"] * config.baseline + ["try_first"] * (len(own) - config.baseline)
         self._first_origins = (*origins, *[PORTFOLIO] * len(config.first_trials.settings))
         self._sampler = SAMPLERS[config.sampler]
-        self._prior = [prior_view(trial, i, config.sampler) for i, trial in enumerate(config.prior_trials, 1)]
+        prior = _shown_prior(config.prior_trials)
+        self._prior = [prior_view(trial, i, config.sampler) for i, trial in enumerate(prior, 1)]
         self._always = {dimension.name for dimension in config.space.dimensions if not dimension.when}
         self._views = _Views(config, first_number=len(self._prior) + 1)
         self._stateful: StatefulSampler | None = None
@@ -185,11 +187,25 @@ class _Views:
         share = MAX_SHOWN // 4
         best = [number for _, number in self._ranked[:share]]
         running = [n for n in range(len(self._views) - 1, -1, -1) if n not in self._latest][:share]
-        others = sorted(number for _, number in self._ranked[share:])
-        places = MAX_SHOWN - len(best) - len(running)
-        if len(others) > places:
-            others = [others[at * len(others) // places] for at in range(places)]
+        others = _even_sample(sorted(n for _, n in self._ranked[share:]), MAX_SHOWN - len(best) - len(running))
         return [self._views[number] for number in sorted([*best, *running, *others])]
+
+
+def _shown_prior(trials: Sequence[FrozenTrial]) -> Sequence[FrozenTrial]:
+    """Return the trials of `--warm-start` for the sampler: all, or the best quarter of MAX_SHOWN and an even sample."""
+    if len(trials) <= MAX_SHOWN:
+        return trials
+    ranked = sorted(range(len(trials)), key=lambda number: (-trials[number].values[0], number))
+    share = MAX_SHOWN // 4
+    shown = sorted([*ranked[:share], *_even_sample(sorted(ranked[share:]), MAX_SHOWN - share)])
+    return [trials[number] for number in shown]
+
+
+def _even_sample(numbers: Sequence[int], count: int) -> Sequence[int]:
+    """Return all numbers, or `count` of them at equal distances."""
+    if len(numbers) <= count:
+        return numbers
+    return [numbers[at * len(numbers) // count] for at in range(count)]
 
 
 def _key(config: TrialConfig) -> bytes:

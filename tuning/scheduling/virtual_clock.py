@@ -95,7 +95,8 @@ class VirtualClock:
                 it repeats an earlier trial. It may use `log`.
             score: Called with a trial and a number of epochs; returns the best score of these epochs, FAILED if the
                 trial failed earlier, or None if neither is known yet.
-            ended: Called before each decision; returns whether the visible results end the study.
+            ended: Called before each decision; returns whether none is made now: the visible results end the study, or
+                a stop was requested.
         """
         self.n_trials, self.epochs, self.lag = n_trials, epochs, lag
         self.stops = [*(rule.rungs(epochs) if rule else ()), epochs]

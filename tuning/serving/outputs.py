@@ -1,7 +1,6 @@
 """Output of `predict`: text, JSON lines or CSV, to standard output or to a file that appears at the end."""
 
 import contextlib
-import io
 import json
 import os
 import stat
@@ -19,8 +18,6 @@ from tuning.formatting import csv_text
 if TYPE_CHECKING:
     from core.inference.predictor import Prediction
 
-NO_ANSWER = "-"
-"""Text instead of a label whose probability is too low."""
 PREDICTED = ("predicted_label", "predicted_probability", "unknown_words")
 """Columns that `predict` adds to a table."""
 
@@ -77,8 +74,6 @@ def open_output(out: Path | None) -> Iterator[Callable[[str], bool]]:
 
 
 def _print(text: str) -> bool:
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # for characters that the terminal's encoding lacks
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -93,8 +88,8 @@ def format_lines(
 ) -> str:
     """Return a line for each text, with the probabilities of all classes if `probabilities` is true.
 
-    Text has tabs between label (or NO_ANSWER), its probability, CLASS=PROBABILITY of each class, and text. JSON is an
-    object in ASCII with `text`, `label`, `probability`, `unknown_words`, and `probabilities` by class.
+    Text has tabs between label (empty if there is no answer), its probability, CLASS=PROBABILITY of each class, and
+    text. JSON is an object in ASCII with `text`, `label`, `probability`, `unknown_words`, and `probabilities` by class.
     """
     lines = []
     for text, guess in zip(texts, predictions, strict=True):
@@ -105,8 +100,7 @@ def format_lines(
             lines.append(json.dumps(row | ({"probabilities": shares} if probabilities else {})))
         else:
             every = [f"{printable(name)}={share:.4f}" for name, share in shares.items()]
-            label = NO_ANSWER if guess.label is None else printable(guess.label)
-            lines.append("\t".join([label, f"{guess.probability:.4f}", *every, printable(text)]))
+            lines.append("\t".join([printable(guess.label or ""), f"{guess.probability:.4f}", *every, printable(text)]))
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -86,7 +86,8 @@ def predict_texts(load: Callable[[], "Predictor"], notify: Notify, options: Pred
     threshold = options.abstention.threshold(model.coverage, notify)
     column, header = options.text_column, list[str]()
     if first and isinstance(first[0], Table):
-        column = column or _column_of(model, first[0], notify)
+        if column is None:
+            column = _column_of(model, first[0], notify)
         if not options.as_json:
             header = csv_header(first[0], model.classes if options.probabilities else ())
             if left_out := first[0].unsupported_columns:

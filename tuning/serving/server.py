@@ -6,14 +6,14 @@ import json
 import signal
 import socket
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING, Any
 
 from core.errors import ConfigError, UserError
 from core.io.text import Notify, printable
+from tuning.console import signals_handled_by
 from tuning.formatting import content_policy
 from tuning.serving.abstention import ALWAYS_ANSWER, Abstention
 from tuning.serving.hosts import LOCAL_NAMES, check_hosts, hosts_of
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 MAX_WORDS = 5000
 """Maximum number of words in one text, which is labelled as a whole while other requests wait."""
+CLASSES_PER_WORD = 20
+"""Number of probabilities in an answer that count as one word: those of 1,000 classes take 37 kB and 1 ms."""
 STOP_SECONDS = 10
 """Time limit in seconds for the answers to pending requests when the server stops."""
 
@@ -100,7 +102,7 @@ def _make_routes(
 
     @app.post("/predict", response_model=Answers, responses=UNUSABLE)
     async def predict(request: Request, asked: Texts) -> Response:
-        words = [count_words(text) for text in asked.texts]
+        words = [max(count_words(text), len(model.classes) // CLASSES_PER_WORD) for text in asked.texts]
         if seconds := queue.retry_after(large=sum(words) > SMALL_WORDS):
             again = {"retry-after": str(seconds)}
             return answer({"detail": "too many requests wait, try again later"}, 503, again)
@@ -223,21 +225,7 @@ def serve_model(
         print(f"serving {printable(name)} on {address} (press Ctrl-C to stop)", flush=True)
         if len(hosts) > len(LOCAL_NAMES) and "*" not in hosts:
             notify(f"requests for other names than {', '.join(hosts)} are refused (--allowed-hosts adds names)")
-        with contextlib.suppress(KeyboardInterrupt), _interrupted_by_signals():
+        # Both signals only raise KeyboardInterrupt: uvicorn sends itself one again after a clean end.
+        with contextlib.suppress(KeyboardInterrupt), signals_handled_by(signal.default_int_handler):
             uvicorn.Server(config).run(sockets=[listening])
         print("stopped", file=sys.stderr)
-
-
-@contextlib.contextmanager
-def _interrupted_by_signals() -> Iterator[None]:
-    """Let both signals only raise KeyboardInterrupt: uvicorn sends itself one again after a clean end."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)

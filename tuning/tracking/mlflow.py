@@ -1,7 +1,8 @@
 """`sentune export STUDY --to mlflow`: a study as an MLflow experiment, each trial as a run.
 
 A tag with the trial's number identifies a run, which is closed as the last step. Another export therefore adds new
-runs, updates those of trials that have changed, and completes an interrupted export.
+runs, updates those of trials that have changed, and completes an interrupted export. A run with epochs that no longer
+count is replaced.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from core.errors import ConfigError, UserError
 from core.io.atomic import check_parent, file_mode, os_errors_as_user_errors
+from core.io.cache import cache_key, default_dir, locked
 from core.io.checked_folder import canonical_json
 from core.io.text import error_summary, redact_uris
 from tuning.journal.records import Spec, TrialRecord, epoch_points, read_study, searched_values
@@ -62,12 +64,13 @@ def export_to_mlflow(folder: Path, uri: str) -> str:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
-        client = mlflow.MlflowClient(tracking_uri=uri)
-        experiment = _experiment(client, folder.name, spec, uri)
         searched = searched_settings(space_from_spec(spec))
-        runs = _runs(client, experiment)
-        for record in records:
-            _export(client, experiment, runs.get(record.number), record, searched)
+        with locked(default_dir(), f"mlflow-{cache_key({'study': folder.name, 'uri': uri})}"):  # not two of one run
+            client = mlflow.MlflowClient(tracking_uri=uri)
+            experiment = _experiment(client, folder.name, spec, uri)
+            runs = _runs(client, experiment)
+            for record in records:
+                _export(client, experiment, runs.get(record.number), record, searched)
     except (MlflowException, SQLAlchemyError) as error:
         raise UserError(redact_uris(f"cannot export to {uri}: {error_summary(error)}")) from error
     except ImportError as error:  # the driver of a database
@@ -127,12 +130,15 @@ def _export(
     end = _ms(curve[-1].time if curve else begin)
     if run is not None and (run.info.status, run.info.end_time) == (STATUS.get(record.state), end):
         return
+    logged: dict[str, set[int]] = {}
+    if run is not None:
+        logged = {m: {each.step for each in client.get_metric_history(run.info.run_id, m)} for m in run.data.metrics}
+        if max((step for steps in logged.values() for step in steps), default=0) > len(curve):
+            client.delete_run(run.info.run_id)  # MLflow cannot remove the epochs that no longer count
+            run, logged = None, {}
     if run is None:
-        logged: dict[str, set[int]] = {}
         tags = {TRIAL: str(record.number), "origin": record.origin}
         run = client.create_run(experiment, start_time=_ms(begin), run_name=f"trial {record.number}", tags=tags)
-    else:
-        logged = {m: {each.step for each in client.get_metric_history(run.info.run_id, m)} for m in run.data.metrics}
     name = run.info.run_id
     client.log_batch(name, params=[Param(key, str(value)) for key, value in searched_values(record, searched).items()])
     new = [

@@ -115,8 +115,9 @@ class SearchProgress:
 
     def seconds_left(self) -> float | None:
         """Estimate the time until the search ends; None before the first epoch."""
-        rows = {number: [(e.score, e.seconds) for e in each] for number, each in self.trained.items()}
-        return self.remaining.seconds(rows)
+        return self.remaining.seconds(
+            lambda: {number: [(e.score, e.seconds) for e in each] for number, each in self.trained.items()}
+        )
 
     def epochs_a_second(self) -> float:
         """Return the rate since the first trial began; 0 before the first epoch."""

@@ -34,11 +34,15 @@ class RemainingTime:
         if number not in self.costs:
             self.costs[number] = self.cost(config)
 
-    def seconds(self, epochs: Mapping[int, Sequence[tuple[float, float]]]) -> float | None:
-        """Return the estimate, or None before the first epoch; `epochs` has score and seconds of each, by trial."""
+    def seconds(self, epochs: Callable[[], Mapping[int, Sequence[tuple[float, float]]]]) -> float | None:
+        """Return the estimate, or None before the first epoch.
+
+        Args:
+            epochs: Called for a new estimate; returns score and seconds of each epoch, by trial.
+        """
         now = time.monotonic()
         if now >= self._valid_until or self._kept is None:
-            self._kept, self._made = self._estimate(epochs), now
+            self._kept, self._made = self._estimate(epochs()), now
             self._valid_until = now + (time.monotonic() - now) / SHARE
         return None if self._kept is None else max(0.0, self._kept - (now - self._made))
 

@@ -14,6 +14,7 @@ from typing import Any
 from core.config import TrialConfig
 from core.errors import ConfigError
 from core.io.atomic import atomic_folder
+from core.io.checked_folder import remove_partial_writes
 from core.training.result import EpochResult
 from tuning.journal.probabilities import trial_name
 from tuning.journal.records import TrialRecord, epoch_points, searched_values, to_record
@@ -53,6 +54,7 @@ class TensorBoardCallback(Callback):
         self._say = say
         self._open: dict[int, _Run] = {}
         self._broken = False
+        remove_partial_writes(journal.folder, FOLDER, older_than=0)  # of a killed search: this one has the study's lock
         with atomic_folder(self._folder) as fresh:
             for record in journal.records():
                 run = _Run(fresh, record, searched)

@@ -1,6 +1,7 @@
 """The audit counts what can mislead, and its text contains no control characters."""
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -266,7 +267,7 @@ def test_each_doubt_is_a_line(change: dict[str, Any], line: str) -> None:
     ("metric", "advice"),
     [
         ("accuracy", "pass --metric macro_f1 and --set 'class_weight=choice(none,balanced)'"),
-        ("macro_f1", "look at each class with best STUDY --trial N"),
+        ("macro_f1", "look at each class with `sentune best STUDY --trial N`"),
     ],
 )
 def test_the_warning_about_unequal_classes_does_not_name_what_the_study_has(metric: str, advice: str) -> None:
@@ -283,6 +284,11 @@ def test_leaks_come_first() -> None:
     lines = audit_warnings(found)
     assert lines[0].startswith("sentences in two splits: train/val 2, train/test 2, val/test 2; ")
     assert len(lines) == 3
+
+
+def test_a_column_with_an_empty_name_is_shown() -> None:
+    found = audited([("a b", "x", TRAIN), ("c", "y", VAL)]) | {"text_column": "", "label_column": None}
+    assert re.search(r"^columns +text ''$", render_audit(found), re.MULTILINE)
 
 
 def test_folds_leave_no_validation_split_and_no_warning() -> None:

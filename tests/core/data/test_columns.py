@@ -18,6 +18,14 @@ def test_given_columns_are_taken() -> None:
     assert choose_columns(table(a=["x"], b=["y"], c=["z"]), "c", "a") == ("c", "a")
 
 
+def test_a_given_column_may_have_an_empty_name() -> None:
+    """As pandas writes the header of an index."""
+    columns = table(**{"": SENTENCES, "text": SENTENCES, "label": ["0", "1", "0"]})
+    assert choose_columns(columns, "", None) == ("", "label")
+    assert choose_columns(columns, None, "") == ("text", "")
+    assert choose_columns(table(**{"": SENTENCES, "y": ["0", "1", "0"]}), None, None) == ("", "y")
+
+
 @pytest.mark.parametrize(("text", "label"), [("text", "label"), ("Sentence", "CLASS"), ("review", "sentiment")])
 def test_usual_names_are_found_in_any_case(text: str, label: str) -> None:
     assert choose_columns(table(id=["1"], **{label: ["0"], text: ["x"]}), None, None) == (text, label)

@@ -60,6 +60,18 @@ def test_a_corpus_keeps_its_promises(load: Load) -> None:
     assert (corpus.vectors, corpus.embedding_dim) == (None, 300)
 
 
+def test_paths_may_be_objects_and_begin_with_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the cache is a folder of the name `~`."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    Path("reviews.csv").write_text(csv_of())
+    Path("mine.vec").write_text("2 3\nfilm 1 2 3\ngood 3 2 1\n")
+    source = load_corpus(Path("reviews.csv"), vectors=Path("mine.vec"), cache_dir="~/cache").source
+    assert (source["dataset"], source["vectors"]) == ("reviews.csv", "mine.vec")
+    assert (tmp_path / "cache" / "corpora").is_dir()
+    assert not Path("~").exists()
+
+
 def test_sentences_can_be_read_back_and_only_train_makes_the_vocabulary(load: Load) -> None:
     corpus = load()
     for row in range(40):

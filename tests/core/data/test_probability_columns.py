@@ -1,5 +1,6 @@
 """Columns with probabilities: their classes, valid rows, and their use in a corpus."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from core.data.load import load_corpus, load_texts
 from core.data.probability_columns import parse_names, read_targets
 from core.data.readers import Table
 from core.errors import ConfigError, DataError
+from core.io.text import quoted
 
 
 def table(**columns: list[str | None]) -> Table:
@@ -105,10 +107,18 @@ def test_what_is_no_probability_is_named(columns: dict[str, list[str | None]], n
         read_targets(table(**columns), label, parse_names(names))
 
 
-@pytest.mark.parametrize("names", ["p_a", "", "p_a,,p_b", "p_a, p_a"])
-def test_fewer_than_two_columns_are_refused(names: str) -> None:
-    with pytest.raises(ConfigError, match=f"--probability-columns must be two or more different .*, got '{names}'"):
+@pytest.mark.parametrize("names", ["p_a", "", "p_a,,p_b", "p_a, p_a", "p_a\nx,p_b", ",".join(map(str, range(1001)))])
+def test_fewer_than_two_columns_or_too_many_are_refused(names: str) -> None:
+    message = f"--probability-columns must be 2 to 1,000 different columns, separated by commas, got {quoted(names)}"
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
         parse_names(names)
+
+
+def test_a_name_with_a_comma_is_quoted_as_in_csv() -> None:
+    names = parse_names('"p_a, b", "p_""c""",p_d')
+    assert names == ["p_a, b", 'p_"c"', "p_d"]
+    found = table(**{"p_a, b": ["0.5"], 'p_"c"': ["0.25"], "p_d": ["0.25"]})
+    assert read_targets(found, None, names)[1] == ('"c"', "a, b", "d")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.data import readers
-from core.data.readers import MAX_CELL, Table, format_of, read_table
+from core.data.readers import MAX_CELL, Table, arrow_columns, format_of, read_table
 from core.errors import DataError, UserError
 
 
@@ -286,6 +286,14 @@ def test_the_size_of_parquet_is_that_of_its_cells_although_equal_ones_are_stored
         read_table(path, "")
 
 
+def test_parquet_that_is_read_in_parts_may_have_any_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = parquet(tmp_path, text=[f"{row:01000}" for row in range(3000)])
+    monkeypatch.setattr(readers, "MAX_ARCHIVE_BYTES", 2_000_000)
+    with pytest.raises(DataError, match=r"a\.parquet: unpacks to 0 GiB, more than 0; use a part of the file"):
+        read_table(path, "")
+    assert sum(len(part.lines) for part in readers.read_table_in_parts(path, "")) == 3000
+
+
 def test_nan_is_nothing(tmp_path: Path) -> None:
     assert read_table(parquet(tmp_path, label=[1.0, float("nan")]), "").columns == {"label": ["1.0", None]}
     assert read(tmp_path, "a.jsonl", b'{"label": 1}\n{"label": NaN}\n').columns == {"label": ["1", None]}
@@ -296,6 +304,14 @@ def test_parquet_dictionaries_are_plain(tmp_path: Path) -> None:
 
     table = read_table(parquet(tmp_path, label=pyarrow.array(["a", "b", "a"]).dictionary_encode()), "")
     assert table.columns == {"label": ["a", "b", "a"]}
+
+
+def test_string_views_are_plain() -> None:
+    """Not read from a file, because older versions of pyarrow write none."""
+    import pyarrow
+
+    views = pyarrow.array(["a", None], pyarrow.string_view())
+    assert arrow_columns({"text": views}, str) == ({"text": ["a", None]}, {})
 
 
 def test_too_little_memory_for_parquet_is_no_fault_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -161,29 +161,15 @@ def test_any_bytes_are_rows_or_an_error_of_ours(tmp_path_factory: pytest.TempPat
         assert set(found) <= {"a", "0"}
 
 
-@pytest.fixture(params=["isal", "zlib"])
-def inflater(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """With the fast unpacker, and as on a processor that it is not built for."""
-    if request.param == "zlib":
-        import zlib
-
-        monkeypatch.setattr(streams, "_inflate", lambda: zlib)
-    else:
-        pytest.importorskip("isal")
-    return str(request.param)
-
-
 LONG = b"".join(b"word%d %d 0.5\n" % (i, i) for i in range(200_000))
 
 
-@pytest.mark.usefixtures("inflater")
 def test_packed_in_gzip_of_one_or_several_streams(tmp_path: Path) -> None:
     packed = gzip.compress(LONG[:1_000_000], 1) + gzip.compress(LONG[1_000_000:], 6)
     assert read(tmp_path, packed, "word199999", name="v.txt.gz") == {"word199999": [199_999, 0.5]}
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("inflater")
 @pytest.mark.parametrize("kind", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED])
 def test_packed_in_zip(tmp_path: Path, kind: int) -> None:
     path = zipped(tmp_path / "v.zip", kind, a=LONG, b=b"x 1\n")
@@ -193,26 +179,24 @@ def test_packed_in_zip(tmp_path: Path, kind: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("inflater")
 @pytest.mark.parametrize("cut", [1, 8, 9, 1000, 0.5])
 def test_a_cut_gzip_is_refused(tmp_path: Path, cut: float) -> None:
     packed = gzip.compress(LONG, 1)
     kept = packed[: len(packed) - cut] if isinstance(cut, int) else packed[: int(len(packed) * cut)]
-    with pytest.raises(DataError, match=r"v\.txt\.gz: is truncated; fetch it again"):
+    with pytest.raises(DataError, match=r"v\.txt\.gz: is truncated or damaged \(.*\); fetch it again"):
         read(tmp_path, kept, "word7", name="v.txt.gz")
 
 
-@pytest.mark.usefixtures("inflater")
 def test_a_flipped_bit_in_a_packed_file_is_found(tmp_path: Path) -> None:
     packed = bytearray(gzip.compress(LONG, 1))
     packed[len(packed) // 2] ^= 1
-    with pytest.raises(DataError, match=r"v\.gz(: damaged|, line)"):
+    with pytest.raises(DataError, match=r"v\.gz(: is truncated or damaged|, line)"):
         read(tmp_path, bytes(packed), "word7", name="v.gz")
     path = zipped(tmp_path / "v.zip", zipfile.ZIP_STORED, a=LONG)
     data = bytearray(path.read_bytes())
     data[data.index(b"word100 100")] ^= 1
     path.write_bytes(data)
-    with pytest.raises(DataError, match=r"a\.vec is truncated or damaged \(its checksum differs\)"):
+    with pytest.raises(DataError, match=r"a\.vec is truncated or damaged \(Bad CRC-32"):
         read_vectors(path, ["word7"], "inner/a.vec")
 
 
@@ -234,7 +218,7 @@ def test_a_zip_of_a_future_version_is_refused(tmp_path: Path) -> None:
 def test_a_zip_without_its_first_byte_is_refused(tmp_path: Path) -> None:
     path = zipped(tmp_path / "v.zip", a=b"x 1\n")
     path.write_bytes(path.read_bytes()[1:])
-    with pytest.raises(DataError, match=r"v\.zip: inner/a\.vec begins outside the file, which is truncated"):
+    with pytest.raises(DataError, match=r"v\.zip: inner/a\.vec is truncated or damaged \("):
         read_vectors(path, ["x"], "inner/a.vec")
 
 
@@ -253,7 +237,6 @@ def test_a_zip_packed_in_another_way_is_refused(tmp_path: Path) -> None:
         read_vectors(path, ["x"], "inner/a.vec")
 
 
-@pytest.mark.usefixtures("inflater")
 def test_a_zip_that_was_replaced_by_another_one_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"v\.zip: does not contain inner/a\.vec; run the same command again"):
         list(read_blocks(zipped(tmp_path / "v.zip", b=b"good 1 2\n"), "inner/a.vec"))

@@ -1,10 +1,12 @@
 """core.inference.estimator: a scikit-learn estimator that takes texts."""
 
+import copy
 import pickle
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -78,10 +80,10 @@ def test_it_works_in_cross_validation_a_pipeline_and_a_grid() -> None:
 
 
 def test_a_clone_has_the_settings_and_not_the_training(fitted: SentenceEstimator) -> None:
-    copy = clone(fitted)
-    assert copy.get_params() == fitted.get_params()
+    cloned = clone(fitted)
+    assert cloned.get_params() == fitted.get_params()
     with pytest.raises(NotFittedError):
-        copy.predict(TEXTS)
+        cloned.predict(TEXTS)
 
 
 def test_a_fitted_estimator_can_be_copied_to_another_process(fitted: SentenceEstimator) -> None:
@@ -114,10 +116,6 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("texts", "labels", "message"),
     [
-        ("one text", ["a"], "X must be a sequence of texts, got one text"),
-        ([1, 2], ["a", "b"], "X must be a sequence of texts, got int"),
-        (np.zeros((2, 2)), ["a", "b"], "X must be a sequence of texts, got ndarray"),
-        ([None], ["a"], "X must be a sequence of texts, got NoneType"),
         (TEXTS, LABELS[:-1], "inconsistent numbers of samples"),
         (TEXTS, ["a"] * 60, r"y must hold at least two classes, got one class: \['a'\]"),
         (TEXTS, np.linspace(0, 1, 60), "Unknown label type"),
@@ -126,6 +124,63 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
 def test_what_it_cannot_fit_is_named(texts: Any, labels: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         estimator().fit(texts, labels)
+
+
+def test_values_that_are_no_texts_are_named_in_training_and_prediction(fitted: SentenceEstimator) -> None:
+    """A data frame would give the names of its columns."""
+    frame = pd.DataFrame({"text": TEXTS})
+    for call in (lambda texts: estimator().fit(texts, LABELS), fitted.predict, fitted.predict_proba):
+        with pytest.raises(DataError, match=r"^texts must be a list, or a column of a data frame, got DataFrame; "):
+            call(frame)
+        with pytest.raises(DataError, match=r"^text 2 must be a str, got float; remove it, or pass '' in its place$"):
+            call(["a text", float("nan")])
+    np.testing.assert_array_equal(fitted.predict(frame["text"]), fitted.predict(TEXTS))
+    np.testing.assert_array_equal(fitted.predict(text for text in TEXTS), fitted.predict(TEXTS))
+
+
+def test_a_fit_that_fails_changes_nothing(fitted: SentenceEstimator, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    new, old = estimator(), copy.copy(fitted)
+    monkeypatch.setattr("core.inference.estimator.train", interrupted)
+    for each in (new, old):
+        with pytest.raises(KeyboardInterrupt):
+            each.fit(TEXTS, ["one", "two", "three"] * 20)
+    with pytest.raises(NotFittedError):
+        new.predict(TEXTS)
+    assert old.predict(["lovely fine", "awful"]).tolist() == ["good", "bad"]
+
+
+def test_paths_may_begin_with_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a folder of the name `~` is made."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    path = saved(tmp_path, plain())
+    assert SentenceEstimator.load(f"~/{path.name}").classes_.tolist() == list(CLASSES)
+    places: list[Path] = []
+
+    def resolve(vectors: str, folder: Path, width: int) -> None:
+        places.extend((Path(vectors), folder))
+        raise UserError
+
+    monkeypatch.setattr("core.inference.estimator.resolve_vectors", resolve)
+    with pytest.raises(UserError):
+        estimator(vectors=Path("mine.vec"), cache_dir="~/cache").fit(TEXTS, LABELS)
+    assert places == [Path("mine.vec"), tmp_path / "cache"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"config": {"hidden_dim": 64}}, r"config must be a TrialConfig or None, got {'hidden_dim': 64}"),
+        ({"threads": 0}, "threads must be a whole number from 1 to 1024, got 0"),
+        ({"threads": "2", "embedding_dim": 0}, "embedding_dim must be .+, got 0; threads must be .+, got '2'"),
+    ],
+)
+def test_wrong_settings_are_named_together(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{message}$"):
+        estimator(**changes).fit(TEXTS, LABELS)
 
 
 @pytest.mark.parametrize("width", [None, 0, MAX_EMBEDDING_DIM + 1, 8.0])

@@ -4,13 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from core.calibration import MIN_SENTENCES
+from core.class_report import WIDEST_MATRIX, class_report
 from core.config import TrialConfig
 from core.inference.members import LstmMember, PlainMember
-from core.inference.model_card import escape_markdown, render_model_card
+from core.inference.model_card import render_model_card
 from core.training.plain_baseline import PlainBaseline
 
 SOURCE = {
@@ -129,15 +128,6 @@ def test_markup_in_data_is_shown_as_text() -> None:
         assert bad not in text
 
 
-@given(st.text())
-def test_escaped_text_cannot_leave_its_table_cell(text: str) -> None:
-    found = escape_markdown(text)
-    assert len(found.splitlines()) <= 1
-    assert "<" not in found
-    unescaped = found.replace("\\\\", "")
-    assert all(unescaped[place - 1] == "\\" for place, char in enumerate(unescaped) if char in "|`*_[]")
-
-
 @pytest.mark.parametrize("command", ["echo ```", "echo ````````", "a\nb", "plain"])
 def test_a_command_cannot_end_its_block(command: str) -> None:
     block = card(command=command).split("## Command\n\n")[1].splitlines()
@@ -145,6 +135,16 @@ def test_a_command_cannot_end_its_block(command: str) -> None:
     assert set(fence) == {"`"}
     assert fence == end
     assert fence not in line
+
+
+def test_a_confusion_matrix_of_many_classes_is_in_the_metrics_alone() -> None:
+    for count, has_matrix in ((WIDEST_MATRIX, True), (WIDEST_MATRIX + 1, False)):
+        confusion = np.eye(count, dtype=np.int64)
+        scores = class_report(confusion, [f"class {number}" for number in range(count)])
+        text = card(metrics={"test_classes": [each.to_dict() for each in scores], "test_confusion": confusion.tolist()})
+        assert ("Sentences by label (row)" in text) == has_matrix
+    assert "| class 15 | 1.0000 (" in text
+    assert "16 classes are too many for a confusion matrix here; it is `test_confusion` in `metrics.json`." in text
 
 
 def test_a_loss_with_a_standard_error_has_its_interval() -> None:

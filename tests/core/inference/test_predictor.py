@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from core.calibration import apply_temperature
 from core.config import TrialConfig
 from core.data.tokenizer import tokenizer_version
-from core.errors import CorruptionError, DataError, UserError
+from core.errors import ConfigError, CorruptionError, DataError, UserError
 from core.inference.members import LstmMember, Member, PlainMember
 from core.inference.predictor import MAX_TOKENS, Predictor, load_model
 from core.inference.saved_model import save_model
@@ -77,9 +78,40 @@ def test_no_texts_give_no_predictions() -> None:
     assert model().probabilities([]).shape == (0, 2)
 
 
-def test_one_text_in_place_of_a_list_is_refused() -> None:
-    with pytest.raises(TypeError, match="a list of texts, got one text"):
-        model().predict("good")
+@pytest.mark.parametrize(
+    "values", ["good", pd.DataFrame({"good": ["bad"]}), {"good": ["bad"]}, None], ids=["text", "frame", "dict", "none"]
+)
+def test_what_is_no_list_of_texts_is_refused(values: Any) -> None:
+    """The elements of a text are letters, and those of a frame are the names of its columns."""
+    message = rf"texts must be a list, or a column of a data frame, got {type(values).__name__}; pass \[text\] or"
+    for call in (model().predict, model().probabilities):
+        with pytest.raises(DataError, match=message):
+            call(values)
+
+
+def test_a_value_that_is_no_text_is_named() -> None:
+    with pytest.raises(DataError, match=r"^text 2 must be a str, got float; remove it, or pass '' in its place$"):
+        model().predict(pd.DataFrame({"text": ["good", None]}, dtype=object)["text"].fillna(float("nan")))
+    with pytest.raises(DataError, match=r"^line 9 must be a str, got bytes"):
+        model().predict([b"good"], location=lambda place: f"line {place + 8}")
+
+
+def test_texts_may_come_from_a_column_or_an_iterator() -> None:
+    texts = ["good", "bad good"]
+    expected = model().predict(texts)
+    for values in (iter(texts), np.array(texts), pd.Series(texts)):
+        assert model().predict(values) == expected
+
+
+@pytest.mark.parametrize("minimum", [80, -0.1, float("nan"), "0.8", True])
+def test_a_minimum_that_is_no_probability_is_refused(minimum: Any) -> None:
+    with pytest.raises(ConfigError, match=f"^min_probability must be from 0 to 1, got {minimum!r}$"):
+        model().predict(["good"], min_probability=minimum)
+
+
+def test_the_home_folder_of_a_path_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert load_model(f"~/{saved(tmp_path, lstm()).name}").classes == CLASSES
 
 
 def test_a_saved_model_predicts_what_training_saw(tmp_path: Path) -> None:
@@ -240,11 +272,6 @@ def test_the_minimum_is_of_the_calibrated_probability() -> None:
     (found,) = predictor().predict(["good"])
     assert predictor(temperature=0.05).predict(["good"], found.probability + 0.01)[0].label == found.label
     assert predictor(temperature=20).predict(["good"], found.probability)[0].label is None
-
-
-def test_what_is_no_mixture_predicts_nothing() -> None:
-    with pytest.raises(ValueError, match=r"positive with the sum 1, got \[0.5\]"):
-        predictor(lstm(weight=0.5))
 
 
 @pytest.mark.slow

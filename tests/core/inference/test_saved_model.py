@@ -15,6 +15,7 @@ import torch
 from core.config import TrialConfig
 from core.errors import CorruptionError, UserError
 from core.inference.members import LstmMember, Member, PlainMember
+from core.inference.model_schema import read_json
 from core.inference.saved_model import CHECKSUMS, SHARED_FILES, check_model_folder, read_model
 from tests.support.models import CLASSES, WORDS, lstm, mixture, plain, resum, saved, weights_of
 
@@ -74,21 +75,21 @@ def test_the_plain_baseline_alone_is_a_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("members", "temperature", "message"),
     [
-        ([], 1, "members must have different names"),
-        ([lstm("trial-1", 0.5), lstm("trial-1", 0.5)], 1, r"members must have different names .*'trial-1', 'trial-1'"),
-        ([lstm("mine")], 1, r"different names of model.safetensors, .*, got \['mine'\]"),
-        ([lstm("trial-../1")], 1, r"got \['trial-../1'\]"),
-        ([lstm(weight=0.5)], 1, r"must be positive with the sum 1, got \[0.5\]"),
-        ([lstm("trial-1", 1.5), plain(-0.5)], 1, r"must be positive with the sum 1, got \[1.5, -0.5\]"),
-        ([lstm(weight=float("nan"))], 1, "must be positive with the sum 1"),
-        ([lstm()], 0, "temperature must be above 0 and finite, got 0"),
-        ([lstm()], float("inf"), "temperature must be above 0 and finite, got inf"),
+        ([], 1, "members must be a list with a member"),
+        ([lstm("trial-1", 0.5), lstm("trial-1", 0.5)], 1, "names must be different, got .*trial-1.*trial-1"),
+        ([lstm("mine")], 1, r"members\.0\.name must be model, trial-NUMBER or plain-baseline, got .*mine"),
+        ([lstm("trial-../1")], 1, r"members\.0\.name must be .*trial-\.\./1"),
+        ([lstm(weight=0.5)], 1, r"the sum of the weights must be 1, got '0\.5'"),
+        ([lstm("trial-1", 1.5), plain(-0.5)], 1, r"members\.0\.weight must be above 0 and at most 1, got '1\.5'"),
+        ([lstm(weight=float("nan"))], 1, r"members\.0\.weight must be above 0"),
+        ([lstm()], 0, "temperature must be a number from 0.001 to 1000, got '0'"),
+        ([lstm()], float("inf"), "temperature must be a number from 0.001 to 1000, got 'Infinity'"),
     ],
 )
 def test_what_is_no_mixture_is_not_saved(
     tmp_path: Path, members: list[Member], temperature: float, message: str
 ) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(CorruptionError, match=message):
         saved(tmp_path, members=members, temperature=temperature)
     assert os.listdir(tmp_path) == []
 
@@ -98,6 +99,26 @@ def test_the_folder_holds_what_the_design_names(tmp_path: Path) -> None:
     assert sorted(os.listdir(path)) == sorted((*FILES, CHECKSUMS))
     assert json.loads((path / "metrics.json").read_text()) == {"val_accuracy": 0.5}
     assert (path / "card.md").read_text() == "# a card\n"
+
+
+@pytest.mark.parametrize("replaced", ["config.json", "vocabulary.json", "metrics.json"])
+def test_a_model_that_is_replaced_while_it_is_read_is_read_again(
+    replaced: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = saved(tmp_path)
+    words = ("<pad>", "<unk>", *reversed(WORDS[2:]))
+    read: list[str] = []
+
+    def replace(file: Path) -> Any:
+        read.append(file.name)
+        if read.count(replaced) == 1 and file.name == replaced:
+            saved(tmp_path, *mixture(), words=words)
+        return read_json(file)
+
+    monkeypatch.setattr("core.inference.saved_model.read_json", replace)
+    found = read_model(path)
+    assert [member.name for member in found.members] == [member.name for member in mixture()]
+    assert found.vocabulary.words == words
 
 
 def test_the_same_model_is_the_same_bytes(tmp_path: Path) -> None:

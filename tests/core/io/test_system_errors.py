@@ -34,6 +34,13 @@ LINES: list[tuple[Exception, str]] = [
         RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has a total capacity"),
         r"^the GPU's memory does not suffice; end other .* or use smaller settings \(CUDA out of memory\. Tried to",
     ),
+    (
+        RuntimeError(
+            "Deterministic behavior was enabled, but this operation uses CuBLAS.\nYou must set the variable "
+            "CUBLAS_WORKSPACE_CONFIG=:4096:8 or CUBLAS_WORKSPACE_CONFIG=:16:8."
+        ),
+        "^cuBLAS is not deterministic in this process; set CUBLAS_WORKSPACE_CONFIG=:4096:8 before Python starts$",
+    ),
     (ValueError("embedded null byte"), "^a path has a character that no file name can have; give another path$"),
     (UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"), "^a path has a character that no file"),
 ]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.io.text import one_line, printable, redact_uris, without_folders
+from core.io.text import escape_markdown, one_line, printable, redact_uris, without_folders
 
 
 def test_printable_shows_what_would_steer_a_terminal() -> None:
@@ -21,6 +21,15 @@ def test_printable_leaves_letters_of_all_scripts() -> None:
 def test_printable_cuts_to_a_limit() -> None:
     assert printable("abcdefghij", 6) == "abc..."
     assert printable("abcdef", 6) == "abcdef"
+
+
+@given(st.text())
+def test_escaped_text_cannot_leave_its_table_cell(text: str) -> None:
+    found = escape_markdown(text)
+    assert len(found.splitlines()) <= 1
+    assert "<" not in found
+    unescaped = found.replace("\\\\", "")
+    assert all(unescaped[place - 1] == "\\" for place, char in enumerate(unescaped) if char in "|`*_[]")
 
 
 @given(st.text(max_size=40))

@@ -3,12 +3,14 @@
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from core.errors import ConfigError
 from core.nn import environment
-from core.nn.environment import supports_bf16
+from core.nn.environment import check_precision, runtime_environment, supports_bf16
 
 
 @pytest.fixture
@@ -67,6 +69,37 @@ def test_this_processor_has_what_torch_finds() -> None:
     assert supports_bf16("cpu") == any(ask() for ask in asked if ask)
 
 
-def test_a_gpu_is_asked_through_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation: not including_emulation)
-    assert supports_bf16("cuda")
+def test_a_gpu_trains_in_no_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch's autocast would compute its LSTMs in fp16, whether the GPU has bf16 or not."""
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation=True: True)
+    assert not supports_bf16("cuda")
+    check_precision("fp32", "cuda:1")
+    check_precision("bf16", "cpu")
+    with pytest.raises(
+        ConfigError, match=r"^precision bf16 is for CPUs: on a GPU, torch's autocast .* in fp16; choose fp32$"
+    ):
+        check_precision("bf16", "cuda:1")
+
+
+def test_the_environment_of_a_gpu_is_the_same_inside_and_outside_of_a_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch's kernels are deterministic in each training, but not where `retrain` compares environments."""
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda device: "GPU X")
+    outside = runtime_environment("fp32", 1, "cuda")
+    monkeypatch.setattr("torch.are_deterministic_algorithms_enabled", lambda: True)
+    assert runtime_environment("fp32", 1, "cuda") == outside
+    assert outside["device"] == "GPU X"
+
+
+@pytest.mark.parametrize("rnn", ["tf32", "ieee", None])
+def test_tf32_is_recorded_for_a_gpu_where_its_lstms_use_it(rnn: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None: torch before 2.9, which has one setting for all of cuDNN."""
+    own = {"allow_tf32": True} if rnn is None else {"rnn": SimpleNamespace(fp32_precision=rnn)}
+    monkeypatch.setattr("torch.backends.cudnn", SimpleNamespace(**own))
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda device: "GPU X")
+    assert runtime_environment("fp32", 1, "cuda")["tf32"] is (rnn != "ieee")
+    assert runtime_environment("fp32", 1, "cpu")["tf32"] is False
+
+
+def test_torch_computes_lstms_in_tf32_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda device: "GPU X")
+    assert runtime_environment("fp32", 1, "cuda")["tf32"] is True

@@ -2,11 +2,12 @@
 
 import resource
 import sys
+import warnings
 
 import pytest
 import torch
 
-from core.nn.runtime import autocast, torch_threads, training_memory
+from core.nn.runtime import autocast, deterministic_kernels, torch_threads, training_memory
 
 
 def test_threads_are_given_back_after_an_error() -> None:
@@ -27,6 +28,21 @@ def test_freed_memory_is_used_again_without_page_faults() -> None:
     with training_memory():
         faults()
         assert faults() < 800
+
+
+def test_a_training_on_a_gpu_does_not_repeat_torchs_warning_about_weights_in_one_vector(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All other warnings pass; they are errors in the tests."""
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic_kernels would leave it set
+    monkeypatch.setattr("torch.use_deterministic_algorithms", lambda *_, **__: None)  # its imports take seconds
+    advice = "RNN module weights are not part of single contiguous chunk of memory. This means they need to be"
+    with deterministic_kernels("cuda"):
+        warnings.warn(advice, stacklevel=1)
+        with pytest.raises(UserWarning, match="RNN module weights are odd"):
+            warnings.warn("RNN module weights are odd", stacklevel=1)
+    with pytest.raises(UserWarning, match="not part of single"):
+        warnings.warn(advice, stacklevel=1)
 
 
 def test_bf16_runs_on_processors_for_which_onednn_has_no_bf16_lstm(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """core.training.plain_baseline: TF-IDF of words and pairs with logistic regression, as scikit-learn defines both."""
 
 import dataclasses
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -63,9 +64,19 @@ def test_the_same_bits_with_any_number_of_sentences_counted_at_once(
 
 
 def test_the_memory_of_a_fit_is_bounded_and_that_of_few_tokens_is_small() -> None:
-    assert max_fit_bytes(0, 2) == 250_000_000
-    assert max_fit_bytes(10**6, 2) == 400_000_000
-    assert max_fit_bytes(10**8, 2) == max_fit_bytes(10**9, 2) < 1_600_000_000
+    assert max_fit_bytes(0, 0, 2) == 250_000_000
+    assert max_fit_bytes(10**6, 0, 2) == 400_000_000
+    assert max_fit_bytes(10**8, 0, 2) == max_fit_bytes(10**9, 0, 2) < 1_600_000_000
+
+
+def test_the_memory_of_a_fit_includes_the_outputs_of_many_classes() -> None:
+    corpus = relabelled(tiny_corpus(), tiny_corpus().labels, 2_000)
+    baseline, split = fitted(corpus), corpus.indices(VAL)
+    tracemalloc.start()
+    evaluate_plain(baseline, corpus, VAL, METRICS["accuracy"])
+    found = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert max_fit_bytes(0, len(split), 2_000) - max_fit_bytes(0, 0, 2_000) == pytest.approx(found, rel=0.05)
 
 
 def test_the_same_bits_with_any_number_of_threads() -> None:

@@ -18,6 +18,7 @@ from tests.support.assessed_studies import (
     epoch,
     predicting,
     reading,
+    store_probabilities,
     trial,
     write_study,
 )
@@ -31,6 +32,7 @@ from tuning.analysis.assessment import (
 from tuning.analysis.ranking import trial_rows
 from tuning.analysis.recommendation import majority_baseline
 from tuning.journal.predictions import pack_labels
+from tuning.journal.probabilities import epoch_name
 from tuning.journal.records import TrialRecord
 
 WRONG = {0: range(30, 110), 1: range(40), 2: range(42), 3: range(90, 140), 4: range(20, 100)}
@@ -167,6 +169,18 @@ def test_of_more_outputs_than_memory_should_hold_the_best_trials_are_judged(
     assert found.recommended == 1
 
 
+def test_the_probabilities_of_a_trial_count_once_for_each_class(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each trial has one epoch, and probabilities of two classes for 200 sentences."""
+    monkeypatch.setattr("tuning.analysis.assessment.MAX_OUTPUTS", 1_300)
+    found = [trial(number, wrong, epochs=(epoch(1, 1 - len(wrong) / 200),)) for number, wrong in WRONG.items()]
+    for number, wrong in WRONG.items():
+        store_probabilities(tmp_path, epoch_name(number, 1), wrong)
+    judged = assess(found, attributes(spec=SPEC | {"metric": "log_loss"}), tmp_path)
+    assert set(judged.tied) == {1, 2, 3}
+
+
 def test_failed_and_running_trials_are_not_judged() -> None:
     more = [trial(5, range(1), state="FAIL", error="x"), trial(6, range(1), state="RUNNING")]
     judged = judge([*trials(), *more])
@@ -246,7 +260,14 @@ def test_what_was_read_first_counts_where_a_seed_was_read_again() -> None:
     assert held_out_results([reading(3, 0.70), reading(3, 0.71, verb="retrain")], "80/10/10")[3].accuracy == 0.70
 
 
-@pytest.mark.parametrize("change", [{"on": "train+val"}, {"split": "folds:10"}])
+def test_a_later_reading_of_the_trial_with_more_epochs_replaces_the_earlier_one() -> None:
+    """A study with more trials promoted the trial after it was trained again."""
+    short, longer = reading(3, 0.70, epochs=2), reading(3, 0.75, epochs=16)
+    found = held_out_results([short, longer, reading(3, 0.76, epochs=16)], "80/10/10")
+    assert (found[3].accuracy, found[3].seeds) == (0.75, 1)
+
+
+@pytest.mark.parametrize("change", [{"on": "train+val"}, {"on": "train in bf16"}, {"split": "folds:10"}])
 def test_other_splits_and_other_training_data_do_not_count_for_the_row(change: dict[str, str]) -> None:
     assert held_out_results([reading(3, 0.7, **change)], "80/10/10") == {}
 

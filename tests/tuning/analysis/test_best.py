@@ -265,7 +265,7 @@ def test_a_study_that_ended_at_its_target_says_what_that_adds(tmp_path: Path) ->
     write_study(tmp_path / "early", [trial(0, range(80)), trial(1, range(40))], attributes(early_end=notes))
     assert table_of(tmp_path / "early", RowFilter(), "table").splitlines()[-3:-1] == [
         "the study ended early: target 0.8 reached by trial 1",
-        "because of the target, the corrected figure may still be too high",
+        "because of the target, the corrected figure may still be too good",
     ]
 
 

@@ -15,7 +15,7 @@ from tests.support.assessed_studies import attributes, predicting, store_probabi
 from tuning.analysis.assessment import assess
 from tuning.analysis.ensemble import MAX_CANDIDATES, Library, estimate_ensemble, select
 from tuning.analysis.selection_bias import DENSITY, FIXED, Resamples, draw_counts
-from tuning.journal.probabilities import trial_name
+from tuning.journal.probabilities import epoch_name
 from tuning.journal.records import PLAIN_BASELINE
 
 
@@ -203,10 +203,10 @@ def test_of_more_equal_models_than_candidates_the_first_member_is_a_candidate() 
 def study(folder: Path, wrong: Sequence[range], *, plain: range | None = None) -> dict[str, object]:
     """Store probabilities of trials that are wrong on these sentences; return the study's attributes."""
     for number, each in enumerate(wrong):
-        store_probabilities(folder, trial_name(number), 2, each)
+        store_probabilities(folder, epoch_name(number, 2), each)
     if plain is None:
         return attributes()
-    store_probabilities(folder, PLAIN_BASELINE, 0, plain)
+    store_probabilities(folder, PLAIN_BASELINE, plain)
     return attributes(plain_baseline={"val_predictions": predicting(plain)})
 
 
@@ -240,14 +240,15 @@ def test_size_and_cost_are_those_of_the_caller(tmp_path: Path) -> None:
 
 def test_a_trial_without_probabilities_of_its_best_epoch_is_no_member(tmp_path: Path) -> None:
     kept, trials = study(tmp_path, WRONG), [trial(number, each) for number, each in enumerate(WRONG)]
-    (tmp_path / f"probabilities/{trial_name(2)}.npz").unlink()
-    store_probabilities(tmp_path, trial_name(1), 1, WRONG[1])
+    files = {number: tmp_path / f"probabilities/{epoch_name(number, 2)}.npz" for number in range(4)}
+    files[2].unlink()
+    files[1].rename(files[1].with_stem(epoch_name(1, 1)))
     found = assess(trials, kept, tmp_path).ensemble
     assert found is not None
     assert set(found.counts) <= {0, 3}
     assert found.gain_over_plain is None
-    for number in (0, 1, 3):
-        (tmp_path / f"probabilities/{trial_name(number)}.npz").unlink()
+    for number in (0, 3):
+        files[number].unlink()
     assert assess(trials, kept, tmp_path).ensemble is None
 
 
@@ -263,6 +264,6 @@ def test_a_trial_that_predicts_one_class_is_no_member(tmp_path: Path) -> None:
 
 def test_damaged_probabilities_are_reported(tmp_path: Path) -> None:
     kept = study(tmp_path, WRONG)
-    (tmp_path / f"probabilities/{trial_name(2)}.npz").write_bytes(b"PK")
-    with pytest.raises(CorruptionError, match=r"00002\.npz is damaged .* restore a copy, or remove the file to ignore"):
+    (tmp_path / f"probabilities/{epoch_name(2, 2)}.npz").write_bytes(b"PK")
+    with pytest.raises(CorruptionError, match=r"00002-2\.npz is damaged .*; restore a copy, or remove the file to"):
         assess([trial(number, each) for number, each in enumerate(WRONG)], kept, tmp_path)

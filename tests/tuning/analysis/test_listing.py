@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.assessed_studies import write_study_with_ensemble
 from tests.support.recorded_study import record_study
 from tuning.analysis.listing import list_text
 from tuning.analysis.ranking import read_assessed
@@ -31,6 +32,16 @@ def test_each_study_has_a_line_with_state_and_figures(results: Path) -> None:
     assert "8/20  ended early  accuracy" in lines[1]
     assert lines[2].split()[2:4] == ["5/8", "unfinished"]
     assert len(lines) == 3
+
+
+def test_no_ensemble_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_study_with_ensemble(tmp_path / "s", (range(40), range(60, 110), range(120, 180)), range(100, 150))
+    found = read_assessed(tmp_path / "s")
+    assert found.assessment.ensemble is not None
+    assert found.winner is not None
+    monkeypatch.delattr("tuning.analysis.assessment.estimate_ensemble")
+    (row,) = json.loads(list_text(tmp_path, "json"))
+    assert (row["best"], row["corrected"]) == (found.winner.val_metric, found.winner.corrected)
 
 
 def test_json_has_every_field(results: Path) -> None:

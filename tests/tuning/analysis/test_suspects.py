@@ -9,12 +9,12 @@ import pytest
 from core.data.corpus import TEST, VAL
 from core.data.load import load_corpus
 from core.log_odds import round_log_odds
-from tests.support.assessed_studies import SPEC, epoch, trial, write_study
+from tests.support.assessed_studies import SPEC, attributes, epoch, trial, write_study
 from tests.support.cli import sentune
-from tuning.analysis.suspects import find_suspects, mean_probabilities, suspects_of
+from tuning.analysis.suspects import find_suspects, mean_probabilities, suspects_of, suspects_text
 from tuning.confirm.runs import ConfirmRun
 from tuning.journal.predictions import pack_labels
-from tuning.journal.probabilities import file_name, pack_log_odds, save_probabilities, trial_name
+from tuning.journal.probabilities import epoch_name, file_name, pack_log_odds, save_probabilities
 from tuning.journal.records import read_study
 
 
@@ -29,15 +29,24 @@ def test_the_most_confident_contradiction_comes_first_and_agreement_is_left_out(
     assert (found[0].label_probability, found[0].predicted_probability) == (0.2, 0.8)
 
 
-def store(folder: Path, name: str, at: int, probabilities: np.ndarray) -> None:
-    save_probabilities(folder, name, pack_log_odds(at, round_log_odds(np.log(probabilities))))
+def test_similar_names_of_classes_stay_different_in_the_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    similar = ["card payment fee charged", "card payment fee wrong"]
+    found = find_suspects(np.array([0]), np.array([[0.2, 0.8]]), similar, ["a text"])
+    monkeypatch.setattr("tuning.analysis.suspects.suspects_of", lambda *_: (found, 1))
+    write_study(tmp_path, [trial(0, [])], attributes())
+    row = suspects_text(tmp_path, None, "text").splitlines()[2]
+    assert row.split("  ")[-5:] == [similar[0], "0.20", similar[1], "0.80", "a text"]
+
+
+def store(folder: Path, name: str, probabilities: np.ndarray) -> None:
+    save_probabilities(folder, name, pack_log_odds(round_log_odds(np.log(probabilities))))
 
 
 def test_the_best_quarter_of_the_trials_counts(tmp_path: Path) -> None:
     trials = [trial(number, range(40 - 5 * number)) for number in range(5)]  # the best quarter: 4 and 3
     for number in range(5):
         share = 0.5 + number / 10
-        store(tmp_path, trial_name(number), 2, np.full((200, 2), [share, 1 - share]))
+        store(tmp_path, epoch_name(number, 2), np.full((200, 2), [share, 1 - share]))
     found = mean_probabilities(tmp_path, trials, 200, 2)
     assert found is not None
     assert found.shape == (200, 2)
@@ -45,7 +54,7 @@ def test_the_best_quarter_of_the_trials_counts(tmp_path: Path) -> None:
 
 
 def test_probabilities_of_another_epoch_do_not_count(tmp_path: Path) -> None:
-    store(tmp_path, trial_name(0), 1, np.full((200, 2), 0.5))
+    store(tmp_path, epoch_name(0, 1), np.full((200, 2), 0.5))
     assert mean_probabilities(tmp_path, [trial(0, [])], 200, 2) is None
 
 
@@ -64,7 +73,7 @@ def study(tmp_path: Path) -> Path:
     write_study(tmp_path / "tickets", [record], kept)
     probabilities = np.where(labels[:, None] == np.arange(2), 0.9, 0.1)
     probabilities[0] = probabilities[0, ::-1]
-    store(tmp_path / "tickets", trial_name(0), 1, probabilities)
+    store(tmp_path / "tickets", epoch_name(0, 1), probabilities)
     return tmp_path / "tickets"
 
 
@@ -99,14 +108,14 @@ def test_over_folds_the_best_setting_by_the_studys_metric_counts(study: Path) ->
             runs[run.key] |= {f"test_{name}": value for name, value in figures.items()}
             corpus = load_corpus(**{**spec["data"], "split": "folds:3", "fold": fold}, cache_dir=cache)
             right = corpus.labels[corpus.indices(TEST)][:, None] == np.arange(2)
-            store(study, file_name(run.key), 0, np.where(right == (number == 0), 0.9, 0.1))
+            store(study, file_name(run.key), np.where(right == (number == 0), 0.9, 0.1))
     assert suspects_of(study, {**attributes, "spec": spec, **runs}, records, cache) == ([], 80)
 
 
 def test_a_study_without_probabilities_is_one_line(
     study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (study / "probabilities" / "00000.npz").unlink()
+    (study / "probabilities" / "00000-1.npz").unlink()
     status, _, err = sentune(monkeypatch, capsys, "data", "--suspects", str(study))
     assert status == 2
     assert "study 'tickets' has no probabilities yet; run its command until a trial has ended" in err

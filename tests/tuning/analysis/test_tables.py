@@ -161,8 +161,10 @@ def test_notes_stand_below_what_people_read_and_not_in_data() -> None:
 
 def test_data_are_no_markup_in_markdown() -> None:
     """Such as the name of a class in the line about the majority class."""
-    table = render_table(rows_of([record(0, 0.5)]), "md", notes=["<b> [a](b) `c` d\\e"])
-    assert table.endswith("\n\\<b> \\[a](b) \\`c\\` d\\\\e")
+    note = "<b> [a](b) `c` d\\e __proto__ ~~x~~ https://x.org"
+    table = render_table(rows_of([record(0, 0.5)]), "md", notes=[note])
+    shown = r"&lt;b&gt; \[a\](b) \`c\` d\\e \_\_proto\_\_ \~\~x\~\~ https\://x.org"
+    assert table.endswith(f"\n{shown}")
 
 
 def test_columns_give_way_before_a_table_gets_wider_than_it_may_be() -> None:

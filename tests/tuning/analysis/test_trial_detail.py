@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_fscore_support
 
+from core.class_report import WIDEST_MATRIX
 from core.errors import CorruptionError, UserError
 from tests.support.assessed_studies import LABELS, attributes, predicting, trial, write_study
 from tests.support.golden_study import run
 from tuning.analysis.trial_detail import class_results, trial_text
+from tuning.journal.predictions import pack_labels
 
 WRONG = range(1, 60, 2)
 """Sentences that trial 1 gets wrong: of class b alone."""
@@ -45,6 +47,18 @@ def test_the_table_shows_epochs_classes_and_confusions(study: Path) -> None:
     assert any(line.split()[:3] == ["b", "1.000", "0.948-1.000"] for line in lines)
     assert [line.split() for line in lines[-2:]] == [["a", "100", "0"], ["b", "30", "70"]]
     assert max(map(len, lines)) <= 120
+
+
+def test_more_classes_than_a_matrix_has_columns_are_in_json_alone(tmp_path: Path) -> None:
+    for count, has_matrix in ((WIDEST_MATRIX, True), (WIDEST_MATRIX + 1, False)):
+        classes = [f"class {number}" for number in range(count)]
+        kept = attributes(validation={"labels": pack_labels(LABELS), "classes": classes})
+        write_study(tmp_path / f"of-{count}", [trial(0, WRONG)], kept)
+        assert ("label \\ predicted" in trial_text(tmp_path / f"of-{count}", 0, "table")) == has_matrix
+    last = trial_text(tmp_path / "of-16", 0, "table").splitlines()[-1]
+    assert last.startswith("16 classes are too many for a confusion matrix here; it is in the output of ")
+    assert last.endswith("of-16 --trial 0 --format json")
+    assert len(json.loads(trial_text(tmp_path / "of-16", 0, "json"))["confusion"]) == 16
 
 
 def test_a_failed_trial_has_its_error_and_no_figures(study: Path) -> None:

@@ -26,6 +26,14 @@ def test_a_result_that_ray_has_flattened_is_restored() -> None:
     assert unflatten(flat, "val_predictions") == {}
 
 
+def test_the_trials_that_keep_their_checkpoints_are_one_value(tmp_path: Path) -> None:
+    """Ray copies each value of a configuration, and returns it with each result."""
+    with open_study(tmp_path / "s", {"fingerprint": ""}) as journal:
+        searcher = searcher_of(journal, plan(parallelism=3), StopSignal())
+        jobs = [searcher.suggest(f"ray{number}") for number in range(3)]
+    assert [job["kept"] for job in jobs if isinstance(job, dict)] == ["0", "0 1", "0 1 2"]
+
+
 def test_the_journal_has_the_environment_of_the_worker(tmp_path: Path) -> None:
     with open_study(tmp_path / "s", {"fingerprint": ""}) as journal:
         searcher = searcher_of(journal, plan(), StopSignal())

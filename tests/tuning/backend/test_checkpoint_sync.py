@@ -40,7 +40,7 @@ class Node:
             "number": number,
             "config": CONFIG,
             "checkpoint_dir": str(self.folder / "own"),
-            "kept": [1, number],
+            "kept": f"1 {number}",
         }
         try:
             keeping.run_trial(job, tiny_corpus(), TrialResources())
@@ -129,7 +129,9 @@ def test_a_complete_study_leaves_nothing_in_the_storage(nodes: list[Node], tmp_p
     assert (list((tmp_path / "storage").iterdir()), said) == ([], [])
 
 
-def test_studies_of_one_name_and_different_specs_do_not_meet() -> None:
-    assert study_id("s", {"seed": 1}) == study_id("s", {"seed": 1})
-    assert study_id("s", {"seed": 1}) != study_id("s", {"seed": 2})
-    assert study_id("s", {"seed": 1}).startswith("s-")
+def test_studies_of_one_name_do_not_meet() -> None:
+    attributes = {"spec": {"seed": 1}, "id": "a"}
+    assert study_id("s", attributes) == study_id("s", dict(attributes))
+    assert study_id("s", attributes) != study_id("s", attributes | {"spec": {"seed": 2}})
+    assert study_id("s", attributes) != study_id("s", attributes | {"id": "b"})
+    assert study_id("s", {"spec": {"seed": 1}}).startswith("s-")

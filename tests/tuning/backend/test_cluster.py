@@ -4,7 +4,7 @@ import os
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from http.server import SimpleHTTPRequestHandler
 from socketserver import BaseRequestHandler, StreamRequestHandler, ThreadingTCPServer
@@ -72,13 +72,12 @@ def test_a_join_leaves_the_environment_as_it_was(monkeypatch: pytest.MonkeyPatch
     assert dict(os.environ) == before
 
 
-def reported(*answers: Any) -> list[str]:
-    """What `check_nodes` says about nodes that answer so."""
-    fake: Any = SimpleNamespace(
-        nodes=cluster(*[(1, 0)] * len(answers)).nodes, run_on_each_node=lambda *_, **__: answers
-    )
+def reported(*answers: Any, gpus: Sequence[int] = (), gpu: bool = False) -> list[str]:
+    """What `check_nodes` says about nodes that answer so, by default nodes without a GPU."""
+    machines = [(1, count) for count in gpus or [0] * len(answers)]
+    fake: Any = SimpleNamespace(nodes=cluster(*machines).nodes, run_on_each_node=lambda *_, **__: answers)
     said: list[str] = []
-    check_nodes(fake, None, said.append)
+    check_nodes(fake, None, said.append, gpu=gpu)
     return said
 
 
@@ -102,6 +101,15 @@ def test_every_node_that_is_not_fit_is_named_with_its_reason() -> None:
             node_info(None, None) | {"problem": "no rights"},
             TimeoutError("no answer in 180 s"),
         )
+
+
+def test_a_gpu_is_of_no_use_with_a_torch_for_cpus() -> None:
+    """A node without a GPU runs no trial, and a GPU does not matter to trials on CPUs."""
+    for_cpu, for_gpu = node_info(None, None) | {"cuda": ""}, node_info(None, None) | {"cuda": "12.4"}
+    with pytest.raises(UserError, match=r"^node 10\.0\.0\.3 has a GPU and torch's CPU build; fix the node, or start"):
+        reported(for_gpu, for_cpu, for_cpu, gpus=[1, 0, 2], gpu=True)
+    assert reported(for_gpu, for_cpu, gpus=[1, 0], gpu=True) == []
+    assert reported(for_cpu, gpus=[1]) == []
 
 
 def test_processors_that_differ_are_told_since_bits_may() -> None:

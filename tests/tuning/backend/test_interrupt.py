@@ -80,6 +80,16 @@ def test_after_the_trainings_one_signal_is_enough() -> None:
             send()
 
 
+def test_a_handler_of_a_host_in_c_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python could not restore it."""
+    found = signal.getsignal
+    before = found(signal.SIGTERM)
+    monkeypatch.setattr(signal, "getsignal", lambda number: None if number == signal.SIGTERM else found(number))
+    handler = InterruptHandler(say=print)
+    with handler.installed():
+        assert (found(signal.SIGINT), found(signal.SIGTERM)) == (handler._handle, before)
+
+
 def test_the_handlers_from_before_are_put_back() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with InterruptHandler(say=print).installed():

@@ -1,6 +1,8 @@
 """tuning.cli.app: a mistake is one line and exit code 2, and is found before any computation."""
 
+import contextlib
 import errno
+import io
 import json
 import os
 import random
@@ -205,6 +207,18 @@ def test_the_audit_as_json_has_its_warnings(tmp_path: Path, monkeypatch: pytest.
     assert (found["text_column"], found["label_column"]) == ("text", "label")
 
 
+def test_characters_that_the_terminal_lacks_are_escapes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    (tmp_path / "tickets.csv").write_text("text,label\n" + "\n".join(f"ticket {i},{'好坏'[i % 2]}" for i in range(60)))
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    cache = ("--vectors", "none", "--cache-dir", str(tmp_path / "cache"))
+    assert sentune(monkeypatch, capsys, "data", str(tmp_path / "tickets.csv"), *cache)[0] == 0
+    terminal.seek(0)
+    assert r"\u574f 30 (50.0%), \u597d 30 (50.0%)" in terminal.read()
+
+
 def test_a_study_is_found_by_name_and_by_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -221,6 +235,7 @@ def test_paths_are_kept_absolute_and_names_as_they_are(tmp_path: Path, monkeypat
     chosen = run_options.RunOptions(dataset="mr:x.tar.gz", vectors="sub/v.vec", split_column="part").data
     assert (chosen["dataset"], chosen["vectors"]) == (f"mr:{tmp_path}/x.tar.gz", f"{tmp_path}/sub/v.vec")
     assert chosen["split"] == "column"
+    assert run_options.RunOptions(split_column="").data["split"] == "column"
 
 
 def test_python_m_tuning_is_the_same_program() -> None:
@@ -318,6 +333,13 @@ def test_list_shows_the_studies_of_a_folder(
     code, out, err = sentune(monkeypatch, capsys, "list", "--results", str(tmp_path))
     assert (code, err) == (0, "")
     assert out.splitlines()[2].startswith("mine ")
+
+
+def test_a_list_that_takes_long_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tuning.cli.study_commands.say_if_slow", lambda line: contextlib.nullcontext(print(line)))
+    assert sentune(monkeypatch, capsys, "list", "--results", str(tmp_path))[1].startswith("assessing the studies ...\n")
 
 
 def test_a_path_may_begin_with_the_home_folder(

@@ -211,6 +211,34 @@ def test_runs_that_another_process_has_just_finished_are_not_trained_again(
     assert trained == runs[finished:]
 
 
+def test_a_trial_that_another_process_has_just_trained_is_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends after this command has read the journal, and before this command locks the study."""
+    write_study(tmp_path, [trial(0, range(80)), trial(1, range(40))], attributes(spec=FULL_SPEC, inputs={}))
+    compared: set[int | None] = set()
+
+    @contextmanager
+    def opened(folder: Path, spec: Mapping[str, Any]) -> Iterator[StudyJournal]:
+        write_study(folder, [trial(2, range(10))], attributes(spec=spec))
+        with open_study(folder, spec) as journal:
+            yield journal
+
+    def execute(left: Sequence[ConfirmRun], corpus_of: object, journal: StudyJournal, *_: object) -> None:
+        compared.update(run.trial for run in left)
+        for run in left:
+            record_result(journal, run, {"error": "TrainingError: NaN"})
+
+    monkeypatch.setattr("tuning.confirm.command.open_study", opened)
+    monkeypatch.setattr("tuning.confirm.command.execute", execute)
+    monkeypatch.setattr("tuning.confirm.command.BackgroundRay", NoRay)
+    monkeypatch.setattr("tuning.confirm.command.study_corpus", lambda *_: tiny_corpus())
+    monkeypatch.setattr("tuning.confirm.command.require_same_data", lambda *_: None)
+    summary = confirm_study(ConfirmOptions(study=str(tmp_path), top=1, seeds=2))
+    assert summary is not None
+    assert compared == {None, 0, 2}
+
+
 def test_a_failed_run_is_kept_and_one_whose_worker_died_is_tried_again(tmp_path: Path) -> None:
     two_trials(tmp_path)
     with open_study(tmp_path, LEDGER_SPEC) as journal:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,7 +32,8 @@ from tuning.backend.background_ray import BackgroundRay
 from tuning.backend.interrupt import InterruptHandler
 from tuning.ensemble import members
 from tuning.ensemble.command import make_ensemble
-from tuning.journal.records import study_attributes
+from tuning.journal.records import Spec, TrialRecord, study_attributes
+from tuning.journal.writer import StudyJournal, open_study
 from tuning.study_options import EnsembleOptions
 
 
@@ -174,6 +176,27 @@ def test_the_same_command_gives_the_same_bytes(study: Path, made: Path) -> None:
 
 
 @pytest.mark.slow
+def test_trials_that_another_process_has_just_changed_are_selected(
+    study: Path, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends after this command has read the journal, and before this command locks the study."""
+    read: list[Sequence[TrialRecord]] = []
+
+    def opened(folder: Path, spec: Spec) -> AbstractContextManager[StudyJournal]:
+        tamper(folder, epoch_record(0, 3, score=2.0))
+        return open_study(folder, spec)
+
+    def assess(records: Sequence[TrialRecord], *_: Any, **__: Any) -> None:
+        read.append(records)
+        raise InterruptedError
+
+    monkeypatch.setattr("tuning.ensemble.command.open_study", opened)
+    monkeypatch.setattr("tuning.ensemble.command.assess", assess)
+    with pytest.raises(InterruptedError):
+        ensemble(study, made)
+    assert [records[0].epochs[2].score for records in read] == [2.0]
+
+
 def test_an_interrupt_leaves_no_model_and_the_same_command_makes_it(study: Path, made: Path, ray: InProcess) -> None:
     ray.interrupt_after = 1
 
@@ -222,14 +245,13 @@ def test_a_member_that_differs_is_named_with_the_epoch(
 
 @pytest.mark.slow
 def test_probabilities_that_are_not_the_trials_own_are_refused_by_name(study: Path, made: Path) -> None:
-    for name in ("00000", "00001", "00002"):
-        path = study / "probabilities" / f"{name}.npz"
+    for path in (study / "probabilities").glob("0000*.npz"):
         with np.load(path) as content:
-            epoch, log_odds = content["epoch"], content["log_odds"].copy()
+            log_odds = content["log_odds"].copy()
         log_odds[0] += 1
-        np.savez_compressed(path, epoch=epoch, log_odds=log_odds)
+        np.savez_compressed(path, log_odds=log_odds)
 
-    with pytest.raises(CorruptionError, match=r"probabilities/0000\d\.npz differs from the trial's probabilities"):
+    with pytest.raises(CorruptionError, match=r"probabilities/0000\d-\d\.npz differs from the trial's probabilities"):
         ensemble(study, made)
 
     assert not (study / "ensemble").exists()
@@ -292,7 +314,7 @@ def test_the_members_of_a_study_in_folds_are_trained_on_all_folds(made: Path, tm
     ensemble(tmp_path / "s", made)
 
     found = metrics(tmp_path / "s")
-    assert found["val_sentences"] == 600 - found["test_sentences"]
+    assert found["verified_val_sentences"] == 600 - found["test_sentences"]
     for member in read_model(tmp_path / "s" / "ensemble").members:
         assert isinstance(member, LstmMember)
         assert not any(name.startswith("fold") for name in member.weights)

@@ -1,7 +1,10 @@
 """The probed configurations, and the time of their steps."""
 
 import itertools
+import subprocess
+import sys
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 import pytest
 
@@ -69,6 +72,31 @@ def test_the_longest_sentences_come_first_where_memory_is_measured() -> None:
     first = next(training_steps(TrialConfig(hidden_dim=4, batch_size=10), corpus, "cpu", longest_first=True))
     assert first >= 10 * sorted(corpus.lengths()[sentences])[-10] * 0.9
     assert first >= max(itertools.islice(training_steps(TrialConfig(hidden_dim=4, batch_size=10), corpus, "cpu"), 8))
+
+
+def test_a_script_needs_no_guard_against_the_processes_of_the_probe(tmp_path: Path) -> None:
+    """A process that is spawned imports the user's script, unless it is hidden."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import math, sys\nfrom functools import partial\nfrom tuning.resources.profiling import run_processes\n"
+        "main = sys.modules['__main__']\nprint(run_processes([partial(math.sqrt, 4)]))\n"
+        "assert sys.modules['__main__'] is main\n"
+    )
+    ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert (ended.stdout, ended.stderr) == ("[2.0]\n", "")
+
+
+def test_the_processes_of_the_probe_end_after_a_kill_of_their_parent() -> None:
+    work = "print('started', flush=True); import time; time.sleep(60)"
+    script = (
+        "from functools import partial\nfrom tuning.resources.profiling import run_processes\n"
+        f"run_processes([partial(exec, {work!r})])\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "started\n"
+        parent.kill()
+        assert parent.communicate(timeout=20)[0] == ""  # the end of the output: no process has it open
 
 
 def test_a_process_of_the_probe_that_dies_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from core.errors import CorruptionError
 from core.log_odds import round_log_odds, to_probabilities
-from tuning.journal.probabilities import load_probabilities, pack_log_odds, save_probabilities, trial_name
+from tuning.journal.probabilities import epoch_name, load_probabilities, pack_log_odds, save_probabilities
 
 LOG_ODDS = round_log_odds(np.random.default_rng(0).normal(0, 2, (1057, 2)))
 
@@ -22,40 +22,43 @@ def in_numpy_format(values: NDArray[np.int16]) -> bytes:
 
 
 def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
-    save_probabilities(tmp_path, trial_name(3), pack_log_odds(5, LOG_ODDS))
-    found = load_probabilities(tmp_path, trial_name(3), 5, 1057, 2)
+    save_probabilities(tmp_path, epoch_name(3, 5), pack_log_odds(LOG_ODDS))
+    found = load_probabilities(tmp_path, epoch_name(3, 5), 1057, 2)
     assert found is not None
     assert np.array_equal(found, to_probabilities(LOG_ODDS))
-    assert [path.name for path in (tmp_path / "probabilities").iterdir()] == ["00003.npz"]
+    assert [path.name for path in (tmp_path / "probabilities").iterdir()] == ["00003-5.npz"]
 
 
-def test_those_of_another_epoch_or_trial_do_not_count(tmp_path: Path) -> None:
-    """After a kill, the file may be of an epoch that the journal lacks."""
-    save_probabilities(tmp_path, trial_name(3), pack_log_odds(5, LOG_ODDS))
-    assert load_probabilities(tmp_path, trial_name(3), 4, 1057, 2) is None
-    assert load_probabilities(tmp_path, trial_name(4), 5, 1057, 2) is None
-    save_probabilities(tmp_path, trial_name(3), pack_log_odds(6, LOG_ODDS))
-    assert load_probabilities(tmp_path, trial_name(3), 5, 1057, 2) is None
+def test_each_epoch_of_a_trial_has_its_own(tmp_path: Path) -> None:
+    """A study with another --trials may count fewer epochs, so that an earlier one is the best again."""
+    save_probabilities(tmp_path, epoch_name(3, 5), pack_log_odds(LOG_ODDS))
+    save_probabilities(tmp_path, epoch_name(3, 6), pack_log_odds(-LOG_ODDS))
+    for epoch, log_odds in ((5, LOG_ODDS), (6, -LOG_ODDS)):
+        found = load_probabilities(tmp_path, epoch_name(3, epoch), 1057, 2)
+        assert found is not None
+        assert np.array_equal(found, to_probabilities(log_odds))
+    assert load_probabilities(tmp_path, epoch_name(3, 4), 1057, 2) is None
+    assert load_probabilities(tmp_path, epoch_name(4, 5), 1057, 2) is None
 
 
 def test_the_same_log_odds_are_the_same_bytes() -> None:
-    assert pack_log_odds(5, LOG_ODDS) == pack_log_odds(5, LOG_ODDS.copy())
+    assert pack_log_odds(LOG_ODDS) == pack_log_odds(LOG_ODDS.copy())
 
 
 def test_a_sentence_takes_two_bytes() -> None:
-    assert len(base64.b64decode(pack_log_odds(5, LOG_ODDS))) < 2 * 1057 + 600
+    assert len(base64.b64decode(pack_log_odds(LOG_ODDS))) < 2 * 1057 + 600
 
 
 def test_damage_is_one_line_that_names_the_file(tmp_path: Path) -> None:
     """Any changed byte is found, or changes nothing that is read."""
-    save_probabilities(tmp_path, "00003", pack_log_odds(5, LOG_ODDS))
-    path = tmp_path / "probabilities" / "00003.npz"
+    save_probabilities(tmp_path, "00003-5", pack_log_odds(LOG_ODDS))
+    path = tmp_path / "probabilities" / "00003-5.npz"
     whole, expected = path.read_bytes(), to_probabilities(LOG_ODDS)
     messages = []
     for at in [*range(0, 400, 7), *range(400, len(whole), 97), *range(len(whole) - 200, len(whole), 3)]:
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
         try:
-            read = load_probabilities(tmp_path, "00003", 5, 1057, 2)
+            read = load_probabilities(tmp_path, "00003-5", 1057, 2)
         except CorruptionError as error:
             messages.append(str(error))
         else:
@@ -70,42 +73,34 @@ def test_damage_is_one_line_that_names_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"nothing", b"PK\x03\x04", in_numpy_format(LOG_ODDS)])
 def test_another_file_is_damage(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "probabilities" / "00003.npz"
+    path = tmp_path / "probabilities" / "00003-5.npz"
     path.parent.mkdir()
     path.write_bytes(content)
-    with pytest.raises(CorruptionError, match=r"00003\.npz is damaged \("):
-        load_probabilities(tmp_path, "00003", 5, 1057, 2)
+    with pytest.raises(CorruptionError, match=r"00003-5\.npz is damaged \("):
+        load_probabilities(tmp_path, "00003-5", 1057, 2)
 
 
 @pytest.mark.parametrize(("field", "value"), [(8, 1), (10, 99)])
 def test_an_entry_that_is_encrypted_or_of_another_compression_is_damage(tmp_path: Path, field: int, value: int) -> None:
     """Both are fields of an entry in the archive's directory: its flags and its method."""
-    save_probabilities(tmp_path, "00003", pack_log_odds(5, LOG_ODDS))
-    path = tmp_path / "probabilities" / "00003.npz"
+    save_probabilities(tmp_path, "00003-5", pack_log_odds(LOG_ODDS))
+    path = tmp_path / "probabilities" / "00003-5.npz"
     content = bytearray(path.read_bytes())
     content[content.index(b"PK\x01\x02") + field] = value
     path.write_bytes(content)
-    with pytest.raises(CorruptionError, match=r"00003\.npz is damaged \(it is no archive"):
-        load_probabilities(tmp_path, "00003", 5, 1057, 2)
+    with pytest.raises(CorruptionError, match=r"00003-5\.npz is damaged \(it is no archive"):
+        load_probabilities(tmp_path, "00003-5", 1057, 2)
 
 
 def test_a_pickle_is_not_loaded(tmp_path: Path) -> None:
-    path = tmp_path / "probabilities" / "00003.npz"
+    path = tmp_path / "probabilities" / "00003-5.npz"
     path.parent.mkdir()
-    np.savez(path, epoch=np.array(5), log_odds=np.array([{}], dtype=object))
+    np.savez(path, log_odds=np.array([{}], dtype=object))
     with pytest.raises(CorruptionError, match="allow_pickle=False"):
-        load_probabilities(tmp_path, "00003", 5, 1057, 2)
-
-
-def test_two_numbers_of_epochs_are_damage(tmp_path: Path) -> None:
-    path = tmp_path / "probabilities" / "00003.npz"
-    path.parent.mkdir()
-    np.savez(path, epoch=np.array([5, 5]), log_odds=LOG_ODDS)
-    with pytest.raises(CorruptionError, match=r"00003\.npz is damaged \(it is no archive of probabilities\); restore"):
-        load_probabilities(tmp_path, "00003", 5, 1057, 2)
+        load_probabilities(tmp_path, "00003-5", 1057, 2)
 
 
 def test_those_of_another_split_are_damage(tmp_path: Path) -> None:
-    save_probabilities(tmp_path, "00003", pack_log_odds(5, LOG_ODDS))
+    save_probabilities(tmp_path, "00003-5", pack_log_odds(LOG_ODDS))
     with pytest.raises(CorruptionError, match=r"must be int16 of shape \(9, 1\)"):
-        load_probabilities(tmp_path, "00003", 5, 9, 2)
+        load_probabilities(tmp_path, "00003-5", 9, 2)

@@ -10,7 +10,7 @@ from core.data.load import load_corpus
 from core.metrics import METRICS
 from tests.support.studies import data_of, make_study, setting, write_sentences
 from tuning.journal.predictions import unpack_labels
-from tuning.journal.probabilities import load_probabilities, trial_name
+from tuning.journal.probabilities import epoch_name, load_probabilities
 from tuning.journal.records import read_study
 
 
@@ -28,7 +28,7 @@ def test_the_recorded_metric_is_that_of_the_stored_results(tmp_path: Path, name:
         assert len(predictions) == len(record.epochs)  # of every epoch
         for epoch, each in zip(record.epochs, predictions, strict=True):
             assert (each == labels).mean() == epoch.val_accuracy
-        probabilities = load_probabilities(tmp_path / "study", trial_name(record.number), best.epoch, len(labels), 2)
+        probabilities = load_probabilities(tmp_path / "study", epoch_name(record.number, best.epoch), len(labels), 2)
         assert probabilities is not None
         expected = {
             "macro_f1": lambda at=best.epoch, p=predictions: f1_score(labels, p[at - 1], average="macro"),

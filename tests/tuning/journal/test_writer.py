@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -16,8 +17,10 @@ from optuna.trial import TrialState
 
 from core.config import TrialConfig
 from core.errors import ConfigError, CorruptionError, UserError
+from core.log_odds import to_probabilities
 from tests.support.journals import SPEC, add, epoch, two_trials
 from tuning.journal.file import JOURNAL
+from tuning.journal.probabilities import epoch_name, load_probabilities, pack_log_odds
 from tuning.journal.reader import N_EPOCHS
 from tuning.journal.records import read_study, recorded_epochs, study_attributes
 from tuning.journal.writer import StudyJournal, open_study
@@ -141,6 +144,30 @@ def test_another_spec_is_refused_with_each_difference(tmp_path: Path) -> None:
             "pass the same options as before, or choose another --name",
         ),
         open_study(tmp_path / "s", other),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("changes", "advice"),
+    [
+        ({"seed": 43}, "pass the same options as before"),
+        ({"versions": {"torch": "3"}}, "install the same versions"),
+        ({"versions": {"torch": "3"}, "seed": 43}, "install the same versions and pass the same options as before"),
+        ({"fingerprint": "e" * 64}, "pass the same data"),
+        (
+            {"fingerprint": "e" * 64, "data": {"dataset": "tiny", "split": "70/20/10"}},
+            "pass the same options as before",
+        ),
+    ],
+)
+def test_the_advice_follows_from_what_differs(tmp_path: Path, changes: dict[str, Any], advice: str) -> None:
+    spec = SPEC | {"versions": {"torch": "2"}}
+    with open_study(tmp_path / "s", spec):
+        pass
+    with (
+        pytest.raises(ConfigError, match=f"; {advice}, or choose another --name$"),
+        open_study(tmp_path / "s", spec | changes),
     ):
         pass
 
@@ -297,6 +324,20 @@ def test_epochs_after_the_last_that_counts_stay_in_the_journal_and_do_not_count(
         assert (trial.values, trial.user_attrs[N_EPOCHS]) == ([0.7], 2)
         assert recorded_epochs(trial)[2] == epoch(3, 0.9)
     assert read_study(tmp_path / "s")[1] == [record]
+
+
+def test_the_epochs_that_count_have_their_probabilities_after_a_later_one_was_better(tmp_path: Path) -> None:
+    """With more trials or another target, the study may count fewer epochs of the trial."""
+    log_odds = {at: np.full((4, 1), at, dtype=np.int16) for at in (1, 2)}
+    with open_study(tmp_path, SPEC) as study_journal:
+        number = add(study_journal)
+        for at, accuracy in ((1, 0.5), (2, 0.7)):
+            study_journal.record_epoch(number, epoch(at, accuracy), log_odds=pack_log_odds(log_odds[at]))
+        record = study_journal.finish_trial(number, TrialState.PRUNED, None, 1)
+    assert record.best == epoch(1, 0.5)
+    found = load_probabilities(tmp_path, epoch_name(number, record.best.epoch), 4, 2)
+    assert found is not None
+    assert np.array_equal(found, to_probabilities(log_odds[1]))
 
 
 def test_a_trial_with_no_further_epochs_has_no_limit(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import optuna
 import pytest
 import vl_convert
 from optuna.trial import TrialState
@@ -101,6 +102,12 @@ def test_the_choices_of_a_slice_are_the_values_of_its_marks(tmp_path: Path) -> N
 def test_every_setting_has_a_slice(data: ChartData) -> None:
     drawn = svg(charts.slices(data))
     assert all(f">{dimension.name}<" in drawn for dimension in data.study.space.dimensions)
+
+
+def test_importances_do_not_change_optunas_verbosity(data: ChartData) -> None:
+    optuna.logging.set_verbosity(optuna.logging.INFO)  # Optuna's default
+    assert setting_importances(data.study)
+    assert optuna.logging.get_verbosity() == optuna.logging.INFO
 
 
 @pytest.mark.slow

@@ -5,7 +5,9 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -87,6 +89,7 @@ def test_watching_makes_the_page_again_until_the_study_ends(
             driver.__exit__(None, None, None)
 
     monkeypatch.setattr("time.sleep", nap)
+    monkeypatch.setattr(verb, "PAUSE", 0)
     driver = study_lock(folder)
     driver.__enter__()
     write(folder, watch=True)
@@ -99,6 +102,34 @@ def test_watching_makes_the_page_again_until_the_study_ends(
         f"{folder}/report.html is updated every 5 s while the study runs; press Ctrl-C to stop",
         f"report written to {folder}/report.html",
     ]
+
+
+def test_a_page_that_takes_long_is_made_less_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At most a tenth of the time; the end of the study is noticed after 5 s."""
+    now, made = 0.0, list[tuple[float, int | None]]()
+
+    def make(*_: object, every_seconds: int | None = None, **__: object) -> tuple[bytes, dict[str, Figure]]:
+        nonlocal now
+        made.append((now, every_seconds))
+        now += 2.5
+        return b"", {}
+
+    def nap(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        if now > 40:
+            driver.close()
+
+    monkeypatch.setattr(verb, "time", SimpleNamespace(monotonic=lambda: now, sleep=nap))
+    monkeypatch.setattr(verb, "page", make)
+    monkeypatch.setattr(verb, "vega_bundle", str)
+    with ExitStack() as driver:
+        driver.enter_context(study_lock(tmp_path))
+        write(tmp_path, watch=True)
+    assert made == [(0.0, 5), (25.5, 23), (43.0, None)]
+    assert "is updated every 23 s while" in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -151,3 +182,14 @@ def test_a_killed_driver_is_none_and_another_hosts_is_believed(tmp_path: Path) -
     assert is_locked(tmp_path)
     note.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
     assert is_locked(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the start of a process is unknown here")
+def test_a_process_that_has_the_number_of_a_killed_driver_is_not_the_driver(tmp_path: Path) -> None:
+    note = tmp_path / "driver.json"
+    with study_lock(tmp_path):
+        who = json.loads(note.read_text())
+    note.write_text(json.dumps(who))
+    assert is_locked(tmp_path)
+    note.write_text(json.dumps(who | {"started": who["started"] - 1}))
+    assert not is_locked(tmp_path)

@@ -13,7 +13,7 @@ from tests.support.pages import made
 from tests.support.recorded_study import record_study
 from tuning.analysis.ranking import read_assessed
 from tuning.analysis.trial_detail import ClassResults
-from tuning.journal.probabilities import pack_log_odds, save_probabilities, trial_name
+from tuning.journal.probabilities import epoch_name, pack_log_odds, save_probabilities
 from tuning.report.mistakes import MistakesSection, mistakes_section
 
 
@@ -73,9 +73,8 @@ def study(tickets: Path, tmp_path: Path) -> Path:
     assert winner.best_epoch is not None
     probabilities = np.where(labels[:, None] == np.arange(2), 0.9, 0.1)
     probabilities[0] = probabilities[0, ::-1]
-    save_probabilities(
-        folder, trial_name(winner.trial), pack_log_odds(winner.best_epoch, round_log_odds(np.log(probabilities)))
-    )
+    name = epoch_name(winner.trial, winner.best_epoch)
+    save_probabilities(folder, name, pack_log_odds(round_log_odds(np.log(probabilities))))
     return folder
 
 

@@ -15,7 +15,7 @@ from tests.support.corpora import tiny_corpus
 from tests.support.study_configs import plan
 from tuning.resources import profiling
 from tuning.resources.allocation import GPU_SHARE, check_memory, heaviest_configs, resolve_resources
-from tuning.resources.gpu import GIB, Gpu, GpuProbe
+from tuning.resources.gpu import GIB, Gpu
 from tuning.resources.machine import Machine, TrialResources
 from tuning.space.load import load_space
 
@@ -76,9 +76,9 @@ def test_settings_that_no_memory_here_holds_are_refused_with_what_would() -> Non
 def test_auto_probes_the_heaviest_settings_and_keeps_what_it_chose(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[TrialConfig] = []
 
-    def probe(configs: Sequence[TrialConfig], corpus: Corpus) -> GpuProbe:
+    def probe(configs: Sequence[TrialConfig], corpus: Corpus) -> int:
         asked.extend(configs)
-        return GpuProbe(peak_bytes=int(2 * GIB), step_seconds=0.01)
+        return int(2 * GIB)
 
     monkeypatch.setattr(profiling, "probe_gpu", probe)
     resources, choice = resolve_resources(AUTO, plan(), TWO_GPUS, tiny_corpus(), {})

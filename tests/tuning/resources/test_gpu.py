@@ -11,14 +11,13 @@ import torch
 
 from core.config import TrialConfig
 from core.errors import ConfigError, TrainingError, UserError
-from tests.support.corpora import tiny_corpus
+from tests.support.corpora import in_folds, tiny_corpus
 from tuning.backend.worker import failure_result
 from tuning.resources import profiling
 from tuning.resources.gpu import (
     CONTEXT_BYTES,
     GIB,
     Gpu,
-    GpuProbe,
     GpuShareChoice,
     allocator_fraction,
     assigned_device,
@@ -37,10 +36,6 @@ def gpu(gib: float) -> Gpu:
     return Gpu(name="NVIDIA Test", bytes=int(gib * GIB))
 
 
-def probed(gib: float) -> GpuProbe:
-    return GpuProbe(peak_bytes=int(gib * GIB), step_seconds=0.012)
-
-
 @pytest.mark.parametrize(
     ("peak", "gpus", "by_cpu", "share"),
     [
@@ -56,24 +51,24 @@ def probed(gib: float) -> GpuProbe:
 def test_as_many_trials_share_a_gpu_as_memory_and_cores_allow(
     peak: float, gpus: list[float], by_cpu: int, share: float
 ) -> None:
-    assert choose_share(probed(peak), [gpu(each) for each in gpus], by_cpu).share == share
+    assert choose_share(int(peak * GIB), [gpu(each) for each in gpus], by_cpu).share == share
 
 
 def test_chosen_shares_and_their_memory_never_exceed_a_gpu() -> None:
     for peak in (0.1, 0.5, 1.3, 2.7, 7.0, 11.0):
-        choice = choose_share(probed(peak), [gpu(24)], 64)
+        choice = choose_share(int(peak * GIB), [gpu(24)], 64)
         trials = int(1 / choice.share + 1e-9)
         assert trials * choice.share <= 1
         assert trials * needed_bytes(choice.peak_bytes) <= 24 * GIB
 
 
 def test_a_choice_is_kept_and_read_again() -> None:
-    choice = choose_share(probed(1.0), [gpu(24)], 8)
+    choice = choose_share(int(GIB), [gpu(24)], 8)
     assert GpuShareChoice(**dataclasses.asdict(choice)) == choice
     assert "0.125 of a GPU per trial" in str(choice)
-    assert "1.00 GiB and 12.0 ms per step" in str(choice)
+    assert "The heaviest settings took 1.00 GiB; with a margin" in str(choice)
     assert "may not fit" not in str(choice)
-    assert "the heaviest may not fit even alone" in str(choose_share(probed(30.0), [gpu(24)], 8))
+    assert "the heaviest may not fit even alone" in str(choose_share(int(30 * GIB), [gpu(24)], 8))
 
 
 def test_caps_of_all_trials_and_cudas_own_memory_stay_within_the_gpu() -> None:
@@ -117,7 +112,7 @@ def test_a_worker_takes_the_gpu_that_it_was_given(assigned: list[int | str], vis
         (0, "-1", 0),
         (1, "MIG-a,MIG-b,MIG-c", 3),
         (0, "MIG-a,MIG-b", 0),
-        (1, "0,9", 1),
+        (0, "0,1", 0),  # torch can use no GPU of this machine
     ],
 )
 def test_mig_instances_count_each_and_numbers_as_torch_sees_them(seen: int, visible: str | None, count: int) -> None:
@@ -126,7 +121,11 @@ def test_mig_instances_count_each_and_numbers_as_torch_sees_them(seen: int, visi
 
 @pytest.mark.parametrize(
     ("visible", "message"),
-    [("0,0", "names a GPU twice; name each once"), ("MIG-a,0", "mixes MIG instances with whole GPUs")],
+    [
+        ("0,0", "names a GPU twice; name existing GPUs, each once"),
+        ("MIG-a,0", "mixes MIG instances with whole GPUs"),
+        ("0,9", "names 2 GPUs, of which torch finds 1; name existing GPUs"),
+    ],
 )
 def test_names_that_cannot_be_meant_are_refused(visible: str, message: str) -> None:
     with pytest.raises(ConfigError, match=f"CUDA_VISIBLE_DEVICES={visible} {message}"):
@@ -204,10 +203,9 @@ def test_out_of_memory_is_told_from_other_failures() -> None:
 
 
 @pytest.mark.slow
-def test_a_probe_finds_peak_and_step_of_the_heaviest_settings() -> None:
-    found = measure_gpu([TrialConfig(hidden_dim=4), TrialConfig(hidden_dim=8)], tiny_corpus(), "cpu", FakeCuda())
-    assert found.peak_bytes == 3 * GIB
-    assert 0 < found.step_seconds < 60
+def test_a_probe_finds_the_peak_of_the_heaviest_settings() -> None:
+    configs = [TrialConfig(hidden_dim=4), TrialConfig(hidden_dim=8)]
+    assert measure_gpu(configs, tiny_corpus(), "cpu", FakeCuda()) == 3 * GIB
 
 
 def test_the_memory_of_one_configuration_is_freed_before_the_next_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,5 +230,23 @@ def test_the_memory_of_one_configuration_is_freed_before_the_next_is_measured(mo
     assert left == [0, 0]
 
 
+def test_the_learners_of_all_folds_are_in_memory_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a trial of a study with `--validation folds:3`."""
+    learners, counts = [0], []
+
+    def steps(*_: Any, **__: Any) -> Iterator[int]:
+        learners[0] += 1
+        try:
+            while True:
+                counts.append(learners[0])
+                yield 1
+        finally:
+            learners[0] -= 1
+
+    monkeypatch.setattr(profiling, "training_steps", steps)
+    measure_gpu([TrialConfig(), TrialConfig()], in_folds(tiny_corpus(), 3), "cpu", FakeCuda())
+    assert (max(counts), learners) == (3, [0])
+
+
 def test_settings_that_no_gpu_holds_count_as_all_of_it() -> None:
-    assert measure_gpu([TrialConfig(hidden_dim=4)], tiny_corpus(), "cpu", FakeCuda(fails=True)).peak_bytes == 24 * GIB
+    assert measure_gpu([TrialConfig(hidden_dim=4)], tiny_corpus(), "cpu", FakeCuda(fails=True)) == 24 * GIB

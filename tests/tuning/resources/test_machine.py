@@ -62,9 +62,42 @@ def test_cpus_are_those_of_the_affinity_and_of_the_control_group(
 
 def test_gpus_are_those_that_torch_sees(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.metadata.version", {"torch": "2.6.0+cu124"}.__getitem__)
+    monkeypatch.setattr("torch.cuda.init", lambda: None)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setattr("torch.cuda.get_device_properties", lambda at: SimpleNamespace(name=f"G{at}", total_memory=at))
     assert local_gpus({}) == (Gpu(name="G0", bytes=0), Gpu(name="G1", bytes=1))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("The NVIDIA driver on your system is too old"),
+        AssertionError("Torch not compiled with CUDA enabled"),
+    ],
+    ids=repr,
+)
+def test_gpus_that_cuda_cannot_use_are_not_counted(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NVML, which torch asks until CUDA is initialised, counts them."""
+
+    def init() -> None:
+        raise error
+
+    monkeypatch.setattr("importlib.metadata.version", {"torch": "2.6.0+cu124"}.__getitem__)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.init", init)
+    assert local_gpus({"CUDA_VISIBLE_DEVICES": "0,1"}) == ()
+    with pytest.raises(ConfigError, match="CUDA_VISIBLE_DEVICES=0,0 names a GPU twice"):
+        local_gpus({"CUDA_VISIBLE_DEVICES": "0,0"})
+
+
+def test_several_gpus_in_mig_mode_are_the_one_instance_that_cuda_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = [2]  # what NVML counts
+    instance = SimpleNamespace(name="G0 MIG 1g.10gb", total_memory=10)
+    monkeypatch.setattr("importlib.metadata.version", {"torch": "2.6.0+cu124"}.__getitem__)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: shown[0])
+    monkeypatch.setattr("torch.cuda.init", lambda: shown.__setitem__(0, 1))
+    monkeypatch.setattr("torch.cuda.get_device_properties", [instance].__getitem__)
+    assert local_gpus({}) == (Gpu(name=instance.name, bytes=10),)
 
 
 def test_a_torch_without_cuda_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,10 @@
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -22,7 +24,8 @@ from tests.support.studies import (
 )
 from tests.support.trial_records import record
 from tuning.journal.file import study_lock
-from tuning.journal.records import read_study, study_attributes
+from tuning.journal.records import Spec, read_study, study_attributes
+from tuning.journal.writer import StudyJournal, open_study
 from tuning.retrain.command import choose_trial, retrain_trial
 from tuning.retrain.reproduction import Reproduction
 from tuning.retrain.training import fresh_seeds
@@ -110,6 +113,15 @@ def test_another_precision_is_named(study: Path, made: Path, capsys: pytest.Capt
     assert out.index("changed since the search: precision fp32, now bf16\ndo not expect bit-identical") < out.index(
         "epoch 1:"
     )
+
+
+def test_bf16_on_a_gpu_is_refused_before_the_data_are_read(
+    study: Path, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuning.retrain.command.device_of", lambda spec: "cuda")
+    monkeypatch.setattr("tuning.retrain.command.study_corpus", lambda *_: 1 / 0)
+    with pytest.raises(ConfigError, match=r"precision bf16 is for CPUs: on a GPU, .* in fp16; choose fp32"):
+        again(study, made, precision="bf16")
 
 
 @pytest.mark.slow
@@ -218,6 +230,21 @@ def test_when_the_study_is_being_run_nothing_is_trained(
         again(study, made)
     assert capsys.readouterr().out == ""
     assert not (study / "model").exists()
+
+
+def test_a_trial_that_another_process_has_just_trained_is_selected(
+    study: Path, made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It ends after this command has read the journal, and before this command locks the study."""
+
+    def opened(folder: Path, spec: Spec) -> AbstractContextManager[StudyJournal]:
+        tamper(folder, epoch_record(3, 3, score=2.0))
+        return open_study(folder, spec)
+
+    monkeypatch.setattr("tuning.retrain.command.open_study", opened)
+    with patch("tuning.retrain.command.train_seed", side_effect=InterruptedError), pytest.raises(InterruptedError):
+        again(study, made, trial="best")
+    assert "training trial 3: " in capsys.readouterr().out
 
 
 def test_a_place_that_holds_something_else_is_refused_before_training(study: Path, made: Path) -> None:

@@ -1,11 +1,16 @@
 """tuning.retrain.models: the choice of one of several models."""
 
+import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from core.config import TrialConfig
-from tuning.retrain.models import TrainedModel, median_model, seed_summary
+from tests.support.corpora import tiny_corpus
+from tests.support.journals import SPEC
+from tuning.journal.writer import open_study
+from tuning.retrain.models import RetrainContext, TrainedModel, _log_test, median_model, seed_summary
 
 
 def model(seed: int, accuracy: float, loss: float = 0.5, **figures: Any) -> TrainedModel:
@@ -41,3 +46,15 @@ def test_all_figures_and_their_spread_are_told() -> None:
 
 def test_without_a_test_split_no_test_figure_is_made_up() -> None:
     assert "test_accuracy_over_seeds" not in seed_summary([model(1, 0.5), model(2, 0.7)])
+
+
+def test_an_evaluation_in_another_precision_is_no_result_of_the_trial(tmp_path: Path) -> None:
+    trained = dataclasses.replace(model(1, 0.5, test_accuracy=0.4, test_sentences=24), rows=({}, {}))
+    with open_study(tmp_path, SPEC | {"precision": "fp32"}) as journal:
+        for precision in ("fp32", "bf16"):
+            config = trained.config.replace(precision=precision)
+            context = RetrainContext(
+                journal=journal, trial=0, config=config, corpus=tiny_corpus(), split="80/10/10", threads=1, device="cpu"
+            )
+            _log_test(context, dataclasses.replace(trained, config=config), "train")
+        assert [reading["on"] for reading in journal.test_evaluations] == ["train", "train in bf16"]

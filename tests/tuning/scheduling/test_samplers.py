@@ -89,7 +89,7 @@ def test_a_sampler_made_anew_draws_what_optuna_draws_in_a_study_of_those_trials(
         the_plan.space,
         [prior_view(trial, number, "tpe") for number, trial in enumerate(trials, 1)],
     )
-    with samplers._quiet():
+    with samplers.quiet_optuna():
         study = optuna.create_study(
             direction="maximize",
             sampler=optuna.samplers.TPESampler(

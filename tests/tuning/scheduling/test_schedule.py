@@ -13,7 +13,7 @@ from ray.tune.search import Searcher
 from core.config import TrialConfig
 from core.training.result import EpochResult
 from tests.support.fake_ray import FakeRay, content, searcher_of
-from tests.support.study_configs import plan
+from tests.support.study_configs import ONE_OR_TWO_LAYERS, plan
 from tuning.journal.records import SEGMENTS, read_study
 from tuning.journal.writer import open_study
 from tuning.scheduling.asha import Asha
@@ -148,14 +148,12 @@ def settled(folder: Path) -> list[tuple[str, str, int]]:
 
 BASELINE = TrialConfig.notebook()
 SAME_SIZE = load_space("notebook", [f"n_layers={BASELINE.n_layers}", f"hidden_dim={BASELINE.hidden_dim}"])
-TWO = load_space("notebook", ["n_layers=int(1,2)", "hidden_dim=16", "lstm_dropout=0", "fc_dropout=0.5",
-                              "learning_rate=0.5", "freeze_embedding=false"])  # fmt: skip
 
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_trial_that_repeats_another_is_not_trained_and_ends_as_that_one_did(tmp_path: Path, workers: int) -> None:
     with open_study(tmp_path / "s", {"fingerprint": ""}) as journal:
-        ray = FakeRay(journal, plan(space=TWO, stopping=None), workers, random.Random(0))
+        ray = FakeRay(journal, plan(space=ONE_OR_TWO_LAYERS, stopping=None), workers, random.Random(0))
         ray.run()
         first, second, third, *copies = journal.records()
     assert [r.origin for r in (first, second, third)] == ["baseline", "random", "random"]
@@ -170,7 +168,7 @@ def test_a_trial_that_repeats_another_is_not_trained_and_ends_as_that_one_did(tm
 @pytest.mark.slow
 @pytest.mark.parametrize("killed_after", [1, 5, 9])
 def test_repeats_survive_a_kill(tmp_path: Path, killed_after: int) -> None:
-    the_plan = plan(space=TWO, parallelism=6)
+    the_plan = plan(space=ONE_OR_TWO_LAYERS, parallelism=6)
     with open_study(tmp_path / "whole", {"fingerprint": ""}) as journal:
         FakeRay(journal, the_plan, 2, random.Random(0)).run()
     with open_study(tmp_path / "killed", {"fingerprint": ""}) as journal:

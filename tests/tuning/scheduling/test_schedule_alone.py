@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from core.errors import UserError
 from core.training.result import EpochResult
@@ -19,7 +19,7 @@ from tests.support.memory_store import (
     schedule_of,
     train,
 )
-from tests.support.study_configs import plan
+from tests.support.study_configs import ONE_OR_TWO_LAYERS, plan
 from tuning.journal.reader import N_EPOCHS
 from tuning.journal.records import SEGMENTS, recorded_epochs
 from tuning.scheduling.asha import FAILED, Asha
@@ -79,6 +79,23 @@ def test_a_trial_pauses_at_a_rung_and_continues_from_there_when_it_is_promoted()
     assert store.records()[1].state == "RUNNING"
 
 
+def test_a_trial_whose_command_was_killed_between_the_epoch_of_a_rung_and_its_pause_is_paused() -> None:
+    store = MemoryStore()
+    config = plan(n_trials=3, parallelism=1, lag=0.0, stopping=Asha(grace=1, reduction=2))
+    schedule = schedule_of(store, config)
+    train(schedule, job_of(schedule), 0.9)
+    job = job_of(schedule)
+    assert (job.trial, job.last) == (1, 1)
+    schedule.report(1, epoch(1, 0.5))
+    assert store.records()[1].state == "RUNNING"
+    assert job_of(schedule_of(store, config)).trial == 2
+    assert store.records()[1].state == "PAUSED"
+    segments = store.trials()[1].user_attrs[SEGMENTS]
+    assert [each["paused"] for each in segments] == [1]
+    assert job_of(schedule_of(store, config)).trial == 2
+    assert store.trials()[1].user_attrs[SEGMENTS] == segments  # recorded once
+
+
 def test_a_trial_that_is_interrupted_after_its_last_epoch_is_not_paused_and_returns_its_result_later() -> None:
     store = MemoryStore()
     schedule = schedule_of(store, plan(n_trials=1))
@@ -107,6 +124,41 @@ def test_an_epoch_that_a_callback_cannot_write_is_recorded_and_stops_the_study()
     assert str(schedule.stop.reason) == "the disk is full"
     assert schedule.next_job() is NoJob.DONE
     assert store.records()[0].epochs == (epoch(1, 0.5),)
+
+
+def test_a_stop_ends_a_decision_that_starts_many_repeats_and_changes_nothing() -> None:
+    """While trial 6 is added; the next command adds the others."""
+
+    class Interrupted(MemoryStore):
+        def add_trial(self, *values: Any) -> int:
+            number = super().add_trial(*values)
+            schedule.stop.requested |= number == 6
+            return number
+
+    the_plan = plan(space=ONE_OR_TWO_LAYERS, sampler="random", n_trials=40, parallelism=4)
+    whole, store = MemoryStore(), Interrupted()
+    run(whole, the_plan)
+    schedule = schedule_of(store, the_plan)
+    jobs = [job_of(schedule) for _ in range(3)]
+    assert schedule.next_job() is NoJob.DONE
+    assert len(store.trials()) == 7
+    for job in jobs:
+        schedule.end(job.trial, {}, SEGMENT)
+    run(store, the_plan)
+    assert content(store) == content(whole)
+
+
+def test_the_work_for_a_repeat_does_not_grow_with_the_number_of_open_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three virtual workers train, and the fourth one starts 97 repeats at once."""
+    read, trial = list[int](), MemoryStore.trial
+
+    def spy(store: MemoryStore, number: int) -> FrozenTrial:
+        read.append(number)
+        return trial(store, number)
+
+    monkeypatch.setattr(MemoryStore, "trial", spy)
+    run(MemoryStore(), plan(space=ONE_OR_TWO_LAYERS, sampler="random", n_trials=100, parallelism=4))
+    assert len(read) < 1_500
 
 
 def test_trials_that_are_paused_at_the_end_are_stopped() -> None:

@@ -12,6 +12,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
 from tests.support.study_configs import (
+    ONE_OR_TWO_LAYERS,
     again,
     config_of,
     finished,
@@ -32,9 +33,6 @@ from tuning.space.space import Space
 
 GP = pytest.param("gp", marks=pytest.mark.slow)
 EACH_SAMPLER = [GP if name == "gp" else name for name in SAMPLERS]
-ONE_OR_TWO_LAYERS = load_space("notebook", ["n_layers=int(1,2)", "hidden_dim=16", "lstm_dropout=0", "fc_dropout=0.5",
-                                            "learning_rate=0.5", "freeze_embedding=false"])  # fmt: skip
-"""A space of two configurations."""
 
 
 @cache
@@ -230,6 +228,29 @@ def test_of_many_trials_the_sampler_sees_the_best_the_newest_running_and_an_even
     others = [number for number in range(240) if number not in best]
     places = [others.index(number) for number in shown if number in others]
     assert {after - before for before, after in itertools.pairwise(places)} <= {4, 5}
+
+
+def test_of_many_trials_of_another_study_the_sampler_sees_the_best_and_an_even_sample(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = outcomes(plan(), 2)[1]
+    prior = tuple(again(one, number * 7 % 300 / 300) for number in range(300))
+    shown: list[float] = []
+
+    def spy(made: BaseSampler, space: Space, trials: Sequence[FrozenTrial]) -> Params:
+        assert [trial.number for trial in trials] == list(range(1, len(trials) + 1))
+        shown[:] = [trial.value * 300 for trial in trials if trial.value is not None]
+        return suggest_once(made, space, trials)
+
+    monkeypatch.setattr("tuning.scheduling.suggester.suggest_once", spy)
+    outcomes(plan(prior_trials=prior, warm_start={"study": "other"}, startup=1), 2)
+    numbers = [round(value) * 43 % 300 for value in shown]  # 43 * 7 is 1 modulo 300
+    assert len(numbers) == MAX_SHOWN
+    assert numbers == sorted(set(numbers))
+    assert set(range(275, 300)) <= {round(value) for value in shown}
+    assert max(after - before for before, after in itertools.pairwise(numbers)) <= 5
+    outcomes(plan(prior_trials=prior[:99], warm_start={"study": "other"}, startup=1), 2)
+    assert len(shown) == 99
 
 
 @pytest.mark.parametrize("sampler", EACH_SAMPLER)

@@ -42,7 +42,7 @@ def test_text_with_probabilities_names_every_class(model: Predictor, capsys: pyt
     assert sum(resources) == pytest.approx(1, abs=2e-4)
 
 
-def test_below_the_minimum_the_label_is_a_dash_null_or_an_empty_cell(
+def test_below_the_minimum_the_label_is_empty_or_null(
     model: Predictor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     texts = ["good", "bad", "good bad"]
@@ -53,7 +53,7 @@ def test_below_the_minimum_the_label_is_a_dash_null_or_an_empty_cell(
     request: dict[str, Any] = {"abstention": Abstention(min_probability=minimum), "probabilities": True}
     lines = [line.split("\t") for line in answer(model, capsys, texts=texts, **request).splitlines()]
     assert [line[:2] for line in lines] == [
-        [label or "-", f"{guess.probability:.4f}"] for label, guess in zip(labels, guesses, strict=True)
+        [label or "", f"{guess.probability:.4f}"] for label, guess in zip(labels, guesses, strict=True)
     ]
     rows = [json.loads(line) for line in answer(model, capsys, texts=texts, as_json=True, **request).splitlines()]
     assert [(row["label"], row["probabilities"]) for row in rows] == [
@@ -72,7 +72,7 @@ def test_an_accuracy_is_looked_up_in_the_models_own_table(tmp_path: Path, capsys
     assert model.coverage == tuple(coverage)
     said = answer(model, capsys, texts=["good"], abstention=Abstention(at_accuracy=0.9), notify=print)
     assert said.splitlines()[0].startswith("--at-accuracy 0.9 is --min-probability 1: ")
-    assert said.splitlines()[1].startswith("-\t0.")
+    assert said.splitlines()[1].startswith("\t0.")
     message = r"--at-accuracy 0.95 is not reached .*; pass at most 0.9286, which labels 100.0%"
     with pytest.raises(UserError, match=message):
         answer(model, capsys, texts=["good"], abstention=Abstention(at_accuracy=0.95))
@@ -132,6 +132,13 @@ def test_without_probabilities_three_columns_are_added(
     said = answer(model, capsys, file=str(tmp_path / "in.jsonl"), text_column="body")
     assert said.splitlines()[0] == "body,n,predicted_label,predicted_probability,unknown_words"
     assert [(row["body"], row["n"]) for row in rows_of(said)] == [("good", "1"), ("bad", "")]
+
+
+def test_a_given_column_may_have_an_empty_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in.csv").write_text(",body\ngood,bad\n")
+    model = load_model(saved(tmp_path, text_column="body"))
+    said = answer(model, capsys, file=str(tmp_path / "in.csv"), text_column="", notify=pytest.fail)
+    assert float(rows_of(said)[0]["predicted_probability"]) == model.predict(["good"])[0].probability
 
 
 def test_a_table_is_read_by_the_column_that_the_model_was_trained_on(

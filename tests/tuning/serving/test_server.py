@@ -176,7 +176,7 @@ def test_a_text_of_too_many_words_costs_its_client_these_words(model: Predictor)
 class BlockedModel:
     """A model whose first batch waits until the test allows it to end."""
 
-    classes = ("a", "b")
+    classes: tuple[str, ...] = ("a", "b")
 
     def __init__(self) -> None:
         self.began, self.may_end = threading.Event(), threading.Event()
@@ -239,6 +239,17 @@ def test_a_full_queue_refuses_and_says_when_to_come_again(monkeypatch: pytest.Mo
         assert [each.getresponse().status for each in waiting] == [200, 200]
         for each in (refused, *waiting):
             each.close()
+
+
+def test_a_text_counts_at_least_as_the_probabilities_in_its_answer() -> None:
+    model = BlockedModel()
+    model.classes = tuple(map(str, range(1_000)))
+    with running(make_app(model, "x", rate=10**9)) as port:  # type: ignore[arg-type]
+        waiting = post(port, *["one"] * 3, "long " * 60)
+        until(port, "sentune_queue_words", 3 * 50 + 60)
+        model.may_end.set()
+        assert waiting.getresponse().status == 200
+        waiting.close()
 
 
 def test_a_stopping_server_answers_what_waits() -> None:

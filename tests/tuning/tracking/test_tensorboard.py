@@ -78,6 +78,7 @@ def test_a_start_again_doubles_nothing_and_mends_what_a_kill_left(tmp_path: Path
         folder = tmp_path / "s" / "tensorboard"
         with closing(TensorBoardCallback(journal, SEARCHED, print)) as files:
             files.on_trial_start(4, TrialConfig())
+        (tmp_path / "s" / ".tensorboard.abcd1234" / "trial-00000").mkdir(parents=True)
         before = scalars(folder / "trial-00000")
         torn = next((folder / "trial-00000").iterdir())
         torn.write_bytes(torn.read_bytes()[:100])
@@ -86,6 +87,7 @@ def test_a_start_again_doubles_nothing_and_mends_what_a_kill_left(tmp_path: Path
             assert scalars(folder / "trial-00000") == before
             assert scalars(folder / "trial-00004")["val_accuracy"] == approximately([(1, 0.55)])
             assert [len(list(run.iterdir())) for run in folder.iterdir()] == [1] * 5
+        assert not (tmp_path / "s" / ".tensorboard.abcd1234").exists()
 
 
 def test_what_cannot_be_written_is_said_once_and_ends_no_search(
