@@ -183,7 +183,7 @@ def _describe(options: RunOptions, existing: Mapping[str, Any], search: PlannedS
         _say("small data  --validation folds:5 evaluates each trial on all training sentences, in 5 times the time")
     if not existing and corpus.vectors is not None and corpus.embedding_dim <= NARROW:
         english = corpus.source["vectors"] == "glove-50d"
-        print_note(WIDER.format(corpus.embedding_dim, WIDER_ENGLISH if english else "with a file of wider ones"))
+        print_note(WIDER.format(corpus.embedding_dim, WIDER_ENGLISH if english else "FILE with wider ones"))
     if search.length.reason:
         _say(f"epochs      {search.length}")
     if options.precision == AUTO:

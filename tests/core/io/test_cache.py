@@ -50,7 +50,7 @@ def test_the_key_is_of_all_inputs_and_not_of_their_order() -> None:
 
 
 def test_the_key_is_the_same_for_ever() -> None:
-    assert cache.cache_key(INPUTS) == "60f3d62e55501d4463e9d78e2ff603a53958d9bf4beb15a964e9d4cd26618600"
+    assert cache.cache_key(INPUTS) == "156d46a569fe8d8ec2420ecfdd0448b55461dfdb749a7cff44167d53224d903d"
 
 
 def test_two_folders_hold_the_same_bytes(tmp_path: Path) -> None:
