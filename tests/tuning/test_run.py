@@ -39,7 +39,7 @@ def planned(vectors: str = "words.vec", **changes: Any) -> PlannedSearch:
 @pytest.mark.parametrize(
     ("vectors", "advice"),
     [
-        ("words.vec", "--vectors with a file of wider ones"),
+        ("words.vec", "--vectors FILE with wider ones"),
         ("glove-50d", "--vectors glove-300d (862 MB, fetched once) or --vectors fasttext (1.5 GB)"),
     ],
 )
