@@ -1,4 +1,4 @@
-"""Console output: a closed pipe, a lost terminal or a full disk cannot end a search."""
+"""Console output, which a closed pipe, a lost terminal or a full disk cannot stop; signals; the end of a parent."""
 
 import contextlib
 import io
@@ -185,6 +185,17 @@ def handle_signals() -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             if signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, _interrupt)
+
+
+def end_with_parent(parent: int) -> None:
+    """End this process soon after its parent, the process number `parent`, has ended, even if it was killed."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextlib.contextmanager

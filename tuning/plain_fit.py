@@ -31,7 +31,7 @@ import json, os, sys
 os.nice(4 + int(os.environ.get("RAY_worker_niceness", 15)))
 task = json.loads(sys.argv[1])
 sys.path[:] = task.pop("path")
-from tuning.resources.profiling import end_with_parent
+from tuning.console import end_with_parent
 end_with_parent(task.pop("parent"))
 from tuning.plain_fit import fit_and_predict
 print(json.dumps(fit_and_predict(**task)))

@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -20,6 +19,7 @@ from core.config import TrialConfig
 from core.data.corpus import TRAIN, Corpus
 from core.errors import UserError
 from core.nn.model_size import max_checkpoint_bytes
+from tuning.console import end_with_parent
 
 T = TypeVar("T")
 WARM_UP = 2
@@ -114,17 +114,6 @@ def run_processes(calls: Sequence[Callable[[], T]]) -> list[T]:
             if isinstance(error, BrokenProcessPool):
                 raise UserError(PROBE_DIED) from error
             raise
-
-
-def end_with_parent(parent: int) -> None:
-    """End this process soon after its parent, the process number `parent`, has ended, even if it was killed."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextlib.contextmanager

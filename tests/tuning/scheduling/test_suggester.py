@@ -277,19 +277,19 @@ def test_where_there_is_no_other_the_first_ones_result_is_taken(sampler: str) ->
             assert origins[int(first)] in ("random", "sampler")
 
 
-def test_a_stateful_sampler_is_told_of_a_copy_whose_source_has_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stateful_sampler_gets_a_copy_whose_source_has_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each suggestion uses the results of all trials before it, three of which are copies."""
-    tell, told = StatefulSampler.tell, list[int]()
+    tell, numbers = StatefulSampler.tell, list[int]()
 
     def spy(sampler: StatefulSampler, number: int, view: FrozenTrial) -> None:
-        told.append(number)
+        numbers.append(number)
         tell(sampler, number, view)
 
     monkeypatch.setattr(StatefulSampler, "tell", spy)
     the_plan = plan(space=ONE_OR_TWO_LAYERS, sampler="cmaes", parallelism=1, startup=2)
     trials = outcomes(the_plan, 7)
     assert [trial.user_attrs["origin"].startswith("copy of ") for trial in trials] == [False] * 3 + [True] * 4
-    assert told == list(range(6))
+    assert numbers == list(range(6))
 
 
 def test_knowledge_of_another_study_moves_the_first_suggestions() -> None:
