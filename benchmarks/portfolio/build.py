@@ -137,7 +137,7 @@ def to_text(made: dict[str, Any], entries: Sequence[dict[str, Any]]) -> str:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--curves", type=Path, default=OUT, help="File of benchmarks.portfolio.record.")
-    parser.add_argument("--count", type=int, default=12, help="Settings of each of the two lists (default: 12).")
+    parser.add_argument("--count", type=int, default=8, help="Settings of each of the two lists (default: 8).")
     parser.add_argument("--print", action="store_true", help="Write no file.")
     return parser.parse_args()
 
