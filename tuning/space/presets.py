@@ -65,7 +65,7 @@ settings:
   freeze_embedding: [true, false]
   embedding_lr_scale: {range: "log(0.1, 1)", when: not freeze_embedding}
   optimizer: [adam, adamw, rmsprop]
-  learning_rate: log(5e-4, 1e-2)
+  learning_rate: log(1e-3, 1e-2)
   lr_schedule: [constant, cosine, plateau]
   weight_decay: {range: "log(1e-4, 1e-1)", when: optimizer == adamw}
   batch_size: [16, 32, 50, 64]
