@@ -63,7 +63,7 @@ def main() -> None:
 
 def trainings(names: Sequence[str], count: int) -> Iterator[dict[str, Any]]:
     """Yield the arguments of `record`, for the first configuration on all sets, then for the second one, and so on."""
-    space, precision = load_space("quick"), "bf16" if supports_bf16("cpu") else "fp32"
+    space, precision = load_space("quick", ["lr_schedule=constant"]), "bf16" if supports_bf16("cpu") else "fp32"
     for number in range(count):
         (params,) = random_params(space, derive_seed(SEED, number), 1)
         for name in names:

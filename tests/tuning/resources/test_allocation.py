@@ -25,7 +25,7 @@ TWO_GPUS = Machine(cpus=8, gpus=2, gpu_list=(Gpu(name="A", bytes=int(80 * GIB)),
 
 def test_the_corner_is_the_largest_of_everything_that_weighs() -> None:
     corner, *_ = heaviest_configs(load_space("default"), seed=1, epochs=2)
-    assert (corner.n_layers, corner.hidden_dim, corner.batch_size) == (2, 512, 64)
+    assert (corner.n_layers, corner.hidden_dim, corner.batch_size) == (3, 512, 64)
     assert (corner.bidirectional, corner.pooling, corner.freeze_embedding) == (True, "attention", False)
     assert (corner.optimizer, corner.ema_decay, corner.seed) == ("adamw", 0.999, 1)
 

@@ -23,10 +23,15 @@ SPEC = {"fingerprint": ""}
 
 @pytest.fixture
 def budget(tmp_path: Path) -> Budget:
-    """A target that some trial in the middle of the study is the first to reach."""
+    """A target that ends a study in its middle."""
     command(tmp_path / "free", plan())
     scores = [record.best.val_accuracy for record in read_study(tmp_path / "free")[1] if record.best]
-    return Budget(target=next(scores[n] for n in range(4, 12) if scores[n] > max(scores[:n])))
+    for number, score in enumerate(scores):
+        target = Budget(target=score)
+        ended = command(tmp_path / f"target-{number}", plan(budget=target))
+        if ended and 4 <= ended.n_trials < len(scores):
+            return target
+    raise AssertionError(scores)
 
 
 @pytest.mark.parametrize(("workers", "seed"), [(2, 2), (4, 3), (12, 4)])

@@ -105,7 +105,7 @@ def test_a_file_may_extend_a_preset(tmp_path: Path) -> None:
     default = by_name(load_space("default"))
     changed = {"hidden_dim": IntDistribution(8, 16), "lstm_dropout": FloatDistribution(0.1, 0.2)}
     assert by_name(space) == default | changed
-    assert next(d for d in space.dimensions if d.name == "lstm_dropout").when == (("n_layers", (2,)),)
+    assert next(d for d in space.dimensions if d.name == "lstm_dropout").when == (("n_layers", (2, 3)),)
 
 
 def test_set_replaces_a_range_and_keeps_its_condition() -> None:

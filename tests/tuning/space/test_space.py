@@ -268,7 +268,7 @@ def test_a_description_says_what_is_searched_when_and_what_is_not() -> None:
     assert {
         "setting": "lstm_dropout",
         "values": "float(0, 0.5)",
-        "when": "n_layers == 2",
+        "when": "n_layers in (2, 3)",
         "kind": "searched",
     } in rows
     assert {
