@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 tune: $(VENV)/.installed
 	@echo "Searching on 10,568 movie snippets; the data and word vectors are prepared first, once"
-	$(BIN)/sentune run --trials 8
+	$(BIN)/sentune run --trials 6
 
 test: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
