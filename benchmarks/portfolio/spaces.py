@@ -43,6 +43,8 @@ PARTS = 8
 """Number of equal parts of a numeric range."""
 FEW = 4
 """Number of configurations in a part up to which nothing is concluded."""
+RATES = (1e-4, 3e-4, 1e-3, 2e-3, 1e-2)
+"""Ends of parts of the learning rates of Adam, AdamW and RMSprop, which are of one size."""
 
 
 def main() -> None:
@@ -100,18 +102,27 @@ def range_rows(recording: Recording, space: str) -> Iterator[str]:
     """Yield the table of the ranges."""
     numbers = drawn(recording, space)
     best = good(recording, numbers)
-    params = [recording.spaces[space].to_params(recording.config(number)) for number in numbers]
+    configs = [recording.config(number) for number in numbers]
+    params = [recording.spaces[space].to_params(config) for config in configs]
     yield f"Space `{space}`: {len(numbers)} configurations, {len(recording.sets)} sets.\n"
     yield "| setting | part | configurations | in the best quarter: mean over sets | highest set | |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for dimension in recording.spaces[space].dimensions:
         places = [part_of(dimension, each[dimension.name]) if dimension.name in each else None for each in params]
         for part, name in enumerate(parts_of(dimension)):
-            there = [place == part for place in places]
-            count = sum(there)
-            shares = best[:, there].mean(axis=1) if count else np.zeros(len(best))
-            remark = "few" if count <= FEW else "cut" if not shares.any() else ""
-            yield f"| {dimension.name} | {name} | {count} | {shares.mean():.0%} | {shares.max():.0%} | {remark} |"
+            yield range_row(best, dimension.name, name, [place == part for place in places])
+    rates = [0.0 if config.optimizer == "adadelta" else config.learning_rate for config in configs]
+    for low, high in pairwise(RATES):
+        there = [low <= rate < high or rate == high == RATES[-1] for rate in rates]
+        yield range_row(best, "learning_rate (adam, adamw, rmsprop)", f"{low:g} to {high:g}", there)
+
+
+def range_row(best: NDArray[np.bool_], setting: str, part: str, there: Sequence[bool]) -> str:
+    """Return the row of the table of ranges for the configurations that are in a part."""
+    count = sum(there)
+    shares = best[:, there].mean(axis=1) if count else np.zeros(len(best))
+    remark = "few" if count <= FEW else "cut" if not shares.any() else ""
+    return f"| {setting} | {part} | {count} | {shares.mean():.0%} | {shares.max():.0%} | {remark} |"
 
 
 def importances(recording: Recording, space: str) -> dict[str, dict[str, float]]:

@@ -5,14 +5,15 @@
     python -m benchmarks.quality.cross_validation --study results/NAME --refit   also trained on train and validation
     python -m benchmarks.quality.cross_validation --quick                3 folds of the snippets: shows that it works
 
-The plain baseline is scikit-learn's TfidfVectorizer (one and two words, sublinear) and LogisticRegression, otherwise
-with defaults. The folds are those of `sentune confirm` with the same seed (`folds:K` of load_corpus). The baseline is
-trained on the training sentences, as a trial is, and again with the validation sentences, which it does not need
-otherwise. With --refit, the study's trial is also trained on both, as by `sentune retrain --on train+val`. To find the
-number of epochs, each fold is first trained again, which must reproduce the stored weights.
+The other classifier is scikit-learn's TfidfVectorizer (one and two words, sublinear) and LogisticRegression, otherwise
+with defaults; the plain baseline of a study has C = 10 instead of 1. The folds are those of `sentune confirm` with the
+same seed (`folds:K` of load_corpus). The other classifier is trained on the training sentences, as a trial is, and
+again with the validation sentences, which it does not need otherwise. With --refit, the study's trial is also trained
+on both, as by `sentune retrain --on train+val`. To find the number of epochs, each fold is first trained again, which
+must reproduce the stored weights.
 
-A study is compared with the baseline in pairs: over the folds (Student's t) and over all sentences (exact McNemar
-test). The interval over folds is slightly too narrow, because folds share training sentences.
+A study is compared with the other classifier in pairs: over the folds (Student's t) and over all sentences (exact
+McNemar test). The interval over folds is slightly too narrow, because folds share training sentences.
 """
 
 import argparse
@@ -84,7 +85,7 @@ def read(data: Mapping[str, Any]) -> Dataset:
 
 
 def plain(data: Dataset, count: int, seed: int) -> list[OverFolds]:
-    """Evaluate the plain baseline, trained on train and on train and validation."""
+    """Evaluate TF-IDF with logistic regression, trained on train and on train and validation."""
     texts = np.array(data.texts, dtype=object)
     correct: dict[str, list[Correct]] = {name: [] for name in PLAIN}
     for fold in range(count):

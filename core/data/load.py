@@ -35,8 +35,7 @@ from core.io.checked_folder import canonical_json
 from core.io.text import Notify, quoted
 
 WORD_DIM, CHARACTER_DIM = 300, 100
-"""Width of random vectors. There are few characters: on 6,400 Chinese reviews, one model with 100 and with 300 labelled
-81.0% and 80.3% of the test split correctly."""
+"""Width of random vectors. There are fewer characters than words."""
 
 
 def load_corpus(

@@ -9,8 +9,8 @@ from core.io.archives import file_size, open_file
 FIXED_BYTES = 300_000_000
 """Memory in bytes that data preparation takes for a file of any size: libraries and word vectors."""
 BYTES_A_BYTE = 6
-"""Memory in bytes per byte of a file: 5.5 for a million English sentences (results/reference/large.md), of which the
-texts need 1.6. The peak is when the word ids are sorted."""
+"""Memory in bytes per byte of a file: 5.1 for a million English sentences (results/reference/large.md). The
+peak is when the word ids are sorted."""
 UNPACKED = 3
 """Minimum ratio of the unpacked to the packed size of a file of texts."""
 

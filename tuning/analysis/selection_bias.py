@@ -86,7 +86,7 @@ class Repeated:
         """Return the interval (normal) of a choice by n sentences.
 
         Its variance is that of the actual choice and half that of the repeated ones. The half is empirical: with it,
-        the intervals cover the truth in 93 to 97% of the benchmark's searches.
+        the intervals cover the truth in 94 to 98% of the benchmark's searches.
         """
         error = max(DENSITY**0.5 * float(self.own_change.std()), 1 / n)  # n sentences cannot resolve less
         half = Z * (error**2 + DENSITY * float((self.change - self.own_change).var()) / 2) ** 0.5

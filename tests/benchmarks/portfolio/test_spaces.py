@@ -45,6 +45,14 @@ def test_ranges_without_a_good_configuration_are_marked(tmp_path: Path) -> None:
     assert not rows[0][-1].startswith("cut")
 
 
+def test_each_learning_rate_of_adam_adamw_and_rmsprop_is_in_one_row(tmp_path: Path) -> None:
+    found = recording(tmp_path)
+    configs = [found.config(number) for number in drawn(found, "default")]
+    rows = [row.split(" | ") for row in range_rows(found, "default") if row.startswith("| learning_rate (")]
+    assert [row[1] for row in rows] == ["0.0001 to 0.0003", "0.0003 to 0.001", "0.001 to 0.002", "0.002 to 0.01"]
+    assert sum(int(row[2]) for row in rows) == sum(config.optimizer != "adadelta" for config in configs)
+
+
 @pytest.mark.slow
 def test_what_decides_is_important_on_each_set_and_shares_add_up_to_1(tmp_path: Path) -> None:
     found = importances(recording(tmp_path, count=150), "default")
