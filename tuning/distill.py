@@ -6,6 +6,7 @@ The student has the settings of a trial, and the training sentences of its study
 import dataclasses
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from core.data.vocabulary import Vocabulary
 from core.errors import ConfigError
 from core.inference.predictor import Predictor, load_model
 from core.inference.saved_model import check_model_folder, model_digest
+from core.io import cache
 from core.io.text import quoted
 from core.training.result import EpochResult, TrainResult
 from tuning.console import command_line
@@ -59,7 +61,7 @@ def distill_model(model: Path, options: DistillOptions) -> Reproduction | None:
         DataError: The sentences cannot be read.
     """
     target = options.model_folder
-    if target.resolve() == model.resolve():
+    if os.path.realpath(target) == os.path.realpath(model):
         raise ConfigError(f"--out must be another folder than MODEL, got {str(target)!r}")
     spec = read_study(options.folder)[0]["spec"]
     if spec["data"].get("validation", "split") != "split":
@@ -152,7 +154,10 @@ def _read_unlabelled(
     if options.unlabelled is None:
         return [], {}
     found: list[str] = []
-    for batch in sentence_batches(options.unlabelled, options.text_column, options.encoding, print, "--unlabelled"):
+    cache_dir = cache.default_dir() if options.cache_dir is None else options.cache_dir
+    for batch in sentence_batches(
+        options.unlabelled, options.text_column, options.encoding, cache_dir, print, "--unlabelled"
+    ):
         teacher.encode(batch.texts, batch.location)  # refuses a sentence that is too long, by its line
         found += batch.texts
     extra = new_sentences(found, known)

@@ -75,7 +75,7 @@ def _table(data: Any) -> Table:
             columns |= plain
             unsupported |= other
     if frame.shape[0] == 0:
-        raise DataError(f"{NAME} has no rows; pass rows with a text and a label")
+        raise DataError(f"{NAME} has no rows; pass at least one row")
     rows = list(range(1, frame.shape[0] + 1))
     return Table(name=NAME, columns=columns, lines=rows, unit="row", unsupported_columns=unsupported)
 

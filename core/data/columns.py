@@ -84,8 +84,13 @@ def require_column(table: Table, column: str, option: str) -> list[str | None]:
     return table.columns[column]
 
 
-def read_texts(table: Table, column: str) -> list[str]:
+def read_texts(table: Table, column: str, advice: str = _DROP) -> list[str]:
     """Return the column's texts.
+
+    Args:
+        table: The file.
+        column: Its column.
+        advice: What to do about an absent cell, for the message.
 
     Raises:
         DataError: A cell is absent; its line is named.
@@ -93,7 +98,7 @@ def read_texts(table: Table, column: str) -> list[str]:
     texts = []
     for row, cell in enumerate(table.columns[column]):
         if cell is None:
-            raise DataError(f"{table.location(row)}: no text in column {quoted(column)}; {_DROP}")
+            raise DataError(f"{table.location(row)}: no text in column {quoted(column)}; {advice}")
         texts.append(cell)
     return texts
 

@@ -9,6 +9,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -176,13 +177,20 @@ def _jsonl_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
+            value = json.loads(line, object_pairs_hook=partial(_unique, where=f"{name}, line {number}"))
             row = {key: _plain(cell) for key, cell in value.items()} if isinstance(value, dict) else None
         except (ValueError, RecursionError) as error:
             raise DataError(f"{name}, line {number}: not JSON ({printable(str(error), 80)}); fix the line") from None
         if row is None:
             raise DataError(f"{name}, line {number}: must be a JSON object, got {printable(line.strip(), 40)}")
         yield number, row
+
+
+def _unique(pairs: list[tuple[str, Any]], where: str) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        _refuse_twice([key for key, _ in pairs], where)
+    return found
 
 
 def _plain(cell: Any) -> str | None:
@@ -231,7 +239,7 @@ def _to_table(rows: Iterable[Row], name: str, first: Iterable[str] = ()) -> Tabl
             if len(cells) < len(lines):
                 cells.append(None)
     if not lines:
-        raise DataError(f"{name}: has no rows; write rows with a text and a label")
+        raise DataError(f"{name}: has no rows; write at least one row")
     return Table(name=name, columns=columns, lines=lines)
 
 
@@ -302,7 +310,7 @@ def _from_arrow(table: Any, name: str, first: int = 1) -> Table:
     arrays = dict(zip(table.schema.names, table.columns, strict=True))
     columns, others = arrow_columns(arrays, lambda row: f"{name}, row {first - 1 + row}")
     if table.num_rows == 0:
-        raise DataError(f"{name}: has no rows; write rows with a text and a label")
+        raise DataError(f"{name}: has no rows; write at least one row")
     lines = range(first, first + table.num_rows)
     return Table(name=name, columns=columns, lines=lines, unit="row", unsupported_columns=others)
 

@@ -19,13 +19,13 @@ _METRICS_ELSEWHERE = (
 )
 """Names of source and metrics that have their own place in the card."""
 _EXPLANATIONS = {
-    "val_accuracy": "correct / total on the validation split at the best epoch. The epoch and, in a search, the "
+    "val_accuracy": "correct / total on the validation split, at the best epoch of each LSTM. Epochs and, in a search, "
     "settings were chosen on this split, so the figure is optimistic",
-    "val_loss": "mean cross-entropy on the same sentences at the same epoch",
-    "val_macro_f1": "mean F1 of the classes, on the same sentences at the same epoch",
-    "val_balanced_accuracy": "mean recall of the classes, on the same sentences at the same epoch",
-    "val_mcc": "Matthews correlation coefficient, on the same sentences at the same epoch",
-    "val_log_loss": "mean negative log probability of the labels, on the same sentences at the same epoch",
+    "val_loss": "mean cross-entropy on the same sentences at the same epochs",
+    "val_macro_f1": "mean F1 of the classes, on the same sentences at the same epochs",
+    "val_balanced_accuracy": "mean recall of the classes, on the same sentences at the same epochs",
+    "val_mcc": "Matthews correlation coefficient, on the same sentences at the same epochs",
+    "val_log_loss": "mean negative log probability of the labels, on the same sentences at the same epochs",
     "val_roc_auc": "area under the ROC curve (mean of each class against the rest), on the same sentences",
     "val_sentences": "size of the validation split",
     "test_accuracy": "correct / total on the test split, on which nothing was chosen",

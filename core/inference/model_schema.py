@@ -148,7 +148,11 @@ def _texts(file: str, value: Any) -> tuple[str, ...]:
 
 def _check(where: str, value: Any, rule: str, holds: Callable[[Any], Any]) -> None:
     if not holds(value):
-        raise CorruptionError(f"{where} must be {rule}, got {quoted(json.dumps(value))}")
+        try:
+            shown = quoted(json.dumps(value))
+        except RecursionError:
+            shown = "a deeply nested value"
+        raise CorruptionError(f"{where} must be {rule}, got {shown}")
 
 
 def _is_number(value: Any) -> bool:

@@ -164,6 +164,8 @@ def _model_of(member: Member, parts: ModelParts) -> SentenceClassifier | PlainBa
     n_features = member.baseline.idf.size
     if shapes != [(n_features, 2), (n_features,), (n_classes, n_features), (n_classes,)]:
         raise CorruptionError(f"{file_of(member)} {_MISFIT}: its tensors have the shapes {shapes}")
+    if not member.baseline.fits(len(parts.vocabulary)):
+        raise CorruptionError(f"{file_of(member)} {_MISFIT}: its n-grams are not in order, or have unknown words")
     return member.baseline
 
 

@@ -111,7 +111,11 @@ def remove_partial_writes(
         older_than: Seconds without a change after which a folder is removed; another process may still be writing.
     """
     hidden = re.compile(rf"\.(?:{name})\.(old\.)?[a-z0-9_]{{8}}")
-    for folder in parent.iterdir() if parent.is_dir() else ():
+    try:
+        folders = list(parent.iterdir())
+    except OSError:  # there is no such folder, or it may not be listed
+        return
+    for folder in folders:
         if not hidden.fullmatch(folder.name) or not folder.is_dir() or folder.is_symlink():
             continue
         try:

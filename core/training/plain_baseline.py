@@ -69,6 +69,12 @@ class PlainBaseline:
     intercepts: NDArray[np.float32]
     """(C,); minus infinity for a class without a training sentence."""
 
+    def fits(self, n_words: int) -> bool:
+        """Return whether the features are in order, and of the words of a vocabulary of `n_words`."""
+        first, second = self.ngrams.T
+        known = (first > UNK_ID) & (first < n_words) & ((second > UNK_ID) | (second == 0)) & (second < n_words)
+        return bool(known.all() and (np.diff(_pack(first, second)) > 0).all())
+
     def logits(self, tokens: NDArray[np.int32], offsets: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the logits (n, C) of the sentences tokens[offsets[i]:offsets[i + 1]]. Does not load scipy."""
         n_sentences = len(offsets) - 1

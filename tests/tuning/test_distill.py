@@ -183,6 +183,10 @@ def test_a_teacher_of_another_test_split_is_pointed_out(
         ({"encoding": "utf-8"}, "--encoding must be given with --unlabelled only, got 'utf-8'"),
         ({"unlabelled": "gone.txt"}, "gone.txt: no such file; check the path"),
         (
+            {"unlabelled": "words.csv"},
+            r"--unlabelled words\.csv is a table; pass --text-column, or let a name end in \.txt if each line is a sen",
+        ),
+        (
             {"unlabelled": "words.doc", "text_column": "body"},
             r"--text-column needs a file ending in \.csv, .* \(\.gz too\), got --unlabelled words\.doc",
         ),
@@ -197,6 +201,13 @@ def test_what_cannot_be_used_is_refused(study: Path, made: Path, changes: dict[s
 def test_the_teacher_is_not_overwritten(study: Path, made: Path) -> None:
     with pytest.raises(ConfigError, match="--out must be another folder than MODEL, got "):
         distil(study, made, out=made / "model")
+
+
+def test_a_circle_of_links_is_no_model(study: Path, made: Path, tmp_path: Path) -> None:
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    for changes in ({"out": tmp_path / "circle"}, {"model": tmp_path / "circle"}):
+        with pytest.raises(UserError, match="circle"):
+            distil(study, made, **changes)
 
 
 def test_a_teacher_with_other_classes_is_refused(study: Path, made: Path, tmp_path: Path) -> None:

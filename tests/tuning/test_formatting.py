@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from core.data.readers import read_table
-from tuning.formatting import csv_text, short_names
+from tuning.formatting import csv_text, format_settings, short_names
 
 
 def test_a_name_is_cut_unless_it_would_look_like_another_one() -> None:
@@ -13,6 +13,10 @@ def test_a_name_is_cut_unless_it_would_look_like_another_one() -> None:
     names = ["pin\nblocked", "exchange rate of the day", *similar, "x" * 90, "x" * 91]
     shown = [r"pin\nblocked", "exchange rate of ...", *similar, f"{'x' * 77}...", f"{'x' * 77}..."]
     assert short_names(names) == dict(zip(names, shown, strict=True))
+
+
+def test_a_setting_cannot_control_a_terminal() -> None:
+    assert format_settings({"pooling": "\x1b[2Jmax\n", "n_layers": 2}) == r"pooling=\x1b[2Jmax\n n_layers=2"
 
 
 def test_csv_has_quotes_only_where_they_are_needed() -> None:

@@ -17,7 +17,7 @@ from core.io.text import printable, quoted
 from core.metrics import METRICS
 from core.nn.model_size import count_trainable_parameters, multiplications_per_word
 from core.stats import ALPHA, Interval, holm, wilson
-from tuning.analysis.ensemble import SIZE, EnsembleEstimate, estimate_ensemble, read_library
+from tuning.analysis.ensemble import SIZE, EnsembleEstimate, estimate_ensemble, load_plain_probabilities, read_library
 from tuning.analysis.recommendation import NOT_BETTER, ONE_CLASS, Recommendation, majority_baseline
 from tuning.analysis.selection_bias import FIXED, REPEATS, Corrected, Resamples, n_repeats
 from tuning.journal.file import JOURNAL
@@ -253,11 +253,12 @@ def assess(
         (r for r in own if r.number in outputs), key=lambda r: (r.best.val_loss if r.best else 0, r.number)
     )
     # For comparison: outputs that no search chose.
-    plain: NDArray[Any] | None = next((each.predictions for each in known.references if each.name == PLAIN), None)
-    if metric.needs_probabilities:
-        plain = load_probabilities(folder, PLAIN_BASELINE, len(labels), n_classes)
-    elif plain is not None:
-        plain = plain.astype(_class_type(n_classes))
+    predictions = next((each.predictions for each in known.references if each.name == PLAIN), None)
+    plain: NDArray[Any] | None = None
+    if predictions is not None and metric.needs_probabilities:
+        plain = load_plain_probabilities(folder, predictions, n_classes)
+    elif predictions is not None:
+        plain = predictions.astype(_class_type(n_classes))
     fixed = [] if plain is None else [[plain]]
     resamples = Resamples(
         metric=metric,
@@ -272,9 +273,7 @@ def assess(
     if judged.corrected is None or judged.nothing_learned or not ensemble_size:
         return judged
     members = [record for record in own if known.useless.get(record.number) != ONE_CLASS]
-    library = read_library(
-        folder, metric, labels, n_classes, members, known.multiplications, plain=FIXED in resamples.places
-    )
+    library = read_library(folder, metric, labels, n_classes, members, known.multiplications, plain=predictions)
     if library is None:
         return judged
     return replace(judged, ensemble=estimate_ensemble(library, resamples, size=ensemble_size, max_cost=max_cost))

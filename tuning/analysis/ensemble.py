@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import ConfigError
+from core.errors import ConfigError, CorruptionError
 from core.metrics import METRICS, Metric
 from tuning.analysis.selection_bias import FIXED, Corrected, Repeated, Resamples, draw_counts
 from tuning.journal.probabilities import epoch_name, load_probabilities
@@ -67,7 +67,7 @@ def read_library(
     trials: Sequence[TrialRecord],
     costs: Mapping[int, int],
     *,
-    plain: bool,
+    plain: NDArray[np.integer] | None,
 ) -> Library | None:
     """Return the models of a study whose probabilities are stored; None if there are none.
 
@@ -79,7 +79,7 @@ def read_library(
         trials: The trials that may be selected, best first. If their probabilities need too much memory
             (MAX_NUMBERS), the last ones are left out.
         costs: Multiplications per word by trial number.
-        plain: Whether the study has a plain baseline.
+        plain: (n,) predictions of the plain baseline; None if the study has none.
 
     Raises:
         CorruptionError: Stored probabilities are damaged.
@@ -87,13 +87,13 @@ def read_library(
     most = max(1, MAX_NUMBERS // (len(labels) * n_classes))
     ordered = sorted((r.best.val_loss, r.number, r.best.epoch) for r in trials[:most] if r.best and r.number in costs)
     names = {number: epoch_name(number, epoch) for _, number, epoch in ordered}
-    if plain:
-        names[FIXED] = PLAIN_BASELINE
     found = {
         number: probabilities
         for number, name in names.items()
         if (probabilities := load_probabilities(folder, name, len(labels), n_classes)) is not None
     }
+    if plain is not None and (probabilities := load_plain_probabilities(folder, plain, n_classes)) is not None:
+        found[FIXED] = probabilities
     if not found:
         return None
     return Library(
@@ -103,6 +103,28 @@ def read_library(
         probabilities=np.stack([np.ascontiguousarray(each.T) for each in found.values()], axis=1),
         costs=np.array([2 * n_classes if number == FIXED else costs[number] for number in found], dtype=float),
     )
+
+
+def load_plain_probabilities(
+    folder: Path, predictions: NDArray[np.integer], n_classes: int
+) -> NDArray[np.float32] | None:
+    """Return the (n, C) stored probabilities of the plain baseline; None if there are none.
+
+    Args:
+        folder: Folder of the study.
+        predictions: (n,) the plain baseline's predictions in the journal.
+        n_classes: Number of classes C.
+
+    Raises:
+        CorruptionError: The file is damaged, or does not have these predictions.
+    """
+    found = load_probabilities(folder, PLAIN_BASELINE, len(predictions), n_classes)
+    if found is not None and not np.array_equal(found.argmax(axis=1), predictions):
+        raise CorruptionError(
+            f"probabilities/{PLAIN_BASELINE}.npz differs from the plain baseline's predictions in the journal; "
+            "restore a copy, or remove the file to leave out the plain baseline"
+        )
+    return found
 
 
 def select(

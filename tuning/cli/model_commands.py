@@ -1,5 +1,6 @@
 """The commands that use a saved model: predict, export, serve. They need no study, no data and no Ray."""
 
+import os
 import shlex
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ import typer
 
 from core.config import MAX_THREADS
 from core.errors import ConfigError
+from core.io.atomic import expand_user
 from tuning.console import print_note, say_if_slow
 from tuning.run_options import (
     DataOption,
@@ -89,8 +91,9 @@ def predict(
     from tuning.serving.abstention import Abstention
     from tuning.serving.predict import PredictOptions, predict_texts
 
+    folder = expand_user(str(model))
     options = PredictOptions(
-        model=model,
+        model=folder,
         texts=texts or (),
         file=file,
         text_column=text_column,
@@ -100,7 +103,7 @@ def predict(
         abstention=Abstention(min_probability=min_probability, at_accuracy=at_accuracy),
         out=out,
     )
-    predict_texts(lambda: _load(model, threads), print_note, options)
+    predict_texts(lambda: _load(folder, threads), print_note, options)
 
 
 def export(
@@ -133,7 +136,7 @@ def export(
         raise ConfigError("--uri is for a study and --to mlflow; leave it out, or pass --to mlflow")
     from core.inference.onnx_export import export_onnx
 
-    model = Path(what)
+    model = expand_user(what)
     loaded = _load(model)
     if out is None:
         out = model.absolute().with_name(f"{model.absolute().name}-{format}")
@@ -171,10 +174,11 @@ def serve(
     from tuning.serving.abstention import Abstention
     from tuning.serving.server import serve_model
 
+    folder = expand_user(str(model))
     serve_model(
-        lambda: _load(model, threads),
+        lambda: _load(folder, threads),
         print_note,
-        model.resolve().name,
+        Path(os.path.realpath(folder)).name,
         host=host,
         port=port,
         rate=rate,

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from core.errors import ConfigError
+from core.io.atomic import expand_user
 from tuning.cli.options import takes_options
 from tuning.console import (
     ASSESSING,
@@ -155,7 +156,7 @@ def distill(
     with say_if_slow(LOADING, print):
         from tuning.distill import distill_model
 
-    distill_model(model, options)
+    distill_model(expand_user(str(model)), options)
     _print_next(options.model_folder)
 
 

@@ -16,7 +16,7 @@ from core.metrics import METRICS, Metric
 from core.stats import ALPHA, Interval, Z, holm, paired_t, wilson
 from tuning.analysis.assessment import MAJORITY, PLAIN
 from tuning.confirm.runs import Candidate, ConfirmRun
-from tuning.journal.predictions import unpack_labels
+from tuning.journal.predictions import journal_damage, unpack_labels
 
 Outcome = Mapping[str, Any]
 """Recorded result of a run, see tuning.confirm.execution."""
@@ -212,7 +212,10 @@ def _sentence_error(pairs: Sequence[tuple[Outcome, Outcome]], metric: Metric, wh
 
     if metric.name != "accuracy" and not all("pseudo_values" in each for pair in pairs for each in pair):
         return None
-    differences = np.mean([values(one) - values(other) for one, other in pairs], axis=0)  # (n,), or by group
+    found = [values(each) for pair in pairs for each in pair]
+    if len({each.shape for each in found}) > 1:
+        raise journal_damage(f"the record of fresh runs of {where}", "they have different numbers of sentences")
+    differences = np.mean(np.subtract(found[::2], found[1::2]), axis=0)  # (n,), or by group
     return float(differences.std(ddof=1) / len(differences) ** 0.5) if len(differences) > 1 else 1.0
 
 

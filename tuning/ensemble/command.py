@@ -68,7 +68,7 @@ def _make(options: EnsembleOptions, journal: StudyJournal, spec: Spec) -> bool:
         members = _train(options, journal, records, chosen, checkpoints, corpus, estimate, background, interrupt)
         if members is None:
             return False
-        metrics = measure(journal, members, corpus, options.on)
+        metrics = measure(journal, members, corpus, options.on if corpus.folds is None else "train")
         metrics |= {
             "on": options.on,
             "search_trials": sum(is_candidate(each) for each in records),
@@ -76,7 +76,8 @@ def _make(options: EnsembleOptions, journal: StudyJournal, spec: Spec) -> bool:
             "test_evaluations": len(journal.test_evaluations),
         }
         save_members(options.model_folder, [each.member for each in members], metrics, corpus, command_line())
-        for folder in checkpoints.values():
+        # also those of an interrupted command that selected other trials
+        for folder in journal.checkpoint_dir("").glob("ensemble-*"):
             shutil.rmtree(folder, ignore_errors=True)
     return True
 

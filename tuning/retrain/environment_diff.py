@@ -7,6 +7,7 @@ from typing import Any
 
 from core.data.corpus import Corpus
 from core.errors import DataError
+from core.io.text import printable
 from core.nn.environment import runtime_environment
 from tuning.journal.predictions import journal_damage
 from tuning.journal.records import Spec, TrialRecord
@@ -30,7 +31,7 @@ class EnvironmentChange:
     now: Any
 
     def __str__(self) -> str:
-        return f"{self.name} {_short(self.was)}, now {_short(self.now)}"
+        return printable(f"{self.name} {_short(self.was)}, now {_short(self.now)}", 400)
 
 
 def environment_of(spec: Spec, records: Sequence[TrialRecord], record: TrialRecord) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from core.data.columns import read_texts, require_column
 from core.data.datasets import encoding_of
 from core.data.readers import FORMATS, ROWS_AT_ONCE, Table, format_of, read_table_in_parts
 from core.errors import ConfigError, DataError
-from core.io import cache
 from core.io.archives import FILE_BLOCK, open_unpacked
 from core.io.encodings import MAX_LINE, normalize_encoding
 from core.io.text import Notify, printable
@@ -106,14 +105,23 @@ def _decoded_lines(stream: io.BufferedReader, encoding: str, where: str) -> Iter
             yield lines
 
 
-def table_parts(path: Path, text_column: str | None, encoding: str | None, notify: Notify) -> Iterator[Table]:
+def table_parts(
+    path: Path, text_column: str | None, encoding: str | None, cache_dir: Path, notify: Notify
+) -> Iterator[Table]:
     """Yield the rows of a table in parts; all have the text column if one is given.
+
+    Args:
+        path: The table.
+        text_column: Name of the column; None for any.
+        encoding: None to detect it.
+        cache_dir: Folder that remembers the detected encoding of a large table.
+        notify: Called with a line about irregular data.
 
     Raises:
         ConfigError: The encoding is unknown.
         DataError: The table cannot be used.
     """
-    for part in read_table_in_parts(path, encoding_of(path, encoding, cache.default_dir(), notify)):
+    for part in read_table_in_parts(path, encoding_of(path, encoding, cache_dir, notify)):
         if text_column is not None:
             require_column(part, text_column, "--text-column")
         yield part
@@ -125,22 +133,31 @@ def table_batch(part: Table, column: str) -> TextBatch:
     Raises:
         DataError: A cell is absent; the message names its line.
     """
-    return TextBatch(texts=read_texts(part, column), source=f"{part.name}, {part.unit}", numbers=part.lines)
+    texts = read_texts(part, column, "add it, or leave out the row")
+    return TextBatch(texts=texts, source=f"{part.name}, {part.unit}", numbers=part.lines)
 
 
 def sentence_batches(
-    file: str, text_column: str | None, encoding: str | None, notify: Notify, option: str
+    file: str, text_column: str | None, encoding: str | None, cache_dir: Path, notify: Notify, option: str
 ) -> Iterator[TextBatch]:
     """Yield the sentences of a file: its lines, as `line_batches`, or with `text_column` the cells of a table.
 
+    The arguments are those of `table_parts`, and `option` as in `line_batches`.
+
     Raises:
-        ConfigError: A text column is given and the file is no table.
+        ConfigError: A text column is given for a file that is no table, or none for a table.
         DataError: The file cannot be read, or the table cannot be used.
     """
+    is_table = format_of(Path(file)) is not None
     if text_column is None:
+        if is_table:
+            raise ConfigError(
+                f"{option} {printable(file)} is a table; pass --text-column, or let a name end in .txt if each line is "
+                "a sentence"
+            )
         yield from line_batches(file, encoding, notify, option)
         return
-    if format_of(Path(file)) is None:
-        raise ConfigError(f"--text-column needs a file ending in {ENDINGS} (.gz too), got {option} {file}")
-    for part in table_parts(Path(file), text_column, encoding, notify):
+    if not is_table:
+        raise ConfigError(f"--text-column needs a file ending in {ENDINGS} (.gz too), got {option} {printable(file)}")
+    for part in table_parts(Path(file), text_column, encoding, cache_dir, notify):
         yield table_batch(part, text_column)

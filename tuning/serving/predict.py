@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from core.data.readers import ROWS_AT_ONCE, Table, format_of
 from core.errors import ConfigError
+from core.io import cache
 from core.io.atomic import expand_user
 from core.io.text import Notify, printable, quoted
 from tuning.serving.abstention import ALWAYS_ANSWER, Abstention
@@ -125,7 +126,9 @@ def _read(options: PredictOptions, notify: Notify) -> Iterator[TextBatch | Table
             part = list(options.texts[start : start + ROWS_AT_ONCE])
             yield TextBatch(texts=part, source="text", numbers=range(start + 1, start + 1 + len(part)))
     elif options.is_table:
-        yield from table_parts(Path(options.file or ""), options.text_column, options.encoding, notify)
+        yield from table_parts(
+            Path(options.file or ""), options.text_column, options.encoding, cache.default_dir(), notify
+        )
     else:
         yield from line_batches(options.file or "-", options.encoding, notify)
 

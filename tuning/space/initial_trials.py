@@ -72,7 +72,9 @@ def fit_settings(space: Space, entry: Mapping[str, Value]) -> dict[str, Any] | N
         return None
 
     def value_of(dimension: Dimension) -> Value:
-        return dimension.nearest(entry[dimension.field]) if dimension.field in entry else _usual_value(dimension)
+        if dimension.field not in entry or (dimension.name in space.overridden and dimension.distribution.single()):
+            return _usual_value(dimension)
+        return dimension.nearest(entry[dimension.field])
 
     values = space.resolve(value_of)
     active = [dimension for dimension in space.dimensions if dimension.name in values]

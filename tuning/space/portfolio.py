@@ -7,6 +7,7 @@ entry has names and values of core.config.TrialConfig, and may be partial, as in
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -73,7 +74,9 @@ def first_trials(source: str, space: Space, baseline: bool = True) -> FirstTrial
             f"--first-trials {source}: all of its {len(entries)} entries are outside the space {space.name!r}; "
             "change their choices, or choose another --space"
         )
-    return FirstTrials(source=Path(source).name, settings=new, left_out=len(entries) - len(fitted))
+    name = Path(source).name
+    shown = f"./{name}" if name in (PORTFOLIO, RANDOM) else name
+    return FirstTrials(source=shown, settings=new, left_out=len(entries) - len(fitted))
 
 
 def portfolio() -> list[dict[str, Value]]:
@@ -94,10 +97,19 @@ def _read_file(path: str) -> list[dict[str, Value]]:
     from tuning.space.load import read_text
 
     place = f"--first-trials {path}"
+
+    class Loader(yaml.BaseLoader):  # it makes nothing but lists, mappings and strings
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            names = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+            if twice := [name for name, count in names.items() if count > 1]:
+                line = node.start_mark.line + 1
+                raise ConfigError(f"{place}, line {line}: {quoted(twice[0])} occurs twice; remove one")
+            return super().construct_mapping(node, deep)
+
     try:
         text = read_text(path, "file of first trials", f"{PORTFOLIO}, {RANDOM}")
-        # YAML refuses tabs, with which JSON may be indented. BaseLoader makes nothing but lists, mappings and strings.
-        content = yaml.load(text.replace("\t", " "), Loader=yaml.BaseLoader)
+        # YAML refuses tabs, with which JSON may be indented.
+        content = yaml.load(text.replace("\t", " "), Loader=Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{place}: neither JSON nor YAML ({error_summary(error, 200)}); fix the file") from error
     entries = content.get("settings") if isinstance(content, dict) else content

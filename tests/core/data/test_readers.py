@@ -199,6 +199,11 @@ def test_a_column_name_that_comes_twice_is_refused(tmp_path: Path) -> None:
         read(tmp_path, "a.csv", b"text,label,text\na,0,b\n")
 
 
+def test_a_name_that_comes_twice_in_a_json_object_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a\.jsonl, line 2: column 'text' occurs twice; rename one"):
+        read(tmp_path, "a.jsonl", b'{"text": "a", "label": 0}\n{"text": "a", "label": 0, "text": "b"}\n')
+
+
 @pytest.mark.timeout(60)  # comparing each column with all others would take many minutes
 def test_a_header_with_many_columns_is_refused_at_once(tmp_path: Path) -> None:
     line = ",".join(map(str, range(150_000)))

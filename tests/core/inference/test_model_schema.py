@@ -98,6 +98,22 @@ def test_a_setting_that_breaks_its_rule_is_named(tmp_path: Path, key: str, value
         load_model(tamper(saved(tmp_path), "config.json", change))
 
 
+def test_a_deeply_nested_value_is_one_line(tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    depth = 900
+    while True:  # the deepest one that json reads, which it may not write
+        try:
+            json.loads("[" * depth + "]" * depth)
+        except RecursionError:
+            break
+        depth += 1
+    for each in range(depth - 60, depth + 60):
+        (path / "metrics.json").write_text("[" * each + "]" * each)
+        resum(path)
+        with pytest.raises(CorruptionError, match=r"metrics\.json"):
+            load_model(path)
+
+
 def test_members_of_one_name_are_refused(tmp_path: Path) -> None:
     def change(settings: Any) -> Any:
         return settings | {"members": [settings["members"][0] | {"weight": 0.5}] * 2}
@@ -137,6 +153,10 @@ def test_what_is_no_json_is_named(tmp_path: Path, file: str, data: bytes) -> Non
         ("plain-baseline", "idf", torch.Tensor.double, "'idf' must be float32, got float64"),
         ("plain-baseline", "idf", lambda x: x[0], "does not fit config.json"),
         ("plain-baseline", "ngrams", lambda x: x[:, :1], "does not fit config.json"),
+        ("plain-baseline", "ngrams", lambda x: x.flip(0), ".*: its n-grams are not in order, or have unknown words"),
+        ("plain-baseline", "ngrams", lambda x: x + 9, ".*: its n-grams are not in order, or have unknown words"),
+        ("plain-baseline", "ngrams", lambda x: -x.flip(0), ".*: its n-grams are not in order, or have unknown words"),
+        ("plain-baseline", "ngrams", lambda x: x * 0 + 2, ".*: its n-grams are not in order, or have unknown words"),
         ("plain-baseline", "intercepts", lambda x: x[0], "does not fit config.json"),
         (
             "plain-baseline",

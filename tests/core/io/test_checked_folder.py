@@ -57,6 +57,14 @@ def test_a_place_that_is_not_there_yet_has_none(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
+def test_a_place_that_may_not_be_listed_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> Iterator[Path]:
+        raise PermissionError(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    remove_partial_writes(tmp_path, "model", files=MODEL_FILES)
+
+
 @pytest.mark.parametrize("error", [FileNotFoundError, PermissionError])
 def test_one_that_is_renamed_at_this_moment_or_of_another_user_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[OSError]

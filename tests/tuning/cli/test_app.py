@@ -21,6 +21,7 @@ from core.io.atomic import expand_user
 from tests.support.assessed_studies import FULL_SPEC, attributes, trial, write_study
 from tests.support.cli import COMMAND, sentune
 from tests.support.journals import two_trials
+from tests.support.models import saved
 from tests.support.studies import write_sentences
 from tuning import run_options
 from tuning.cli.app import main
@@ -352,6 +353,12 @@ def test_a_path_may_begin_with_the_home_folder(
     monkeypatch.setenv("SENTUNE_RESULTS", "~")
     assert "\nmine " in sentune(monkeypatch, capsys, "list")[1]
     assert sentune(monkeypatch, capsys, "data", "--list", "--cache-dir=~/c")[1].startswith(f"{tmp_path}/c: 0 entries")
+    card = saved(tmp_path) / "card.md"
+    _, _, said = sentune(monkeypatch, capsys, "predict", "~/model", "a", "--out", str(card))
+    assert "--out must be outside the model folder" in said
+    assert "another folder than MODEL" in sentune(monkeypatch, capsys, "distill", "~/model", "mine", "--out=~/model")[2]
+    assert sentune(monkeypatch, capsys, "export", "~/model")[0] == 0
+    assert (tmp_path / "model-onnx" / "example.py").exists()
 
 
 def test_the_list_of_the_cache_names_a_seed_only_if_the_split_has_one(

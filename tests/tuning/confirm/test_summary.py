@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.errors import UserError
+from core.errors import CorruptionError, UserError
 from core.stats import Z, paired_t, wilson
 from tests.support.trial_records import record
 from tuning.confirm.runs import ConfirmRun, candidates, plan_runs
@@ -212,6 +212,15 @@ def test_a_failed_run_and_a_missing_one_are_told_and_the_rest_counts() -> None:
     text = render_summary(found, "table")
     assert "trial 2 failed: TrainingError: NaN \\x1b[31m" in text
     assert f"trial 1, seed {lost.seed} is missing, its worker died; run the same command again" in text
+
+
+def test_runs_of_one_trial_with_different_numbers_of_sentences_are_refused() -> None:
+    chosen = candidates(study(), 2)
+    runs = plan_runs(SPEC, chosen, 3, None)
+    known: dict[str, Any] = {run.key: outcome(0.8) for run in runs}
+    known[runs[0].key] |= {"correct": pack_labels(np.ones(SENTENCES - 1, int))}
+    with pytest.raises(CorruptionError, match=r"fresh runs of trials 1 and .*they have different numbers of sentences"):
+        summarize("mine", chosen, runs, {"spec": SPEC} | known)
 
 
 def test_without_a_test_split_validation_is_compared_and_that_is_said() -> None:

@@ -205,7 +205,9 @@ def test_an_interrupt_leaves_no_model_and_the_same_command_makes_it(study: Path,
     assert not (study / "ensemble").exists()
     assert len(list((study / "checkpoints").glob("ensemble-*"))) == 1
     ray.interrupt_after = None
+    (study / "checkpoints" / "ensemble-99").mkdir()  # of another selection, whose command was interrupted
     assert ensemble(study, made)
+    assert list((study / "checkpoints").glob("ensemble-*")) == []
 
 
 @pytest.mark.slow
@@ -252,6 +254,19 @@ def test_probabilities_that_are_not_the_trials_own_are_refused_by_name(study: Pa
         np.savez_compressed(path, log_odds=log_odds)
 
     with pytest.raises(CorruptionError, match=r"probabilities/0000\d-\d\.npz differs from the trial's probabilities"):
+        ensemble(study, made)
+
+    assert not (study / "ensemble").exists()
+
+
+@pytest.mark.slow
+def test_probabilities_that_are_not_the_plain_baselines_own_are_refused_by_name(study: Path, made: Path) -> None:
+    path = study / "probabilities" / "plain_baseline.npz"
+    with np.load(path) as content:
+        np.savez_compressed(path, log_odds=-content["log_odds"])
+
+    said = r"probabilities/plain_baseline\.npz differs from the plain baseline's predictions in the journal; restore"
+    with pytest.raises(CorruptionError, match=said):
         ensemble(study, made)
 
     assert not (study / "ensemble").exists()
@@ -311,10 +326,11 @@ def test_the_members_of_a_study_in_folds_are_trained_on_all_folds(made: Path, tm
     trials = setting(), setting(hidden_dim=12, pooling="mean")
     make_study(tmp_path / "s", made / "tickets.csv", made / "cache", *trials, validation="folds:3")
 
-    ensemble(tmp_path / "s", made)
+    ensemble(tmp_path / "s", made, on="train+val")
 
     found = metrics(tmp_path / "s")
     assert found["verified_val_sentences"] == 600 - found["test_sentences"]
+    assert {each["on"] for each in study_attributes(tmp_path / "s")["test_evaluations"]} == {"train"}
     for member in read_model(tmp_path / "s" / "ensemble").members:
         assert isinstance(member, LstmMember)
         assert not any(name.startswith("fold") for name in member.weights)

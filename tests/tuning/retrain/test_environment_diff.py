@@ -32,6 +32,10 @@ def test_nothing_changed_is_no_line() -> None:
     assert lines(environment_of(SPEC, [own], own)) == []
 
 
+def test_a_value_cannot_control_a_terminal() -> None:
+    assert lines({"device": "\x1b[2Jevil\nX"}) == [r"device \x1b[2Jevil\nX, now cpu"]
+
+
 def test_each_changed_dependency_is_named_with_both_values() -> None:
     own = record(0, environment={"code": "aa", "cpu_capability": "AVX2"})
     was = environment_of(SPEC, [own], own)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from core.errors import ConfigError, DataError
-from tuning.serving.inputs import line_batches, sentence_batches, table_parts
+from tuning.serving.inputs import line_batches, sentence_batches, table_batch, table_parts
 
 
 def lines_of(file: Path | str, encoding: str | None = None, notify: Any = pytest.fail) -> list[str]:
@@ -180,7 +180,7 @@ def test_a_long_line_of_a_table_is_refused_with_its_number(tmp_path: Path, name:
     rows = {"a.csv": ("body,x", "good,1"), "a.tsv": ("body\tx", "good\t1"), "a.jsonl": ('{"body": "x"}',) * 2}[name]
     (tmp_path / name).write_text(f"{rows[0]}\n{rows[1]}\n" + "x" * (2**20 + 1))
     with pytest.raises(DataError, match=rf"{name}, line 3: has more than 1,048,576 characters"):
-        list(table_parts(tmp_path / name, None, None, pytest.fail))
+        list(table_parts(tmp_path / name, None, None, tmp_path, pytest.fail))
 
 
 def test_a_table_is_a_regular_file(tmp_path: Path) -> None:
@@ -188,13 +188,21 @@ def test_a_table_is_a_regular_file(tmp_path: Path) -> None:
     for name in ("a.csv", "a.jsonl", "a.parquet"):
         os.mkfifo(tmp_path / name)
         with pytest.raises(DataError, match=f"{name}: is a pipe, a device or a socket; pass a regular file"):
-            list(table_parts(tmp_path / name, None, None, pytest.fail))
+            list(table_parts(tmp_path / name, None, None, tmp_path, pytest.fail))
+
+
+def test_a_cell_that_is_absent_is_named_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"body": "good"}\n{"body": null}\n')
+    (part,) = table_parts(tmp_path / "a.jsonl", "body", None, tmp_path, pytest.fail)
+    with pytest.raises(DataError, match=r"line 2: no text in column 'body'; add it, or leave out the row$"):
+        table_batch(part, "body")
 
 
 def test_sentences_of_a_file_or_a_column(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id,body\n1,good\n2,bad\n")
-    for column, found in (("body", ["good", "bad"]), (None, ["id,body", "1,good", "2,bad"])):
-        batches = sentence_batches(str(tmp_path / "a.csv"), column, None, pytest.fail, "--unlabelled")
+    (tmp_path / "a.txt").write_text("good, really\nbad\n")
+    for file, column, found in (("a.csv", "body", ["good", "bad"]), ("a.txt", None, ["good, really", "bad"])):
+        batches = sentence_batches(str(tmp_path / file), column, None, tmp_path, pytest.fail, "--unlabelled")
         assert [text for batch in batches for text in batch.texts] == found
     with pytest.raises(ConfigError, match=r"--text-column needs a file ending in .*, got --unlabelled a.txt"):
-        list(sentence_batches("a.txt", "body", None, pytest.fail, "--unlabelled"))
+        list(sentence_batches("a.txt", "body", None, tmp_path, pytest.fail, "--unlabelled"))

@@ -70,6 +70,21 @@ def test_a_value_that_the_user_fixes_replaces_that_of_the_portfolio() -> None:
     assert found == tuple({**settings, "fc_dropout": 0.3, "clip_norm": 2.0} for settings in usual)
 
 
+def test_a_learning_rate_that_the_user_fixes_keeps_the_entries_of_its_optimizers() -> None:
+    usual = first_trials("portfolio", load_space("default")).settings
+    found = first_trials("portfolio", load_space("default", ["learning_rate_adam=0.001"])).settings
+    rates = {each["learning_rate"] for each in found if each["optimizer"] in ("adam", "adamw")}
+    assert len(found) == len(usual)
+    assert rates == {0.001}
+
+
+def test_a_file_of_the_name_of_a_source_is_told_from_it(tmp_path: Path) -> None:
+    (tmp_path / "random").write_text("- {hidden_dim: 50}")
+    found = first_trials(str(tmp_path / "random"), QUICK).to_dict()
+    assert found is not None
+    assert (found["source"], found["trials"]) == ("./random", 1)
+
+
 def test_the_portfolios_entries_are_whole_and_valid() -> None:
     searched = {dimension.field for dimension in load_space("default").dimensions}
     assert validate((), {}, portfolio()) == []
@@ -139,6 +154,7 @@ def test_the_spec_names_the_source_and_changes_with_the_settings(tmp_path: Path)
         ("[]", r"write a list of settings"),
         ("- [", r"neither JSON nor YAML \(.*\); fix the file"),
         ("- &a {hidden_dim: *a}", r"neither JSON nor YAML"),
+        ("- {pooling: max}\n- {hidden_dim: 64, hidden_dim: 100}", r", line 2: 'hidden_dim' occurs twice; remove one"),
         ("- {optimizer: adadelta}\n- {clip_norm: 2}", r"all of its 2 entries are outside the space 'quick'; change"),
     ],
 )
