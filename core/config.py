@@ -13,7 +13,8 @@ OPTIMIZERS = ("adadelta", "adam", "adamw", "rmsprop")
 SCHEDULES = ("constant", "cosine", "plateau")
 PRECISIONS = ("fp32", "bf16")
 CLASS_WEIGHTS = ("balanced",)
-MAX_EPOCHS = 100_000
+MAX_EPOCHS = 99_999
+"""Names of checkpoints have five digits."""
 MAX_EPOCH_SENTENCES = 999_999_999
 MAX_BATCH_SIZE = 1_000_000
 MAX_EMBEDDING_DIM = 8192
@@ -22,6 +23,8 @@ MAX_THREADS = 1_024
 """Upper bound of the threads of one model or trial."""
 MAX_FLOAT = sys.float_info.max
 """Largest finite number; a whole number above it compares as smaller than infinity."""
+MAX_SETTING = 1e18
+"""Largest learning rate, factor or bound: in fp32, the product of two is finite."""
 METRIC_NAMES = ("accuracy", "macro_f1", "balanced_accuracy", "mcc", "log_loss", "roc_auc")
 """Names of core.metrics.METRICS, which needs numpy."""
 
@@ -124,7 +127,9 @@ class TrialConfig:
                 "optimizer": _choice(self.optimizer, OPTIMIZERS),
                 "learning_rate": _positive(self.learning_rate),
                 "lr_schedule": _choice(self.lr_schedule, SCHEDULES),
-                "weight_decay": _number(self.weight_decay, "at least 0 and finite", lambda x: 0 <= x <= MAX_FLOAT),
+                "weight_decay": _number(
+                    self.weight_decay, f"at least 0 and at most {MAX_SETTING:g}", lambda x: 0 <= x <= MAX_SETTING
+                ),
                 "batch_size": _whole(self.batch_size, 1, MAX_BATCH_SIZE),
                 "clip_norm": _optional(_positive(self.clip_norm)),
                 "ema_decay": _optional(_number(self.ema_decay, "above 0 and below 1", lambda x: 0 < x < 1)),
@@ -209,7 +214,7 @@ def _number(value: Any, rule: str, holds: Callable[[float], bool]) -> Rule:
 
 
 def _positive(value: Any) -> Rule:
-    return _number(value, "above 0 and finite", lambda x: 0 < x <= MAX_FLOAT)
+    return _number(value, f"above 0 and at most {MAX_SETTING:g}", lambda x: 0 < x <= MAX_SETTING)
 
 
 def _probability(value: Any) -> Rule:

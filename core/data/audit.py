@@ -31,6 +31,8 @@ MAX_RATIO = 10
 """Largest class, as a multiple of the smallest, above which a warning is given."""
 MIN_CLASS = 15
 """Number of sentences of a class below which a warning is given: one in validation, one in test."""
+MAX_TOKENS = 2_000
+"""Number of tokens of a sentence above which a warning is given: the whole batch is padded to it."""
 MIN_VALIDATION = 100
 """Number of validation sentences below which a warning is given: one sentence is a point of accuracy, and the 95%
 interval of an accuracy of 80% is 16 points wide."""
@@ -300,6 +302,10 @@ def audit_warnings(found: Mapping[str, Any], metric: str | None = None) -> list[
         lines.append(
             f"sentences that are a single word: {single:,} ({single / found['sentences']:.1%}); pass --tokenizer "
             "characters if their script has no spaces"
+        )
+    if (longest := found["tokens"]["max"]) > MAX_TOKENS:
+        lines.append(
+            f"tokens of the longest sentence: {longest:,}; its batch takes much memory and time, so cut or split it"
         )
     if 0 < splits["val"] < MIN_VALIDATION:
         lines.append(f"validation sentences: {splits['val']}, too few to distinguish trials; pass --validation folds:5")

@@ -76,7 +76,8 @@ def _columns_by_class(table: Table, columns: Sequence[str], classes: Sequence[st
     """Return the column of each class: the columns' names if these are the classes, else without a prefix."""
     for column in columns:
         require_column(table, column, OPTION)
-    if set(names := class_names(list(columns))) == set(classes):
+    names = class_names(list(columns))
+    if set(names) == set(classes) and len(set(names)) == len(names):
         return dict(zip(names, columns, strict=True))
     prefixes = (next((each for each in PREFIXES if column.startswith(each)), "") for column in columns)
     names = class_names([column.removeprefix(prefix) for column, prefix in zip(columns, prefixes, strict=True)])
@@ -113,9 +114,9 @@ def _probability(cell: str | None, where: str) -> float:
         value = float(cell or "")
     except ValueError:
         value = math.nan
-    if not (math.isfinite(value) and value >= 0):
+    if not 0 <= value <= 1 + TOLERANCE:
         raise DataError(
-            f"{where} must be a number of at least 0, got {'an empty cell' if cell is None else quoted(cell)}"
+            f"{where} must be a number from 0 to 1, got {'an empty cell' if cell is None else quoted(cell)}"
         )
     return value
 

@@ -24,6 +24,10 @@ FORMATS = ("csv", "tsv", "jsonl", "parquet")
 ROWS_AT_ONCE = 1024
 """Rows of a table of `read_table_in_parts`."""
 MAX_COLUMNS = 4096
+MAX_CELLS = 200_000_000
+"""Most cells of a table: an absent one takes 8 bytes."""
+CELL_BYTES = 8
+"""Memory in bytes of a cell, besides its text."""
 MAX_SHARED = 10_000
 """Number of different short cells, such as labels, that are held once each."""
 _SHORT = 32
@@ -52,9 +56,10 @@ class Table:
 
 
 def format_of(path: Path) -> str | None:
-    """Return csv, tsv, jsonl or parquet, by the file's name; None for another."""
-    name = path.name.lower().removesuffix(".gz")
-    return next((kind for kind in FORMATS if name.endswith(f".{kind}")), None)
+    """Return csv, tsv, jsonl or parquet, by the file's name; None for another. Only text may end in `.gz` too."""
+    name = path.name.lower()
+    texts = (kind for kind in FORMATS if kind != "parquet" and name.removesuffix(".gz").endswith(f".{kind}"))
+    return "parquet" if name.endswith(".parquet") else next(texts, None)
 
 
 def read_table(path: Path, encoding: str) -> Table:
@@ -235,9 +240,12 @@ def _to_table(rows: Iterable[Row], name: str, first: Iterable[str] = ()) -> Tabl
                 _check_columns(columns, name)
             columns[column].append(_share(cell, shared))
         lines.append(line)
-        for cells in columns.values():
-            if len(cells) < len(lines):
-                cells.append(None)
+        if len(columns) * len(lines) > MAX_CELLS:
+            raise DataError(f"{name}: has more than {MAX_CELLS:,} cells; write only the columns that are needed")
+        if len(row) < len(columns):
+            for cells in columns.values():
+                if len(cells) < len(lines):
+                    cells.append(None)
     if not lines:
         raise DataError(f"{name}: has no rows; write at least one row")
     return Table(name=name, columns=columns, lines=lines)
@@ -259,7 +267,7 @@ def _parquet(path: Path) -> Table:
         parts, size = [], 0
         for part in file.iter_batches(ROWS_AT_ONCE):  # equal cells are stored once, so the file's own size is too small
             parts.append(part)
-            size += sum(_unpacked(column).nbytes for column in part.columns)
+            size += sum(_unpacked(column).nbytes + CELL_BYTES * len(column) for column in part.columns)
             _check_size(size, str(path))
         return _from_arrow(pyarrow.Table.from_batches(parts, file.schema_arrow), str(path))
 
@@ -294,7 +302,7 @@ def _open_parquet(path: Path) -> Iterator[Any]:
 
     name = str(path)
     try:
-        with open_file(path), pyarrow.parquet.ParquetFile(path) as file:
+        with open_file(path) as opened, pyarrow.parquet.ParquetFile(opened) as file:
             _refuse_twice(file.schema_arrow.names, name)
             yield file
     except MemoryError:  # one of them is an ArrowException too
@@ -327,8 +335,11 @@ def arrow_columns(
     Raises:
         DataError: A cell is too long, or contains half a surrogate pair.
     """
+    shared = dict[str, str]()
     columns = {
-        name: [_plain(cell) for cell in each.to_pylist()] for name, each in arrays.items() if _is_plain(each.type)
+        name: [_share(_plain(cell), shared) for cell in each.to_pylist()]
+        for name, each in arrays.items()
+        if _is_plain(each.type)
     }
     for name, cells in columns.items():
         for row, cell in enumerate(cells, start=1):

@@ -67,7 +67,7 @@ def parse_validation(validation: str) -> int | None:
     """
     if validation == "split":
         return None
-    match = re.fullmatch(r"folds:(\d{1,4})", validation)
+    match = re.fullmatch(r"folds:(\d{1,4})", validation, re.ASCII)
     if match is None or not 2 <= int(match[1]) <= MAX_VALIDATION_FOLDS:
         raise ConfigError(
             f"validation must be split, or folds:K with K from 2 to {MAX_VALIDATION_FOLDS}, got {validation!r}"
@@ -147,7 +147,7 @@ def parse_shares(split: str) -> tuple[int, int] | None:
     Raises:
         ConfigError: The shares are not possible.
     """
-    match = re.fullmatch(r"([1-9]\d?)/(0|[1-9]\d?)/(0|[1-9]\d?)", split)
+    match = re.fullmatch(r"([1-9]\d?)/(0|[1-9]\d?)/(0|[1-9]\d?)", split, re.ASCII)
     if match is None:
         return None
     train, val, test = (int(share) for share in match.groups())
@@ -299,7 +299,7 @@ class SplitRule:
         """
         if column is not None and split == DEFAULT_SPLIT:
             split = "column"
-        match = re.fullmatch(r"folds:(\d{1,4})", split)
+        match = re.fullmatch(r"folds:(\d{1,4})", split, re.ASCII)
         count = int(match[1]) if match else None
         shares = parse_shares(split)
         if count is None and shares is None and split not in ("notebook", "column"):

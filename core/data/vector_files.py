@@ -4,6 +4,7 @@ Each line is a word and its numbers between single spaces; a .vec begins with a 
 lines of 300 numbers are 4.5 GB of text, so the word is compared as bytes before any of its numbers is read.
 """
 
+import codecs
 import contextlib
 import itertools
 from collections.abc import Collection, Iterator
@@ -120,6 +121,7 @@ def _whole_lines(stream: Iterator[bytes], name: str) -> Iterator[_Piece]:
     """
     rest, least, passed = b"", 2, 0
     for block in stream:
+        block = block if passed else block.removeprefix(codecs.BOM_UTF8)
         head = block.find(b"\n") + 1 if least == 1 and rest else 0
         if head:
             yield _Piece(rest + block[:head], 0, len(rest) + head)

@@ -2,14 +2,13 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import PurePath
 from typing import Any
 
 from core.calibration import MIN_SENTENCES, describe_errors
 from core.class_report import WIDEST_MATRIX
 from core.data.vocabulary import MAX_WORDS
 from core.inference.members import LstmMember, Member
-from core.io.text import escape_markdown, printable, without_folders
+from core.io.text import escape_markdown, last_part, printable, without_folders
 from core.stats import Z, wilson
 
 _SOURCE_ELSEWHERE = ("audit", "inputs", "licence", "vectors_licence")
@@ -242,8 +241,7 @@ def _pairs(values: Mapping[str, Any]) -> Iterable[Sequence[str]]:
 
 
 def _without_folders(value: Any) -> Any:
-    """Return the last part of an absolute path: its folders may name its author."""
-    return PurePath(value).name if isinstance(value, str) and value.removeprefix("mr:").startswith("/") else value
+    return last_part(value) if isinstance(value, str) else value
 
 
 def _words(name: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from core.errors import ConfigError, UserError
-from core.io.text import quoted
+from core.io.text import printable, quoted
 
 _HERE = -100
 """AT_FDCWD: paths are relative to the working directory."""
@@ -88,6 +88,8 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     """
     with os_errors_as_user_errors(path):
         path = Path(os.path.realpath(path))
+        if path.is_symlink():
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
         if path.exists() and not path.is_file() and not path.is_dir():
             raise UserError(f"cannot write {path}: a device or a pipe is in the way; choose another path")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -178,14 +180,19 @@ def os_errors_as_user_errors(path: Path) -> Iterator[None]:
             reasons[errno.ENOENT] = "its folder cannot be made, or takes no files; choose another path"
         if error.errno not in reasons:
             raise
+        if isinstance(error.filename, str) and not _concerns(Path(error.filename).absolute(), path.absolute()):
+            raise UserError(
+                f"{printable(error.filename)}: {str(error.strerror).lower()}; fix this and run the same command again"
+            ) from error
         raise UserError(f"cannot write {path}: {reasons[error.errno]}") from error
 
 
-def _concerns(missing: Path, path: Path) -> bool:
-    """Return whether `missing` is on the way to `path`, or is the temporary file of `atomic_file`."""
+def _concerns(used: Path, path: Path) -> bool:
+    """Return whether `used` is on the way to `path`, below it, or a temporary file or folder of this module for it."""
     target = Path(os.path.realpath(path))
-    on_the_way = missing in (path, *path.parents, target, *target.parents)
-    return on_the_way or missing.name.startswith(f".{target.name}.")
+    on_the_way = used in (path, *path.parents, target, *target.parents)
+    below = not {path, target}.isdisjoint(used.parents)
+    return on_the_way or below or any(part.startswith(f".{target.name}.") for part in used.parts)
 
 
 def apply_umask(path: Path) -> None:

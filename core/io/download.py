@@ -39,6 +39,11 @@ class RemoteFile:
 class _Changed(Exception):  # noqa: N818 - says what happened
     """Raised if the server offers another file, so that another attempt is useless."""
 
+    def __init__(self, message: str, *, of_the_file: bool = False) -> None:
+        """Store whether the file itself has changed, rather than an answer that may be a login page."""
+        super().__init__(message)
+        self.of_the_file = of_the_file
+
 
 def download(remote: RemoteFile, partial_dir: Path, purpose: str, hint: str, notify: Notify | None = None) -> Path:
     """Download `remote` into the folder `partial_dir`; resume the download of an earlier call.
@@ -65,7 +70,8 @@ def download(remote: RemoteFile, partial_dir: Path, purpose: str, hint: str, not
         try:
             _fetch_rest(remote, part, have, notify)
         except _Changed as change:
-            part.unlink(missing_ok=True)
+            if change.of_the_file:
+                part.unlink(missing_ok=True)
             raise DataError(f"{purpose}: {remote.url}: {change}; {hint}") from None
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
             if isinstance(error, urllib.error.HTTPError):
@@ -125,7 +131,7 @@ def _check_answer(answer: Any, remote: RemoteFile, have: int) -> int:
     if answer.status == http.client.PARTIAL_CONTENT:
         expected = f"bytes {have}-{remote.size_bytes - 1}/{remote.size_bytes}"
         if (got := answer.headers.get("Content-Range", "")) != expected:
-            raise _Changed(f"the server offers {got!r}, {expected!r} is expected")
+            raise _Changed(f"the server offers {got!r}, {expected!r} is expected", of_the_file=True)
         return have
     length = answer.headers.get("Content-Length")
     if length is not None and length != str(remote.size_bytes):
@@ -140,10 +146,10 @@ def _is_final(error: Exception) -> bool:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, urllib.error.HTTPError):
-        return f"the server answers {error.code} {error.reason}"
+        return f"the server answers {error.code} {printable(str(error.reason), 100)}"
     if isinstance(error, urllib.error.URLError):
-        return str(getattr(error.reason, "strerror", None) or error.reason)
-    return str(error) or "the connection was cut"
+        return printable(str(getattr(error.reason, "strerror", None) or error.reason), 200)
+    return printable(str(error), 200) or "the connection was cut"
 
 
 def pip_download(requirement: str, sha256: str) -> tuple[str, bytes]:

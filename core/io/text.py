@@ -4,6 +4,7 @@ import html
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
+from pathlib import PurePath
 from typing import Any
 
 Notify = Callable[[str], None]
@@ -68,6 +69,23 @@ def redact_uris(text: str) -> str:
 def without_folders(command: str) -> str:
     """Return a command in which each path is its last part only: folders name users and machines.
 
-    `sentune run ../data/tickets.csv` -> `sentune run tickets.csv`. URIs and shares such as 80/10/10 stay.
+    `sentune run ../data/tickets.csv` -> `sentune run tickets.csv`. URIs and shares such as 80/10/10 stay. A path with
+    spaces must be quoted.
     """
-    return re.sub(r"(?<![^\s'\"=(,])(?![a-z][a-z0-9+]*://|[\d/]+(?![^\s'\"),]))[^\s'\"=(,]*/(?=[^/\s'\"])", "", command)
+    quotes = re.compile(r"""('[^']*'|"[^"]*")""")
+    folders = re.compile(r"(?<![^\s=(,])(?![a-z][a-z0-9+]*://|[\d/]+(?![^\s),]))[^\s=(,]*/(?=[^/\s])")
+    parts = quotes.split(command)  # every second one is quoted
+    return "".join(_quoted_last_part(part) if at % 2 else folders.sub("", part) for at, part in enumerate(parts))
+
+
+def _quoted_last_part(part: str) -> str:
+    quote, content = part[0], part[1:-1]
+    option, equals, value = content.partition("=") if content.startswith("-") else ("", "", content)
+    if "://" not in value and not re.fullmatch(r"[\d/]+", value):
+        value = re.sub(r".*/(?=[^/])", "", value, flags=re.DOTALL)
+    return f"{quote}{option}{equals}{value}{quote}"
+
+
+def last_part(value: str) -> str:
+    """Return the last part of an absolute path, or of `mr:PATH`: folders may name its author. Other text stays."""
+    return PurePath(value).name if value.removeprefix("mr:").startswith("/") else value

@@ -10,6 +10,7 @@ A folder contains the newest two checkpoints, each a subfolder (`epoch-00004`) w
 The state of random generators is not stored: each epoch derives its generators from the seed and its number.
 """
 
+import errno
 import json
 import logging
 import shutil
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.errors import ConfigError, CorruptionError
+from core.errors import ConfigError, CorruptionError, UserError
 from core.io.checked_folder import remove_partial_writes, verify_checksums, write_checked_folder
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Checkpoint:
 def save(folder: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint, then remove all but the newest `KEEP_LAST` and the partial writes of dead processes.
 
+    One of a later epoch is removed too: `load_latest` has skipped it, so it is damaged.
+
     Raises:
         UserError: The disk is full, or the folder cannot be written.
     """
@@ -57,8 +60,11 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
         TENSORS: checkpoint.tensors,
         STATE: json.dumps(parts, indent=1).encode(),
     }
-    write_checked_folder(folder / f"epoch-{checkpoint.epoch:05d}", contents)
-    for name in checkpoint_names(folder)[KEEP_LAST:]:
+    newest = f"epoch-{checkpoint.epoch:05d}"
+    write_checked_folder(folder / newest, contents)
+    names = checkpoint_names(folder)
+    place = names.index(newest)
+    for name in (*names[:place], *names[place + KEEP_LAST :]):
         shutil.rmtree(folder / name, ignore_errors=True)
     remove_partial_writes(folder, r"epoch-\d{5}", files=FILES)
 
@@ -75,6 +81,7 @@ def load_latest(folder: Path, training: Mapping[str, Any]) -> Checkpoint | None:
 
     Raises:
         ConfigError: The checkpoint belongs to another training.
+        UserError: A file may not be read, or too many are open.
     """
     for path in (folder / name for name in checkpoint_names(folder)):
         try:
@@ -104,12 +111,16 @@ def load(path: Path) -> Checkpoint:
 
     Raises:
         CorruptionError: A file is missing or has changed.
+        UserError: A file may not be read, or too many are open.
     """
     from safetensors.torch import load_file
 
     try:
         verify_checksums(path, FILES)
     except CorruptionError as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE):
+            raise UserError(f"checkpoint {path}: {error}; fix this and run the same command again") from error
         raise CorruptionError(f"checkpoint {path} is damaged ({error}); it is skipped") from error
     parts = json.loads((path / STATE).read_text(encoding="utf-8"))
     return Checkpoint(
@@ -118,6 +129,15 @@ def load(path: Path) -> Checkpoint:
         state=parts["state"],
         tensors=load_file(path / TENSORS),
     )
+
+
+def is_intact(path: Path) -> bool:
+    """Return whether every file of a checkpoint is the one that was written."""
+    try:
+        verify_checksums(path, FILES)
+    except CorruptionError:
+        return False
+    return True
 
 
 def checkpoint_names(folder: Path) -> list[str]:

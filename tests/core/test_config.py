@@ -1,8 +1,9 @@
 """The rules of numbers, and facts about settings that other modules read from TrialConfig's fields."""
 
 import pytest
+import torch
 
-from core.config import COST_ORDER, OPTIMIZERS, POOLINGS, SHORT_NAMES, TrialConfig
+from core.config import COST_ORDER, MAX_SETTING, OPTIMIZERS, POOLINGS, SHORT_NAMES, TrialConfig
 from core.errors import ConfigError
 from core.nn.model_size import OPTIMIZER_STATE_TENSORS
 
@@ -20,8 +21,20 @@ def test_short_names_are_distinct_and_begin_with_the_learning_rate() -> None:
 
 @pytest.mark.parametrize("name", ["learning_rate", "weight_decay"])
 def test_a_whole_number_that_is_no_float_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match=f"{name} must be .* finite, got 10000"):
+    with pytest.raises(ConfigError, match=f"{name} must be .* at most 1e\\+18, got 10000"):
         TrialConfig(**{name: 10**400})
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_the_largest_settings_are_numbers_of_fp32(optimizer: str) -> None:
+    config = TrialConfig(
+        optimizer=optimizer, learning_rate=MAX_SETTING, embedding_lr_scale=MAX_SETTING, weight_decay=MAX_SETTING
+    )
+    weights = torch.ones(3, requires_grad=True)
+    weights.grad = torch.ones(3)
+    {"adadelta": torch.optim.Adadelta, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}.get(
+        optimizer, torch.optim.RMSprop
+    )([weights], lr=config.learning_rate * config.embedding_lr_scale, weight_decay=config.weight_decay).step()
 
 
 def test_a_number_that_python_does_not_write_is_refused_like_any_other() -> None:

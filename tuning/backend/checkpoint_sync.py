@@ -21,7 +21,7 @@ from core.data.corpus import Corpus
 from core.errors import CorruptionError, UserError
 from core.io.atomic import atomic_folder
 from core.io.checked_folder import CHECKSUMS, canonical_json
-from core.training.checkpoint import FILES, checkpoint_names, load
+from core.training.checkpoint import FILES, checkpoint_names, is_intact, load
 from tuning.backend.cluster import Cluster
 from tuning.backend.storage import delete, errors_as_user_errors, make_folder, open_storage, prune, remove
 from tuning.journal.probabilities import trial_name
@@ -50,7 +50,7 @@ class RemoteCheckpoints:
     def download_latest(self) -> None:
         """Download the newest complete checkpoint, unless the node has one that is as new."""
         with errors_as_user_errors(self.where):
-            newest_here = max(checkpoint_names(self.local), default="")
+            newest_here = next((name for name in checkpoint_names(self.local) if is_intact(self.local / name)), "")
             for name in sorted(self._stored, reverse=True):
                 if name <= newest_here or self._download(name):
                     return

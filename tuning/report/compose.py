@@ -15,7 +15,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from core.data.audit import audit_sections
-from core.io.text import printable, without_folders
+from core.io.text import last_part, printable, without_folders
 from tuning.analysis.ranking import STATES, columns_of
 from tuning.formatting import content_policy, format_value
 from tuning.report.chart_data import ChartData
@@ -132,7 +132,7 @@ def about(spec: Mapping[str, Any]) -> list[tuple[str, str]]:
     nested = {name: value for name, value in listed.items() if isinstance(value, Mapping)}
     listed |= {name: ", ".join(f"{key} {each}" for key, each in value.items()) for name, value in nested.items()}
     return [
-        (name.replace("_", " "), without_folders(str(value)))
+        (name.replace("_", " "), without_folders(last_part(str(value))))
         for name, value in listed.items()
         if value not in (None, "")
     ]

@@ -32,8 +32,14 @@ CLEAN: dict[str, Any] = {
     "sentences": 1000,
     "splits": {"train": 800, "val": 100, "test": 100},
     "single_tokens": 50,
+    "tokens": {"max": 300},
     "classes": [{"name": "a", "sentences": 909}, {"name": "b", "sentences": 91}],
 }
+
+
+def test_a_sentence_that_is_too_long_is_a_line() -> None:
+    (line,) = audit_warnings(CLEAN | {"tokens": {"max": 20_001}})
+    assert line == ("tokens of the longest sentence: 20,001; its batch takes much memory and time, so cut or split it")
 
 
 def classes(**counts: int) -> dict[str, Any]:

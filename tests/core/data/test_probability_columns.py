@@ -67,31 +67,37 @@ def test_rounded_probabilities_are_normalised() -> None:
 @pytest.mark.parametrize(
     ("columns", "names", "problem"),
     [
-        ({"p_a": ["1"], "p_b": ["x"]}, "p_a,p_b", r"line 2: column 'p_b' must be a number of at least 0, got 'x'"),
+        ({"p_a": ["1"], "p_b": ["x"]}, "p_a,p_b", r"line 2: column 'p_b' must be a number from 0 to 1, got 'x'"),
         (
             {"p_a": ["1"], "p_b": ["nan"]},
             "p_a,p_b",
-            r"line 2: column 'p_b' must be a number of at least 0, got 'nan'",
+            r"line 2: column 'p_b' must be a number from 0 to 1, got 'nan'",
         ),
         (
             {"p_a": ["inf"], "p_b": ["0"]},
             "p_a,p_b",
-            r"line 2: column 'p_a' must be a number of at least 0, got 'inf'",
+            r"line 2: column 'p_a' must be a number from 0 to 1, got 'inf'",
         ),
-        ({"p_a": ["-.1"], "p_b": ["1.1"]}, "p_a,p_b", r"column 'p_a' must be a number of at least 0, got '-\.1'"),
+        ({"p_a": ["-.1"], "p_b": ["1.1"]}, "p_a,p_b", r"column 'p_a' must be a number from 0 to 1, got '-\.1'"),
         (
             {"p_a": [None], "p_b": ["1"]},
             "p_a,p_b",
-            r"line 2: column 'p_a' must be a number of at least 0, got an empty cell",
+            r"line 2: column 'p_a' must be a number from 0 to 1, got an empty cell",
         ),
         (
             {"p_a": ["1", ".5"], "p_b": ["0", ".3"]},
             "p_a,p_b",
             r"line 3: probabilities must have the sum 1, got 0\.8 \(p_a 0\.5, p_b 0\.3\)",
         ),
-        ({"p_a": ["30"], "p_b": ["70"]}, "p_a,p_b", r"line 2: probabilities must have the sum 1, got 100 "),
+        ({"p_a": ["30"], "p_b": ["70"]}, "p_a,p_b", r"line 2: column 'p_a' must be a number from 0 to 1, got '30'"),
+        ({"p_a": ["1e308"], "p_b": ["1e308"]}, "p_a,p_b", r"column 'p_a' must be a number from 0 to 1, got '1e308'"),
         ({"p_a": ["0"], "p_b": ["0"]}, "p_a,p_b", r"line 2: probabilities must have the sum 1, got 0 "),
         ({"p_a": ["1"]}, "p_a,p_b", r"no column 'p_b'; choose --probability-columns from 'p_a'"),
+        (
+            {"label": ["1", "2"], "1": ["1", "0"], "1.0": ["1", "0"], "2": ["0", "1"]},
+            "1,1.0,2",
+            r"column '1' and '1\.0' have the same class '1'; rename it",
+        ),
         ({"p_a": ["1"], "a": ["0"]}, "p_a,a", r"column 'p_a' and 'a' have the same class 'a'; rename it"),
         ({"p_": ["1"], "a": ["0"]}, "p_,a", r"column 'p_' names no class; rename it"),
         (

@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -204,6 +205,13 @@ def test_a_name_that_comes_twice_in_a_json_object_is_refused(tmp_path: Path) -> 
         read(tmp_path, "a.jsonl", b'{"text": "a", "label": 0}\n{"text": "a", "label": 0, "text": "b"}\n')
 
 
+def test_a_table_with_too_many_cells_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "MAX_CELLS", 20)
+    data = json.dumps({str(number): 1 for number in range(9)}).encode() + b'\n{"0": 1}' * 3
+    with pytest.raises(DataError, match=r"a\.jsonl: has more than 20 cells; write only the columns that are needed"):
+        read(tmp_path, "a.jsonl", data)
+
+
 @pytest.mark.timeout(60)  # comparing each column with all others would take many minutes
 def test_a_header_with_many_columns_is_refused_at_once(tmp_path: Path) -> None:
     line = ",".join(map(str, range(150_000)))
@@ -257,6 +265,26 @@ def test_parquet_columns_of_plain_values(tmp_path: Path) -> None:
     }
     assert table.unsupported_columns == {"vector": "list<element: int64>"}
     assert table.location(1).endswith("a.parquet, row 2")
+
+
+def test_equal_cells_of_parquet_are_one_object(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["a", "b"], "stars": [1000, 1000]}), tmp_path / "a.parquet")
+    one, other = read_table(tmp_path / "a.parquet", "").columns["stars"]
+    assert one is other
+
+
+def test_a_parquet_file_may_have_any_name(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["a"]}), tmp_path / "a.parquet")
+    path = Path(os.fsdecode(bytes(tmp_path) + b"/\xff\xfe.parquet"))
+    (tmp_path / "a.parquet").rename(path)
+    assert read_table(path, "").columns == {"text": ["a"]}
+    assert readers.format_of(Path("a.parquet.gz")) is None
 
 
 def test_a_parquet_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:

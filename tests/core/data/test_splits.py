@@ -157,7 +157,7 @@ def test_validation_in_folds_uses_each_sentence_that_is_not_in_the_test_split(sp
     assert "validation_folds" not in plain.inputs()
 
 
-@pytest.mark.parametrize("validation", ["folds", "folds:1", "folds:21", "folds:x", "5", ""])
+@pytest.mark.parametrize("validation", ["folds", "folds:1", "folds:21", "folds:x", "folds:٥", "5", ""])
 def test_another_validation_is_refused(validation: str) -> None:
     with pytest.raises(ConfigError, match=rf"folds:K with K from 2 to 20, got '{validation}'"):
         SplitRule.of("80/10/10", 42, None, None, validation)
@@ -272,7 +272,20 @@ def test_rules_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    "rule", ["", "90/10", "folds:", "folds:x", "folds:-3", "Notebook", "folds:99999", "080/10/10", "100/0/0"]
+    "rule",
+    [
+        "",
+        "90/10",
+        "folds:",
+        "folds:x",
+        "folds:-3",
+        "Notebook",
+        "folds:99999",
+        "folds:٥",
+        "8٠/10/10",
+        "080/10/10",
+        "100/0/0",
+    ],
 )
 def test_an_unknown_rule_is_refused_by_value(rule: str) -> None:
     expected = f"split must be TRAIN/VAL/TEST in percent such as 80/10/10, notebook, column or folds:K, got {rule!r}"

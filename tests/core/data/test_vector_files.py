@@ -101,6 +101,11 @@ def test_a_header_with_the_wrong_number_of_rows_is_refused(tmp_path: Path, state
         read(tmp_path, f"{stated} 3\n{ROWS}", "good")
 
 
+@pytest.mark.parametrize("header", ["", "3 3\n"])
+def test_a_mark_of_the_byte_order_is_no_part_of_the_first_word(tmp_path: Path, header: str) -> None:
+    assert read(tmp_path, f"\ufeff{header}{ROWS}", "good", "the") == read(tmp_path, header + ROWS, "good", "the")
+
+
 @pytest.mark.parametrize("width", [2, 4, 8000])
 def test_a_header_with_the_wrong_width_is_refused(tmp_path: Path, width: int) -> None:
     with pytest.raises(DataError, match=rf"v\.vec, line 2: has 3 numbers, the first lines {width};"):

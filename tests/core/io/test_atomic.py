@@ -97,6 +97,23 @@ def test_a_file_in_the_way_of_a_folder_stays(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["model"]
 
 
+def test_a_circle_of_links_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "one").symlink_to(tmp_path / "two")
+    (tmp_path / "two").symlink_to(tmp_path / "one")
+    with pytest.raises(UserError, match=r"cannot write .*one: its symbolic links form a circle; choose another path"):
+        atomic_write(tmp_path / "one", b"x")
+    assert (tmp_path / "one").is_symlink()
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ENOSPC])
+def test_an_error_about_another_path_names_that_path(tmp_path: Path, number: int) -> None:
+    with (
+        pytest.raises(UserError, match=r"^/data/secret\.csv: .*; fix this and run the same command again$"),
+        atomic_folder(tmp_path / "model"),
+    ):
+        raise OSError(number, os.strerror(number), "/data/secret.csv")
+
+
 def test_a_link_to_a_folder_remains_a_link(tmp_path: Path) -> None:
     folder(tmp_path / "real", "old")
     (tmp_path / "link").symlink_to(tmp_path / "real")

@@ -39,7 +39,8 @@ class Server:
 
     data: bytes
     faults: list[Any] = field(default_factory=list)
-    """An int: cut after that many bytes of the body. "norange": answer 200 to a range. "lie": a wrong range. A str of
+    """An int: cut after that many bytes of the body. "norange": answer 200 to a range. "lie": a wrong range.
+    "login": a page of 18 bytes. A str of
     digits: that status."""
     ranges: list[str | None] = field(default_factory=list)
     port: int = 0
@@ -55,6 +56,12 @@ class Server:
         fault = self.faults.pop(0) if self.faults else None
         if isinstance(fault, str) and fault.isdigit():
             handler.send_error(int(fault))
+            return
+        if fault == "login":
+            handler.send_response(200)
+            handler.send_header("Content-Length", "18")
+            handler.end_headers()
+            handler.wfile.write(b"<html>log in</html>"[:18])
             return
         start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and fault != "norange" else 0
         body = self.data[start:]
@@ -159,6 +166,14 @@ def test_a_file_of_another_size_is_refused(serve: Callable[..., Server], tmp_pat
     with pytest.raises(DataError, match=r"cannot get x: .*offers 700000 bytes, 699999 are expected; pass y"):
         fetch(server.remote(size=699_999), tmp_path)
     assert everything_in(tmp_path) == set()
+
+
+def test_a_login_page_in_its_place_costs_nothing_that_came(serve: Callable[..., Server], tmp_path: Path) -> None:
+    server = serve(DATA, 300_000, "login")
+    with pytest.raises(DataError, match=r"offers 18 bytes, 700000 are expected"):
+        fetch(server.remote(), tmp_path)
+    assert fetch(server.remote(), tmp_path) == DATA
+    assert server.ranges[-1] == "bytes=300000-"
 
 
 def test_a_wrong_range_is_refused_and_what_came_is_dropped(serve: Callable[..., Server], tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.io.text import escape_markdown, one_line, printable, redact_uris, without_folders
+from core.io.text import escape_markdown, last_part, one_line, printable, redact_uris, without_folders
 
 
 def test_printable_shows_what_would_steer_a_terminal() -> None:
@@ -73,6 +73,19 @@ def test_text_without_a_secret_stays(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("/home/anna schmidt/x.csv", "x.csv"),
+        ("mr:/my data/rt.tar.gz", "rt.tar.gz"),
+        ("snippets", "snippets"),
+        ("a/b", "a/b"),
+    ],
+)
+def test_an_absolute_path_is_shown_without_folders(value: str, shown: str) -> None:
+    assert last_part(value) == shown
+
+
+@pytest.mark.parametrize(
     ("command", "shown"),
     [
         ("sentune run ../data/tickets.csv --name x", "sentune run tickets.csv --name x"),
@@ -80,6 +93,10 @@ def test_text_without_a_secret_stays(text: str) -> None:
         ("search('/home/me/t.csv', cache_dir='~me/c')", "search('t.csv', cache_dir='c')"),
         ("sentune run mr:/data/rt.tar.gz --split 80/10/10", "sentune run rt.tar.gz --split 80/10/10"),
         ("sentune run --storage s3://bucket/folder --set 'hidden_dim=int(4,16)'",) * 2,
+        ("sentune run '/home/anna schmidt/x y.csv' --name x", "sentune run 'x y.csv' --name x"),
+        ("sentune run '/data (1)/kunde,geheim/x.csv'", "sentune run 'x.csv'"),
+        ("sentune retrain s '--out=/home/anna schmidt/model'", "sentune retrain s '--out=model'"),
+        ("sentune run 'mr:/my data/rt.tar.gz' --split '80/10/10'", "sentune run 'rt.tar.gz' --split '80/10/10'"),
         ("", ""),
     ],
 )

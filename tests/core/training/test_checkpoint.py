@@ -81,6 +81,31 @@ def test_when_all_are_damaged_none_is_found(tmp_path: Path) -> None:
     assert load_latest(tmp_path, TRAINING) is None
 
 
+def test_after_damage_to_all_the_new_ones_are_kept(tmp_path: Path) -> None:
+    for epoch in (4, 5):
+        save(tmp_path, checkpoint(epoch))
+        (tmp_path / f"epoch-{epoch:05d}" / "state.json").write_text("{}")
+    for epoch in (1, 2):
+        save(tmp_path, checkpoint(epoch))
+        assert_equal(load_latest(tmp_path, TRAINING), epoch)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EMFILE])
+def test_one_that_cannot_be_read_now_is_not_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    save(tmp_path, checkpoint(1))
+
+    def refuse(path: Path) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr("core.io.checked_folder.open_regular", refuse)
+    with pytest.raises(
+        UserError, match=r"epoch-00001: SHA256SUMS cannot be read \(.*\); fix this and run the same comm"
+    ):
+        load_latest(tmp_path, TRAINING)
+
+
 def test_a_damaged_one_is_replaced_by_saving_again(tmp_path: Path) -> None:
     save(tmp_path, checkpoint(1))
     (tmp_path / "epoch-00001" / "state.json").unlink()

@@ -81,6 +81,14 @@ def test_a_node_that_is_as_far_keeps_its_own(stored: Path, tmp_path: Path) -> No
     assert (tmp_path / "other" / "epoch-00004").stat().st_ino == inode
 
 
+def test_a_node_whose_own_is_damaged_gets_the_intact_one(stored: Path, tmp_path: Path) -> None:
+    saved(tmp_path / "other", 4)
+    (tmp_path / "other" / "epoch-00004" / STATE).write_bytes(b"torn")
+    found = fetched(stored, tmp_path / "other")
+    assert found is not None
+    assert found.epoch == 4
+
+
 def test_a_node_that_is_behind_gets_the_newer_one(stored: Path, tmp_path: Path) -> None:
     saved(tmp_path / "other", 2)
     found = fetched(stored, tmp_path / "other")

@@ -34,7 +34,7 @@ def test_rungs_grow_by_the_reduction_factor_and_end_before_the_last_epoch(
 
 def test_all_broken_rules_are_named_together() -> None:
     with pytest.raises(
-        ConfigError, match="--grace must be from 1 to 100,000, got 0; --reduction must be from 2 to 1,000, got 1"
+        ConfigError, match="--grace must be from 1 to 99,999, got 0; --reduction must be from 2 to 1,000, got 1"
     ):
         Asha(grace=0, reduction=1)
 
