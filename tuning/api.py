@@ -126,7 +126,8 @@ class Study:
         Raises:
             UserError: No trial has ended yet.
         """
-        found = read_assessed(self.folder).winner
+        with self._call("best"):
+            found = read_assessed(self.folder).winner
         if found is None:
             raise UserError(f"no trial of study {self.name!r} has finished yet; run the study first")
         return found
@@ -134,14 +135,15 @@ class Study:
     @property
     def recommended(self) -> TrialRow | None:
         """The recommended trial, see tuning.analysis.recommendation; None if no trial has learned anything."""
-        return read_assessed(self.folder).recommended
+        with self._call("recommended"):
+            return read_assessed(self.folder).recommended
 
     @property
     def charts(self) -> "StudyCharts":
         """The study's charts: `study.charts.history()` and others, see `dir(study.charts)`. Each is an Altair chart."""
         from tuning.report.figures import StudyCharts
 
-        return StudyCharts(self.folder)
+        return StudyCharts(self.folder, self._call)
 
     @checked_arguments
     def retrain(

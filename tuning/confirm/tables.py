@@ -77,7 +77,8 @@ def _over(summary: Summary, name: str, row: SettingRow | None) -> list[str]:
         what = f"the search is better than {name} by {_gap(metric, difference.mean, difference.half)}"
     else:
         what = f"{name} is better than the search's best by {_gap(metric, -difference.mean, difference.half)}"
-    few = ", which are few; pass --seeds 5 to add more" if difference.tied and difference.pairs == 2 else ""
+    has_few = difference.pairs == 2 and max(len(each.seeds) + len(each.errors) for each in summary.rows) == 2
+    few = ", which are few; pass --seeds 5 to add more" if difference.tied and has_few else ""
     if difference.sentences_half is None:
         return [f"{what}, over {difference.pairs} seeds{few}"]
     split = {"test": "test", "val": "validation"}[summary.compared]

@@ -1,6 +1,7 @@
 """Sentences whose label is most likely wrong."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,10 @@ def test_data_lists_them_in_three_formats(
     assert suspect["text"].startswith("Ticket No. ")
     _, out, _ = sentune(monkeypatch, capsys, *words, "--format", "csv")
     assert out.splitlines()[0] == "sentence,label,predicted,label_probability,predicted_probability,text"
+    assert "\x1b[31mpage" in out
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    _, out, _ = sentune(monkeypatch, capsys, *words, "--format", "csv")
+    assert r"\x1b[31mpage" in out
 
 
 def test_over_folds_the_best_setting_by_the_studys_metric_counts(study: Path) -> None:
@@ -124,6 +129,8 @@ def test_a_study_without_probabilities_is_one_line(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (("a.csv", "--suspects", "x"), "--suspects reads the data of its study; leave out DATASET and its options"),
+        (("--suspects", "x", "--text-column", "a"), "; leave out DATASET and its options"),
         (("--suspects", "x", "--list"), "--list, --verify, --clear and --suspects exclude one another"),
         (("--format", "csv"), "--format csv is for --suspects only; choose text or json"),
     ],
