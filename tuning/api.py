@@ -328,10 +328,15 @@ def _overrides(value: Any) -> list[str] | None:
     if value is None:
         return None
     if isinstance(value, Mapping):
-        return [f"{name}={text}" for name, text in value.items()]
+        return [f"{name}={_expression(content)}" for name, content in value.items()]
     if not isinstance(value, Sequence) or isinstance(value, str) or not all(isinstance(each, str) for each in value):
         raise ConfigError(f"set must be a dictionary such as {{'hidden_dim': 'int(64,256)'}}, got {value!r}")
     return list(value)
+
+
+def _expression(content: Any) -> str:
+    """Return the range of one setting as on the command line: `["last", "max"]` becomes `[last, max]`."""
+    return f"[{', '.join(map(str, content))}]" if isinstance(content, list | tuple) else str(content)
 
 
 def _default_results() -> Path:

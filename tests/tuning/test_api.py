@@ -86,6 +86,12 @@ def test_a_path_gives_the_options_of_the_command(run: Run, tmp_path: Path) -> No
     assert run.command.startswith("search('reviews.csv', text='body', label='stars', trials=24, ")
 
 
+def test_a_list_of_values_is_a_choice(run: Run) -> None:
+    search("snippets", set={"pooling": ["last", "max"], "clip_norm": (None, 2.0)})
+    assert run.options is not None
+    assert run.options.overrides == ["pooling=[last, max]", "clip_norm=[None, 2.0]"]
+
+
 def test_a_frame_is_kept_in_the_results_and_names_its_study(run: Run, tmp_path: Path) -> None:
     study = search(FRAME, text="body", label="stars")
     assert run.options is not None

@@ -128,7 +128,7 @@ def summary_notes(summary: Summary) -> list[str]:
     if any(row.trial == PLAIN for row in summary.rows):
         lines.append("plain: TF-IDF of words and word pairs with logistic regression")
     lines += [f"{_name(row.trial)} failed: {printable(error)}" for row in summary.rows for error in row.errors]
-    lines += [f"{run} is missing, its worker died; run the same command again" for run in summary.missing]
+    lines += [f"{run} is missing, its worker died or failed; run the same command again" for run in summary.missing]
     return lines
 
 

@@ -117,6 +117,13 @@ def test_over_folds_the_best_setting_by_the_studys_metric_counts(study: Path) ->
     assert suspects_of(study, {**attributes, "spec": spec, **runs}, records, cache) == ([], 80)
 
 
+def test_folds_that_are_not_numbered_from_0_do_not_count(study: Path) -> None:
+    attributes, records = read_study(study)
+    run = {"trial": 0, "seed": 5, "folds": 3, "test_accuracy": 1}
+    runs = {f"confirm:0:5:{fold}/3": {**run, "fold": fold} for fold in (1, 2, 3)}
+    assert suspects_of(study, {**attributes, **runs}, records, study.parent / "cache")[1] == 8
+
+
 def test_a_study_without_probabilities_is_one_line(
     study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

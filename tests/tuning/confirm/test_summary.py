@@ -219,7 +219,7 @@ def test_a_failed_run_and_a_missing_one_are_told_and_the_rest_counts() -> None:
     assert "too few runs" not in verdict(found)[0]
     text = render_summary(found, "table")
     assert "trial 2 failed: TrainingError: NaN \\x1b[31m" in text
-    assert f"trial 1, seed {lost.seed} is missing, its worker died; run the same command again" in text
+    assert f"trial 1, seed {lost.seed} is missing, its worker died or failed; run the same command again" in text
 
 
 def test_runs_of_one_trial_with_different_numbers_of_sentences_are_refused() -> None:
