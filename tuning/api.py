@@ -126,7 +126,8 @@ class Study:
         Raises:
             UserError: No trial has ended yet.
         """
-        found = read_assessed(self.folder).winner
+        with self._call("best"):
+            found = read_assessed(self.folder).winner
         if found is None:
             raise UserError(f"no trial of study {self.name!r} has finished yet; run the study first")
         return found
@@ -134,14 +135,15 @@ class Study:
     @property
     def recommended(self) -> TrialRow | None:
         """The recommended trial, see tuning.analysis.recommendation; None if no trial has learned anything."""
-        return read_assessed(self.folder).recommended
+        with self._call("recommended"):
+            return read_assessed(self.folder).recommended
 
     @property
     def charts(self) -> "StudyCharts":
         """The study's charts: `study.charts.history()` and others, see `dir(study.charts)`. Each is an Altair chart."""
         from tuning.report.figures import StudyCharts
 
-        return StudyCharts(self.folder)
+        return StudyCharts(self.folder, self._call)
 
     @checked_arguments
     def retrain(
@@ -326,10 +328,15 @@ def _overrides(value: Any) -> list[str] | None:
     if value is None:
         return None
     if isinstance(value, Mapping):
-        return [f"{name}={text}" for name, text in value.items()]
+        return [f"{name}={_expression(content)}" for name, content in value.items()]
     if not isinstance(value, Sequence) or isinstance(value, str) or not all(isinstance(each, str) for each in value):
         raise ConfigError(f"set must be a dictionary such as {{'hidden_dim': 'int(64,256)'}}, got {value!r}")
     return list(value)
+
+
+def _expression(content: Any) -> str:
+    """Return the range of one setting as on the command line: `["last", "max"]` becomes `[last, max]`."""
+    return f"[{', '.join(map(str, content))}]" if isinstance(content, list | tuple) else str(content)
 
 
 def _default_results() -> Path:

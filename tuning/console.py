@@ -17,6 +17,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TextIO, cast
 
+from core.io.text import printable
+
 
 class PipeSafeStream:
     """A text stream that drops its output, without an error, once its reader is gone."""
@@ -150,6 +152,11 @@ def print_note(line: str) -> None:
     line = in_callers_terms(line)
     sys.stderr.write(f"{line}\n")  # at once: a signal between `print`'s two calls would leave the line without its end
     sys.stderr.flush()
+
+
+def print_data(text: str) -> None:
+    """Print text such as CSV, in which control characters become escapes if standard output is a terminal."""
+    print("\n".join(map(printable, text.split("\n"))) if sys.stdout.isatty() else text)
 
 
 READING_DATA = "reading the data ..."

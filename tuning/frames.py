@@ -104,7 +104,7 @@ def _with_class_names(dataset: Any) -> Any:
     frame = dataset.to_pandas()
     for column, feature in dict(getattr(dataset, "features", None) or {}).items():
         if names := getattr(feature, "names", None):
-            frame[column] = [names[code] if code == code and code >= 0 else None for code in frame[column]]
+            frame[column] = [names[int(code)] if code == code and code >= 0 else None for code in frame[column]]
     return frame
 
 

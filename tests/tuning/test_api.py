@@ -15,6 +15,7 @@ from core.errors import ConfigError, DataError, UserError
 from tests.support.recorded_study import record_study
 from tuning import Study, load_study, search
 from tuning.console import command_line, print_note
+from tuning.journal.file import JOURNAL
 from tuning.run import SearchEnd
 from tuning.run_options import RunOptions
 
@@ -83,6 +84,12 @@ def test_a_path_gives_the_options_of_the_command(run: Run, tmp_path: Path) -> No
     )  # fmt: skip
     assert study.folder == tmp_path / "mine" / "reviews-quick"
     assert run.command.startswith("search('reviews.csv', text='body', label='stars', trials=24, ")
+
+
+def test_a_list_of_values_is_a_choice(run: Run) -> None:
+    search("snippets", set={"pooling": ["last", "max"], "clip_norm": (None, 2.0)})
+    assert run.options is not None
+    assert run.options.overrides == ["pooling=[last, max]", "clip_norm=[None, 2.0]"]
 
 
 def test_a_frame_is_kept_in_the_results_and_names_its_study(run: Run, tmp_path: Path) -> None:
@@ -223,6 +230,16 @@ def test_a_study_without_results_has_no_best(tmp_path: Path) -> None:
     assert new.recommended is None
     with pytest.raises(UserError, match="there is no chart history of study 'new': No trial has ended an "):
         new.charts.history()
+    with pytest.raises(UserError, match=r"(?<!--)first_trials random"):
+        new.charts.expected()
+
+
+@pytest.mark.parametrize("field", ["best", "recommended"])
+def test_a_field_of_a_damaged_study_names_keywords(field: str, tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / JOURNAL).write_text("{}\n")
+    with pytest.raises(UserError, match="another name"):
+        getattr(Study(tmp_path / "s"), field)
 
 
 def test_a_notebook_shows_table_and_summary_with_markup_escaped(study: Study) -> None:

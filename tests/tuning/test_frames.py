@@ -89,6 +89,11 @@ def test_a_dataset_has_the_names_of_its_classes(tmp_path: Path) -> None:
         '{"text": "text 1", "label": "neg"}',
         '{"text": "text 2", "label": null}',
     ]
+    missing = Dataset([1, None])  # type: ignore[list-item]  # pandas makes the others floats
+    assert stored(missing, tmp_path, ReadOptions()).splitlines() == [
+        '{"text": "text 0", "label": "pos"}',
+        '{"text": "text 1", "label": null}',
+    ]
 
 
 def test_columns_may_have_numbers_as_names(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from tuning.analysis.ensemble import SIZE, EnsembleEstimate, estimate_ensemble, 
 from tuning.analysis.recommendation import NOT_BETTER, ONE_CLASS, Recommendation, majority_baseline
 from tuning.analysis.selection_bias import FIXED, REPEATS, Corrected, Resamples, n_repeats
 from tuning.journal.file import JOURNAL
-from tuning.journal.predictions import journal_damage, unpack_labels
+from tuning.journal.predictions import journal_damage, unpack_labels, unpack_validation_labels
 from tuning.journal.probabilities import epoch_name, load_probabilities
 from tuning.journal.records import (
     PLAIN_BASELINE,
@@ -144,7 +144,7 @@ def references(attributes: Mapping[str, Any], labels: NDArray[np.int64]) -> tupl
     Raises:
         CorruptionError: The stored predictions are damaged.
     """
-    metric = METRICS[attributes["spec"]["metric"]]
+    metric, n_classes = METRICS[attributes["spec"]["metric"]], len(attributes["validation"]["classes"])
 
     def reference(name: str, about: str, predictions: NDArray[np.int64], value: float | None) -> Reference:
         correct = int((predictions == labels).sum())
@@ -160,7 +160,7 @@ def references(attributes: Mapping[str, Any], labels: NDArray[np.int64]) -> tupl
 
     found = []
     if stored := attributes.get(PLAIN_BASELINE):
-        predictions = _unpack(stored["val_predictions"], labels, "the plain baseline")
+        predictions = _unpack(stored["val_predictions"], labels, n_classes, "the plain baseline")
         about = "TF-IDF of words and word pairs with logistic regression"
         found.append(reference(PLAIN, about, predictions, stored.get("val_metric")))
     if majority := attributes.get("audit", {}).get("majority_baseline"):
@@ -230,7 +230,7 @@ def assess(
         ConfigError: Each model of the study costs more than `max_cost`.
         CorruptionError: Stored labels, predictions or probabilities are damaged.
     """
-    labels = unpack_labels(attributes["validation"]["labels"], "the study's validation labels")
+    labels = unpack_validation_labels(attributes)
     metric, n_classes = METRICS[attributes["spec"]["metric"]], len(attributes["validation"]["classes"])
     majority = float(metric.oriented(majority_baseline(attributes, labels)[1]))
     width = attributes["spec"].get("embedding_dim")
@@ -240,7 +240,7 @@ def assess(
     known = StudyAssessment(
         sentences=len(labels),
         n_candidates=sum(map(is_candidate, records)),
-        useless=_useless(own, labels, majority),
+        useless=_useless(own, labels, n_classes, majority),
         n_parameters=_sizes(records, attributes),
         multiplications={r.number: multiplications_per_word(r.trial_config, width) for r in records if width},
         held_out=held_out_results(evaluations, attributes["spec"].get("data", {}).get("split")),
@@ -331,10 +331,10 @@ def _class_type(n_classes: int) -> np.dtype[Any]:
     return np.min_scalar_type(n_classes - 1)
 
 
-def _useless(own: Sequence[TrialRecord], labels: NDArray[np.int64], majority: float) -> dict[int, str]:
+def _useless(own: Sequence[TrialRecord], labels: NDArray[np.int64], n_classes: int, majority: float) -> dict[int, str]:
     """Return why trials may not be recommended, by number."""
     found = {r.number: NOT_BETTER for r in own if r.best is not None and r.best.score <= majority}
-    stored = ((r.number, validation_predictions(r, labels)) for r in own)
+    stored = ((r.number, validation_predictions(r, labels, n_classes)) for r in own)
     constant = (number for number, predictions in stored if predictions is not None and not np.ptp(predictions))
     return found | dict.fromkeys(constant, ONE_CLASS)
 
@@ -354,22 +354,23 @@ def _outputs(
         found = load_probabilities(folder, epoch_name(record.number, best.epoch), len(labels), n_classes)
         return [] if found is None else [found]
     epochs = sorted(zip(record.epochs, record.predictions, strict=False), key=lambda each: each[0].val_loss)
-    unpacked = (_unpack(packed, labels, f"trial {record.number}") for _, packed in epochs if packed is not None)
+    unpacked = (_unpack(packed, labels, n_classes, f"trial {record.number}") for _, packed in epochs if packed)
     return [predictions.astype(_class_type(n_classes)) for predictions in unpacked]
 
 
-def validation_predictions(record: TrialRecord, labels: NDArray[np.int64]) -> NDArray[np.int64] | None:
+def validation_predictions(record: TrialRecord, labels: NDArray[np.int64], n_classes: int) -> NDArray[np.int64] | None:
     """Return (n,) predicted classes of a trial; None if they were not recorded.
 
     Raises:
         CorruptionError: They are damaged, or their number differs from that of the (n,) labels.
     """
-    return _unpack(record.val_predictions, labels, f"trial {record.number}") if record.val_predictions else None
+    packed = record.val_predictions
+    return _unpack(packed, labels, n_classes, f"trial {record.number}") if packed else None
 
 
-def _unpack(packed: Mapping[str, Any], labels: NDArray[np.int64], who: str) -> NDArray[np.int64]:
+def _unpack(packed: Mapping[str, Any], labels: NDArray[np.int64], n_classes: int, who: str) -> NDArray[np.int64]:
     where = f"what {who} predicted"
-    predictions = unpack_labels(packed, where)
+    predictions = unpack_labels(packed, where, n_classes)
     if predictions.shape != labels.shape:
         raise journal_damage(where, f"{len(predictions)} predictions for {len(labels)} validation sentences")
     return predictions

@@ -21,7 +21,7 @@ from core.errors import UserError
 from core.io.text import printable
 from core.metrics import METRICS
 from tuning.formatting import csv_table, short_names, text_table
-from tuning.journal.predictions import unpack_labels
+from tuning.journal.predictions import unpack_validation_labels
 from tuning.journal.probabilities import epoch_name, file_name, load_probabilities
 from tuning.journal.records import TrialRecord, is_candidate, rank_trials, read_study
 
@@ -114,7 +114,7 @@ def suspects_of(
         texts = load_texts(spec["data"], spec["fingerprint"], cache_dir)
         if found := _over_folds(folder, spec["data"], names, cache_dir):
             return find_suspects(*found, classes, texts), len(texts)
-    labels = unpack_labels(attributes["validation"]["labels"], "the study's validation labels")
+    labels = unpack_validation_labels(attributes)
     means = mean_probabilities(folder, records, len(labels), len(classes))
     if means is None:
         raise UserError(f"study {folder.name!r} has no probabilities yet; run its command until a trial has ended")
@@ -135,7 +135,7 @@ def _fold_files(attributes: Mapping[str, Any]) -> list[str]:
         if trained and run["fold"] is not None:
             found = runs.setdefault((run["trial"], run["seed"], run["folds"]), {})
             found[run["fold"]] = file_name(key), metric.oriented(run[name])
-    whole = [found for (_, _, count), found in runs.items() if len(found) == count]
+    whole = [found for (_, _, count), found in runs.items() if count == len(found) and {*found} == {*range(len(found))}]
     best = max(whole, key=lambda found: sum(score for _, score in found.values()) / len(found), default={})
     return [best[fold][0] for fold in range(len(best))]
 
@@ -172,7 +172,7 @@ def suspects_text(folder: Path, cache_dir: Path | None, form: str) -> str:
         return json.dumps([asdict(each) for each in found], indent=2)
     if form == "csv":
         return csv_table([field.name for field in fields(Suspect)], map(astuple, found))
-    labels = unpack_labels(attributes["validation"]["labels"], "the study's validation labels")
+    labels = unpack_validation_labels(attributes)
     only_validation = attributes["spec"]["data"].get("validation", "split") == "split" and n_sentences == len(labels)
     return "\n".join([*_table(found), "", *_notes(found, n_sentences, only_validation=only_validation)])
 

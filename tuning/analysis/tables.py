@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from core.config import SHORT_NAMES
-from core.io.text import printable
+from core.io.text import escape_markdown, printable
 from core.metrics import METRICS
 from tuning.analysis.assessment import Reference, StudyAssessment
 from tuning.analysis.random_search_curve import CurvePoint, RandomSearchCurve
@@ -70,10 +70,10 @@ def render_table(
     above = [f"all trials shown: {' '.join(brief_settings(constants))}"] if constants else []
     below = [f"trial {r.trial} repeats trial {r.copy_of} and was not trained" for r in rows if r.copy_of is not None]
     below += [f"{reference.name}: {reference.about}" for reference in references]
-    below += [*(f"trial {row.trial} failed: {printable(row.error)}" for row in rows if row.error), *notes]
+    below += [*(f"trial {row.trial} failed: {row.error}" for row in rows if row.error), *notes]
     if form == "md":
         below = [*_baseline_notes(rows, titles), *below]
-        return "\n".join([*(f"{line}\n" for line in above), markdown_table(titles, cells, below)])
+        return "\n".join([*(f"{escape_markdown(line)}\n" for line in above), markdown_table(titles, cells, below)])
     if form == "html":
         return html_table(titles, cells, [*above, *_baseline_notes(rows, titles), *below])
     width = width or shutil.get_terminal_size().columns
@@ -94,7 +94,7 @@ def split_settings(params: Sequence[Mapping[str, Any]]) -> tuple[list[str], dict
 
 def _wrapped(paragraphs: Iterable[str], width: int) -> Iterator[str]:
     """Yield the lines of paragraphs. A command, which begins with a space or `next: `, stays on one line."""
-    for text in paragraphs:
+    for text in map(printable, paragraphs):
         yield from [text] if text.startswith((" ", "next: ")) else textwrap.wrap(text, min(width, MAX_LINE), **UNBROKEN)
 
 

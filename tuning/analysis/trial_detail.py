@@ -20,7 +20,7 @@ from tuning.analysis.assessment import validation_predictions
 from tuning.analysis.ranking import STATES
 from tuning.console import study_command
 from tuning.formatting import format_settings, short_names, text_table
-from tuning.journal.predictions import unpack_labels
+from tuning.journal.predictions import unpack_validation_labels
 from tuning.journal.records import TrialRecord, read_study
 from tuning.scheduling.study import searched_settings, space_from_spec
 
@@ -41,8 +41,8 @@ def class_results(record: TrialRecord, attributes: Mapping[str, Any]) -> ClassRe
         CorruptionError: The predictions are damaged.
     """
     classes = tuple(attributes["validation"]["classes"])
-    labels = unpack_labels(attributes["validation"]["labels"], "the study's validation labels")
-    predictions = validation_predictions(record, labels)
+    labels = unpack_validation_labels(attributes)
+    predictions = validation_predictions(record, labels, len(classes))
     if predictions is None:
         return None
     confusion = confusion_matrix(labels, predictions, len(classes))

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from core.errors import ConfigError, CorruptionError, UserError
 from tuning.cli.options import takes_data_options
-from tuning.console import READING_DATA, print_note, say_if_slow
+from tuning.console import READING_DATA, print_data, print_note, say_if_slow
 from tuning.formatting import format_megabytes
-from tuning.run_options import CacheDir, OutputOption, Results, study_folder
+from tuning.run_options import CacheDir, OutputOption, Results, RunOptions, study_folder
 
 
 def _show_cache(folder: Path, verify: bool) -> None:
@@ -73,11 +73,13 @@ def data(
     if list_ + verify + clear + (suspects is not None) > 1:
         raise ConfigError("--list, --verify, --clear and --suspects exclude one another; pass one of them")
     if suspects is not None:
+        if arguments != RunOptions().data | {"allow_leak": True}:
+            raise ConfigError("--suspects reads the data of its study; leave out DATASET and its options")
         from tuning.analysis.suspects import suspects_text
 
         with say_if_slow("reading the study and its data ..."):
             text = suspects_text(study_folder(suspects, results), cache_dir, format)
-        print(text)
+        print_data(text)
         return
     if list_ or verify or clear:
         if format != "text":

@@ -13,6 +13,7 @@ from tuning.console import (
     ASSESSING,
     command_line,
     ignore_broken_output,
+    print_data,
     program_name,
     say_if_slow,
 )
@@ -24,7 +25,13 @@ LOADING = "loading torch ..."
 
 def best(
     study: Study,
-    top: Annotated[int, OutputOption(help="Maximum number of rows in the table.")] = 10,
+    top: Annotated[
+        int | None,
+        OutputOption(
+            help="Maximum number of ranked trials. Failed and unfinished trials and the baseline are added. "
+            "Default: 10 in a table, all in JSON and CSV."
+        ),
+    ] = None,
     state: Annotated[
         Literal["done", "stopped", "failed", "paused", "all"] | None,
         OutputOption(
@@ -61,20 +68,22 @@ def best(
     if trial is not None:
         from tuning.analysis.trial_detail import trial_text
 
-        if expected or state or where or sort != "rank":
-            raise ConfigError("--trial shows one trial; leave out --expected, --state, --where and --sort")
+        if expected or state or where or sort != "rank" or top is not None:
+            raise ConfigError("--trial shows one trial; leave out --expected, --state, --where, --sort and --top")
         if format not in ("table", "json"):
             raise ConfigError(f"--format must be table or json with --trial, got {format!r}")
         print(trial_text(study_folder(study, results), trial, format))
         return
-    if expected and (state or where or sort != "rank"):
-        raise ConfigError("--expected shows no trials; leave out --state, --where and --sort")
+    if expected and (state or where or sort != "rank" or top is not None):
+        raise ConfigError("--expected shows no trials; leave out --state, --where, --sort and --top")
+    if top is None and format in ("table", "md"):
+        top = 10
     conditions = tuple(parse_where(text) for text in where or ())
     selection = RowFilter(state=state, where=conditions, sort=sort, top=top)
     folder = study_folder(study, results)
     with say_if_slow(ASSESSING):
         text = curve_of(folder, format) if expected else table_of(folder, selection, format)
-    print(text)
+    print_data(text)
 
 
 def list_studies(

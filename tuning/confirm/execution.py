@@ -29,6 +29,8 @@ from tuning.resources.machine import TrialResources
 from tuning.retrain.training import metrics_of, train_in_worker
 from tuning.scheduling.schedule import MAX_RESTARTS
 
+LASTING_ERRORS = ("TrainingError: ", "ConfigError: ")
+"""Beginnings of the errors of settings that cannot be trained."""
 LOG_ODDS = "packed_log_odds"
 """Part of a result that is not in the journal; for a fold it is stored as probabilities, for `data --suspects`."""
 
@@ -163,9 +165,10 @@ def execute(
 def record_result(journal: StudyJournal, run: ConfirmRun, result: Mapping[str, Any]) -> None:
     """Record a result in the journal, the test evaluation first, so that each one is counted.
 
-    A run whose worker died is not recorded: the same command tries it again.
+    Of failures, only those that training again would repeat are recorded. The same command tries the others again, such
+    as a worker that died or had too little memory.
     """
-    if "died" in result:
+    if "died" in result or ("error" in result and not result["error"].startswith(LASTING_ERRORS)):
         return
     packed, result = result.get(LOG_ODDS), {name: value for name, value in result.items() if name != LOG_ODDS}
     if packed and run.fold is not None:

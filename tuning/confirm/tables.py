@@ -77,7 +77,8 @@ def _over(summary: Summary, name: str, row: SettingRow | None) -> list[str]:
         what = f"the search is better than {name} by {_gap(metric, difference.mean, difference.half)}"
     else:
         what = f"{name} is better than the search's best by {_gap(metric, -difference.mean, difference.half)}"
-    few = ", which are few; pass --seeds 5 to add more" if difference.tied and difference.pairs == 2 else ""
+    has_few = difference.pairs == 2 and max(len(each.seeds) + len(each.errors) for each in summary.rows) == 2
+    few = ", which are few; pass --seeds 5 to add more" if difference.tied and has_few else ""
     if difference.sentences_half is None:
         return [f"{what}, over {difference.pairs} seeds{few}"]
     split = {"test": "test", "val": "validation"}[summary.compared]
@@ -127,7 +128,7 @@ def summary_notes(summary: Summary) -> list[str]:
     if any(row.trial == PLAIN for row in summary.rows):
         lines.append("plain: TF-IDF of words and word pairs with logistic regression")
     lines += [f"{_name(row.trial)} failed: {printable(error)}" for row in summary.rows for error in row.errors]
-    lines += [f"{run} is missing, its worker died; run the same command again" for run in summary.missing]
+    lines += [f"{run} is missing, its worker died or failed; run the same command again" for run in summary.missing]
     return lines
 
 

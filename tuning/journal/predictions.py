@@ -29,12 +29,13 @@ def pack_labels(classes: NDArray[np.integer]) -> dict[str, Any]:
     return {"type": small.str, "data": data, "crc32": zlib.crc32(raw)}
 
 
-def unpack_labels(packed: Mapping[str, Any], where: str) -> NDArray[np.int64]:
+def unpack_labels(packed: Mapping[str, Any], where: str, n_classes: int | None = None) -> NDArray[np.int64]:
     """Return the (n,) classes that `pack_labels` packed.
 
     Args:
         packed: Result of `pack_labels`.
         where: Description of the labels for the message.
+        n_classes: Number of classes; None to allow any class.
 
     Raises:
         CorruptionError: The packed classes are damaged.
@@ -43,9 +44,25 @@ def unpack_labels(packed: Mapping[str, Any], where: str) -> NDArray[np.int64]:
         raw = zlib.decompressobj().decompress(base64.b64decode(packed["data"], validate=True), MAX_PACKED_BYTES)
         if zlib.crc32(raw) != packed["crc32"] or packed["type"] not in ("|u1", "<u2", "<u4"):
             raise ValueError("its checksum differs")
-        return np.frombuffer(raw, dtype=packed["type"]).astype(np.int64)
+        classes = np.frombuffer(raw, dtype=packed["type"]).astype(np.int64)
+        if n_classes is not None and classes.max(initial=0) >= n_classes:
+            raise ValueError(f"it has class {classes.max()} of {n_classes}")
+        return classes
     except (KeyError, TypeError, ValueError, zlib.error) as error:
         raise journal_damage(where, error) from error
+
+
+def unpack_validation_labels(attributes: Mapping[str, Any]) -> NDArray[np.int64]:
+    """Return the (n,) labels of the study's validation split, from the study's user attributes.
+
+    Raises:
+        CorruptionError: The labels are damaged, or there are none.
+    """
+    where, validation = "the study's validation labels", attributes["validation"]
+    labels = unpack_labels(validation["labels"], where, len(validation["classes"]))
+    if not len(labels):
+        raise journal_damage(where, "there are none")
+    return labels
 
 
 def journal_damage(what: str, reason: Exception | str) -> CorruptionError:

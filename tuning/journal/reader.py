@@ -109,12 +109,13 @@ STUDY_SHAPE = {
     "spec?": SPEC, "validation?": {"labels": PACKED, "classes": is_texts}, "vocabulary?": POSITIVE,
     "test_evaluations?": [TEST_EVALUATION], "inputs?": dict, "audit?": AUDIT, "command?": str,
     "gpu_share?": {"share": is_fraction, "peak_bytes": COUNT, "smallest_bytes": COUNT},
-    "goal?": dict, "test_fingerprint?": str, "id?": str,
+    "goal?": {"trials?": POSITIVE}, "test_fingerprint?": str, "id?": str,
     "plain_baseline?": {"val_predictions": PACKED, "val_metric?": is_finite},
 }  # fmt: skip
 """Shapes of the user attributes of the study, except `early_end` and its fresh runs."""
 EARLY_END = {"reason": str, "n_trials": (int, type(None))}
 FRESH_RUN = {
+    **dict.fromkeys(("trial?", "seed?", "fold?", "folds?"), (int, type(None))),
     "error?": str, "val_accuracy?": is_fraction, "test_accuracy?": is_fraction, "seconds?": is_finite,
     "n_parameters?": COUNT, "correct?": PACKED, "pseudo_values?": [is_finite],
     "majority_val?": is_finite, "majority_test?": is_finite, "val_sentences?": POSITIVE, "test_sentences?": POSITIVE,

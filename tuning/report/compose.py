@@ -3,6 +3,7 @@
 import functools
 import json
 import re
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
@@ -57,6 +58,7 @@ def render_page(
     table = {"columns": [*main, *data.settings, *more], "more": more, "rows": _columns(json.loads(data.text))}
     context = {
         "study": study,
+        "name": shlex.quote(study.name),
         "policy": content_policy(css, vega, js),
         "css": Markup(css),
         "scripts": [Markup(vega), Markup(js)],

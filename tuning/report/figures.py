@@ -1,9 +1,10 @@
 """The charts of a study that can be drawn, notes on the others, their images, and StudyCharts for Python users."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import vl_convert
 from altair.utils.schemapi import debug_mode
@@ -107,9 +108,9 @@ def write_images(drawn: Mapping[str, Figure], folder: Path) -> None:
 class StudyCharts:
     """Charts of a study: a method for each entry of CHARTS, such as `history()`, which returns an Altair chart."""
 
-    def __init__(self, folder: Path) -> None:
-        """Refer to the study in `folder`, which is read at each call."""
-        self._folder = folder
+    def __init__(self, folder: Path, call: Callable[[str], AbstractContextManager[Any]]) -> None:
+        """Refer to the study in `folder`, which is read at each call, within `call(NAME)`."""
+        self._folder, self._call = folder, call
 
     def __dir__(self) -> list[str]:
         return list(CHARTS)
@@ -130,7 +131,8 @@ class StudyCharts:
         Raises:
             UserError: There is nothing to draw yet; the message says why.
         """
-        data = study_chart_data(self._folder)
-        if why := reasons(data).get(name):
-            raise UserError(f"there is no chart {name} of study {self._folder.name!r}: {why}")
-        return CHARTS[name](data)
+        with self._call(f"charts.{name}"):
+            data = study_chart_data(self._folder)
+            if why := reasons(data).get(name):
+                raise UserError(f"there is no chart {name} of study {self._folder.name!r}: {why}")
+            return CHARTS[name](data)

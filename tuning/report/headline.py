@@ -1,5 +1,6 @@
 """The page's first figures and remarks: the bias-corrected value, the baselines, and the recommended trial."""
 
+import shlex
 from dataclasses import dataclass
 
 from core.metrics import METRICS
@@ -114,7 +115,8 @@ def remarks(study: AssessedStudy) -> list[str]:
 
 
 def _ensemble_command(study: AssessedStudy) -> str:
-    return f"sentune ensemble {study.name} --out DIR"
+    """Return the command without folders, which name users and machines."""
+    return f"sentune ensemble {shlex.quote(study.name)} --out DIR"
 
 
 def _ends(found: Corrected) -> tuple[float, float]:

@@ -50,6 +50,11 @@ class Abstention:
         found = find_min_probability(coverage, self.at_accuracy)
         if found is None:
             best = max(coverage, key=_lower_bound)
+            if not best["correct"]:
+                raise UserError(
+                    f"--at-accuracy {self.at_accuracy:g}: no validation sentence is labelled correctly, so no accuracy "
+                    "is reached; pass --min-probability"
+                )
             raise UserError(
                 f"--at-accuracy {self.at_accuracy:g} is not reached on the validation sentences; pass at most "
                 f"{math.floor(_lower_bound(best) * 10000) / 10000:g}, which labels {_share(best, coverage)} of them"

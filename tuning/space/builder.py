@@ -133,8 +133,10 @@ def _when(
         elif not any(clause.allows(value) for value in values):
             shown = ", ".join(show_value(value) for value in values[:8]) + (", ..." if len(values) > 8 else "")
             never.append(f"the condition {clause} can never hold: {clause.name} is {shown or 'left out'}")
-        values = allowed.get(clause.name, values)
-        allowed[clause.name] = tuple(value for value in values if clause.allows(value))
+        before = allowed.get(clause.name, values)
+        allowed[clause.name] = tuple(value for value in before if clause.allows(value))
+        if before and not allowed[clause.name] and not never:
+            never.append(f"the conditions on {clause.name} can never hold together; remove one of them")
     return tuple(allowed.items()), unusable, never
 
 

@@ -2,7 +2,7 @@
 
 int(1, 3)   int(32, 256, log)   int(32, 256, step=32)        whole numbers, both ends included
 float(0, 0.5)   float(0, 0.5, step=0.1)   log(1e-4, 1e-2)    real numbers; log(a, b) is float(a, b, log)
-choice(last, max)   choice(none, 1.0)                        one of these
+choice(last, max)   choice(none, 1.0)   [last, max]          one of these
 128   0.5   true   none   mean+max                           a plain value, see `parse_value`
 """
 
@@ -19,6 +19,7 @@ from core.io.text import quoted
 
 MAX_STEPS = 1_000_000
 _CALL = re.compile(r"(\w+)\s*\((.*)\)", re.ASCII | re.DOTALL)
+_LIST = re.compile(r"\[(.*)\]", re.DOTALL)
 Value = bool | int | float | str | None
 """Value of a setting."""
 MAX_INT = 2**53
@@ -79,7 +80,8 @@ def parse_expression(text: str) -> BaseDistribution | Value:
     Raises:
         ConfigError: The text cannot be read; the message has the problem and the possible forms.
     """
-    call = _CALL.fullmatch(text.strip())
+    listed = _LIST.fullmatch(text.strip())
+    call = _CALL.fullmatch(f"choice({listed[1]})" if listed else text.strip())
     if call is None:
         return parse_value(text)
     kind, inside = call.groups()

@@ -95,6 +95,7 @@ def _read_file(path: str) -> list[dict[str, Value]]:
     import yaml
 
     from tuning.space.load import read_text
+    from tuning.space.yaml_parser import refuse_aliases
 
     place = f"--first-trials {path}"
 
@@ -108,8 +109,9 @@ def _read_file(path: str) -> list[dict[str, Value]]:
 
     try:
         text = read_text(path, "file of first trials", f"{PORTFOLIO}, {RANDOM}")
-        # YAML refuses tabs, with which JSON may be indented.
-        content = yaml.load(text.replace("\t", " "), Loader=Loader)
+        text = text.replace("\t", " ")  # YAML refuses tabs, with which JSON may be indented
+        refuse_aliases(text, place)
+        content = yaml.load(text, Loader=Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{place}: neither JSON nor YAML ({error_summary(error, 200)}); fix the file") from error
     entries = content.get("settings") if isinstance(content, dict) else content

@@ -1,6 +1,5 @@
 """Space: the search space of a study, between Optuna's trials and TrialConfigs."""
 
-import itertools
 import json
 import math
 import re
@@ -129,8 +128,9 @@ def validate(
         found += [(name, text) for text in _field_problems(name, [value])]
     for index, dimension in enumerate(dimensions):
         found += [(dimension.name, text) for text in _dimension_problems(dimension, dimensions[:index], dimensions)]
-    for left, right in itertools.combinations(dimensions, 2):
-        if left.field == right.field and left.name != right.name and not _exclusive(left, right):
+    for index, right in enumerate(dimensions):
+        others = (left for left in dimensions[:index] if left.field == right.field and left.name != right.name)
+        if left := next((left for left in others if not _exclusive(left, right)), None):
             message = f"{left.name} and {right.name} both set {left.field} and can be active together; "
             found.append((right.name, message + "write conditions that exclude each other"))
     for index, entry in enumerate(try_first):

@@ -5,10 +5,23 @@ from collections.abc import Iterator
 import yaml
 
 from core.errors import ConfigError
-from core.io.text import error_summary, quoted
+from core.io.text import error_summary, printable, quoted
 from tuning.space.builder import Content, SettingEntry
 from tuning.space.expressions import Condition, Value, choice, parse_expression, parse_value, parse_when
 from tuning.space.presets import PRESETS
+
+
+def refuse_aliases(text: str, place: str) -> None:
+    """Check that a YAML text has no alias: a short text with many of them has a huge content.
+
+    Raises:
+        ConfigError: It has an alias; the message names its line in `place`.
+        yaml.YAMLError: The text is not YAML.
+    """
+    for token in yaml.scan(text, Loader=yaml.SafeLoader) if "*" in text else ():
+        if isinstance(token, yaml.AliasToken):
+            where, name = f"{place}:{token.start_mark.line + 1}", printable(token.value, 40)
+            raise ConfigError(f"{where}: *{name} is an alias; write its content instead")
 
 
 class SpaceParser:
@@ -43,7 +56,10 @@ class SpaceParser:
 
     def _compose(self, text: str) -> yaml.Node | None:
         try:
+            refuse_aliases(text, self.place)
             return yaml.compose(text, Loader=yaml.SafeLoader)
+        except ConfigError as error:
+            self._found.append((0, str(error)))
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             place = f"{self.place}:{mark.line + 1}" if mark else self.place

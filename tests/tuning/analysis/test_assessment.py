@@ -233,6 +233,9 @@ def test_damage_is_named_with_its_trial() -> None:
     found[2] = trial(2, WRONG[2], predictions=(None, pack_labels(np.zeros(7, dtype=int))))
     with pytest.raises(CorruptionError, match=r"trial 2 .*\(7 predictions for 200 validation sentences\); restore"):
         judge(found)
+    found[2] = trial(2, WRONG[2], predictions=(None, pack_labels(np.full(200, 9))))
+    with pytest.raises(CorruptionError, match=r"what trial 2 predicted is damaged \(it has class 9 of 2\)"):
+        judge(found)
 
 
 def test_an_empty_study_is_judged() -> None:

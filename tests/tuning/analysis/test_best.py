@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -288,6 +289,38 @@ def test_the_options_reach_the_table(
     assert (code, "trial 3 failed: TrainingError: the loss is nan" in out, "0.8000  0.739" in out) == (0, True, False)
 
 
+def test_json_and_csv_have_every_trial_and_the_table_the_ten_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trials = [trial(number, range(5 + number), origin="random") for number in range(13)]
+    write_study(tmp_path / "s", trials, attributes())
+
+    def shown(form: str, *more: str) -> list[str]:
+        code, out, _ = sentune(monkeypatch, capsys, "best", str(tmp_path / "s"), "--format", form, *more)
+        assert code == 0
+        found = json.loads(out) if form == "json" else csv.DictReader(io.StringIO(out))
+        return [str(row["trial"]) for row in found if str(row["trial"]).isdigit()]
+
+    every = [str(number) for number in range(13)]
+    assert shown("json") == shown("csv") == every
+    assert shown("json", "--top", "3") == every[:3]
+    code, out, _ = sentune(monkeypatch, capsys, "best", str(tmp_path / "s"), "--format", "md")
+    assert (code, len(re.findall(r"^\| \d", out, re.MULTILINE))) == (0, 10)
+
+
+def test_csv_on_a_terminal_cannot_steer_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed = trial(1, (), state="FAIL", error="TrainingError: \x1b[31m, red\u202e", epochs=())
+    write_study(tmp_path / "s", [trial(0, range(5)), failed], attributes())
+    words = ("best", str(tmp_path / "s"), "--format", "csv")
+    _, out, _ = sentune(monkeypatch, capsys, *words)
+    assert '"TrainingError: \x1b[31m, red\u202e"' in out  # a pipe or a file gets the values as they are
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    _, out, _ = sentune(monkeypatch, capsys, *words)
+    assert r'"TrainingError: \x1b[31m, red\u202e"' in out
+
+
 def test_the_curve_is_printed_in_each_format(
     study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -303,7 +336,7 @@ def test_the_curve_is_printed_in_each_format(
         (["--sort", "speed"], "no field --sort 'speed'; choose from rank, trial, "),
         (["--where", "import os"], "cannot read --where 'import os'; write a field"),
         (["--state", "bad"], "'bad' is not one of 'done', 'stopped', 'failed', 'paused', 'all'"),
-        (["--expected", "--sort", "trial"], "--expected shows no trials; leave out --state, --where and --sort"),
+        (["--expected", "--sort", "trial"], "--expected shows no trials; leave out --state, --where, --sort and --top"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(

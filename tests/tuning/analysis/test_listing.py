@@ -64,6 +64,14 @@ def test_a_damaged_study_does_not_hide_the_others(results: Path) -> None:
     assert lines[2].startswith("complete ")
 
 
+def test_a_study_whose_goal_is_no_number_does_not_hide_the_others(results: Path) -> None:
+    journal = results / "complete" / JOURNAL
+    journal.write_bytes(journal.read_bytes().replace(b'"goal": {"trials": 8}', b'"goal": {"trials": "x"}'))
+    lines = list_text(results, "table").splitlines()
+    assert "(study.goal.trials is 'x')" in lines[-1]
+    assert lines[3].startswith("early ")
+
+
 def test_a_study_without_the_name_of_its_data_does_not_hide_the_others(results: Path) -> None:
     journal = results / "complete" / JOURNAL
     journal.write_bytes(journal.read_bytes().replace(b'"dataset"', b'"other"'))

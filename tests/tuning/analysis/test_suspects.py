@@ -1,6 +1,7 @@
 """Sentences whose label is most likely wrong."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,10 @@ def test_data_lists_them_in_three_formats(
     assert suspect["text"].startswith("Ticket No. ")
     _, out, _ = sentune(monkeypatch, capsys, *words, "--format", "csv")
     assert out.splitlines()[0] == "sentence,label,predicted,label_probability,predicted_probability,text"
+    assert "\x1b[31mpage" in out
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    _, out, _ = sentune(monkeypatch, capsys, *words, "--format", "csv")
+    assert r"\x1b[31mpage" in out
 
 
 def test_over_folds_the_best_setting_by_the_studys_metric_counts(study: Path) -> None:
@@ -112,6 +117,13 @@ def test_over_folds_the_best_setting_by_the_studys_metric_counts(study: Path) ->
     assert suspects_of(study, {**attributes, "spec": spec, **runs}, records, cache) == ([], 80)
 
 
+def test_folds_that_are_not_numbered_from_0_do_not_count(study: Path) -> None:
+    attributes, records = read_study(study)
+    run = {"trial": 0, "seed": 5, "folds": 3, "test_accuracy": 1}
+    runs = {f"confirm:0:5:{fold}/3": {**run, "fold": fold} for fold in (1, 2, 3)}
+    assert suspects_of(study, {**attributes, **runs}, records, study.parent / "cache")[1] == 8
+
+
 def test_a_study_without_probabilities_is_one_line(
     study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,6 +136,8 @@ def test_a_study_without_probabilities_is_one_line(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (("a.csv", "--suspects", "x"), "--suspects reads the data of its study; leave out DATASET and its options"),
+        (("--suspects", "x", "--text-column", "a"), "; leave out DATASET and its options"),
         (("--suspects", "x", "--list"), "--list, --verify, --clear and --suspects exclude one another"),
         (("--format", "csv"), "--format csv is for --suspects only; choose text or json"),
     ],

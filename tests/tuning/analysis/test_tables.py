@@ -139,6 +139,12 @@ def test_an_errors_text_cannot_steer_the_terminal() -> None:
     assert "\x1b" not in text
 
 
+def test_a_note_cannot_steer_the_terminal() -> None:
+    """Such as the reason of an early end, or the name of the study of a warm start."""
+    text = render_table(rows_of([record(1, 0.5)]), "table", width=80, notes=["\x1b[31mred", "next: \u202ecommand"])
+    assert text.endswith("\n\\x1b[31mred\nnext: \\u202ecommand")
+
+
 def test_a_study_without_trials_has_an_empty_table() -> None:
     assert json.loads(render_table([], "json")) == []
     assert "rank" in render_table([], "table", width=80)
@@ -165,6 +171,8 @@ def test_data_are_no_markup_in_markdown() -> None:
     table = render_table(rows_of([record(0, 0.5)]), "md", notes=[note])
     shown = r"&lt;b&gt; \[a\](b) \`c\` d\\e \_\_proto\_\_ \~\~x\~\~ https\://x.org"
     assert table.endswith(f"\n{shown}")
+    rows = trial_rows([record(0, config=record(0).config | {"pooling": "<img src=x>"})], ["pooling"], StudyAssessment())
+    assert render_table(rows, "md").startswith("all trials shown: pool=&lt;img src=x&gt;\n")
 
 
 def test_columns_give_way_before_a_table_gets_wider_than_it_may_be() -> None:

@@ -93,4 +93,7 @@ def test_damaged_predictions_are_named(study: Path) -> None:
     few = trial(1, WRONG, predictions=(None, predicting(range(3)) | {"data": "", "crc32": 0}))
     with pytest.raises(CorruptionError, match="what trial 1 predicted is damaged"):
         class_results(few, attributes())
+    other = trial(1, WRONG, predictions=(None, pack_labels(np.full(200, 9))))
+    with pytest.raises(CorruptionError, match=r"what trial 1 predicted is damaged \(it has class 9 of 2\)"):
+        class_results(other, attributes())
     assert np.array(class_results(trial(1, WRONG), attributes()).confusion).sum() == 200  # type: ignore[union-attr]

@@ -11,7 +11,7 @@ import pytest
 
 from core.config import TrialConfig
 from core.data.corpus import TEST, TRAIN, VAL, Corpus
-from core.errors import ConfigError
+from core.errors import ConfigError, TrainingError
 from core.metrics import METRICS
 from core.training.evaluate import evaluate
 from core.training.loop import train
@@ -24,6 +24,7 @@ from tests.support.journals import two_trials
 from tests.support.local_backend import NoRay
 from tests.support.trial_records import record
 from tuning.backend.interrupt import InterruptHandler
+from tuning.backend.worker import failure_result
 from tuning.confirm.command import confirm_study, estimate_cost
 from tuning.confirm.execution import execute, fit_run, record_result, remove_checkpoints, train_run
 from tuning.confirm.runs import ConfirmRun, candidates, plan_runs
@@ -239,12 +240,14 @@ def test_a_trial_that_another_process_has_just_trained_is_compared(
     assert compared == {None, 0, 2}
 
 
-def test_a_failed_run_is_kept_and_one_whose_worker_died_is_tried_again(tmp_path: Path) -> None:
+def test_settings_that_cannot_be_trained_are_kept_and_other_failures_are_tried_again(tmp_path: Path) -> None:
     two_trials(tmp_path)
     with open_study(tmp_path, LEDGER_SPEC) as journal:
         record_result(journal, RUN, {"died": "its worker died"})
+        record_result(journal, RUN, failure_result(MemoryError("16 GB")))
+        record_result(journal, RUN, {"error": "the trial needs more than its share of the GPU", "oom": True})
         assert RUN.key not in journal.attributes
-        record_result(journal, RUN, {"error": "TrainingError: NaN"})
+        record_result(journal, RUN, failure_result(TrainingError("NaN")))
         assert journal.attributes[RUN.key]["error"] == "TrainingError: NaN"
         assert "test_evaluations" not in journal.attributes
 

@@ -139,6 +139,14 @@ def test_two_seeds_that_show_nothing_are_called_few() -> None:
     assert shown[1].endswith("points, over 2 seeds")
 
 
+def test_seeds_that_failed_are_not_called_few() -> None:
+    """More seeds were asked for."""
+    values = {1: [0.80, 0.81, 0.8], 2: [0.8, 0.8, 0.8], 3: [0.8, 0.8, 0.8], 4: [0.7, 0.7, 0.7], 0: [0.73, 0.68, 0.7]}
+    failed = next(run.key for run in plan_runs(SPEC, candidates(study(), 4), 3, None) if run.trial == 0)
+    lines = verdict(summary(values, **{failed: {"error": "TrainingError: NaN"}}))
+    assert lines[1].endswith(" points, over 2 seeds")
+
+
 def test_a_setting_that_is_better_than_the_winner_is_named() -> None:
     lines = verdict(summary({**CLOSE, 0: [0.90, 0.91, 0.92]}))
     assert "trial 0 is better than trial 1 by 10.0 +- 1.8 points" in lines[0]
@@ -211,7 +219,7 @@ def test_a_failed_run_and_a_missing_one_are_told_and_the_rest_counts() -> None:
     assert "too few runs" not in verdict(found)[0]
     text = render_summary(found, "table")
     assert "trial 2 failed: TrainingError: NaN \\x1b[31m" in text
-    assert f"trial 1, seed {lost.seed} is missing, its worker died; run the same command again" in text
+    assert f"trial 1, seed {lost.seed} is missing, its worker died or failed; run the same command again" in text
 
 
 def test_runs_of_one_trial_with_different_numbers_of_sentences_are_refused() -> None:

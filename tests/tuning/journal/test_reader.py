@@ -189,6 +189,14 @@ def test_a_stopping_rule_without_its_numbers_is_damage(name: str, value: Any, tm
         read_journal(tmp_path / "s" / JOURNAL)
 
 
+@pytest.mark.parametrize("name", ["trial", "seed", "fold", "folds"])
+def test_a_fresh_run_without_whole_numbers_is_damage(name: str, tmp_path: Path) -> None:
+    run = {"trial": 0, "seed": 3, "fold": None, "folds": None, name: [3]}
+    write_study(tmp_path / "s", [trial(0, range(40))], attributes(spec=FULL_SPEC) | {"confirm:0:3": run})
+    with pytest.raises(CorruptionError, match=rf"confirm:0:3\.{name} is '\[3\]'"):
+        read_journal(tmp_path / "s" / JOURNAL)
+
+
 @pytest.mark.parametrize("value", ["x", 0, 2.0, True])
 def test_an_epoch_without_a_whole_number_of_sentences_is_damage(value: Any, tmp_path: Path) -> None:
     write_study(tmp_path / "s", [trial(0, range(40))], attributes(spec=FULL_SPEC | {"epoch_sentences": value}))

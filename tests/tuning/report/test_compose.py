@@ -77,12 +77,12 @@ def test_the_headline_has_the_figures_of_best(page: Page, folder: Path) -> None:
 
 @pytest.mark.slow
 def test_an_ensemble_that_gains_is_a_figure_and_one_that_does_not_a_remark(tmp_path: Path) -> None:
-    write_study_with_ensemble(tmp_path / "good", (range(40), range(60, 110), range(120, 180)), range(100, 150))
-    ensemble = best_and_others(tmp_path / "good")["ensemble"]
-    page = made(tmp_path / "good")
+    write_study_with_ensemble(tmp_path / "good study", (range(40), range(60, 110), range(120, 180)), range(100, 150))
+    ensemble = best_and_others(tmp_path / "good study")["ensemble"]
+    page = made(tmp_path / "good study")
     assert ensemble["corrected"] in [float(each["value"] or "nan") for each in page.named("data")]
     assert f"Corrected gain over the best trial: {ensemble['difference']:+.4f}; 95% interval" in page.text
-    assert "Run sentune ensemble good --out DIR" in page.text
+    assert "Run sentune ensemble 'good study' --out DIR" in page.text
     write_study_with_ensemble(tmp_path / "bad", (range(40), range(41), range(42)), range(90))
     page = made(tmp_path / "bad")
     assert "An ensemble is not expected to be better than the best trial" in page.text

@@ -45,6 +45,11 @@ def test_a_study_that_is_small_enough_is_shown_whole(folder: Path) -> None:
     assert len(made(folder).rows) == 120
 
 
+@pytest.mark.slow
+def test_the_page_names_the_command_that_lists_every_trial(study: AssessedStudy) -> None:
+    assert "Run sentune best s --state all --format csv for a list of all." in made(study.folder).text
+
+
 def test_the_line_of_the_best_so_far_rises_where_it_did(study: AssessedStudy) -> None:
     def records(rows: Sequence[TrialRow]) -> list[float]:
         ranked = sorted((row.trial, row.val_accuracy) for row in rows if row.rank is not None and row.val_accuracy)

@@ -44,6 +44,12 @@ def test_an_accuracy_that_is_not_reached_names_the_best_that_is() -> None:
     assert Abstention(at_accuracy=0.9595).threshold(TABLE, lambda note: None) == 0.875
 
 
+def test_a_model_that_is_never_right_reaches_no_accuracy() -> None:
+    wrong = [CoverageRow(min_probability=0.5, sentences=8, correct=0)]
+    with pytest.raises(UserError, match=r"--at-accuracy 0\.5: no .* pass --min-probability"):
+        Abstention(at_accuracy=0.5).threshold(wrong, pytest.fail)
+
+
 def test_a_model_without_a_table_has_no_accuracy() -> None:
     with pytest.raises(UserError, match=r"this model was saved without; pass --min-probability"):
         Abstention(at_accuracy=0.9).threshold([], pytest.fail)

@@ -30,6 +30,7 @@ from tuning.space.expressions import (
         ("float(0.1, 1, log)", FloatDistribution(0.1, 1, log=True)),
         ("log(1e-4,1e-2)", FloatDistribution(1e-4, 1e-2, log=True)),
         ("choice(last,mean+max)", CategoricalDistribution(["last", "mean+max"])),
+        (" [last, mean+max] ", CategoricalDistribution(["last", "mean+max"])),
         ("choice(none, 2.0)", CategoricalDistribution([None, 2.0])),
     ],
 )
@@ -64,6 +65,7 @@ def test_plain_values_keep_their_type(text: str, expected: Value) -> None:
         ("int(1, 3, 5)", "cannot read '5'"),
         ("normal(0, 1)", "normal is unknown; write one of int"),
         ("choice()", "has an empty choice"),
+        ("[]", "'\\[\\]' has an empty choice"),
         ("choice(1, true)", "true occurs twice in one choice"),
         ("choice(a, b(c))", "cannot read 'b\\(c\\)'"),
         ("int(1, 3", "cannot read 'int\\(1, 3'; write a plain value or one of"),

@@ -251,6 +251,17 @@ def test_a_huge_file_is_refused(tmp_path: Path) -> None:
             ":4: the condition n_layers > 1 can never hold: n_layers is 1",
         ),
         (
+            "settings:\n  n_layers: int(1, 3)\n"
+            "  lstm_dropout: {range: 'float(0, 0.5)', when: n_layers > 2 and n_layers < 2}",
+            ":3: the conditions on n_layers can never hold together; remove one of them$",
+        ),
+        (
+            "settings:\n  optimizer: [adam, adamw]\n"
+            "  weight_decay: {range: 'float(0, 0.5)', when: [optimizer == adam, optimizer == adamw]}",
+            ":3: the conditions on optimizer can never hold together; remove one of them$",
+        ),
+        ("settings: {hidden_dim: &x 3, n_layers: *x}", ":1: \\*x is an alias; write its content instead"),
+        (
             "settings: {lstm_dropout: {range: 'float(0, 0.5)', when: layers > 1}}",
             ":1: the condition layers > 1 cannot be used: there is no setting 'layers'; did you mean n_layers",
         ),
@@ -314,6 +325,13 @@ def test_all_mistakes_in_a_file_are_named_at_once(tmp_path: Path) -> None:
         "--set 'n_layers'",
     ):
         assert place in str(caught.value)
+
+
+def test_ranges_that_can_be_active_together_are_named_once_each(tmp_path: Path) -> None:
+    ranges = "".join(f"  rate_{at}: {{field: learning_rate, range: 'log(0.1, 1)'}}\n" for at in range(30))
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, f"settings:\n{ranges}")
+    assert str(caught.value).count("can be active together") == 29
 
 
 def test_all_broken_rules_in_a_file_are_named_at_once(tmp_path: Path) -> None:

@@ -153,8 +153,9 @@ def test_the_spec_names_the_source_and_changes_with_the_settings(tmp_path: Path)
         ("hidden_dim: 50", r"write a list of settings, or a mapping with such a list under `settings`"),
         ("[]", r"write a list of settings"),
         ("- [", r"neither JSON nor YAML \(.*\); fix the file"),
-        ("- &a {hidden_dim: *a}", r"neither JSON nor YAML"),
+        ("- &a {hidden_dim: *a}", r":1: \*a is an alias; write its content instead"),
         ("- {pooling: max}\n- {hidden_dim: 64, hidden_dim: 100}", r", line 2: 'hidden_dim' occurs twice; remove one"),
+        ("- &x {pooling: max}\n- *x", r":2: \*x is an alias; write its content instead"),
         ("- {optimizer: adadelta}\n- {clip_norm: 2}", r"all of its 2 entries are outside the space 'quick'; change"),
     ],
 )
