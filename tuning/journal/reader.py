@@ -197,7 +197,10 @@ def check_trial(attributes: Mapping[str, Any]) -> None:
             check_schema(value, EPOCH, name)
 
 
-NEEDED = {TrialState.COMPLETE: {"result": RESULT}, TrialState.FAIL: {"result": {"error": str}}}
+NEEDED: Mapping[TrialState, Shape] = {
+    TrialState.COMPLETE: {"result": RESULT},
+    TrialState.FAIL: {"result": {"error": str}},
+}
 """Further user attributes that a trial of this state has."""
 
 
