@@ -1,4 +1,4 @@
-"""The program `sentune`, also as `python -m tuning`. It hears Ctrl-C and SIGTERM before its libraries are imported.
+"""The program `sentune`, also as `python -m tuning`. It hears signals before its libraries are imported.
 
 It is short, because whatever it imports would come before that.
 """
@@ -11,7 +11,7 @@ from typing import NoReturn
 
 def start_program() -> NoReturn:
     """Run the command line."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
             signal.signal(number, _end)
     from tuning.cli.app import main
@@ -21,8 +21,10 @@ def start_program() -> NoReturn:
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
     """End the process as it is: an exception in the middle of an import could be lost, or become a traceback."""
-    os.write(2, b"interrupted before it began; run the same command again\n")
-    os._exit(130)
+    try:
+        os.write(2, b"interrupted before it began; run the same command again\n")
+    finally:  # the terminal may be gone
+        os._exit(130)
 
 
 if __name__ == "__main__":  # a process that multiprocessing spawns imports this file too

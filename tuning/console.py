@@ -184,12 +184,14 @@ def call_later(seconds: float, call: Callable[..., object], *arguments: Any) -> 
 
 
 LATER_SECONDS = 0.02
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that end a command: Ctrl-C, a request of the system, and the end of the terminal."""
 
 
 def handle_signals() -> None:
-    """Let Ctrl-C and SIGTERM raise KeyboardInterrupt from now on, unless they are ignored, as under nohup."""
+    """Let the ENDING signals raise KeyboardInterrupt from now on, unless they are ignored, as SIGHUP under nohup."""
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ENDING:
             if signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, _interrupt)
 
@@ -207,12 +209,12 @@ def end_with_parent(parent: int) -> None:
 
 @contextlib.contextmanager
 def signals_handled_by(handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
-    """Handle Ctrl-C and SIGTERM while the block runs; Python allows this only in the main thread."""
+    """Handle the ENDING signals, unless they are ignored; Python allows this only in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     # None is a handler of C, which Python could not restore.
-    numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not None]
+    numbers = [number for number in ENDING if signal.getsignal(number) not in (None, signal.SIG_IGN)]
     before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield

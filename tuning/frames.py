@@ -113,6 +113,8 @@ def _pair(data: tuple[Any, ...]) -> Any:
     import narwhals
     import pyarrow
 
+    if any(isinstance(each, set | frozenset) for each in data):
+        raise DataError("(texts, labels) must have an order, got a set; pass two lists")
     try:
         texts, labels = (list(each) for each in data)
     except (TypeError, ValueError):

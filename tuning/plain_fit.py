@@ -36,7 +36,8 @@ end_with_parent(task.pop("parent"))
 from tuning.plain_fit import fit_and_predict
 print(json.dumps(fit_and_predict(**task)))
 """
-"""The process uses this process's import path; `python -m` would prefer a `core` or `tuning` in the user's folder.
+"""The process uses this process's import path; `python -m`, and `-c` without `-P`, would prefer modules in the user's
+folder.
 
 Its niceness is above that of Ray's workers (15 by default). Otherwise it would delay the first trials on two cores by a
 second."""
@@ -87,7 +88,7 @@ class PlainFit(Callback):
             return self
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, json.dumps(self._task)],
+                [sys.executable, "-P", "-c", PROGRAM, json.dumps(self._task)],
                 stdin=subprocess.DEVNULL,
                 stdout=self._output,
                 stderr=subprocess.DEVNULL,

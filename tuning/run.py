@@ -92,7 +92,7 @@ def search_study(options: RunOptions) -> SearchEnd:
     if options.storage is not None:
         check_storage(options.storage)
     if options.address is None:
-        machine = Machine.here()
+        machine = Machine.here(gpus=bool(options.resources.gpus_per_trial))
         fits = options.resources.max_parallel(machine)
         with interrupt.installed(), BackgroundRay(machine, interrupt.on_ray_lost) as ray:
             session = ray.session if sys.stdout.isatty() else partial(ray.session, _say)  # a terminal shows progress

@@ -270,14 +270,14 @@ class RunOptions:
         check_rules({"--metric": (self.metric, f"one of {metrics}", self.metric in METRIC_NAMES)})
         for derived in ("data", "stopping_rule", "resources", "budget", "given_length", "warm_start_folder"):
             getattr(self, derived)  # raises ConfigError if one of its options breaks a rule
-        if self.storage is not None and "://" not in self.storage:  # workers have another current folder
-            object.__setattr__(self, "storage", str(expand_user(self.storage).absolute()))
         precisions = (AUTO, *PRECISIONS)
         check_rules(
             {
                 "--workers": in_range(self.workers, 1, MAX_WORKERS),
                 "--parallelism": in_range(self.parallelism, 1, MAX_WORKERS),
                 "--stopping": (self.stopping, "one of asha, none", self.stopping in ("asha", "none")),
+                "--storage": (self.storage, "a folder or a URI", self.storage != ""),
+                "--warm-start": (self.warm_start, "the name or the folder of a study", self.warm_start != ""),
                 "--precision": (self.precision, f"one of {', '.join(precisions)}", self.precision in precisions),
                 "--name": (
                     self.name,
@@ -286,6 +286,8 @@ class RunOptions:
                 ),
             }
         )
+        if self.storage is not None and "://" not in self.storage:  # workers have another current folder
+            object.__setattr__(self, "storage", str(expand_user(self.storage).absolute()))
         check_sampler(self.sampler)
         check_tokenizer(self.tokenizer)
         if self.tensorboard:

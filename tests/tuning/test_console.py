@@ -1,5 +1,6 @@
 """tuning.console: a closed output is ignored; messages name a call from Python."""
 
+import os
 import subprocess
 import sys
 import time
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.patience import PATIENCE_SECONDS
 from tuning import console
 from tuning.console import called_from_python, command_line, program_name, say_if_slow, study_command
 
@@ -45,6 +47,38 @@ def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
     assert process.returncode == 0
     assert said == b"third\n" * 3
     assert (tmp_path / "end").read_text() == "the end was reached"
+
+
+IN_A_TERMINAL = """
+import fcntl, sys, termios, time
+from tuning.__main__ import start_program
+if sys.argv.pop(1) == "early":
+    sys.meta_path.insert(0, type("Waiting", (), {"find_spec": lambda *_: (print(flush=True), time.sleep(60))}))
+else:
+    import tuning.cli.app
+    tuning.cli.app.app = lambda **_: (print(flush=True), time.sleep(60))
+fcntl.ioctl(2, termios.TIOCSCTTY, 0)
+start_program()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["early", "late"])
+def test_the_end_of_the_terminal_interrupts(moment: str) -> None:
+    """The system sends SIGHUP, which would kill the process at once."""
+    terminal, end = os.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", IN_A_TERMINAL, moment],
+        stdout=subprocess.PIPE,
+        stderr=end,
+        cwd=ROOT,
+        start_new_session=True,
+    ) as process:
+        os.close(end)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"\n"
+        os.close(terminal)
+        assert process.wait(PATIENCE_SECONDS) == 130
 
 
 def test_a_full_disk_is_no_error() -> None:

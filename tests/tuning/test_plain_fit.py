@@ -41,9 +41,10 @@ def fit(journal: StudyJournal, corpus: Corpus, data: dict[str, Any], said: list[
 def test_the_result_is_in_the_journal_after_an_epoch_and_is_that_of_this_process(
     corpus: Corpus, data: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Even if the folder of the user has a package of the same name."""
+    """Even if the folder of the user has a package and a module of the same names."""
     (tmp_path / "core").mkdir()
     (tmp_path / "core" / "__init__.py").write_text("raise SystemExit('the wrong package')")
+    (tmp_path / "json.py").write_text("raise SystemExit('the wrong module')")
     monkeypatch.chdir(tmp_path)
     said: list[str] = []
     with open_study(tmp_path / "s", SPEC) as journal:

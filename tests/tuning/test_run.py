@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 
+from core.errors import ConfigError, UserError
 from tests.support.corpora import tiny_corpus
 from tests.support.local_backend import trained_here, write_reviews
 from tests.support.recorded_study import some_audit
@@ -18,6 +20,7 @@ from tuning.journal.records import read_study, study_attributes
 from tuning.journal.writer import open_study
 from tuning.resources.machine import TrialResources
 from tuning.run import _describe, _has_work, _new_attributes, search_study
+from tuning.run_options import RunOptions
 from tuning.scheduling.study import study_id
 from tuning.scheduling.training_length import TrainingLength
 from tuning.space.portfolio import FirstTrials
@@ -66,6 +69,17 @@ def test_hints_that_an_existing_study_cannot_follow_are_for_a_new_one(
     old = capsys.readouterr().out
     assert "small data" not in old
     assert "precision   fp32 (as recorded in the study)\nfirst trials  1 settings of portfolio\n" in old
+
+
+@pytest.mark.parametrize("command", [search_study, lambda options: make_forecast(options, print)])
+def test_a_search_on_cpus_does_not_ask_which_gpus_there_are(
+    command: Callable[[RunOptions], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,0")
+    with pytest.raises(UserError, match=r"gone\.csv"):
+        command(options(tmp_path, dataset=str(tmp_path / "gone.csv")))
+    with pytest.raises(ConfigError, match="CUDA_VISIBLE_DEVICES=0,0 names a GPU twice"):
+        command(options(tmp_path, dataset=str(tmp_path / "gone.csv"), gpus_per_trial="0.5"))
 
 
 def test_two_equal_searches_have_different_folders_for_their_checkpoints() -> None:

@@ -99,6 +99,16 @@ def test_a_stopping_rule_that_is_none_is_refused(tmp_path: Path) -> None:
         options(tmp_path, stopping="halving")
 
 
+@pytest.mark.parametrize(
+    ("option", "rule"), [("storage", "a folder or a URI"), ("warm_start", "the name or the folder of a study")]
+)
+def test_an_empty_text_is_refused(option: str, rule: str, tmp_path: Path) -> None:
+    """It is neither the current folder nor the option's default."""
+    name = f"--{option.replace('_', '-')}"
+    with pytest.raises(ConfigError, match=f"^{name} must be {rule}, got ''$"):
+        options(tmp_path, **{option: ""})
+
+
 def test_a_precision_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--precision must be one of auto, fp32, bf16, got 'fp64'"):
         options(tmp_path, precision="fp64")

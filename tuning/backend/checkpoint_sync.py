@@ -9,8 +9,6 @@ study's folder contains its name and a digest of its spec. A checkpoint with the
 """
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +21,7 @@ from core.io.atomic import atomic_folder
 from core.io.checked_folder import CHECKSUMS, canonical_json
 from core.training.checkpoint import FILES, checkpoint_names, is_intact, load
 from tuning.backend.cluster import Cluster
-from tuning.backend.storage import delete, errors_as_user_errors, make_folder, open_storage, prune, remove
+from tuning.backend.storage import delete, errors_as_user_errors, make_folder, node_root, open_storage, prune, remove
 from tuning.journal.probabilities import trial_name
 from tuning.resources.machine import Machine, TrialResources
 
@@ -123,7 +121,7 @@ class CheckpointStore:
 
         digest = hashlib.sha256(canonical_json([job["config"], corpus.fingerprint])).hexdigest()
         key = f"{trial_name(job['number'])}-{digest[:12]}"
-        folder = _node_root() / self.study / key if self.on_node else Path(job["checkpoint_dir"])
+        folder = node_root() / self.study / key if self.on_node else Path(job["checkpoint_dir"])
         mirror = RemoteCheckpoints(self.storage, f"{self.study}/{key}", folder) if self.storage else None
         problems = [_problem(lambda: self._prune(job)), _problem(mirror.download_latest if mirror else None)]
 
@@ -158,18 +156,13 @@ class CheckpointStore:
             return not number.isdigit() or int(number) >= job["number"] or int(number) in kept
 
         if self.on_node:
-            prune(str(_node_root()), self.study, spared)
+            prune(str(node_root()), self.study, spared)
         if self.storage:
             prune(self.storage, self.study, spared)
 
 
 def _remove_here(study: str) -> None:
-    remove(str(_node_root()), study)
-
-
-def _node_root() -> Path:
-    """Return the folder of this user's checkpoints on this node."""
-    return Path(tempfile.gettempdir()) / f"sentune-{os.getuid()}"
+    remove(str(node_root()), study)
 
 
 def _problem(action: Callable[[], None] | None) -> str:

@@ -17,7 +17,7 @@ import tuning
 from core.errors import ConfigError, UserError
 from tuning.backend.connect import check_head, is_listening, local_raylet, resolve_address
 from tuning.backend.local_ray import RAY_ENV, environment, ray_session, root_cause
-from tuning.backend.storage import check_storage, marker_file
+from tuning.backend.storage import check_storage, marker_file, node_root
 from tuning.resources.machine import Machine, TrialResources
 
 WATCH_SECONDS, MISSES = 2.0, 3
@@ -104,7 +104,11 @@ class Cluster:
         """
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as line:
             line.connect(self.raylet)
-            line.recv(1)  # receives nothing; returns when the other side is closed
+            line.settimeout(WATCH_SECONDS)
+            while not over.is_set():
+                with contextlib.suppress(TimeoutError):
+                    line.recv(1)  # receives nothing; returns when the other side is closed
+                    break
         if not over.is_set():
             lost("raylet")
 
@@ -197,7 +201,7 @@ def check_nodes(cluster: Cluster, storage: str | None, say: Callable[[str], None
 
 
 def node_info(storage: str | None, mark: str | None) -> dict[str, str]:
-    """Return facts about a node: version of torch and its CUDA, processor, and why it cannot reach the storage.
+    """Return facts about a node: version of torch and its CUDA, processor, and why it can keep no checkpoints.
 
     Args:
         storage: A path or URI (tuning.backend.storage); None for none.
@@ -208,11 +212,12 @@ def node_info(storage: str | None, mark: str | None) -> dict[str, str]:
     from ray import tune  # noqa: F401 - a worker needs it
 
     problem = ""
-    if storage is not None:
-        try:
+    try:
+        node_root()
+        if storage is not None:
             check_storage(storage, mark)
-        except UserError as error:
-            problem = str(error)
+    except UserError as error:
+        problem = str(error)
     version = str(torch.__version__).split("+")[0]  # +cpu and +cu128 share their CPU kernels
     return {
         "torch": version,

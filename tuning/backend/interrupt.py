@@ -1,4 +1,4 @@
-"""InterruptHandler: Ctrl-C, SIGTERM, the time budget and the loss of Ray end a command that runs trials."""
+"""InterruptHandler: signals, the time budget and the loss of Ray end a command that runs trials."""
 
 import contextlib
 import os
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
 
+from core.io.text import one_line
 from tuning.console import (
     call_later,
     command_line,
@@ -37,7 +38,7 @@ class InterruptHandler(StopSignal):
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
-        """Handle the two signals while the block runs; Python allows this only in the main thread."""
+        """Handle the signals while the block runs; Python allows this only in the main thread."""
         with signals_handled_by(self._handle):
             try:
                 yield
@@ -85,6 +86,9 @@ class InterruptHandler(StopSignal):
         Called from another thread. The journal survives a kill at any moment.
         """
         self.before_exit()
+        if self.reason is not None:
+            self.say(f"sentune: {one_line(str(self.reason))}")
+            os._exit(2)
         if self.requested and not self.ended:  # Ray's processes received the signal, too
             say_interrupted()
             os._exit(130)

@@ -5,12 +5,16 @@ store that pyarrow knows. It raises UserError if the store does not answer or de
 """
 
 import contextlib
+import os
+import stat
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from core.errors import ConfigError, UserError
+from core.io.atomic import os_errors_as_user_errors
 from core.io.text import error_summary, redact_uris
 
 URI_SCHEMES = "pass a folder, file:///FOLDER, s3://BUCKET/FOLDER or gs://BUCKET/FOLDER"
@@ -34,6 +38,22 @@ def open_storage(where: str, folder: str = "") -> Any:
     if not path:
         raise ConfigError(f"--storage {redact_uris(where)}: it names no folder or bucket; {URI_SCHEMES}")
     return SubTreeFileSystem(f"{path}/{folder}".rstrip("/"), system)
+
+
+def node_root() -> Path:
+    """Return the folder of this user's checkpoints on this node; it is created.
+
+    Raises:
+        UserError: Another user could change it.
+    """
+    root = Path(tempfile.gettempdir()) / f"sentune-{os.getuid()}"
+    with os_errors_as_user_errors(root):
+        root.mkdir(mode=0o700, exist_ok=True)
+    found = root.lstat()
+    writable = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or writable:
+        raise UserError(f"{root} is no folder of this user alone; remove it, or set TMPDIR to another folder")
+    return root
 
 
 @contextlib.contextmanager

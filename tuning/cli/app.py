@@ -67,7 +67,7 @@ def start(
 
 @app.command(cls=GroupedCommand, epilog=examples("run"))
 @takes_options(RunOptions)
-@ignore_broken_output()  # the search continues after its terminal or pipe is closed
+@ignore_broken_output()  # the search continues if nothing reads its output any more
 def run(options: RunOptions) -> None:
     """Search for the best settings. Run the same command again to resume the study."""
     from tuning.run import run_study

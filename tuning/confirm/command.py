@@ -83,7 +83,7 @@ def estimate_cost(
 
 def _execute_missing(options: ConfirmOptions, spec: Spec) -> _Plan | None:
     """Plan again under the study's lock and execute the remaining runs; return the plan, or None if interrupted."""
-    machine = Machine.here()
+    machine = Machine.here(gpus=spec["device"] != "cpu")
     notice = "stopping: epochs in progress are discarded, completed epochs are kept"
     interrupt = InterruptHandler(notice=notice, kept="no finished run is lost")
     background = BackgroundRay(machine, interrupt.on_ray_lost)

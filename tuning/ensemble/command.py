@@ -58,7 +58,7 @@ def _make(options: EnsembleOptions, journal: StudyJournal, spec: Spec) -> bool:
     chosen = {number: records[number] for number in estimate.counts if number != FIXED}
     notice = "stopping: epochs in progress are discarded"
     interrupt = InterruptHandler(notice=notice, kept="no finished epoch is lost")
-    background = BackgroundRay(Machine.here(), interrupt.on_ray_lost)
+    background = BackgroundRay(Machine.here(gpus=spec["device"] != "cpu"), interrupt.on_ray_lost)
     with interrupt.installed(), background:
         if chosen:
             background.start()

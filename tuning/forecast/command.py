@@ -76,6 +76,8 @@ class ForecastReport:
     plan: StudyConfig
     done: int
     """Number of trials that the study has already finished."""
+    started: int
+    """Number of trials that the study has; `run` completes them all."""
     workers: int
     """Number of parallel trials."""
     share: str
@@ -126,9 +128,13 @@ class ForecastReport:
         if budget is not None and high > budget:
             fit = self.done + int((self.plan.n_trials - self.done) * budget / high)
             limit, larger = f"--time-budget {format_duration(budget)}", f"--time-budget {round_up(high)}"
+            workers, options = math.ceil(self.workers * high / budget), [larger]
+            if not self.started or workers <= self.plan.parallelism:  # a study keeps its parallelism
+                options.insert(0, f"--workers {workers} on a larger machine")
+            if fit >= self.started:
+                options.insert(0, f"--trials {fit}")
             found.append(
-                f"the search may not fit {limit}; pass --trials {fit}, or "
-                f"--workers {math.ceil(self.workers * high / budget)} on a larger machine, or {larger}"
+                f"the search may not fit {limit}; pass {', or '.join(options)}"
                 if fit > self.done
                 else f"not even one {'more ' if self.done else ''}trial fits {limit}; pass {larger}"
             )
@@ -218,7 +224,8 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
     """
     if options.address is not None:
         raise ConfigError("plan measures settings on this machine only; leave out --address")
-    machine, existing = Machine.here(), study_attributes(options.folder)
+    machine = Machine.here(gpus=bool(options.resources.gpus_per_trial))
+    existing = study_attributes(options.folder)
     fits = options.resources.max_parallel(machine)
     search = plan_search(options, machine, fits, existing, say)
     if existing and (differences := spec_differences(existing["spec"], search.spec)):
@@ -255,6 +262,7 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
         name=options.folder.name,
         plan=plan,
         done=done,
+        started=len(trials),
         workers=workers,
         share=share_text(resources.cpus_per_trial, resources.gpus_per_trial),
         forecast=forecast(plan, found.costs, workers, trained),

@@ -24,6 +24,8 @@ from tuning.scheduling.suggester import Suggester
 
 PROBE_SECONDS = 26.0
 """Seconds from the start to the last measurement. Single steps of the heaviest configurations follow, for memory."""
+MAX_OWN = 64
+"""Maximum number of the study's own configurations: each takes at least a step, even after PROBE_SECONDS."""
 OTHERS = 16
 """Number of random configurations."""
 MAX_PROCESSES = 16
@@ -47,7 +49,7 @@ class Probe:
 
 def settings_to_try(plan: StudyConfig) -> tuple[list[TrialConfig], list[TrialConfig]]:
     """Return the study's first configurations, which depend on no result, and random ones if it has more trials."""
-    own = _suggest(plan, min(plan.n_trials, plan.parallelism))
+    own = _suggest(plan, min(plan.n_trials, plan.parallelism, MAX_OWN))
     shared = plan.shared_settings
     draws = random_params(plan.space, plan.seed, OTHERS) if plan.n_trials > len(own) else []
     return own, [plan.space.to_config(params, **shared) for params in draws]

@@ -21,6 +21,8 @@ from core.io.text import error_summary
 from core.log_odds import LogOdds, check_log_odds, to_probabilities
 
 FOLDER = "probabilities"
+HEADER_BYTES = 10_000
+"""Upper bound of numpy's header of an array."""
 
 
 def pack_log_odds(log_odds: LogOdds) -> str:
@@ -52,13 +54,22 @@ def load_probabilities(study: Path, name: str, n_sentences: int, n_classes: int)
     """
     path = study / FOLDER / f"{name}.npz"
     try:
-        with np.load(io.BytesIO(read_regular(path)), allow_pickle=False) as content:
+        file = io.BytesIO(read_regular(path))
+        with zipfile.ZipFile(file) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        if size > 2 * n_sentences * (n_classes - 1) + HEADER_BYTES:
+            raise ValueError(f"{size:,} bytes are too many for {n_sentences:,} sentences")
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as content:
             log_odds = content["log_odds"]
         check_log_odds(log_odds, n_sentences, n_classes)
     except FileNotFoundError:
         return None
-    # zipfile raises a RuntimeError for an entry that is encrypted, or compressed by a method that it lacks
-    except (EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        *(EOFError, KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile, zlib.error),
+        MemoryError,  # a header of numpy with a huge shape
+        RuntimeError,  # an entry that is encrypted, or compressed by a method that zipfile lacks
+    ) as error:
         reason = error_summary(error) if isinstance(error, ValueError) else "it is no archive of probabilities"
         raise CorruptionError(
             f"{path} is damaged ({reason}); restore a copy, or remove the file to ignore it"

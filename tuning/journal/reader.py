@@ -113,7 +113,7 @@ STUDY_SHAPE = {
     "plain_baseline?": {"val_predictions": PACKED, "val_metric?": is_finite},
 }  # fmt: skip
 """Shapes of the user attributes of the study, except `early_end` and its fresh runs."""
-EARLY_END = {"reason": str, "n_trials": (int, type(None))}
+EARLY_END = {"reason": str, "n_trials": is_positive_or_null}
 FRESH_RUN = {
     **dict.fromkeys(("trial?", "seed?", "fold?", "folds?"), (int, type(None))),
     "error?": str, "val_accuracy?": is_fraction, "test_accuracy?": is_fraction, "seconds?": is_finite,
@@ -198,9 +198,16 @@ def check_trial(attributes: Mapping[str, Any]) -> None:
             check_schema(value, EPOCH, name)
 
 
-def check_written_trial(attributes: Mapping[str, Any]) -> None:
+NEEDED: Mapping[TrialState, Shape] = {
+    TrialState.COMPLETE: {"result": RESULT},
+    TrialState.FAIL: {"result": {"error": str}},
+}
+"""Further user attributes that a trial of this state has."""
+
+
+def check_written_trial(state: TrialState, attributes: Mapping[str, Any]) -> None:
     """Check all user attributes of a trial; raise ValueError as `check_schema` does."""
-    check_schema(attributes, {"config": dict, "origin": str}, "trial")
+    check_schema(attributes, {"config": dict, "origin": str, **NEEDED.get(state, {})}, "trial")
     check_trial(attributes)
 
 
@@ -298,6 +305,7 @@ def _apply(record: dict[str, Any], study: dict[str, Any], trials: list[WrittenTr
                 )
             )
         case Operation.SET_TRIAL_STATE_VALUES | Operation.SET_TRIAL_USER_ATTR as what:
+            check_schema(record["trial_id"], COUNT, "trial_id")
             trial = trials[record["trial_id"]]
             if trial.state.is_finished():
                 return  # Optuna ignores a change of a closed trial, too

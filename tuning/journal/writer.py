@@ -76,6 +76,7 @@ class StudyJournal:
             user_attrs={"config": dict(config), "origin": origin},
         )
         with self._writing():
+            self.remove_checkpoints(len(self.trials()))  # of an earlier study here, whose journal was deleted
             number = self._storage.create_new_trial(self._study_id, template_trial=template)
         self.trial(number).distributions = dict(distributions)  # the space's objects instead of equal copies
         return number
@@ -193,12 +194,17 @@ class StudyJournal:
         """Refuse to write after a failed write: its partial record would absorb the next one."""
         if self._broken is not None:
             raise self._broken
+        journal = self.folder / JOURNAL
         try:
-            with os_errors_as_user_errors(self.folder / JOURNAL):
+            with os_errors_as_user_errors(journal):
                 yield
         except UserError as error:
             self._broken = error
             raise
+        except OSError as error:  # such as EIO of a failing disk
+            reason = f"cannot write {journal} ({error.strerror or error})"
+            self._broken = UserError(f"{reason}; check the disk, and run the same command again")
+            raise self._broken from error
 
     def remove_checkpoints(self, number: int) -> None:
         """Remove a trial's checkpoints from this machine."""
@@ -236,7 +242,7 @@ def open_study(folder: Path, spec: Spec, attributes: Mapping[str, Any] | None = 
             study_id = _study(storage, folder, spec, attributes or {})
             try:
                 for trial in storage.get_all_trials(study_id, deepcopy=False):
-                    check_written_trial(trial.user_attrs)
+                    check_written_trial(trial.state, trial.user_attrs)
             except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
                 raise journal_damage(str(journal), error) from error
         yield StudyJournal(folder, storage, study_id)

@@ -25,14 +25,17 @@ class Machine:
     """Memory in bytes that this process may use; 0 if unknown."""
 
     @classmethod
-    def here(cls) -> "Machine":
+    def here(cls, *, gpus: bool = True) -> "Machine":
         """Return the CPUs and memory that this process may use, and the GPUs that torch sees.
+
+        Args:
+            gpus: Whether trials use GPUs; otherwise there are none.
 
         Raises:
             ConfigError: CUDA_VISIBLE_DEVICES names a GPU twice or one that torch does not find, or mixes kinds.
         """
-        gpus = local_gpus(os.environ)
-        return cls(cpus=available_cpus(), gpus=len(gpus), gpu_list=gpus, memory_bytes=available_memory())
+        found = local_gpus(os.environ) if gpus else ()
+        return cls(cpus=available_cpus(), gpus=len(found), gpu_list=found, memory_bytes=available_memory())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

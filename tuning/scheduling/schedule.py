@@ -319,7 +319,9 @@ class Schedule:
     def _close(self, trial: int, result: dict[str, Any], segment: dict[str, Any], worker_died: bool) -> None:
         if "user_error" in result:
             raise UserError(result["user_error"])
+        earlier = self.store.trial(trial).user_attrs.get(SEGMENTS, [])
         if result.pop("oom", False) and self.retry_oom and OOM not in self.store.trial(trial).user_attrs:
+            self.store.set_trial_attr(trial, SEGMENTS, [*earlier, segment])
             self.store.set_trial_attr(trial, OOM, result["error"])
             insort(self._queue, trial)
             self._notify("on_trial_pause", trial)
@@ -333,7 +335,6 @@ class Schedule:
         paused = not worker_died and self.config.epochs > self._last[trial] <= len(self._scores[trial])
         if self.stop.requested and not paused:
             return
-        earlier = self.store.trial(trial).user_attrs.get(SEGMENTS, [])
         new = segment | ({"paused": self._last[trial]} if paused else {})
         self.store.set_trial_attr(trial, SEGMENTS, [*earlier, new])
         if paused:

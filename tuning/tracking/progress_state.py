@@ -53,6 +53,8 @@ class SearchProgress:
         for record in records:
             if record.copy_of is None:
                 self.remaining.add(record.number, record.trial_config)
+            if record.state in ("COMPLETE", "FAIL"):
+                self.remaining.closed.add(record.number)
             if record.ended is not None:
                 self.end(record)
                 continue
@@ -90,6 +92,8 @@ class SearchProgress:
         self.running.pop(number, None)
         self.paused.discard(number)
         self.ended[record.state] += 1
+        if record.state in ("COMPLETE", "FAIL"):
+            self.remaining.closed.add(number)
         self.trained[number] = list(record.epochs)
         self._set_best(record)
 

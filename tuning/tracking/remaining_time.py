@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from core.config import TrialConfig
+from tuning.scheduling.asha import FAILED
 from tuning.scheduling.simulated_backend import simulate
 from tuning.scheduling.study import StudyConfig
 
@@ -25,6 +26,8 @@ class RemainingTime:
     workers: int
     costs: dict[int, float] = field(default_factory=dict)
     """Virtual cost of each trial that has started; trials that repeat another one have none."""
+    closed: set[int] = field(default_factory=set)
+    """Trials that have ended and cannot continue: complete, perhaps by `--patience`, or failed."""
     _kept: float | None = None
     _made: float = 0.0
     _valid_until: float = -math.inf
@@ -59,7 +62,7 @@ class RemainingTime:
         n_trials = n_started + round(max(0, new) * n_started / (n_started + n_copies))
         numbers = sorted(self.costs)  # in the simulation, trials that repeat another one are left out
         costs = [self.costs[number] for number in numbers] + [mean_cost] * (n_trials - n_started)
-        rows = [epochs.get(number, ()) for number in numbers]
+        rows = [self._rows(number, epochs.get(number, ())) for number in numbers]
 
         ends = simulate(
             lambda score: self.config.clock(n_trials=n_trials, start=costs.__getitem__, score=score),
@@ -69,6 +72,11 @@ class RemainingTime:
             {at: len(row) for at, row in enumerate(rows)},
         )
         return ends[-1].seconds if ends else 0.0
+
+    def _rows(self, number: int, rows: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
+        """Return the epochs of a trial that need no training: of a closed one all, with its best score."""
+        missing = self.config.epochs - len(rows) if number in self.closed else 0
+        return [*rows, *[(max((score for score, _ in rows), default=FAILED), 0.0)] * missing]
 
 
 def _score_model(rows: Sequence[Sequence[tuple[float, float]]]) -> Callable[[int, int], float]:

@@ -1,6 +1,7 @@
 """A trial that continues on another node has the same result, and a failing storage does not stop it."""
 
 import os
+import stat
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,9 +10,12 @@ from typing import Any
 import pytest
 
 from core.config import TrialConfig
+from core.errors import UserError
 from tests.support.corpora import tiny_corpus
 from tuning.backend import worker
 from tuning.backend.checkpoint_sync import CheckpointStore
+from tuning.backend.cluster import node_info
+from tuning.backend.storage import node_root
 from tuning.resources.machine import Machine, TrialResources
 from tuning.scheduling.study import study_id
 
@@ -127,6 +131,26 @@ def test_a_complete_study_leaves_nothing_in_the_storage(nodes: list[Node], tmp_p
     said: list[str] = []
     keeping.remove_all(Machine(cpus=1, gpus=0), said.append)
     assert (list((tmp_path / "storage").iterdir()), said) == ([], [])
+
+
+def test_the_folder_on_a_node_belongs_to_this_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another user of the node, who made it first, could change the checkpoints."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    root = node_root()
+    assert stat.S_IMODE(root.stat().st_mode) == 0o700
+    message = f"^{root} is no folder of this user alone; remove it, or set TMPDIR to another folder$"
+    root.chmod(0o777)
+    with pytest.raises(UserError, match=message):
+        node_root()
+    root.rename(tmp_path / "elsewhere")
+    root.symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").chmod(0o700)
+    with pytest.raises(UserError, match=message):
+        node_root()
+    assert node_info(None, None)["problem"].startswith(f"{root} is no folder")
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    with pytest.raises(UserError, match="sentune-12345 is no folder of this user alone"):
+        node_root()
 
 
 def test_studies_of_one_name_do_not_meet() -> None:

@@ -244,6 +244,17 @@ def test_while_both_are_there_nothing_is_lost(
     assert watched(cluster(address=callbacks, raylet=raylet[0]), monkeypatch, 0.3) == []
 
 
+def test_the_watchers_end_with_the_search(
+    callbacks: str, raylet: tuple[str, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise each search of a Python session would leave a thread and a socket."""
+    before = set(threading.enumerate())
+    watched(cluster(address=callbacks, raylet=raylet[0]), monkeypatch, 0.1)
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
 def test_auto_is_what_ray_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     assert resolve_address("auto") == "10.0.0.1:6379"

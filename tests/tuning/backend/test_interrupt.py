@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from core.errors import UserError
 from tests.support.patience import PATIENCE_SECONDS
 from tuning.backend.interrupt import InterruptHandler
 
@@ -17,7 +18,7 @@ def send(number: int = signal.SIGINT) -> None:
     os.kill(os.getpid(), number)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_while_nothing_trains_the_first_signal_stops_and_the_others_are_ignored(number: int) -> None:
     said: list[str] = []
     with InterruptHandler(say=said.append).installed():
@@ -88,6 +89,32 @@ def test_a_handler_of_a_host_in_c_stays(monkeypatch: pytest.MonkeyPatch) -> None
     handler = InterruptHandler(say=print)
     with handler.installed():
         assert (found(signal.SIGINT), found(signal.SIGTERM)) == (handler._handle, before)
+
+
+def test_an_ignored_signal_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As SIGHUP under nohup."""
+    found = signal.getsignal
+    ignored = {signal.SIGHUP: signal.SIG_IGN}
+    monkeypatch.setattr(signal, "getsignal", lambda number: ignored.get(number) or found(number))
+    handler = InterruptHandler(say=print)
+    with handler.installed():
+        assert (found(signal.SIGTERM), found(signal.SIGHUP)) == (handler._handle, signal.SIG_DFL)
+
+
+def test_the_reason_for_a_stop_is_said_if_ray_is_lost_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    codes: list[int] = []
+
+    def leave(code: int) -> None:
+        codes.append(code)
+        raise SystemExit
+
+    monkeypatch.setattr(os, "_exit", leave)
+    handler = InterruptHandler(say=said.append)
+    handler.abort(UserError("cannot write study.journal: the disk is full"))
+    with pytest.raises(SystemExit):
+        handler.on_ray_lost("raylet")
+    assert (said, codes) == (["sentune: cannot write study.journal: the disk is full"], [2])
 
 
 def test_the_handlers_from_before_are_put_back() -> None:

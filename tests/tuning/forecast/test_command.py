@@ -27,6 +27,7 @@ def outlook(seconds: float | None = None, worker_bytes: int = 700_000_000, **cha
         "name": "snippets-quick",
         "plan": the_plan,
         "done": 0,
+        "started": 0,
         "workers": 2,
         "share": share_text(1, 0.0),
         "forecast": forecast(the_plan, COSTS, 2),
@@ -128,6 +129,16 @@ def test_trials_that_are_done_are_not_counted_as_what_the_budget_must_hold() -> 
     assert "pass --trials 13, or" in warning
     (hopeless,) = outlook(seconds=5.0, done=10, forecast=rest).warnings()
     assert "not even one more trial fits --time-budget 5s; pass --time-budget " in hopeless
+
+
+def test_what_an_existing_study_cannot_follow_is_not_advised() -> None:
+    """It has 14 trials, all of which the search completes, and keeps its parallelism of 8."""
+    rest = forecast(plan(n_trials=16, epochs=8, parallelism=8), COSTS, 2, dict.fromkeys(range(10), 8))
+    budget = 0.51 * rest.seconds.high
+    (warning,) = outlook(seconds=budget, done=10, started=14, forecast=rest).warnings()
+    assert re.fullmatch(r"the search .*; pass --workers 4 on a larger machine, or --time-budget \S+", warning)
+    (warning,) = outlook(seconds=budget, done=10, started=14, forecast=rest, workers=5).warnings()
+    assert re.fullmatch(r"the search may not fit --time-budget \S+; pass --time-budget \S+", warning)
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from core.errors import UserError
 from core.nn.model_size import max_checkpoint_bytes
 from tests.support.corpora import tiny_corpus
 from tests.support.study_configs import outcomes, plan
-from tuning.forecast.probe import OTHERS, _probe_process, probe, settings_to_try
+from tuning.forecast.probe import MAX_OWN, OTHERS, _probe_process, probe, settings_to_try
 from tuning.resources.profiling import (
     DISK_BYTES_A_SECOND,
     EVALUATION_COST,
@@ -36,6 +36,12 @@ def test_the_settings_tried_first_are_the_studys_own(sampler: str) -> None:
 
 def test_a_study_that_is_known_whole_needs_no_others() -> None:
     assert [len(part) for part in settings_to_try(plan(parallelism=8, n_trials=4))] == [4, 0]
+
+
+def test_of_very_many_parallel_trials_only_the_first_are_measured() -> None:
+    """Each takes at least a step, even after the time of the probe."""
+    own, others = settings_to_try(plan(parallelism=100, n_trials=100, sampler="random"))
+    assert (len(own), len(others)) == (MAX_OWN, OTHERS)
 
 
 def test_an_epochs_time_is_that_of_its_tokens() -> None:

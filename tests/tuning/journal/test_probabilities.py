@@ -2,6 +2,8 @@
 
 import base64
 import io
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +99,28 @@ def test_a_pickle_is_not_loaded(tmp_path: Path) -> None:
     path.parent.mkdir()
     np.savez(path, log_odds=np.array([{}], dtype=object))
     with pytest.raises(CorruptionError, match="allow_pickle=False"):
+        load_probabilities(tmp_path, "00003-5", 1057, 2)
+
+
+def test_a_file_that_inflates_to_more_than_its_sentences_need_is_damage_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "probabilities" / "00003-5.npz"
+    path.parent.mkdir()
+    np.savez_compressed(path, log_odds=np.zeros((20_000_000, 1), dtype=np.int8))
+    tracemalloc.start()
+    with pytest.raises(CorruptionError, match=r"is damaged \(20,000,128 bytes are too many for 1,057 sentences"):
+        load_probabilities(tmp_path, "00003-5", 1057, 2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000
+
+
+def test_a_header_that_claims_more_than_the_memory_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "probabilities" / "00003-5.npz"
+    path.parent.mkdir()
+    header = in_numpy_format(LOG_ODDS).replace(b"(1057, 1)", b"(%d, 1)" % 10**17)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("log_odds.npy", header)
+    with pytest.raises(CorruptionError, match=r"00003-5\.npz is damaged \("):
         load_probabilities(tmp_path, "00003-5", 1057, 2)
 
 

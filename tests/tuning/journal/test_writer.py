@@ -224,6 +224,56 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path: Path, monkeypatch: 
         assert study_journal.records()[0].epochs == (epoch(1, 0.5), epoch(2, 0.6))
 
 
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
+def test_after_a_failed_write_every_write_is_refused_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """The first write may have left a part of its record."""
+
+    def fails(handle: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    message = rf"study\.journal \({os.strerror(number)}\); check the disk, and run the same command again"
+    with open_study(tmp_path / "s", SPEC) as study_journal:
+        trial = add(study_journal)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", fails)
+            with pytest.raises(UserError, match=message):
+                study_journal.record_epoch(trial, epoch(1, 0.5))
+        with pytest.raises(UserError, match=message):
+            study_journal.record_epoch(trial, epoch(1, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("state", "result", "reason"),
+    [
+        (TrialState.FAIL, None, "trial has no 'result'"),
+        (TrialState.FAIL, {}, "trial.result has no 'error'"),
+        (TrialState.COMPLETE, None, "trial has no 'result'"),
+    ],
+)
+def test_a_closed_trial_without_the_result_that_its_state_needs_is_damage(
+    tmp_path: Path, state: TrialState, result: dict[str, Any] | None, reason: str
+) -> None:
+    with open_study(tmp_path / "s", SPEC) as study_journal:
+        study_journal.finish_trial(add(study_journal), state, result, 2)
+    with (
+        pytest.raises(CorruptionError, match=rf"study\.journal is damaged \({reason}\); restore a copy"),
+        open_study(tmp_path / "s", SPEC),
+    ):
+        pass
+
+
+def test_a_new_trial_has_no_checkpoints(tmp_path: Path) -> None:
+    """Those of a study whose journal was deleted belong to another training; other files in the folder stay."""
+    left, other = tmp_path / "s" / "checkpoints" / "00000", tmp_path / "s" / "checkpoints" / "mine"
+    left.mkdir(parents=True)
+    other.mkdir()
+    with open_study(tmp_path / "s", SPEC) as study_journal:
+        add(study_journal)
+    assert (left.exists(), other.exists()) == (False, True)
+
+
 def test_checkpoints_go_when_their_trial_ends(tmp_path: Path) -> None:
     with open_study(tmp_path / "s", SPEC) as study_journal:
         number = add(study_journal)

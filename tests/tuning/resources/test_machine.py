@@ -100,6 +100,13 @@ def test_several_gpus_in_mig_mode_are_the_one_instance_that_cuda_shows(monkeypat
     assert local_gpus({}) == (Gpu(name=instance.name, bytes=10),)
 
 
+def test_gpus_are_looked_for_only_if_trials_use_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,0")
+    assert Machine.here(gpus=False).gpus == 0
+    with pytest.raises(ConfigError, match="CUDA_VISIBLE_DEVICES=0,0 names a GPU twice"):
+        Machine.here()
+
+
 def test_a_torch_without_cuda_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """What CUDA_VISIBLE_DEVICES says is looked at all the same."""
     monkeypatch.setattr("importlib.metadata.version", {"torch": "2.6.0+cpu"}.__getitem__)

@@ -405,6 +405,7 @@ def test_a_trial_that_is_too_large_runs_again_on_a_whole_gpu_and_the_decisions_a
     assert not job.whole_gpu
     schedule.end(job.trial, {"error": "out of memory", "oom": True}, SEGMENT)
     assert (len(store.trials()), store.trials()[0].user_attrs[OOM]) == (1, "out of memory")
+    assert store.trials()[0].user_attrs[SEGMENTS] == [SEGMENT], "its time and its worker are kept"
     again = job_of(schedule)
     assert (again.trial, again.whole_gpu) == (0, True)
     assert schedule.next_job() is NoJob.WAIT

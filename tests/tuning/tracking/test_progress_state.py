@@ -60,6 +60,17 @@ def test_epochs_of_ended_paused_and_running_trials_are_not_left() -> None:
     assert later.seconds_left() == pytest.approx((2 + 3 + 3 * 4) * 1.5 + 5 * JOB_SECONDS)
 
 
+@pytest.mark.parametrize("state", ["COMPLETE", "FAIL"])
+def test_a_trial_that_patience_has_ended_or_that_failed_has_nothing_left(state: str) -> None:
+    """Trial 0 has ended after 2 of 4 epochs; trial 1 did so before this start, and is not closed yet."""
+    now = progress(record(1, 0.5, 0.6, state=state, ended=None), workers=1, n_trials=3)
+    now.start(0, CONFIG)
+    for number in (1, 2):
+        now.epoch(0, epoch(number, 0.5, seconds=1.5))
+    now.end(ended(0, 0.5, 0.5, state=state))
+    assert now.seconds_left() == pytest.approx(4 * 1.5 + JOB_SECONDS)
+
+
 def test_a_trial_that_repeats_another_one_is_counted_and_has_no_epochs() -> None:
     copied = progress(ended(0, 0.5, 0.6, 0.7, 0.8), ended(1, 0.5, 0.6, 0.7, 0.8, origin="copy of 0"), workers=1)
     assert (copied.ended.total(), list(copied.remaining.costs)) == (2, [0])

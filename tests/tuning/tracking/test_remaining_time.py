@@ -78,6 +78,14 @@ def test_a_paused_trial_continues_if_it_may_be_promoted() -> None:
     assert study.seconds(lambda: {**known, 2: rows(1, 0.1)}) == 0.0
 
 
+def test_a_trial_that_has_ended_competes_for_a_promotion_with_its_best_score() -> None:
+    """Of two trials at the rung one is promoted: trial 0, which has ended there, unless trial 1 is better."""
+    study = remaining({0: 1.0, 1: 1.0}, 1, n_trials=2, epochs=2, parallelism=1, lag=0.0, stopping=HALF, baseline=False)
+    study.closed.add(0)
+    assert study.seconds(lambda: {0: rows(1, 0.6), 1: rows(1, 0.9)}) == pytest.approx(10 + J)
+    assert study.seconds(lambda: {0: rows(1, 0.6), 1: rows(1, 0.5)}) == 0.0
+
+
 def test_trials_that_repeat_others_take_no_time_and_are_expected_at_the_same_rate() -> None:
     """Of two trials one is a copy, so two of the next four are."""
     assert remaining({0: 1.0}, workers=1).seconds(lambda: {0: rows(4), 1: rows(4)}) == pytest.approx(2 * (40 + J))
