@@ -170,7 +170,7 @@ def pip_download(requirement: str, sha256: str) -> tuple[str, bytes]:
 
 
 def _command(pinned: Path, out: Path) -> list[str]:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
+    command = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
     command += ["--no-deps", "--no-binary", ":all:", "--require-hashes", "--retries", "1"]
     if importlib.util.find_spec("setuptools"):
         command.append("--no-build-isolation")  # otherwise pip fetches setuptools to read the metadata
