@@ -50,7 +50,8 @@ def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
 
 
 IN_A_TERMINAL = """
-import fcntl, sys, termios, time
+import fcntl, signal, sys, termios, time
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it
 from tuning.__main__ import start_program
 if sys.argv.pop(1) == "early":
     sys.meta_path.insert(0, type("Waiting", (), {"find_spec": lambda *_: (print(flush=True), time.sleep(60))}))

@@ -76,7 +76,9 @@ class StudyJournal:
             user_attrs={"config": dict(config), "origin": origin},
         )
         with self._writing():
-            self.remove_checkpoints(len(self.trials()))  # of an earlier study here, whose journal was deleted
+            new = len(self.trials())
+            if self.checkpoint_dir(trial_name(new)).exists():  # of an earlier study here, whose journal was deleted
+                self.remove_checkpoints(new)
             number = self._storage.create_new_trial(self._study_id, template_trial=template)
         self.trial(number).distributions = dict(distributions)  # the space's objects instead of equal copies
         return number

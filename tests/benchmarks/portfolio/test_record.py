@@ -1,5 +1,8 @@
 """The recorded configurations, their order, and the fields of a curve."""
 
+import dataclasses
+
+import numpy as np
 import pytest
 
 from benchmarks.portfolio import record
@@ -57,8 +60,10 @@ def test_a_curve_has_the_results_of_a_training_and_the_test_accuracy(monkeypatch
 
 
 def test_a_diverging_training_keeps_the_epochs_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(record, "corpus_of", lambda name, vectors: tiny_corpus())
-    config = TrialConfig(hidden_dim=8, epochs=3, optimizer="adam", learning_rate=1e38, clip_norm=None)
+    corpus = tiny_corpus()
+    vectors = np.full_like(corpus.vectors, np.inf)
+    monkeypatch.setattr(record, "corpus_of", lambda name, _: dataclasses.replace(corpus, vectors=vectors))
+    config = TrialConfig(hidden_dim=8, epochs=3)
     job = {"set": "tiny", "number": 0, "config": config.to_dict()}
     assert len(record.record(job, vectors="none")["curve"]) < 3
 
