@@ -61,8 +61,11 @@ def test_a_place_that_may_not_be_listed_has_none(tmp_path: Path, monkeypatch: py
     def refuse(path: Path) -> Iterator[Path]:
         raise PermissionError(path)
 
-    monkeypatch.setattr(Path, "iterdir", refuse)
-    remove_partial_writes(tmp_path, "model", files=MODEL_FILES)
+    left = folder(tmp_path / ".model.abcd_123", "config.json")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "iterdir", refuse)
+        remove_partial_writes(tmp_path, "model", files=MODEL_FILES)
+    assert left.exists()
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError, PermissionError])
