@@ -169,12 +169,8 @@ def verify_checksums(folder: Path, names: Sequence[str], optional: Sequence[str]
             text = file.read(MAX_CHECKSUMS).decode(errors="replace")
         sums = {name: digest for digest, _, name in (line.partition("  ") for line in text.splitlines())}
         further = [name for name in sums if name not in names]
-        if (
-            len(further) + len(names) != len(sums)
-            or _foreign(further, optional)
-            or "/" in "".join(sums)
-            or not text.endswith("\n")
-        ):
+        complete = len(further) + len(names) == len(sums) and text.endswith("\n")
+        if not complete or _foreign(further, optional) or any("/" in name for name in sums):
             raise CorruptionError(f"{CHECKSUMS} has changed since it was saved")
         verify_files(folder, sums, f"saved (its sha256 is not the one in {CHECKSUMS})")
     except FileNotFoundError:

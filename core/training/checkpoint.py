@@ -63,8 +63,8 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     newest = f"epoch-{checkpoint.epoch:05d}"
     write_checked_folder(folder / newest, contents)
     names = checkpoint_names(folder)
-    place = names.index(newest)
-    for name in (*names[:place], *names[place + KEEP_LAST :]):
+    kept = [name for name in names if name <= newest][:KEEP_LAST]
+    for name in set(names).difference(kept):
         shutil.rmtree(folder / name, ignore_errors=True)
     remove_partial_writes(folder, r"epoch-\d{5}", files=FILES)
 

@@ -184,7 +184,7 @@ def test_a_teacher_of_another_test_split_is_pointed_out(
         ({"unlabelled": "gone.txt"}, "gone.txt: no such file; check the path"),
         (
             {"unlabelled": "words.csv"},
-            r"--unlabelled words\.csv is a table; pass --text-column, or let a name end in \.txt if each line is a sen",
+            r"--unlabelled words\.csv is a table; pass --text-column, or rename it to end in \.txt if each line is a",
         ),
         (
             {"unlabelled": "words.doc", "text_column": "body"},

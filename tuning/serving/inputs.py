@@ -152,8 +152,8 @@ def sentence_batches(
     if text_column is None:
         if is_table:
             raise ConfigError(
-                f"{option} {printable(file)} is a table; pass --text-column, or let a name end in .txt if each line is "
-                "a sentence"
+                f"{option} {printable(file)} is a table; pass --text-column, or rename it to end in .txt if each line "
+                "is a sentence"
             )
         yield from line_batches(file, encoding, notify, option)
         return
