@@ -1,6 +1,6 @@
 """Record learning curves of the same configurations on seven datasets.
 
-    SENTUNE_DATA=DIR python -m benchmarks.portfolio.record         160 configurations, two processes: hours
+    SENTUNE_DATA=DIR python -m benchmarks.portfolio.record         200 configurations, two processes: hours
     SENTUNE_DATA=DIR python -m benchmarks.portfolio.record --configurations 2 --sets trec --out /tmp/p.json.gz
 
 The first configuration is the baseline setting. Of the others, two thirds are drawn at random from default.yaml and one
@@ -157,7 +157,7 @@ def set_facts(name: str, vectors: str) -> dict[str, Any]:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--configurations", type=int, default=160, help="Number of configurations (default: 160).")
+    parser.add_argument("--configurations", type=int, default=200, help="Number of configurations (default: 200).")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS), help="Datasets (default: all seven).")
     parser.add_argument("--vectors", default="glove-50d", help="Word vectors (default: glove-50d).")
     parser.add_argument("--hidden", type=int, default=256, help="Maximum hidden size (default: 256).")

@@ -11,7 +11,6 @@ its best validation epoch. Each pair is one line of RESULTS. The same command co
 
 import argparse
 import json
-import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -38,7 +37,6 @@ FOLDS = 8
 
 
 def main() -> None:
-    os.environ["OMP_NUM_THREADS"] = "1"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS), help="Datasets (default: all seven).")
     parser.add_argument("--folds", type=int, default=FOLDS, help=f"Folds of each set, at most 10 (default: {FOLDS}).")

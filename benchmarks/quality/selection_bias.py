@@ -36,6 +36,7 @@ from tuning.journal.probabilities import epoch_name, pack_log_odds, save_probabi
 from tuning.journal.records import TrialRecord, rank_trials
 from tuning.scheduling.asha import Asha
 from tuning.scheduling.simulated_backend import simulate
+from tuning.scheduling.study import default_lag
 from tuning.scheduling.virtual_clock import VirtualClock
 from tuning.scheduling.virtual_cost import epoch_cost
 
@@ -137,7 +138,7 @@ def replayed(recorded: RecordedEpochs, chosen: NDArray[np.int64], sentences: NDA
     epochs = [0] * len(chosen)
 
     def clock(score: Any) -> VirtualClock:
-        settings = {"n_trials": len(chosen), "epochs": EPOCHS, "parallelism": 2, "lag": 2.0, "rule": Asha()}
+        settings = {"n_trials": len(chosen), "epochs": EPOCHS, "parallelism": 2, "lag": default_lag(2), "rule": Asha()}
         return VirtualClock(**settings, start=lambda trial: costs[trial] / unit, score=score)
 
     best = np.maximum.accumulate(accuracies, axis=1)

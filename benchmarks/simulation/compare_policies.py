@@ -27,7 +27,7 @@ from benchmarks.results import verdict
 from benchmarks.simulation.curves import CURVES, Table, read_table
 from benchmarks.simulation.replay import CLOSE, STOPPING, UNORDERED, Policy, Replayed, band, replay
 from tuning.scheduling.asha import Asha
-from tuning.scheduling.study import MIN_LAG
+from tuning.scheduling.study import default_lag
 
 DEFAULT = "tpe, asha (the default)"
 SHARES = (1 / 8, 1 / 4, 1 / 3, 1 / 2)
@@ -36,7 +36,7 @@ SHARES = (1 / 8, 1 / 4, 1 / 3, 1 / 2)
 
 def main_ways(trials: int, workers: int) -> dict[str, Policy]:
     """Return the default policy and its baselines by name."""
-    asha = Policy(parallelism=workers, trials=trials)
+    asha = Policy(parallelism=workers, lag=default_lag(workers), trials=trials)
     tpe = dataclasses.replace(asha, sampler="tpe")
     return {
         "random": dataclasses.replace(asha, rule=None),
@@ -49,16 +49,17 @@ def main_ways(trials: int, workers: int) -> dict[str, Policy]:
     }
 
 
-def other_ways(default: Policy) -> dict[str, Policy]:
-    """Return policies by name, each with one change to the default."""
+def other_ways(default: Policy, epochs: int) -> dict[str, Policy]:
+    """Return policies by name, each with one change to the default that matters for trials of `epochs` epochs."""
+    rules = [Asha(grace=grace, reduction=reduction) for grace in (1, 2, 3) for reduction in (2, 3, 4)]
     changed = {
         "qmc": {"sampler": "qmc"},
         **{f"start-up {n}": {"startup": n} for n in (3, 10, 16)},
-        **{f"lag {lag:g}": {"lag": lag} for lag in (0.0, 1.0, 2.0, 3.0, 4.0) if lag != MIN_LAG},
+        **{f"lag {lag:g}": {"lag": lag} for lag in (0.0, 1.0, 2.0, 3.0, 4.0) if lag != default.lag},
         **{
-            f"grace {grace}, reduction {reduction}": {"rule": Asha(grace=grace, reduction=reduction)}
-            for grace in (1, 2, 3)
-            for reduction in (2, 3, 4)
+            f"grace {rule.grace}, reduction {rule.reduction}": {"rule": rule}
+            for rule in rules
+            if default.rule is None or rule.rungs(epochs) != default.rule.rungs(epochs)
         },
     }
     return {f"default, {name}": dataclasses.replace(default, **change) for name, change in changed.items()}
@@ -68,7 +69,7 @@ def compare(table: Table, arguments: argparse.Namespace, pool: ProcessPoolExecut
     """Print a row for each policy; return the median epochs of random search and of the default."""
     ways = main_ways(len(table.curves), arguments.workers)
     close = table.best - CLOSE
-    grid = other_ways(ways[DEFAULT]) if arguments.grid else {}
+    grid = other_ways(ways[DEFAULT], table.epochs) if arguments.grid else {}
     needed: dict[str, float] = {}
     found: dict[str, list[Replayed]] = {}
     print(f"{'policy':36} {'epochs until close':>21} {'seconds until close':>24}   best so far after epochs")

@@ -19,7 +19,12 @@ import torch
 from core import TrialConfig, load_corpus, train
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "1 x 64, last state, adam": {"hidden_dim": 64, "n_layers": 1, "optimizer": "adam", "learning_rate": 2e-3},
+    "1 x 64, two directions, maximum, adam": {
+        "hidden_dim": 64,
+        "n_layers": 1,
+        "optimizer": "adam",
+        "learning_rate": 2e-3,
+    },
     "2 x 128, two directions, maximum, adamw": {
         "hidden_dim": 128,
         "n_layers": 2,

@@ -1,7 +1,6 @@
 """core.metrics: the same values as scikit-learn, on the sentences and on resamples of them."""
 
 import math
-import time
 import tracemalloc
 import warnings
 from collections.abc import Callable
@@ -9,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn import metrics as sklearn_metrics
@@ -63,6 +62,7 @@ def test_each_metric_has_a_reference() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", METRICS)
+@settings(max_examples=40)
 @given(case=classified())
 def test_a_score_is_that_of_scikit_learn(name: str, case: tuple[int, NDArray[Any], NDArray[Any], NDArray[Any]]) -> None:
     n_classes, labels, predictions, probabilities = case
@@ -75,6 +75,7 @@ def test_a_score_is_that_of_scikit_learn(name: str, case: tuple[int, NDArray[Any
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", METRICS)
+@settings(max_examples=40)
 @given(case=classified(), seed=st.integers(0, 2**32 - 1))
 def test_a_resample_has_the_score_of_the_repeated_sentences(
     name: str, case: tuple[int, NDArray[Any], NDArray[Any], NDArray[Any]], seed: int
@@ -130,13 +131,12 @@ def test_the_counts_of_many_classes_are_those_of_one_class_at_a_time(
         np.testing.assert_array_equal(one, other[:few])
 
 
-def test_the_time_of_the_counts_does_not_grow_with_the_number_of_classes() -> None:
-    """A pass over the sentences for each class would take more than a minute."""
-    draw = np.random.default_rng(0)
-    labels, predictions = draw.integers(0, 3_000, 50_000), draw.integers(0, 3_000, (10, 50_000))
-    began = time.process_time()
-    class_counts(labels, predictions, np.ones((3, 50_000), dtype=np.int64), 3_000)
-    assert time.process_time() - began < 3
+def test_many_classes_are_counted_in_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pass over the sentences for each class would take more than a minute with 3,000 classes."""
+    monkeypatch.setattr("core.metrics._exact_floats", None)  # where the passes for each class begin
+    labels = np.arange(3_000)
+    hits, *_ = class_counts(labels, labels[None], np.ones((3, 3_000), dtype=np.int64), 3_000)
+    assert (hits == 1).all()
 
 
 def test_the_score_of_the_majority_needs_no_memory_for_the_classes() -> None:

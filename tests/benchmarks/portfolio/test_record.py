@@ -1,12 +1,15 @@
 """The recorded configurations, their order, and the fields of a curve."""
 
-import dataclasses
+from collections.abc import Iterator
+from typing import Any
 
-import numpy as np
 import pytest
 
+from benchmarks.inputs.trained_epochs import trained_epochs
 from benchmarks.portfolio import record
 from core.config import TrialConfig
+from core.data.corpus import Corpus
+from core.errors import TrainingError
 from core.training.loop import train
 from tests.support.corpora import tiny_corpus
 
@@ -60,12 +63,17 @@ def test_a_curve_has_the_results_of_a_training_and_the_test_accuracy(monkeypatch
 
 
 def test_a_diverging_training_keeps_the_epochs_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    def diverges(config: TrialConfig, corpus: Corpus) -> Iterator[Any]:
+        yield next(iter(trained_epochs(config, corpus)))
+        raise TrainingError("the loss is NaN")
+
     corpus = tiny_corpus()
-    vectors = np.full_like(corpus.vectors, np.inf)
-    monkeypatch.setattr(record, "corpus_of", lambda name, _: dataclasses.replace(corpus, vectors=vectors))
-    config = TrialConfig(hidden_dim=8, epochs=3)
-    job = {"set": "tiny", "number": 0, "config": config.to_dict()}
-    assert len(record.record(job, vectors="none")["curve"]) < 3
+    monkeypatch.setattr(record, "corpus_of", lambda name, _: corpus)
+    monkeypatch.setattr("benchmarks.inputs.trained_epochs.trained_epochs", diverges)
+    job = {"set": "tiny", "number": 0, "config": TrialConfig(hidden_dim=8, epochs=3).to_dict()}
+    found = record.record(job, vectors="none")
+    assert len(found["curve"]) == 1
+    assert found["seconds"] > 0
 
 
 def test_a_set_has_the_epochs_that_auto_chooses(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,7 +71,9 @@ def test_a_row_has_means_and_each_claim_a_verdict(recorded: RecordedEpochs) -> N
         records = replayed(recorded, chosen, sentences)
         judged = assess(records, study(recorded.labels[sentences]), NO_FOLDER)
         draws.append(outcome(records, judged, true_accuracies(recorded, chosen)))
-    assert row((300, TRIALS), draws)["n"] == "300"
+    cells = row((300, TRIALS), draws)
+    assert cells["n"] == "300"
+    assert cells["recommended loses"].startswith(f"{np.mean([each.lost for each in draws]):+.2f} ")
     lines = list(claims({(1057, 16): draws}, conclusive=True))
     assert len(lines) == 6
     assert all(line.startswith(("holds: n = 1057, 16 trials", "DOES NOT HOLD: n = 1057, 16 trials")) for line in lines)

@@ -195,11 +195,6 @@ def test_a_row_with_a_cell_too_many_is_refused_with_its_line(tmp_path: Path) -> 
         read(tmp_path, "a.csv", b"text,label\na,0\nb,c,1\n")
 
 
-def test_a_column_name_that_comes_twice_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="line 1: column 'text' occurs twice"):
-        read(tmp_path, "a.csv", b"text,label,text\na,0,b\n")
-
-
 def test_a_name_that_comes_twice_in_a_json_object_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.jsonl, line 2: column 'text' occurs twice; rename one"):
         read(tmp_path, "a.jsonl", b'{"text": "a", "label": 0}\n{"text": "a", "label": 0, "text": "b"}\n')

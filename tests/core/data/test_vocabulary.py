@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.data import vocabulary as tokens
 from core.data.corpus import TEST, TRAIN, VAL
 from core.data.tokenizer import tokenize
 from core.data.vocabulary import PAD, UNK, Vocabulary, encode_corpus, tokenize_all, train_words
@@ -41,8 +40,8 @@ def test_of_too_many_words_the_most_frequent_of_train_remain_in_order_of_appeara
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Of equally frequent ones, the first."""
-    monkeypatch.setattr(tokens, "MAX_WORDS", 5)
-    monkeypatch.setattr(tokens, "_BLOCK", 2)
+    monkeypatch.setattr("core.data.vocabulary.MAX_WORDS", 5)
+    monkeypatch.setattr("core.data.vocabulary._BLOCK", 2)
     texts, split = ["e a b", "c d d c", "e e e"], np.array([TRAIN, TRAIN, VAL], dtype=np.uint8)
     tokenized = tokenize_all(texts, "english")
     words = train_words(tokenized, split)
@@ -61,7 +60,7 @@ def test_words_of_validation_and_test_are_unknown() -> None:
 
 
 def test_progress_is_told_when_it_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokens, "_QUIET_SECONDS", -1.0)
+    monkeypatch.setattr("core.data.vocabulary._QUIET_SECONDS", -1.0)
     reported: list[str] = []
     tokenize_all(["a"] * 2001, "english", reported.append)
     assert reported == [f"tokenising: {row} of 2,001 sentences" for row in ("0", "1,000", "2,000")]

@@ -55,10 +55,10 @@ def test_texts_without_spaces_are_learned_unless_another_tokenizer_is_given() ->
 
 
 def test_probabilities_are_in_the_order_of_the_classes(fitted: SentenceEstimator) -> None:
-    resources = fitted.predict_proba(TEXTS)
-    assert resources.shape == (60, 2)
-    np.testing.assert_allclose(resources.sum(axis=1), 1, atol=1e-12)
-    assert (fitted.classes_[resources.argmax(axis=1)] == fitted.predict(TEXTS)).all()
+    probabilities = fitted.predict_proba(TEXTS)
+    assert probabilities.shape == (60, 2)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-12)
+    assert (fitted.classes_[probabilities.argmax(axis=1)] == fitted.predict(TEXTS)).all()
 
 
 def test_the_same_seed_gives_the_same_estimator_and_another_seed_another(

@@ -153,8 +153,9 @@ def test_the_example_gives_the_models_answers_without_torch_and_nltk(
         f"{p.label}\t{p.probability:.4f}\t{text}" for text, p in zip(texts, predictions(tmp_path, texts), strict=True)
     ]
     assert said.splitlines() == expected
-    piped = subprocess.run(command[:4], input="\n".join(texts), capture_output=True, text=True, check=True, cwd="/")
-    assert piped.stdout.splitlines() == expected
+    if tokenizer == "english":
+        piped = subprocess.run(command[:4], input="\n".join(texts), capture_output=True, text=True, check=True, cwd="/")
+        assert piped.stdout.splitlines() == expected
 
 
 def predictions(tmp_path: Path, texts: list[str]) -> Any:

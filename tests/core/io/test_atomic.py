@@ -18,7 +18,7 @@ from core.io.atomic import atomic_folder, atomic_write, check_parent, swap_paths
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-import core.io.atomic, core.io.atomic
+import core.io.atomic
 target, left = Path(sys.argv[1]), [int(sys.argv[2])]
 def step():
     left[0] -= 1

@@ -6,6 +6,7 @@ import http.server
 import importlib.util
 import io
 import random
+import socket
 import ssl
 import sys
 import tempfile
@@ -26,7 +27,6 @@ from core.data.movie_reviews import resolve_mr
 from core.data.vectors import ARCHIVES, FASTTEXT, GLOVE, VectorArchive, resolve_archived
 from core.errors import DataError, UserError
 from core.io import cache
-from core.io import download as pip_source
 from core.io.download import RemoteFile, download, pip_download
 from tests.support.archives import everything_in, tar_gz, zipped
 
@@ -90,17 +90,17 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Server]]:
             def log_message(self, *_: object) -> None:
                 """Quiet."""
 
-        callbacks = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.port = callbacks.server_address[1]
-        thread = threading.Thread(target=callbacks.serve_forever, kwargs={"poll_interval": 0.01})
+        http_server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server.port = http_server.server_address[1]
+        thread = threading.Thread(target=http_server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        running.append((callbacks, thread))
+        running.append((http_server, thread))
         return server
 
     yield start
-    for callbacks, thread in running:
-        callbacks.shutdown()
-        callbacks.server_close()
+    for http_server, thread in running:
+        http_server.shutdown()
+        http_server.server_close()
         thread.join()
 
 
@@ -224,18 +224,12 @@ def test_a_secure_connection_that_breaks_before_the_answer_is_tried_again(
     assert fetch(serve(DATA).remote(), tmp_path) == DATA
 
 
-def test_no_network_is_one_line_with_the_ways_around(serve: Callable[..., Server], tmp_path: Path) -> None:
-    """Nobody listens on that port: its server has just gone."""
-    import socket
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with pytest.raises(
-        UserError,
-        match=r"^cannot get x: http://127.0.0.1:\d+/a \(Connection refused; 0 of .* again to resume, or pass y$",
-    ):
-        fetch(RemoteFile(url=f"http://127.0.0.1:{port}/a", size_bytes=5), tmp_path)
+def test_no_network_is_one_line_with_the_ways_around(tmp_path: Path) -> None:
+    message = r"^cannot get x: http://127.0.0.1:\d+/a \(Connection refused; 0 of .* again to resume, or pass y$"
+    with socket.socket() as bound:  # a port on which nothing listens, and which no other process can take
+        bound.bind(("127.0.0.1", 0))
+        with pytest.raises(UserError, match=message):
+            fetch(RemoteFile(url=f"http://127.0.0.1:{bound.getsockname()[1]}/a", size_bytes=5), tmp_path)
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(serve: Callable[..., Server], tmp_path: Path) -> None:
@@ -412,15 +406,15 @@ def test_a_python_without_pip_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch
 )
 def test_pips_own_last_line_is_told(monkeypatch: pytest.MonkeyPatch, stderr: str, reported: str) -> None:
     code = f"import sys; sys.stderr.write('{stderr}'); sys.exit(1)"
-    monkeypatch.setattr(pip_source, "_command", lambda pinned, out: [sys.executable, "-c", code])
+    monkeypatch.setattr("core.io.download._command", lambda pinned, out: [sys.executable, "-c", code])
     with pytest.raises(UserError, match=rf"^`pip download x==1` failed \({reported}[^\n]*\)$"):
         pip_download("x==1", "0" * 64)
 
 
 def test_a_pip_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pip_source, "_PIP_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr("core.io.download._PIP_TIMEOUT_SECONDS", 0.1)
     sleeper = [sys.executable, "-c", "import time; time.sleep(30)"]
-    monkeypatch.setattr(pip_source, "_command", lambda pinned, out: sleeper)
+    monkeypatch.setattr("core.io.download._command", lambda pinned, out: sleeper)
     with pytest.raises(UserError, match=r"`pip download x==1` did not end within 0\.1 s"):
         pip_download("x==1", "0" * 64)
 
@@ -434,7 +428,7 @@ def test_the_release_is_pinned_and_its_dependencies_are_left_out(monkeypatch: py
         out.mkdir()
         (out / "x-1.tar.gz").write_bytes(b"release")
 
-    monkeypatch.setattr(pip_source, "_run", ran)
+    monkeypatch.setattr("core.io.download._run", ran)
     assert pip_download("x==1", "ab" * 32) == ("x-1.tar.gz", b"release")
     assert seen[-1] == f"x==1 --hash=sha256:{'ab' * 32}\n"
     assert {"--no-deps", "--no-binary", "--require-hashes", "--no-input"} <= set(seen)

@@ -82,7 +82,7 @@ def test_a_resumed_training_knows_them(changes: dict[str, Any], tmp_path: Path) 
     _, more = corpora()
     config = small(**changes, epochs=6, learning_rate=0.2)
     whole = train(config, more)
-    for stop in range(1, 6):
+    for stop in (1, 3, 5):
 
         def end(epoch: EpochResult, stop: int = stop) -> None:
             if epoch.epoch == stop:
@@ -91,7 +91,7 @@ def test_a_resumed_training_knows_them(changes: dict[str, Any], tmp_path: Path) 
         folder = tmp_path / str(stop)
         train(config, more, report=end, checkpoint_dir=folder)
         assert train(config, more, checkpoint_dir=folder).weights_sha256 == whole.weights_sha256
-    assert whole.best_epoch < 6  # else no checkpoint holds older best weights
+    assert whole.best_epoch < 5  # else no checkpoint holds older best weights
 
 
 def test_a_checkpoint_does_not_hold_them(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 
 from core.config import TrialConfig
 from core.nn.model_size import OPTIMIZER_STATE_TENSORS
-from core.training.optim import RHO, RMSPROP_ALPHA, RULES, Optimizer
+from core.training.optim import RULES, Optimizer
 
 TOUCHES = [[0, 3], [1, 3], [3], [0, 2], [3], [3], [1, 4], [0, 1, 2, 3, 4]]
 """Which rows have a gradient at each step; row 5 never has."""
@@ -46,22 +46,6 @@ def test_waiting_for_a_row_gives_what_a_step_at_a_time_gives(name: str) -> None:
         dense[rows] = gradient
         rule.update(table, dense, *averages, step, 0.25, 0.0)
     assert torch.allclose(lazily(name, torch.float64), table, rtol=0, atol=1e-12)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["adadelta", "rmsprop"])
-def test_waiting_for_a_row_gives_what_torchs_optimizer_gives(name: str) -> None:
-    table = torch.nn.Parameter(start(torch.float64))
-    kind = {
-        "adadelta": lambda: torch.optim.Adadelta([table], lr=0.25, rho=RHO),
-        "rmsprop": lambda: torch.optim.RMSprop([table], lr=0.25, alpha=RMSPROP_ALPHA),
-    }
-    optimizer = kind[name]()
-    for rows, gradient in zip(TOUCHES, gradients(torch.float64), strict=True):
-        table.grad = torch.zeros_like(table)
-        table.grad[rows] = gradient
-        optimizer.step()
-    assert torch.allclose(lazily(name, torch.float64), table.detach(), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["adadelta", "rmsprop"])
