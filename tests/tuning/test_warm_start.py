@@ -82,7 +82,7 @@ def test_first_trials_that_the_other_study_tried_are_left_out(tmp_path: Path) ->
 
 
 def test_a_study_that_has_begun_keeps_its_own_copy(tmp_path: Path) -> None:
-    """The other one may go on, or go away."""
+    """The other one may change or be removed."""
     a_study(tmp_path / "old")
     before, kept = warm(tmp_path)
     begin(tmp_path / "new", before, kept)

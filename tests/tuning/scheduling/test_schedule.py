@@ -1,4 +1,4 @@
-"""The order of the journal's records, and of the jobs."""
+"""The jobs and records of a study: their order, repeats, pauses, failures, a full disk, and kills."""
 
 import errno
 import os
@@ -91,7 +91,7 @@ def test_no_suggestion_before_the_results_that_it_uses_exist(tmp_path: Path) -> 
         assert searcher.suggest("ray6") is None
 
 
-def test_an_interrupted_search_starts_nothing_and_leaves_trials_to_go_on(tmp_path: Path) -> None:
+def test_an_interrupted_search_starts_nothing_and_leaves_trials_to_continue(tmp_path: Path) -> None:
     with open_study(tmp_path / "s", {"fingerprint": ""}) as journal:
         ray = FakeRay(journal, plan(), 2, random.Random(0))
         ray.run(steps=3)

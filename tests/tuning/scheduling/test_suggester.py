@@ -11,6 +11,7 @@ import pytest
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
+from tests.support.loaded import ROOT
 from tests.support.study_configs import (
     ONE_OR_TWO_LAYERS,
     again,
@@ -149,6 +150,7 @@ def test_suggestions_do_not_depend_on_pythons_hash_seed() -> None:
         capture_output=True,
         check=True,
         text=True,
+        cwd=ROOT,
     ).stdout
     here = [outcomes(plan(sampler=s, startup=3), 10)[-1].params for s in ("tpe", "qmc", "cmaes")]
     assert said == f"{here}\n"
@@ -293,7 +295,7 @@ def test_a_stateful_sampler_gets_a_copy_whose_source_has_a_result(monkeypatch: p
 
 
 def test_knowledge_of_another_study_moves_the_first_suggestions() -> None:
-    """With eight known outcomes tpe need not start at random."""
+    """With 20 known results, tpe does not start at random."""
     knowledge = tuple(
         again(t, 0.9 if t.user_attrs["config"]["pooling"] == "max" else 0.1) for t in outcomes(plan(seed=1), 20)
     )
