@@ -48,18 +48,23 @@ def best(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("space", ["quick", "default"])
-def test_the_page_holds_the_rows_of_best(space: str, tmp_path: Path) -> None:
-    record_study(tmp_path / "s", trials=24, running=1, space=space)
+def check_rows(page: Page, folder: Path) -> None:
+    """Compare the rows of a page with those of `best`."""
     states = {"COMPLETE": "done", "PRUNED": "stopped", "FAIL": "failed", "RUNNING": "running"}
-    for row, trial in zip(made(tmp_path / "s").rows, best(tmp_path / "s"), strict=True):
+    for row, trial in zip(page.rows, best(folder), strict=True):
         for name, value in {**trial, **trial["params"], "state": states[trial["state"]]}.items():
             if isinstance(value, float):
                 assert row[name] == pytest.approx(value, rel=1e-5)
             elif name != "params":
                 unknown = None if name in trial else "none"
                 assert row[name] == {True: "yes", False: "no", None: unknown}.get(value, value) or row[name] == value
+
+
+@pytest.mark.slow
+def test_the_page_holds_the_rows_of_best(page: Page, folder: Path, tmp_path: Path) -> None:
+    check_rows(page, folder)
+    record_study(tmp_path / "s", trials=24, running=1, space="default")
+    check_rows(made(tmp_path / "s"), tmp_path / "s")
 
 
 @pytest.mark.slow
@@ -173,8 +178,8 @@ def test_many_classes_are_listed_as_confusions(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_page_reloads_itself_only_when_it_is_made_again(folder: Path) -> None:
-    assert "data-watch" not in made(folder).named("html")[0]
+def test_a_page_reloads_itself_only_when_it_is_made_again(page: Page, folder: Path) -> None:
+    assert "data-watch" not in page.named("html")[0]
     assert made(folder, every_seconds=5).named("html")[0]["data-watch"] == "5"
 
 
