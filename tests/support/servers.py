@@ -14,15 +14,25 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def running(app: Any) -> Iterator[int]:
-    """Serve an application while the block runs; yield its port."""
+def running(app: Any, stop_seconds: int = 5) -> Iterator[int]:
+    """Serve an application while the block runs; yield its port.
+
+    Args:
+        app: The application.
+        stop_seconds: Maximum time for pending requests after the block.
+    """
     import uvicorn
 
     from tuning.serving.connections import GuardedProtocol
 
     with bind_socket("127.0.0.1", 0) as listening:
         config = uvicorn.Config(
-            app, http=GuardedProtocol, log_level="warning", ws="none", lifespan="off", timeout_graceful_shutdown=5
+            app,
+            http=GuardedProtocol,
+            log_level="warning",
+            ws="none",
+            lifespan="off",
+            timeout_graceful_shutdown=stop_seconds,
         )
         with started(uvicorn.Server(config), listening) as port:
             yield port

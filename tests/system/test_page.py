@@ -102,7 +102,9 @@ def test_dark_mode_has_other_colours_without_a_reload(browser: Chrome, report: P
 
 def test_the_images_are_written_without_a_browser(report: Path) -> None:
     images = {f"{key}.{kind}" for key in (*CHARTS, "confusion") for kind in ("png", "svg")}
-    assert {path.name for path in (report.parents[1] / "charts").iterdir()} == images
+    found = {path.name: path.read_bytes() for path in (report.parents[1] / "charts").iterdir()}
+    assert found.keys() == images
+    assert all(data.startswith(b"\x89PNG" if name.endswith("png") else b"<svg") for name, data in found.items())
 
 
 def test_hostile_text_is_text(browser: Chrome, report: Path) -> None:

@@ -3,12 +3,11 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.support.patience import PATIENCE_SECONDS
+from tests.support.patience import PATIENCE_SECONDS, wait_until
 from tuning import console
 from tuning.console import called_from_python, command_line, program_name, say_if_slow, study_command
 
@@ -127,8 +126,7 @@ def test_a_slow_step_says_what_it_does_and_a_fast_one_nothing(monkeypatch: pytes
     monkeypatch.setattr(console, "SLOW_SECONDS", 0.05)
     said: list[str] = []
     with say_if_slow("reading ...", said.append):
-        while not said:
-            time.sleep(0.01)
+        wait_until(lambda: said, "the slow step has said nothing")
     monkeypatch.setattr(console, "SLOW_SECONDS", 60)
     with say_if_slow("writing ...", said.append):
         pass

@@ -1,11 +1,11 @@
-"""tuning.formatting: CSV that sentune and other programs read back."""
+"""tuning.formatting: names, settings and durations, and CSV that sentune and other programs read back."""
 
 from pathlib import Path
 
 import pytest
 
 from core.data.readers import read_table
-from tuning.formatting import csv_text, format_settings, short_names
+from tuning.formatting import csv_text, format_duration, format_settings, short_names
 
 
 def test_a_name_is_cut_unless_it_would_look_like_another_one() -> None:
@@ -30,3 +30,10 @@ def test_a_carriage_return_is_quoted_and_read_back(cell: str, tmp_path: Path) ->
     assert text == f'text,label\n"{cell}",0\n'
     (tmp_path / "a.csv").write_bytes(text.encode())
     assert read_table(tmp_path / "a.csv", "utf-8").columns == {"text": [cell], "label": ["0"]}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(90, "1m30s"), (1800, "30m"), (5400, "1h30m"), (7200, "2h"), (0.2, "0s")]
+)
+def test_a_duration_is_shown_as_it_is_typed(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text

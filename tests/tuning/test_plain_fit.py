@@ -15,6 +15,7 @@ from core.log_odds import to_probabilities
 from core.metrics import METRICS
 from core.training.plain_baseline import evaluate_plain, fit_plain_baseline
 from tests.support.assessed_studies import SPEC, epoch
+from tests.support.patience import PATIENCE_SECONDS
 from tests.support.studies import write_sentences
 from tuning import plain_fit
 from tuning.journal.predictions import unpack_labels
@@ -97,7 +98,7 @@ def test_the_process_ends_after_its_parent(corpus: Corpus, data: dict[str, Any],
         running._task["parent"] = 0  # as if this process had ended
         with running:
             assert running._process is not None
-            assert running._process.wait(timeout=20) == -signal.SIGKILL
+            assert running._process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
 
 
 def test_a_process_that_cannot_start_costs_one_line(

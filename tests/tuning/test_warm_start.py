@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from core.errors import ConfigError, CorruptionError, UserError
-from core.training.result import EpochResult
+from tests.support.memory_store import epoch
 from tests.support.study_configs import outcomes, plan
 from tuning.journal.file import JOURNAL
 from tuning.journal.records import read_study, study_attributes
@@ -31,13 +31,8 @@ def a_study(folder: Path, count: int = 6, **changes: Any) -> None:
         for number, trial in enumerate(outcomes(the_plan, count)):
             attrs = trial.user_attrs
             journal.add_trial(trial.params, trial.distributions, attrs["config"], attrs["origin"])
-            for epoch, accuracy in trial.intermediate_values.items():
-                journal.record_epoch(
-                    number,
-                    EpochResult(
-                        epoch=epoch, train_loss=1.0, val_loss=1.0, val_accuracy=accuracy, score=accuracy, seconds=1.0
-                    ),
-                )
+            for at, accuracy in trial.intermediate_values.items():
+                journal.record_epoch(number, epoch(at, accuracy))
             if number < count - 1:
                 result = None if trial.state.name == "PRUNED" else {}
                 journal.finish_trial(number, trial.state, result, 4)
@@ -82,7 +77,7 @@ def test_first_trials_that_the_other_study_tried_are_left_out(tmp_path: Path) ->
 
 
 def test_a_study_that_has_begun_keeps_its_own_copy(tmp_path: Path) -> None:
-    """The other one may go on, or go away."""
+    """The other one may change or be removed."""
     a_study(tmp_path / "old")
     before, kept = warm(tmp_path)
     begin(tmp_path / "new", before, kept)

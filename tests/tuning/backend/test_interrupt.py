@@ -1,8 +1,9 @@
-"""tuning.backend.interrupt: effects of the signals before, during and after training."""
+"""tuning.backend.interrupt: effects of signals before, during and after training, and of a time limit."""
 
 import contextlib
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -11,8 +12,10 @@ from typing import Any
 import pytest
 
 from core.errors import UserError
-from tests.support.patience import PATIENCE_SECONDS
+from tests.support.patience import PATIENCE_SECONDS, wait_until
 from tuning.backend.interrupt import InterruptHandler
+from tuning.console import call_later
+from tuning.scheduling.budget import Budget, EarlyEnd
 
 
 @pytest.fixture(autouse=True)
@@ -131,3 +134,37 @@ def test_the_handlers_from_before_are_put_back() -> None:
     with InterruptHandler(say=print).installed():
         assert signal.getsignal(signal.SIGTERM) != before
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_time_ends_a_search_once_and_is_no_interruption() -> None:
+    heard: list[str] = []
+    interrupt = InterruptHandler(say=heard.append)
+    ending = Budget(seconds=60).timed_out
+    with interrupt.time_limit(0.0, ending):
+        wait_until(lambda: interrupt.ended, "the time limit has not ended the search")
+    assert heard == ["time budget of 1m used up: running trials end their epoch and keep their checkpoints"]
+    interrupt.end_study(EarlyEnd(reason="something later"))
+    assert interrupt.ended == ending
+
+
+def test_the_timer_of_a_search_that_ends_in_time_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    timers: list[threading.Timer] = []
+
+    def kept(*arguments: Any) -> threading.Timer:
+        timers.append(call_later(*arguments))
+        return timers[-1]
+
+    monkeypatch.setattr("tuning.backend.interrupt.call_later", kept)
+    interrupt = InterruptHandler(say=print)
+    with interrupt.time_limit(3600.0, Budget(seconds=3600).timed_out):
+        assert not timers[0].finished.is_set()
+    with interrupt.time_limit(None, Budget().timed_out):
+        pass
+    assert [timer.finished.is_set() for timer in timers] == [True]
+
+
+def test_after_ctrl_c_a_budget_changes_nothing() -> None:
+    interrupt = InterruptHandler(say=print)
+    interrupt.requested = True
+    interrupt.end_study(EarlyEnd(reason="target"))
+    assert interrupt.ended is None

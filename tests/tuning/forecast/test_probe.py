@@ -12,6 +12,7 @@ from core.config import TrialConfig
 from core.errors import UserError
 from core.nn.model_size import max_checkpoint_bytes
 from tests.support.corpora import tiny_corpus
+from tests.support.patience import PATIENCE_SECONDS
 from tests.support.study_configs import outcomes, plan
 from tuning.forecast.probe import MAX_OWN, OTHERS, _probe_process, probe, settings_to_try
 from tuning.resources.profiling import (
@@ -93,7 +94,7 @@ def test_a_script_needs_no_guard_against_the_processes_of_the_probe(tmp_path: Pa
 
 
 def test_the_processes_of_the_probe_end_after_a_kill_of_their_parent() -> None:
-    work = "print('started', flush=True); import time; time.sleep(60)"
+    work = f"print('started', flush=True); import time; time.sleep({2 * PATIENCE_SECONDS})"
     script = (
         "from functools import partial\nfrom tuning.resources.profiling import run_processes\n"
         f"run_processes([partial(exec, {work!r})])\n"
@@ -102,7 +103,7 @@ def test_the_processes_of_the_probe_end_after_a_kill_of_their_parent() -> None:
         assert parent.stdout is not None
         assert parent.stdout.readline() == "started\n"
         parent.kill()
-        assert parent.communicate(timeout=20)[0] == ""  # the end of the output: no process has it open
+        assert parent.communicate(timeout=PATIENCE_SECONDS)[0] == ""  # the end of the output: no process has it open
 
 
 def test_a_process_of_the_probe_that_dies_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

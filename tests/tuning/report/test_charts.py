@@ -3,7 +3,6 @@
 import json
 import re
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import optuna
@@ -17,7 +16,7 @@ from tests.support.recorded_study import BEGAN, record_study
 from tests.support.small_study import add, small_study
 from tuning.report import charts
 from tuning.report.chart_data import ChartData, setting_importances, used_results
-from tuning.report.figures import FEW_TRIALS, WIDEST_CHART, figures, write_images
+from tuning.report.figures import WIDEST_CHART, Figure, figures, reasons
 from tuning.scheduling.asha import Asha
 
 
@@ -26,6 +25,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> ChartData:
     folder = tmp_path_factory.mktemp("studies") / "s"
     record_study(folder, trials=40, running=2)
     return chart_data_of(folder)
+
+
+@pytest.fixture(scope="module")
+def drawn(data: ChartData) -> dict[str, Figure]:
+    return figures(data)
 
 
 def svg(chart: charts.AnyChart) -> str:
@@ -122,20 +126,23 @@ def test_importances_find_the_settings_that_matter(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("trials", "says"), [(6, "trials are too few to compute importances"), (24, "mostly due to chance"), (40, None)]
+    ("trials", "says"), [(6, "trials are too few to compute importances"), (24, "mostly due to chance")]
 )
-def test_importances_of_few_trials_carry_a_warning(tmp_path: Path, trials: int, says: str | None) -> None:
+def test_importances_of_few_trials_carry_a_warning(
+    drawn: dict[str, Figure], tmp_path: Path, trials: int, says: str
+) -> None:
     record_study(tmp_path / "s", trials=trials)
     figure = figures(chart_data_of(tmp_path / "s"))["importances"]
     assert (figure.chart is not None) == (trials > 6)
-    assert figure.note is None if says is None else says in str(figure.note)
-    assert FEW_TRIALS == 30
+    assert says in str(figure.note)
+    assert drawn["importances"].chart is not None
+    assert drawn["importances"].note is None
 
 
 @pytest.mark.slow
 def test_importances_of_equal_trials_say_that_they_are_equal(tmp_path: Path) -> None:
     write_study(tmp_path / "s", [trial(number, range(40)) for number in range(9)], attributes(spec=FULL_SPEC))
-    note = figures(chart_data_of(tmp_path / "s"))["importances"].note
+    note = reasons(chart_data_of(tmp_path / "s"))["importances"]
     assert note == "All 9 ended trials have the same accuracy; there are no differences."
 
 
@@ -169,7 +176,7 @@ def test_a_running_trial_lasts_until_now_or_until_the_last_event(tmp_path: Path,
     data = chart_data_of(tmp_path / "s", running=running)
     [(_, start, end)] = segments(data, 5)
     assert start == 20
-    assert end > timedelta(days=30).total_seconds() if running else end == 20
+    assert end > start if running else end == start
 
 
 def test_a_paused_trial_has_a_mark_of_its_own_in_every_chart_of_trials(tmp_path: Path) -> None:
@@ -204,12 +211,12 @@ def test_the_confusions_are_those_of_the_table(data: ChartData) -> None:
 def test_too_many_classes_have_no_chart_of_confusions(tmp_path: Path) -> None:
     classes = tuple(f"class {number}" for number in range(WIDEST_CHART + 1))
     record_study(tmp_path / "s", trials=4, classes=classes)
-    assert figures(chart_data_of(tmp_path / "s"))["confusion"].note == "41 classes are too many for a matrix."
+    assert reasons(chart_data_of(tmp_path / "s"))["confusion"] == "41 classes are too many for a matrix."
 
 
 def test_the_expected_best_is_drawn_for_each_number_of_random_trials(data: ChartData) -> None:
     chart = charts.expected(data)
-    rows = json.loads(chart.layer[0].data.values if hasattr(chart.layer[0].data, "values") else chart.data.values)
+    rows = json.loads(chart.data.values)
     assert [row["trials"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert ">trials (of 4.7 epochs each)<" in svg(chart)
 
@@ -224,15 +231,6 @@ def test_a_study_that_has_just_begun_says_so_in_every_figure(tmp_path: Path) -> 
 def test_a_tooltip_has_every_setting(data: ChartData) -> None:
     shown = charts.history(data).to_dict()["layer"][2]["transform"][0]["calculate"]
     assert all(f"{name}: datum.{name}" in shown for name in data.settings)
-
-
-@pytest.mark.slow
-def test_each_chart_is_written_as_png_and_svg(data: ChartData, tmp_path: Path) -> None:
-    drawn = figures(data)
-    write_images(drawn, tmp_path / "images")
-    for key in drawn.keys() - {"calibration"}:  # no model was saved
-        assert (tmp_path / "images" / f"{key}.png").read_bytes().startswith(b"\x89PNG")
-        assert (tmp_path / "images" / f"{key}.svg").read_text().startswith("<svg")
 
 
 def calibrated(data: ChartData, error: float) -> ChartData:
@@ -272,8 +270,8 @@ def test_a_calibration_that_made_it_worse_is_named(data: ChartData) -> None:
 
 
 @pytest.mark.slow
-def test_without_a_calibrated_model_a_note_says_how_to_get_one(data: ChartData) -> None:
-    shown = figures(data)["calibration"]
+def test_without_a_calibrated_model_a_note_says_how_to_get_one(drawn: dict[str, Figure]) -> None:
+    shown = drawn["calibration"]
 
     assert shown.chart is None
     assert shown.note is not None

@@ -1,10 +1,5 @@
 """tuning.report.command: the page is written as a whole, and again while the study runs."""
 
-import json
-import os
-import socket
-import subprocess
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +8,7 @@ import pytest
 
 from core.errors import UserError
 from tests.support.recorded_study import record_study
-from tuning.journal.file import is_locked, study_lock
+from tuning.journal.file import study_lock
 from tuning.report import command as verb
 from tuning.report.chart_data import ChartData
 from tuning.report.figures import Figure, figures
@@ -163,33 +158,3 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkey
         write(folder)
     assert (folder / "report.html").read_bytes() == old
     assert sorted(path.name for path in folder.iterdir()) == ["report.html", "study.journal"]
-
-
-def test_a_study_has_a_driver_while_one_runs(tmp_path: Path) -> None:
-    assert not is_locked(tmp_path)
-    with study_lock(tmp_path):
-        assert is_locked(tmp_path)
-    assert not is_locked(tmp_path)
-
-
-def test_a_killed_driver_is_none_and_another_hosts_is_believed(tmp_path: Path) -> None:
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    note = tmp_path / "driver.json"
-    note.write_text(json.dumps({"pid": ended.pid, "host": socket.gethostname()}))
-    assert not is_locked(tmp_path)
-    note.write_text(json.dumps({"pid": ended.pid, "host": "elsewhere"}))
-    assert is_locked(tmp_path)
-    note.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
-    assert is_locked(tmp_path)
-
-
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the start of a process is unknown here")
-def test_a_process_that_has_the_number_of_a_killed_driver_is_not_the_driver(tmp_path: Path) -> None:
-    note = tmp_path / "driver.json"
-    with study_lock(tmp_path):
-        who = json.loads(note.read_text())
-    note.write_text(json.dumps(who))
-    assert is_locked(tmp_path)
-    note.write_text(json.dumps(who | {"started": who["started"] - 1}))
-    assert not is_locked(tmp_path)

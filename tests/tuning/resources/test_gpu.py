@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from core.config import TrialConfig
-from core.errors import ConfigError, TrainingError, UserError
+from core.errors import ConfigError
 from tests.support.corpora import in_folds, tiny_corpus
-from tuning.backend.worker import failure_result
 from tuning.resources import profiling
 from tuning.resources.gpu import (
     CONTEXT_BYTES,
@@ -188,18 +187,6 @@ def test_who_has_a_whole_gpu_is_not_capped_below_it() -> None:
     cuda = FakeCuda()
     claim_gpu(1.0, [0], "0", cuda)
     assert cuda.limits[-1] == ("cuda:0", 24)
-
-
-def test_out_of_memory_is_told_from_other_failures() -> None:
-    gpu = Gpu(name="Test", bytes=int(24 * GIB))
-    oom = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB.")
-    assert failure_result(oom, 0.5, gpu) == {
-        "error": "out of GPU memory: requested 1.00 GiB, with a share of 0.5 of Test (12.00 of 24.00 GiB)",
-        "oom": True,
-    }
-    assert failure_result(TrainingError("NaN"), 0.5, gpu) == {"error": "TrainingError: NaN"}
-    assert failure_result(ConfigError("bad"), 0.0, None) == {"error": "ConfigError: bad"}
-    assert failure_result(UserError("the disk is full"), 0.0, None) == {"user_error": "the disk is full"}
 
 
 @pytest.mark.slow

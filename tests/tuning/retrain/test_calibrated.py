@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 
 from core.calibration import MIN_SENTENCES
 from tests.support.probabilities import drawn
@@ -14,14 +15,14 @@ def drawn_outputs(n: int, n_classes: int, temperature: float, seed: int = 0) -> 
     return Outputs(labels, probabilities.argmax(axis=1), probabilities)
 
 
-def test_a_model_that_is_too_sure_is_calibrated_on_test() -> None:
-    figures = calibration_figures(drawn_outputs(2000, 3, 0.4), drawn_outputs(3000, 3, 0.4, seed=1))
+@pytest.mark.parametrize(("right", "fitted"), [(0.4, "0.397"), (3.0, "2.980")])
+def test_a_model_that_is_not_sure_enough_or_too_sure_is_calibrated_on_test(right: float, fitted: str) -> None:
+    figures = calibration_figures(drawn_outputs(2000, 3, right), drawn_outputs(3000, 3, right, seed=1))
 
     lines = calibration_lines(figures, 2000)
 
     assert figures["calibration"]["after"]["error"] < figures["calibration"]["before"]["error"] / 2
-    assert lines[0].startswith("temperature 2.") or lines[0].startswith("temperature 0.")
-    assert "fitted on 2,000 validation sentences" in lines[0]
+    assert lines[0] == f"temperature {fitted}, fitted on 2,000 validation sentences"
     assert lines[1].startswith("expected calibration error on test: ")
     assert "did not help" not in lines[1]
     assert json.loads(json.dumps(figures)) == figures

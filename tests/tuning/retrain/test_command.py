@@ -61,7 +61,7 @@ def metrics(study: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_the_trial_comes_out_the_same_and_everything_is_told(
+def test_the_trial_is_reproduced_and_everything_is_reported(
     study: Path, made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     verdict = again(study, made)
@@ -207,7 +207,7 @@ def test_train_and_val_learns_from_both_and_reports_test_alone(
 
 
 @pytest.mark.slow
-def test_several_seeds_are_all_told_and_the_median_is_kept(
+def test_several_seeds_are_all_reported_and_the_median_is_kept(
     study: Path, made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     again(study, made, seeds=3)

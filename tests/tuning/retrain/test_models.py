@@ -34,7 +34,7 @@ def test_the_middle_one_by_validation_is_kept_and_of_two_the_worse(models: list[
     assert median_model(models).config.seed == kept
 
 
-def test_all_figures_and_their_spread_are_told() -> None:
+def test_all_figures_and_their_spread_are_reported() -> None:
     about = seed_summary([model(1, 0.5, test_accuracy=0.4), model(2, 0.7, test_accuracy=0.6)])
     assert about["seeds"] == [
         {"seed": 1, "best_epoch": 2, "val_accuracy": 0.5, "test_accuracy": 0.4},

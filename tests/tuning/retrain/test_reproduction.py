@@ -85,7 +85,7 @@ def test_epochs_and_weights_that_are_equal_are_reproduced(result: TrainResult) -
     assert (str(verdict), verdict.difference) == ("REPRODUCED 3/3 epochs and the final weights", None)
 
 
-def test_weights_that_nobody_recorded_are_not_claimed(result: TrainResult) -> None:
+def test_weights_that_were_not_recorded_are_not_claimed(result: TrainResult) -> None:
     assert str(reproduction_of(recorded(result, weights_sha256=None), result, [])) == (
         "REPRODUCED 3/3 epochs; the final weights were not recorded"
     )

@@ -80,7 +80,7 @@ def test_a_running_trial_shows_its_parameters_and_no_outcome() -> None:
     assert (shown.value, shown.intermediate_values) == (None, {})
 
 
-def test_a_sampler_made_anew_draws_what_optuna_draws_in_a_study_of_those_trials() -> None:
+def test_a_new_sampler_draws_what_optuna_draws_in_a_study_of_those_trials() -> None:
     """Showing trials without copying them changes nothing."""
     the_plan = plan(parallelism=1)
     trials = outcomes(the_plan, 12)
@@ -110,10 +110,11 @@ def test_the_help_names_every_sampler() -> None:
 def test_cmaes_takes_no_trials_of_another_study_below_ten() -> None:
     """Optuna's CMA-ES fails on fewer: it uses their best tenth."""
     space = plan().space
-    finished = [trial for trial in outcomes(plan(stopping=None), 20) if trial.state == TrialState.COMPLETE]
-    for count in (9, 10):
-        sampler = make_sampler("cmaes", plan(startup=1, prior_trials=tuple(finished[:count])), 1)
-        assert suggest_once(sampler, space, []).keys() <= {d.name for d in space.dimensions}
+    finished = [trial for trial in outcomes(plan(sampler="random"), 20) if trial.state == TrialState.COMPLETE]
+    visible = [prior_view(trial, number, "cmaes") for number, trial in enumerate(finished[1:4], 1)]
+    for last in (10, 11):  # the baseline lacks the learning rate
+        sampler = make_sampler("cmaes", plan(startup=1, prior_trials=tuple(finished[1:last])), 1)
+        assert suggest_once(sampler, space, visible).keys() <= {d.name for d in space.dimensions}
 
 
 def test_random_configurations_follow_from_a_seed_and_each_prefix_is_the_same() -> None:

@@ -9,26 +9,31 @@ import pytest
 
 from core.io.atomic import atomic_write
 from tests.support.fake_ray import FakeRay, command, content
-from tests.support.patience import wait_until
 from tests.support.study_configs import plan
-from tuning.backend.interrupt import InterruptHandler
 from tuning.journal.file import JOURNAL
 from tuning.journal.records import read_study, study_attributes
 from tuning.journal.writer import open_study
-from tuning.scheduling.budget import Budget, EarlyEnd
+from tuning.scheduling.budget import Budget
 from tuning.scheduling.schedule import OOM
 
 SPEC = {"fingerprint": ""}
 
 
-@pytest.fixture
-def budget(tmp_path: Path) -> Budget:
+@pytest.fixture(scope="module")
+def free(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study of `plan()`, made at once and without a budget."""
+    folder = tmp_path_factory.mktemp("studies") / "free"
+    command(folder, plan())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def budget(free: Path) -> Budget:
     """A target that ends a study in its middle."""
-    command(tmp_path / "free", plan())
-    scores = [record.best.val_accuracy for record in read_study(tmp_path / "free")[1] if record.best]
+    scores = [record.best.val_accuracy for record in read_study(free)[1] if record.best]
     for number, score in enumerate(scores):
         target = Budget(target=score)
-        ended = command(tmp_path / f"target-{number}", plan(budget=target))
+        ended = command(free.parent / f"target-{number}", plan(budget=target))
         if ended and 4 <= ended.n_trials < len(scores):
             return target
     raise AssertionError(scores)
@@ -57,27 +62,25 @@ def test_patience_ends_a_study_at_the_same_trial_for_any_workers(tmp_path: Path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 5])
 def test_a_study_that_a_target_has_ended_continues_without_it_to_the_same_study(
-    tmp_path: Path, budget: Budget, workers: int
+    tmp_path: Path, free: Path, budget: Budget
 ) -> None:
-    assert command(tmp_path / "ended", plan(budget=budget), workers) is not None
-    assert command(tmp_path / "ended", plan(), workers) is None
+    assert command(tmp_path / "ended", plan(budget=budget), 5) is not None
+    assert command(tmp_path / "ended", plan(), 5) is None
     assert study_attributes(tmp_path / "ended")["early_end"] is None
-    assert content(tmp_path / "ended") == content(tmp_path / "free")
+    assert content(tmp_path / "ended") == content(free)
 
 
 @pytest.mark.parametrize(("fewer", "workers"), [(1, 1), (5, 4), (9, 2)])
 def test_a_study_that_gets_more_trials_is_the_one_that_is_made_at_once(
-    tmp_path: Path, fewer: int, workers: int
+    tmp_path: Path, free: Path, fewer: int, workers: int
 ) -> None:
     """Its journal limits the epochs of trials that were trained for longer in the shorter study."""
-    command(tmp_path / "free", plan())
     command(tmp_path / "more", plan(n_trials=fewer), workers, seed=1)
     command(tmp_path / "more", plan(), workers, seed=2)
-    assert content(tmp_path / "more") == content(tmp_path / "free")
-    with open_study(tmp_path / "more", SPEC) as more, open_study(tmp_path / "free", SPEC) as free:
-        assert [trial.values for trial in more.trials()] == [trial.values for trial in free.trials()]
+    assert content(tmp_path / "more") == content(free)
+    with open_study(tmp_path / "more", SPEC) as more, open_study(free, SPEC) as once:
+        assert [trial.values for trial in more.trials()] == [trial.values for trial in once.trials()]
 
 
 def test_a_trial_that_is_opened_and_closed_again_keeps_the_times_of_its_worker(tmp_path: Path) -> None:
@@ -90,10 +93,9 @@ def test_a_trial_that_is_opened_and_closed_again_keeps_the_times_of_its_worker(t
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_command_that_is_killed_when_it_opens_the_trials_again_changes_nothing_in_the_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+    tmp_path: Path, free: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     """The journal is replaced in one step: it is the old one or the new one."""
-    command(tmp_path / "free", plan())
     command(tmp_path / "more", plan(n_trials=5))
     lines = (tmp_path / "more" / JOURNAL).read_bytes().splitlines()
 
@@ -112,14 +114,16 @@ def test_a_command_that_is_killed_when_it_opens_the_trials_again_changes_nothing
     states = {record.state for record in read_study(tmp_path / "more")[1]}
     assert states == {"COMPLETE", "PRUNED" if moment == "before" else "PAUSED"}
     command(tmp_path / "more", plan(), 3)
-    assert content(tmp_path / "more") == content(tmp_path / "free")
+    assert content(tmp_path / "more") == content(free)
 
 
-def test_a_longer_study_that_is_killed_often_is_the_one_that_is_made_at_once(tmp_path: Path, budget: Budget) -> None:
+def test_a_longer_study_that_is_killed_often_is_the_one_that_is_made_at_once(
+    tmp_path: Path, free: Path, budget: Budget
+) -> None:
     for seed, changes in enumerate(({"n_trials": 4}, {"budget": budget}, {"n_trials": 7}, {})):
         command(tmp_path / "killed", plan(**changes), 3, seed, steps=6)
     command(tmp_path / "killed", plan(), 2)
-    assert content(tmp_path / "killed") == content(tmp_path / "free")
+    assert content(tmp_path / "killed") == content(free)
 
 
 def test_the_reason_is_kept_with_the_study(tmp_path: Path, budget: Budget) -> None:
@@ -128,31 +132,12 @@ def test_the_reason_is_kept_with_the_study(tmp_path: Path, budget: Budget) -> No
     assert study_attributes(tmp_path / "s")["early_end"] == dataclasses.asdict(ending)
 
 
-def test_time_ends_a_search_once_and_is_no_interruption() -> None:
-    heard: list[str] = []
-    interrupt = InterruptHandler(say=heard.append)
-    ending = Budget(seconds=60).timed_out
-    with interrupt.time_limit(0.0, ending):
-        wait_until(lambda: interrupt.ended, "the time limit has not ended the search")
-    assert heard == ["time budget of 1m used up: running trials end their epoch and keep their checkpoints"]
-    interrupt.end_study(EarlyEnd(reason="something later"))
-    assert interrupt.ended == ending
-
-
-def test_a_search_that_is_over_in_time_is_not_ended_by_it() -> None:
-    interrupt = InterruptHandler(say=print)
-    with interrupt.time_limit(3600.0, Budget(seconds=3600).timed_out):
-        pass
-    with interrupt.time_limit(None, Budget().timed_out):
-        pass
-    assert not interrupt.requested
-
-
-def test_after_ctrl_c_a_budget_changes_nothing() -> None:
-    interrupt = InterruptHandler(say=print)
-    interrupt.requested = True
-    interrupt.end_study(EarlyEnd(reason="target"))
-    assert interrupt.ended is None
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """Content of a study without stopping whose trials all have whole GPUs."""
+    folder = tmp_path_factory.mktemp("studies") / "whole"
+    command(folder, plan(stopping=None))
+    return content(folder)
 
 
 class SmallShares(FakeRay):
@@ -175,29 +160,24 @@ class SmallShares(FakeRay):
 
 @pytest.mark.parametrize(("workers", "seed"), [(1, 1), (6, 3)])
 def test_a_study_with_retries_is_the_one_that_whole_gpus_would_have_given(
-    tmp_path: Path, workers: int, seed: int
+    whole: list[Any], tmp_path: Path, workers: int, seed: int
 ) -> None:
-    the_plan = plan(stopping=None)
-    with open_study(tmp_path / "whole", SPEC) as journal:
-        FakeRay(journal, the_plan, 1, random.Random(0)).run()
     with open_study(tmp_path / "shares", SPEC) as journal:
-        ray = SmallShares(journal, the_plan, workers, random.Random(seed))
+        ray = SmallShares(journal, plan(stopping=None), workers, random.Random(seed))
         ray.run()
         assert ray.on_whole_gpus == {2, 7}
         assert [t.number for t in journal.trials() if OOM in t.user_attrs] == [2, 7]
-    assert content(tmp_path / "shares") == content(tmp_path / "whole")
+    assert content(tmp_path / "shares") == whole
 
 
 @pytest.mark.parametrize("killed_after", [5, 15])
-def test_retries_survive_a_kill(tmp_path: Path, killed_after: int) -> None:
+def test_retries_survive_a_kill(whole: list[Any], tmp_path: Path, killed_after: int) -> None:
     the_plan = plan(stopping=None)
-    with open_study(tmp_path / "whole", SPEC) as journal:
-        FakeRay(journal, the_plan, 1, random.Random(0)).run()
     with open_study(tmp_path / "killed", SPEC) as journal:
         SmallShares(journal, the_plan, 3, random.Random(killed_after)).run(steps=killed_after)
     with open_study(tmp_path / "killed", SPEC) as journal:
         SmallShares(journal, the_plan, 2, random.Random(1)).run()
-    assert content(tmp_path / "killed") == content(tmp_path / "whole")
+    assert content(tmp_path / "killed") == whole
 
 
 def test_without_a_retry_the_trial_fails_and_says_what_it_asked_for(tmp_path: Path) -> None:

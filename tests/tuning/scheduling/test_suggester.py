@@ -11,6 +11,7 @@ import pytest
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
+from tests.support.loaded import ROOT
 from tests.support.study_configs import (
     ONE_OR_TWO_LAYERS,
     again,
@@ -47,6 +48,11 @@ def next_suggestion(the_plan: StudyConfig, trials: list[FrozenTrial]) -> Suggest
     return suggester_after(the_plan, trials).suggest(visible_log(the_plan, trials, len(trials)))
 
 
+@cache
+def next_of_a_study(sampler: str) -> Suggestion:
+    return next_suggestion(*a_study(sampler))
+
+
 @pytest.mark.parametrize("sampler", EACH_SAMPLER)
 def test_a_suggestion_is_the_same_whatever_was_asked_before(sampler: str) -> None:
     """A suggester that made all suggestions, and one that is new, as after a restart, suggest the same."""
@@ -55,7 +61,7 @@ def test_a_suggestion_is_the_same_whatever_was_asked_before(sampler: str) -> Non
     for number, trial in enumerate(trials):
         assert old.suggest(visible_log(the_plan, trials, number)).config == config_of(trial)
         old.add(trial)
-    assert next_suggestion(the_plan, trials) == old.suggest(visible_log(the_plan, trials, len(trials)))
+    assert next_of_a_study(sampler) == old.suggest(visible_log(the_plan, trials, len(trials)))
     assert next_suggestion(the_plan, trials[:4]).config == config_of(trials[4])
 
 
@@ -64,14 +70,14 @@ def test_a_suggestion_does_not_use_results_that_are_not_visible(sampler: str) ->
     """Two virtual workers still run the latest two trials, which count as running whatever their results are."""
     the_plan, trials = a_study(sampler)
     hidden = [again(trial, 0.99 - 0.01 * i) for i, trial in enumerate(trials[-2:])]
-    assert next_suggestion(the_plan, [*trials[:-2], *hidden]) == next_suggestion(the_plan, trials)
+    assert next_suggestion(the_plan, [*trials[:-2], *hidden]) == next_of_a_study(sampler)
 
 
 @pytest.mark.parametrize("sampler", ["tpe", GP])
 def test_a_suggestion_uses_visible_results(sampler: str) -> None:
     the_plan, trials = a_study(sampler)
     turned = [again(trial, 1 - (trial.value or 0)) for trial in trials[:-2]]
-    assert next_suggestion(the_plan, [*turned, *trials[-2:]]) != next_suggestion(the_plan, trials)
+    assert next_suggestion(the_plan, [*turned, *trials[-2:]]) != next_of_a_study(sampler)
 
 
 @pytest.mark.parametrize("sampler", ["tpe", GP])
@@ -149,6 +155,7 @@ def test_suggestions_do_not_depend_on_pythons_hash_seed() -> None:
         capture_output=True,
         check=True,
         text=True,
+        cwd=ROOT,
     ).stdout
     here = [outcomes(plan(sampler=s, startup=3), 10)[-1].params for s in ("tpe", "qmc", "cmaes")]
     assert said == f"{here}\n"
@@ -293,7 +300,7 @@ def test_a_stateful_sampler_gets_a_copy_whose_source_has_a_result(monkeypatch: p
 
 
 def test_knowledge_of_another_study_moves_the_first_suggestions() -> None:
-    """With eight known outcomes tpe need not start at random."""
+    """With 20 known results, tpe does not start at random."""
     knowledge = tuple(
         again(t, 0.9 if t.user_attrs["config"]["pooling"] == "max" else 0.1) for t in outcomes(plan(seed=1), 20)
     )

@@ -48,7 +48,7 @@ def test_a_request_of_any_length_is_paid_afterwards() -> None:
     assert rate.wait("a") > 0
 
 
-def test_asking_in_vain_makes_nobody_wait_longer() -> None:
+def test_a_refused_request_makes_no_wait_longer() -> None:
     clock = Clock()
     rate = TokenBucket(1, clock)
     rate.take("a", 3)

@@ -37,9 +37,9 @@ def test_text_is_label_probability_and_sentence(model: Predictor, capsys: pytest
 
 def test_text_with_probabilities_names_every_class(model: Predictor, capsys: pytest.CaptureFixture[str]) -> None:
     _, _, negative, positive, text = answer(model, capsys, texts=["bad"], probabilities=True).rstrip().split("\t")
-    resources = [float(each.partition("=")[2]) for each in (negative, positive)]
+    shares = [float(each.partition("=")[2]) for each in (negative, positive)]
     assert (negative[:9], positive[:9], text) == ("negative=", "positive=", "bad")
-    assert sum(resources) == pytest.approx(1, abs=2e-4)
+    assert sum(shares) == pytest.approx(1, abs=2e-4)
 
 
 def test_below_the_minimum_the_label_is_empty_or_null(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.patience import PATIENCE_SECONDS
 from tuning.serving.request_queue import (
     BATCH_TEXTS,
     BATCH_WORDS,
@@ -44,7 +45,7 @@ def run(test: Callable[[RequestQueue, Labeller], Awaitable[None]]) -> None:
 
     async def main() -> None:
         try:
-            await asyncio.wait_for(test(RequestQueue(labeller), labeller), 60)
+            await asyncio.wait_for(test(RequestQueue(labeller), labeller), PATIENCE_SECONDS)
         finally:
             labeller.allow()
 

@@ -7,10 +7,11 @@ import json
 import socket
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from email.message import Message
 from http.client import HTTPConnection
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from core.errors import ConfigError, UserError
 from core.inference.predictor import Prediction, Predictor, load_model
 from tests.support.models import mixture, saved
 from tests.support.pages import Page
-from tests.support.patience import PATIENCE_SECONDS
+from tests.support.patience import PATIENCE_SECONDS, wait_until
 from tests.support.servers import running, started
 from tuning.serving import request_queue
 from tuning.serving.schema import MAX_CHARACTERS
@@ -55,6 +56,16 @@ def ask(port: int) -> Iterator[Ask]:
 
     yield request
     connection.close()
+
+
+def answer_of(
+    port: int, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] = MappingProxyType({})
+) -> tuple[int, Message, bytes]:
+    """Return status, headers and body of the answer to a request on a connection of its own."""
+    with contextlib.closing(HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)) as connection:
+        connection.request(method, path, body, headers)
+        reply = connection.getresponse()
+        return reply.status, reply.headers, reply.read()
 
 
 def test_predictions_are_the_models(ask: Ask, model: Predictor) -> None:
@@ -106,11 +117,9 @@ def test_a_request_that_is_none_is_refused_in_a_line(ask: Ask, body: bytes, deta
 
 @pytest.mark.parametrize("kind", [None, "text/plain", "multipart/form-data", "\xff/\xff"])
 def test_a_body_that_is_not_called_json_is_refused(port: int, kind: str | None) -> None:
-    with contextlib.closing(HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)) as connection:
-        headers = {} if kind is None else {"Content-Type": kind}
-        connection.request("POST", "/predict", b'{"texts": ["good"]}', headers)
-        reply = connection.getresponse()
-        assert (reply.status, json.loads(reply.read())["detail"].startswith("body: ")) == (422, True)
+    headers = {} if kind is None else {"Content-Type": kind}
+    status, _, body = answer_of(port, "POST", "/predict", b'{"texts": ["good"]}', headers)
+    assert (status, json.loads(body)["detail"].startswith("body: ")) == (422, True)
 
 
 def test_what_is_not_there_is_not_found(ask: Ask) -> None:
@@ -134,11 +143,8 @@ def test_head_is_get_without_its_body(port: int) -> None:
 
 
 def test_another_host_is_not_answered(port: int) -> None:
-    connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
-    connection.request("GET", "/health", headers={"Host": "evil.example"})
-    reply = connection.getresponse()
-    assert (reply.status, reply.getheader("location"), reply.read()) == (400, None, b"Invalid host header")
-    connection.close()
+    status, headers, body = answer_of(port, "GET", "/health", headers={"Host": "evil.example"})
+    assert (status, headers["location"], body) == (400, None, b"Invalid host header")
 
 
 def test_requests_words_seconds_and_the_queue_are_shown_to_prometheus(ask: Ask) -> None:
@@ -198,15 +204,12 @@ def post(port: int, *texts: str, **headers: str) -> HTTPConnection:
 
 
 def figure(port: int, name: str) -> float:
-    with contextlib.closing(HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)) as connection:
-        connection.request("GET", "/metrics")
-        lines = connection.getresponse().read().decode().splitlines()
+    lines = answer_of(port, "GET", "/metrics")[2].decode().splitlines()
     return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(name)), 0.0)
 
 
 def until(port: int, name: str, value: float) -> None:
-    while figure(port, name) != value:
-        time.sleep(0.01)
+    wait_until(lambda: figure(port, name) == value, f"{name} does not become {value}")
 
 
 def test_the_work_of_a_client_that_goes_is_dropped() -> None:
@@ -255,7 +258,7 @@ def test_a_text_counts_at_least_as_the_probabilities_in_its_answer() -> None:
 def test_a_stopping_server_answers_what_waits() -> None:
     model = BlockedModel()
     with contextlib.ExitStack() as stack:
-        port = stack.enter_context(running(make_app(model, "x", rate=1000)))  # type: ignore[arg-type]
+        port = stack.enter_context(running(make_app(model, "x", rate=1000), PATIENCE_SECONDS))  # type: ignore[arg-type]
         waiting = post(port, "one")
         assert model.began.wait(PATIENCE_SECONDS)
         threading.Timer(0.2, model.may_end.set).start()
@@ -271,19 +274,14 @@ def test_a_model_without_an_answer_is_no_traceback(tmp_path: Path) -> None:
     model = load_model(saved(tmp_path))
     model.predict = fail  # type: ignore[method-assign]
     with running(make_app(model, "x", rate=1000)) as port:
-        connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
-        connection.request("POST", "/predict", b'{"texts": ["good"]}', {"Content-Type": "application/json"})
-        reply = connection.getresponse()
-        assert (reply.status, json.loads(reply.read())) == (500, {"detail": "the weights are bad"})
-        connection.close()
+        json_headers = {"Content-Type": "application/json"}
+        status, _, body = answer_of(port, "POST", "/predict", b'{"texts": ["good"]}', json_headers)
+    assert (status, json.loads(body)) == (500, {"detail": "the weights are bad"})
 
 
 def test_the_page_may_run_its_own_script_only(port: int) -> None:
-    connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
-    connection.request("GET", "/")
-    reply = connection.getresponse()
-    page, policy = reply.read().decode(), reply.getheader("content-security-policy") or ""
-    connection.close()
+    _, headers, body = answer_of(port, "GET", "/")
+    page, policy = body.decode(), headers["content-security-policy"] or ""
     assert "default-src 'none'" in policy
     assert "connect-src 'self'" in policy
     assert "unsafe" not in policy
@@ -309,12 +307,21 @@ def test_a_taken_port_is_one_line() -> None:
         ("192.0.2.1", "cannot listen on 192.0.2.1: it is no address of this machine"),
         ("a..b", r"--host a..b is no address \(it is no host name\); pass --host 127.0.0.1"),
         ("fe80::1", r"cannot listen on fe80::1: .*; pass --host 127.0.0.1 or 0.0.0.0"),
-        ("no-such-host.invalid", r"--host no-such-host.invalid is no address \(.*\); pass --host 127.0.0.1"),
     ],
 )
 def test_an_address_that_is_not_ours_is_one_line(host: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         bind_socket(host, 0)
+
+
+def test_a_host_without_an_address_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any, **options: Any) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    message = r"--host no-such-host is no address \(Name or service not known\); pass --host 127\.0\.0\.1"
+    with pytest.raises(ConfigError, match=message):
+        bind_socket("no-such-host", 0)
 
 
 def test_a_port_for_the_administrator_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

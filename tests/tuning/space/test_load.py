@@ -64,7 +64,7 @@ def test_a_file_becomes_a_space(tmp_path: Path) -> None:
     assert space.try_first == ({"hidden_dim": 200, "optimizer": "adam"},)
 
 
-def test_a_condition_may_stand_before_what_it_depends_on(tmp_path: Path) -> None:
+def test_a_condition_may_come_before_what_it_depends_on(tmp_path: Path) -> None:
     space = read(
         tmp_path, "settings: {lstm_dropout: {range: 'float(0, 0.5)', when: n_layers > 1}, n_layers: 'int(1, 3)'}"
     )

@@ -78,7 +78,7 @@ def test_a_learning_rate_that_the_user_fixes_keeps_the_entries_of_its_optimizers
     assert rates == {0.001}
 
 
-def test_a_file_of_the_name_of_a_source_is_told_from_it(tmp_path: Path) -> None:
+def test_a_file_with_the_name_of_a_source_is_not_the_source(tmp_path: Path) -> None:
     (tmp_path / "random").write_text("- {hidden_dim: 50}")
     found = first_trials(str(tmp_path / "random"), QUICK).to_dict()
     assert found is not None

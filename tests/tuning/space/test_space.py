@@ -78,7 +78,7 @@ def test_a_suggestion_is_found_again_in_its_configuration(name: str, seed: int) 
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
-def test_every_suggestion_can_be_told_to_another_study(name: str) -> None:
+def test_every_suggestion_can_be_added_to_another_study(name: str) -> None:
     space = load_space(name)
     source, other = optuna.create_study(), optuna.create_study()
     for value in range(10):
@@ -129,7 +129,7 @@ def test_a_learning_rate_belongs_to_its_optimizer() -> None:
     assert "learning_rate_adam" not in adadelta
 
 
-def test_values_outside_the_space_are_not_told_to_the_sampler() -> None:
+def test_values_outside_the_space_are_not_shown_to_the_sampler() -> None:
     space = layers_and_dropout()
     assert space.to_params(TrialConfig(n_layers=5, lstm_dropout=0.2)) == {}
     assert space.to_params(TrialConfig(n_layers=2, lstm_dropout=0.7)) == {"n_layers": 2}

@@ -9,7 +9,7 @@ from tests.support.small_study import small_study
 from tuning.tracking.mlflow import default_uri, export_to_mlflow
 
 
-def test_without_mlflow_the_person_is_told_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_mlflow_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with small_study(tmp_path / "s"):
         pass
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

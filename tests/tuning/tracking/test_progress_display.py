@@ -152,7 +152,7 @@ class Stuck(io.StringIO):
         return len(text)
 
 
-def test_output_that_nobody_takes_holds_up_neither_a_trial_nor_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_that_is_not_read_delays_neither_a_trial_nor_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.01)
     out = Stuck()
     done = threading.Event()

@@ -73,7 +73,7 @@ def test_a_repeated_trial_that_was_never_started_is_a_run_too(tmp_path: Path) ->
         assert len(scalars(tmp_path / "s" / "tensorboard" / "trial-00005")["val_accuracy"]) == 3
 
 
-def test_a_start_again_doubles_nothing_and_mends_what_a_kill_left(tmp_path: Path) -> None:
+def test_a_restart_doubles_nothing_and_repairs_what_a_kill_left(tmp_path: Path) -> None:
     with small_study(tmp_path / "s") as journal:
         folder = tmp_path / "s" / "tensorboard"
         with closing(TensorBoardCallback(journal, SEARCHED, print)) as files:
