@@ -135,7 +135,7 @@ def free_address() -> Iterator[str]:
         yield f"127.0.0.1:{bound.getsockname()[1]}"
 
 
-def test_an_address_where_nobody_answers_is_one_line(free_address: str) -> None:
+def test_an_address_where_nothing_listens_is_one_line(free_address: str) -> None:
     with pytest.raises(
         UserError, match=f"^no Ray cluster answers at {free_address}; start one with `ray start --head`"
     ):

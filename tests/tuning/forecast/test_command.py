@@ -175,7 +175,7 @@ def test_memory_that_is_too_small_is_warned_of_with_what_would_fit() -> None:
     assert outlook(memory_bytes=0).warnings() == []
 
 
-def test_a_warning_stands_below_the_text() -> None:
+def test_a_warning_is_below_the_text() -> None:
     assert (
         str(outlook(worker_bytes=15_000_000_000))
         .splitlines()[-1]
