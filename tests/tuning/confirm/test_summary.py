@@ -39,7 +39,7 @@ def study() -> list[Any]:
 
 
 def summary(scores: dict[int | None, list[float]], top: int = 4, folds: int | None = None, **more: Any) -> Summary:
-    """Return that of a study whose trials have these test accuracies on as many fresh seeds; None is the plain baseline."""
+    """Summarize runs with these test accuracies of trials, on as many fresh seeds; None is the plain baseline."""
     chosen = candidates(study(), top)
     count = max(map(len, scores.values()))
     runs = plan_runs(SPEC, chosen, count, folds)
