@@ -16,6 +16,7 @@ from tuning.scheduling.virtual_clock import VisibleResult
 from tuning.space.load import load_space
 from tuning.study_config import study_config, study_length
 
+QUICK = load_space("quick")
 ONE_OR_TWO_LAYERS = load_space("notebook", ["n_layers=int(1,2)", "hidden_dim=16", "lstm_dropout=0", "fc_dropout=0.5",
                                             "learning_rate=0.5", "freeze_embedding=false"])  # fmt: skip
 """A space of two configurations."""
@@ -25,7 +26,7 @@ STOPPED_AFTER = 2
 
 def plan(**changes: Any) -> StudyConfig:
     settings: dict[str, Any] = {
-        "space": load_space("quick"),
+        "space": QUICK,
         "n_trials": 12,
         "epochs": 4,
         "parallelism": 3,

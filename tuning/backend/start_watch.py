@@ -50,8 +50,8 @@ def call_watched(start: Callable[[], object], problem: str) -> Iterator[None]:
         except BaseException as error:
             started.set_exception(error)
             return
-        started.set_result(None)
         threading.current_thread().name = "ray"
+        started.set_result(None)
         over.wait()
 
     thread = threading.Thread(target=hold, name=STARTS_RAY, daemon=True)

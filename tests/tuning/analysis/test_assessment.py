@@ -188,7 +188,7 @@ def test_failed_and_running_trials_are_not_judged() -> None:
     assert judged.corrected == judge(trials()).corrected
 
 
-def test_raw_and_corrected_stand_on_the_best_row_and_an_interval_on_each() -> None:
+def test_raw_and_corrected_are_on_the_best_row_and_an_interval_on_each() -> None:
     judged = judge(trials())
     rows = trial_rows(trials(), (), assessment=judged)
     assert judged.corrected is not None

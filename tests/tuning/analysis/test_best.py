@@ -327,21 +327,3 @@ def test_the_curve_is_printed_in_each_format(
     for form, start in (("table", "random trials"), ("json", "{"), ("csv", "trials,epochs"), ("md", "| random trials")):
         code, out, _ = sentune(monkeypatch, capsys, "best", str(study), "--expected", "--format", form)
         assert (code, out.strip().startswith(start)) == (0, True)
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--where", "layers=1"], "no field --where 'layers'; choose from rank, trial, "),
-        (["--sort", "speed"], "no field --sort 'speed'; choose from rank, trial, "),
-        (["--where", "import os"], "cannot read --where 'import os'; write a field"),
-        (["--state", "bad"], "'bad' is not one of 'done', 'stopped', 'failed', 'paused', 'all'"),
-        (["--expected", "--sort", "trial"], "--expected shows no trials; leave out --state, --where, --sort and --top"),
-    ],
-)
-def test_a_mistake_is_one_line_and_exit_code_2(
-    words: list[str], message: str, study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    code, out, err = sentune(monkeypatch, capsys, "best", str(study), *words)
-    assert (code, out, err.count("\n")) == (2, "", 1)
-    assert message in err

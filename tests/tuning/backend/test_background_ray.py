@@ -54,7 +54,7 @@ def test_ray_starts_and_ends_in_one_other_thread(played: Played) -> None:
         assert played.events == [("started", False), ("ended", False)]
 
 
-def test_a_session_starts_ray_if_nobody_has(played: Played) -> None:
+def test_a_session_starts_ray_if_it_does_not_run(played: Played) -> None:
     with BackgroundRay(MACHINE, print).session() as ray:
         assert ray is played
     assert [event for event, _ in played.events] == ["started", "ended"]

@@ -102,7 +102,7 @@ def test_in_the_studys_own_folder_nothing_is_put_on_the_node(nodes: list[Node]) 
     assert [path.name for path in first.folder.iterdir()] == ["own"]
 
 
-def test_a_storage_that_fails_is_told_and_costs_nothing_else(nodes: list[Node], tmp_path: Path) -> None:
+def test_a_storage_that_fails_is_reported_and_costs_nothing_else(nodes: list[Node], tmp_path: Path) -> None:
     first, second, _ = nodes
     (tmp_path / "file").write_text("in the way")
     reports = first.run(CheckpointStore(study="s", on_node=True, storage=str(tmp_path / "file" / "storage")))

@@ -12,8 +12,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray._raylet import Config
 
 from core.errors import ConfigError, UserError
+from tests.support.patience import PATIENCE_SECONDS
 from tuning.backend import cluster as joined
 from tuning.backend import ray_private
 from tuning.backend.cluster import Cluster, Node, check_nodes, node_info
@@ -112,28 +114,32 @@ def test_a_gpu_is_of_no_use_with_a_torch_for_cpus() -> None:
     assert reported(for_cpu, gpus=[1]) == []
 
 
-def test_processors_that_differ_are_told_since_bits_may() -> None:
+def test_processors_that_differ_are_reported_since_results_may_differ_too() -> None:
     (said,) = reported(node_info(None, None), node_info(None, None) | {"cpu": "ANCIENT"})
     assert "the nodes' processors differ (" in said
     assert "ANCIENT" in said
 
 
 @pytest.fixture
-def callbacks() -> Iterator[str]:
+def listener() -> Iterator[str]:
     """Something that listens and is no Ray."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
-def free_address() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"127.0.0.1:{server.getsockname()[1]}"
+@pytest.fixture
+def free_address() -> Iterator[str]:
+    """An address that no other process can take, where nothing listens."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{bound.getsockname()[1]}"
 
 
-def test_an_address_where_nobody_answers_is_one_line() -> None:
-    address = free_address()
-    with pytest.raises(UserError, match=f"^no Ray cluster answers at {address}; start one with `ray start --head`"):
-        check_head(address)
+def test_an_address_where_nothing_listens_is_one_line(free_address: str) -> None:
+    with pytest.raises(
+        UserError, match=f"^no Ray cluster answers at {free_address}; start one with `ray start --head`"
+    ):
+        check_head(free_address)
 
 
 class Silent(StreamRequestHandler):
@@ -159,7 +165,16 @@ def stranger(request: pytest.FixtureRequest) -> Iterator[str]:
         server.shutdown()
 
 
+@pytest.fixture
+def _ray_connects_for_a_second() -> Iterator[None]:
+    """Twice in each check; by default for 5 s."""
+    Config.initialize('{"gcs_rpc_server_connect_timeout_s": 1}')
+    yield
+    Config.initialize('{"gcs_rpc_server_connect_timeout_s": 5}')
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("_ray_connects_for_a_second")
 def test_what_answers_and_is_no_head_is_one_line(
     stranger: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,7 +205,7 @@ def test_ray_client_is_refused_with_the_reason() -> None:
         resolve_address("ray://head:10001")
 
 
-def watched(the_cluster: Cluster, monkeypatch: pytest.MonkeyPatch, seconds: float) -> list[str]:
+def watched(the_cluster: Cluster, monkeypatch: pytest.MonkeyPatch, seconds: float = PATIENCE_SECONDS) -> list[str]:
     """What `lost` gets within a number of seconds; the first call ends the wait."""
     monkeypatch.setattr(joined, "WATCH_SECONDS", 0.01)
     said: list[str] = []
@@ -215,43 +230,42 @@ def raylet() -> Iterator[tuple[str, socket.socket]]:
 
 
 def test_a_head_that_answers_no_more_is_lost(
-    raylet: tuple[str, socket.socket], monkeypatch: pytest.MonkeyPatch
+    free_address: str, raylet: tuple[str, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    address = free_address()
-    said = watched(cluster(address=address, raylet=raylet[0]), monkeypatch, 10)
-    assert said == [f"gcs_server at {address}"]
+    said = watched(cluster(address=free_address, raylet=raylet[0]), monkeypatch)
+    assert said == [f"gcs_server at {free_address}"]
 
 
 def test_a_node_of_this_machine_that_ends_is_lost(
-    callbacks: str, raylet: tuple[str, socket.socket], monkeypatch: pytest.MonkeyPatch
+    listener: str, raylet: tuple[str, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert is_listening(callbacks)
+    assert is_listening(listener)
 
     def end() -> None:
         raylet[1].accept()[0].close()
 
     threading.Thread(target=end).start()
-    assert watched(cluster(address=callbacks, raylet=raylet[0]), monkeypatch, 10) == ["raylet"]
+    assert watched(cluster(address=listener, raylet=raylet[0]), monkeypatch) == ["raylet"]
 
 
-def test_a_node_of_this_machine_that_is_gone_is_lost(callbacks: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert watched(cluster(address=callbacks, raylet="/nowhere/raylet"), monkeypatch, 10) == ["raylet"]
+def test_a_node_of_this_machine_that_is_gone_is_lost(listener: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert watched(cluster(address=listener, raylet="/nowhere/raylet"), monkeypatch) == ["raylet"]
 
 
 def test_while_both_are_there_nothing_is_lost(
-    callbacks: str, raylet: tuple[str, socket.socket], monkeypatch: pytest.MonkeyPatch
+    listener: str, raylet: tuple[str, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert watched(cluster(address=callbacks, raylet=raylet[0]), monkeypatch, 0.3) == []
+    assert watched(cluster(address=listener, raylet=raylet[0]), monkeypatch, 0.3) == []
 
 
 def test_the_watchers_end_with_the_search(
-    callbacks: str, raylet: tuple[str, socket.socket], monkeypatch: pytest.MonkeyPatch
+    listener: str, raylet: tuple[str, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise each search of a Python session would leave a thread and a socket."""
     before = set(threading.enumerate())
-    watched(cluster(address=callbacks, raylet=raylet[0]), monkeypatch, 0.1)
+    watched(cluster(address=listener, raylet=raylet[0]), monkeypatch, 0.1)
     for thread in set(threading.enumerate()) - before:
-        thread.join(10)
+        thread.join(PATIENCE_SECONDS)
         assert not thread.is_alive()
 
 

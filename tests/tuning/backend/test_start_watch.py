@@ -47,6 +47,16 @@ def starts() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == STARTS_RAY]
 
 
+@pytest.fixture(autouse=True)
+def hangs() -> Iterator[threading.Event]:
+    """Yield what a start that hangs waits for: the end of the test. No thread of a start outlives it."""
+    event = threading.Event()
+    yield event
+    event.set()
+    for thread in starts():
+        thread.join()
+
+
 def test_the_thread_of_a_start_lives_as_long_as_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
     """Linux kills Ray's processes when the thread that started them ends."""
     play(monkeypatch)
@@ -67,7 +77,6 @@ def test_what_a_start_raises_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("the block has run")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["raylet", "gcs_server"])
 def test_a_process_that_has_ended_is_one_line_with_the_last_error_of_its_log(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -76,6 +85,7 @@ def test_a_process_that_has_ended_is_one_line_with_the_last_error_of_its_log(
     (tmp_path / f"{name}.err").write_text(f"{FATAL}*** SIGABRT received\nPC: @ 0x7f\n")
     node = PlayedNode(name, 1, tmp_path)
     play(monkeypatch, node)
+    monkeypatch.setattr(start_watch, "END_SECONDS", 0.1)
     message = rf"^Ray did not start \(its process {name} has ended: pthread_create failed: .x1b\[31mno threads\): try"
     # The start hangs until the processes are killed, as Ray's may.
     with pytest.raises(UserError, match=message), call_watched(lambda: node.killed.wait(PATIENCE_SECONDS), PROBLEM):
@@ -85,52 +95,47 @@ def test_a_process_that_has_ended_is_one_line_with_the_last_error_of_its_log(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("log", ["", "[2026-11-27 14:00:00,001 I 12 12] (raylet) a.cc:1: starting\n"])
-def test_a_start_without_an_answer_is_given_up(log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_start_without_an_answer_is_given_up(
+    log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hangs: threading.Event
+) -> None:
     (tmp_path / "raylet.out").write_text(log)
-    node, hangs = PlayedNode("raylet", None, tmp_path), threading.Event()
+    node = PlayedNode("raylet", None, tmp_path)
     play(monkeypatch, node)
     monkeypatch.setattr(start_watch, "START_SECONDS", 1.0)
     monkeypatch.setattr(start_watch, "END_SECONDS", 0.1)
     monkeypatch.setattr(os, "getloadavg", lambda: (2.0, 0, 0))
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     end = ": starting" if log else ""
-    try:
-        with (
-            pytest.raises(UserError, match=rf"^Ray did not start \(no answer in 1 s from raylet{end}\): try again$"),
-            call_watched(hangs.wait, PROBLEM),
-        ):
-            raise AssertionError("the block has run")
-        assert node.killed.is_set()
-        assert len(starts()) == 1  # so the process ends without waiting for it
-    finally:
-        hangs.set()
+    with (
+        pytest.raises(UserError, match=rf"^Ray did not start \(no answer in 1 s from raylet{end}\): try again$"),
+        call_watched(hangs.wait, PROBLEM),
+    ):
+        raise AssertionError("the block has run")
+    assert node.killed.is_set()
+    assert len(starts()) == 1  # so the process ends without waiting for it
 
 
 @pytest.mark.slow
-def test_an_overloaded_machine_has_more_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_overloaded_machine_has_more_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hangs: threading.Event
+) -> None:
     play(monkeypatch, PlayedNode("raylet", None, tmp_path))
-    monkeypatch.setattr(start_watch, "START_SECONDS", 0.5)
+    monkeypatch.setattr(start_watch, "START_SECONDS", 0.25)
+    monkeypatch.setattr(start_watch, "END_SECONDS", 0.1)
     monkeypatch.setattr(os, "getloadavg", lambda: (8.0, 0, 0))
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
-    release = threading.Event()
-    try:
-        with pytest.raises(UserError, match=r"no answer in 2 s from raylet"), call_watched(release.wait, PROBLEM):
-            raise AssertionError("the block has run")
-    finally:
-        release.set()
+    with pytest.raises(UserError, match=r"no answer in 1 s from raylet"), call_watched(hangs.wait, PROBLEM):
+        raise AssertionError("the block has run")
 
 
-def test_an_interrupt_does_not_wait_for_a_start_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    hangs = threading.Event()
-
+def test_an_interrupt_does_not_wait_for_a_start_that_hangs(
+    monkeypatch: pytest.MonkeyPatch, hangs: threading.Event
+) -> None:
     def interrupted(*_: Any) -> str:
         raise KeyboardInterrupt
 
     play(monkeypatch)
     monkeypatch.setattr(start_watch, "_wait", interrupted)
-    try:
-        with pytest.raises(KeyboardInterrupt), call_watched(hangs.wait, PROBLEM):
-            raise AssertionError("the block has run")
-        assert len(starts()) == 1  # it hangs still
-    finally:
-        hangs.set()
+    with pytest.raises(KeyboardInterrupt), call_watched(hangs.wait, PROBLEM):
+        raise AssertionError("the block has run")
+    assert len(starts()) == 1  # it hangs still

@@ -161,7 +161,7 @@ def test_what_a_store_says_of_a_uri_shows_no_secret_of_it(place: str) -> None:
     assert "SECRET" not in str(caught.value)
 
 
-def test_a_folder_that_is_not_the_drivers_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_the_drivers_is_refused(tmp_path: Path) -> None:
     """Each machine has a folder of that name, but not the same one."""
     with marker_file(str(tmp_path / "driver")) as mark:
         check_storage(str(tmp_path / "driver"), mark)

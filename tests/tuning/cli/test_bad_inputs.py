@@ -30,8 +30,8 @@ ARGUMENTS = {
     "TEXT ...": "hello",
 }
 """A good value of each argument, by its metavar."""
-NEEDED = {"serve": ("--port", "0"), "run": ("--vectors", "none"), "plan": ("--vectors", "none")}
-"""Options without which a verb would do something else than what is tested here."""
+NEEDED = {"serve": ("--port", "0")} | dict.fromkeys(("run", "plan"), ("--vectors", "none", "--space", "small.yaml"))
+"""Options without which a verb would do something else than what is tested here, or the same in more time."""
 WORK = "what takes long would begin here"
 READS_PIPES = ("--file", "--unlabelled")
 """They wait for the writer of a pipe, as `cat` does."""
@@ -60,6 +60,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with good data, a study and a model, and what is no regular file."""
     folder = tmp_path_factory.mktemp("verbs")
     write_sentences(folder / "good.csv", 60)
+    (folder / "small.yaml").write_text("settings: {n_layers: 'int(1, 2)'}")
     make_study(folder / "results" / "study", folder / "good.csv", folder / "cache", setting(), setting(hidden_dim=7))
     saved(folder, classes=("bug", "praise"), tokenizer=tokenizer_version("english"))
     for name in ("fifo", "fifo.csv"):

@@ -2,27 +2,23 @@
 
 import re
 import shlex
-import sys
 
 import pytest
-import typer
 
-from tuning.cli import app
+from tests.support.cli import COMMAND, sentune
 from tuning.cli.examples import EXAMPLES
 from tuning.cli.options import GROUPS
 
-GROUP = typer.main.get_command(app.app)
-VERBS = sorted(GROUP.commands)  # type: ignore[attr-defined]
+VERBS = sorted(COMMAND.commands)  # type: ignore[attr-defined]
 COMMANDS = [command for commands in EXAMPLES.values() for command in commands]
 
 
 def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
     """The lines that the program prints on a terminal of 80 columns."""
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr(sys, "argv", ["sentune", *words])
-    with pytest.raises(SystemExit, match="0"):
-        app.main()
-    return capsys.readouterr().out.splitlines()
+    code, out, _ = sentune(monkeypatch, capsys, *words)
+    assert code == 0
+    return out.splitlines()
 
 
 @pytest.mark.parametrize("verb", ["", *VERBS])
@@ -52,7 +48,7 @@ def test_the_list_of_verbs_cuts_no_sentence_short(
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_help_of_each_option_is_a_sentence_with_its_default(verb: str) -> None:
     """A flag is off by default; Typer appends every other default that is not None."""
-    parameters = [parameter for parameter in GROUP.commands[verb].params if parameter.name != "help"]  # type: ignore[attr-defined]
+    parameters = [parameter for parameter in COMMAND.commands[verb].params if parameter.name != "help"]  # type: ignore[attr-defined]
     assert parameters
     assert [each.name for each in parameters if not re.fullmatch(r"[A-Z].*\.", each.help or "")] == []
     silent = [each for each in parameters if each.default is None and not each.required]
@@ -63,7 +59,7 @@ def test_the_help_of_each_option_is_a_sentence_with_its_default(verb: str) -> No
 def test_each_option_is_in_a_group(
     verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = [each for each in GROUP.commands[verb].params if each.param_type_name == "option"]  # type: ignore[attr-defined]
+    options = [each for each in COMMAND.commands[verb].params if each.param_type_name == "option"]  # type: ignore[attr-defined]
     assert [each.name for each in options if each.rich_help_panel not in GROUPS] == []
     lines = said(monkeypatch, capsys, verb, "--help")
     shown = [line.rstrip(":") for line in lines if re.fullmatch(r"[A-Z]\w+:", line)]
@@ -72,7 +68,7 @@ def test_each_option_is_in_a_group(
 
 
 def test_a_search_has_five_groups_of_options() -> None:
-    groups = {each.rich_help_panel for each in GROUP.commands["run"].params if each.param_type_name == "option"}  # type: ignore[attr-defined]
+    groups = {each.rich_help_panel for each in COMMAND.commands["run"].params if each.param_type_name == "option"}  # type: ignore[attr-defined]
     assert groups == {"Data", "Search", "Resources", "Budget", "Output"}
 
 
@@ -82,7 +78,7 @@ def test_an_example_is_a_command_that_the_program_understands(command: str) -> N
     words = shlex.split(command, comments=True)
     program, verb, *rest = words[: words.index(">")] if ">" in words else words
     assert program == "sentune"
-    found = GROUP.commands[verb].make_context(verb, rest)  # type: ignore[attr-defined]  # raises where it does not fit
+    found = COMMAND.commands[verb].make_context(verb, rest)  # type: ignore[attr-defined]  # raises where it does not fit
     assert found.info_name == verb
 
 

@@ -19,7 +19,7 @@ from core.training.plain_baseline import evaluate_plain, fit_plain_baseline
 from core.training.refit import refit
 from tests.support.assessed_studies import FULL_SPEC, attributes, trial, write_study
 from tests.support.corpora import in_folds, tiny_corpus
-from tests.support.journals import SPEC as LEDGER_SPEC
+from tests.support.journals import SPEC as JOURNAL_SPEC
 from tests.support.journals import two_trials
 from tests.support.local_backend import NoRay
 from tests.support.trial_records import record
@@ -121,8 +121,6 @@ def test_with_folds_a_model_that_is_trained_on_all_of_them_is_tested(tmp_path: P
 
 
 def test_without_a_test_split_the_validation_sentences_are_kept(tmp_path: Path) -> None:
-    import dataclasses
-
     corpus = tiny_corpus()
     corpus = dataclasses.replace(corpus, split=np.minimum(corpus.split, 1))
     found = train_run(CONFIG.to_dict(), corpus, TrialResources(), str(tmp_path / "c"))
@@ -130,7 +128,7 @@ def test_without_a_test_split_the_validation_sentences_are_kept(tmp_path: Path) 
     assert unpack_labels(found["correct"], "it").mean() == pytest.approx(found["val_accuracy"])
 
 
-def test_a_run_that_cannot_be_trained_is_an_error_and_what_can_be_mended_is_told_apart(tmp_path: Path) -> None:
+def test_a_run_that_cannot_be_trained_is_an_error_and_what_the_user_can_fix_is_another_one(tmp_path: Path) -> None:
     explosive = CONFIG.replace(optimizer="adamw", learning_rate=9e15, weight_decay=9e15)
     found = train_run(explosive.to_dict(), tiny_corpus(), TrialResources(), str(tmp_path / "c"))
     assert found["error"].startswith("TrainingError: ")
@@ -141,7 +139,7 @@ def test_a_run_that_cannot_be_trained_is_an_error_and_what_can_be_mended_is_told
 
 def test_an_outcome_is_kept_with_its_reading_and_its_checkpoints_go(tmp_path: Path) -> None:
     two_trials(tmp_path)
-    with open_study(tmp_path, LEDGER_SPEC) as journal:
+    with open_study(tmp_path, JOURNAL_SPEC) as journal:
         place = tmp_path / "checkpoints" / "confirm-1-5"
         outcome = train_run(RUN.config, tiny_corpus(), TrialResources(), str(place))
         assert place.is_dir()
@@ -172,10 +170,24 @@ def test_the_data_of_the_study_and_of_each_fold_are_loaded_once(
         loaded.append(run.fold)
         return tiny_corpus()
 
-    with open_study(tmp_path, LEDGER_SPEC) as journal:
+    with open_study(tmp_path, JOURNAL_SPEC) as journal:
         interrupt = InterruptHandler(say=print)
         execute(runs, corpus_of, journal, TrialResources(), NoRay().session, 2, print, interrupt)
     assert loaded == [None, 0, 1, 2]
+
+
+def confirm(monkeypatch: pytest.MonkeyPatch, study: Path, top: int, opened: object, execute: object) -> object:
+    """Run the command without Ray on tiny data; `opened` and `execute` replace the functions of these names."""
+    replaced = {
+        "open_study": opened,
+        "execute": execute,
+        "BackgroundRay": NoRay,
+        "study_corpus": lambda *_: tiny_corpus(),
+        "require_same_data": lambda *_: None,
+    }
+    for name, value in replaced.items():
+        monkeypatch.setattr(f"tuning.confirm.command.{name}", value)
+    return confirm_study(ConfirmOptions(study=str(study), top=top, seeds=2))
 
 
 @pytest.mark.parametrize("finished", [2, 5])
@@ -203,12 +215,7 @@ def test_runs_that_another_process_has_just_finished_are_not_trained_again(
         trained.extend(left)
         train(journal, left)
 
-    monkeypatch.setattr("tuning.confirm.command.open_study", opened)
-    monkeypatch.setattr("tuning.confirm.command.execute", execute)
-    monkeypatch.setattr("tuning.confirm.command.BackgroundRay", NoRay)
-    monkeypatch.setattr("tuning.confirm.command.study_corpus", lambda *_: tiny_corpus())
-    monkeypatch.setattr("tuning.confirm.command.require_same_data", lambda *_: None)
-    assert confirm_study(ConfirmOptions(study=str(tmp_path), top=2, seeds=2)) is not None
+    assert confirm(monkeypatch, tmp_path, 2, opened, execute) is not None
     assert trained == runs[finished:]
 
 
@@ -230,19 +237,13 @@ def test_a_trial_that_another_process_has_just_trained_is_compared(
         for run in left:
             record_result(journal, run, {"error": "TrainingError: NaN"})
 
-    monkeypatch.setattr("tuning.confirm.command.open_study", opened)
-    monkeypatch.setattr("tuning.confirm.command.execute", execute)
-    monkeypatch.setattr("tuning.confirm.command.BackgroundRay", NoRay)
-    monkeypatch.setattr("tuning.confirm.command.study_corpus", lambda *_: tiny_corpus())
-    monkeypatch.setattr("tuning.confirm.command.require_same_data", lambda *_: None)
-    summary = confirm_study(ConfirmOptions(study=str(tmp_path), top=1, seeds=2))
-    assert summary is not None
+    assert confirm(monkeypatch, tmp_path, 1, opened, execute) is not None
     assert compared == {None, 0, 2}
 
 
 def test_settings_that_cannot_be_trained_are_kept_and_other_failures_are_tried_again(tmp_path: Path) -> None:
     two_trials(tmp_path)
-    with open_study(tmp_path, LEDGER_SPEC) as journal:
+    with open_study(tmp_path, JOURNAL_SPEC) as journal:
         record_result(journal, RUN, {"died": "its worker died"})
         record_result(journal, RUN, failure_result(MemoryError("16 GB")))
         record_result(journal, RUN, {"error": "the trial needs more than its share of the GPU", "oom": True})

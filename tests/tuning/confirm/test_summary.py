@@ -33,13 +33,13 @@ def outcome(test: float, parameters: int = 1000, seconds: float = 2.0, **changes
 
 
 def study() -> list[Any]:
-    """The notebook's trial 0 in the last place, trials 1 to 4 above it by number, and a failed one."""
+    """The baseline, trial 0, in the last place, trials 1 to 4 above it by number, and a failed one."""
     own = [record(n, 0.9 - n / 100, origin="sampler") for n in (1, 2, 3, 4)]
     return [record(0, 0.5, origin="baseline"), *own, record(5, state="FAIL", error="NaN", origin="sampler")]
 
 
 def summary(scores: dict[int | None, list[float]], top: int = 4, folds: int | None = None, **more: Any) -> Summary:
-    """Of a study whose trials came to these test accuracies on as many fresh seeds; None is the plain baseline."""
+    """Summarize runs with these test accuracies of trials, on as many fresh seeds; None is the plain baseline."""
     chosen = candidates(study(), top)
     count = max(map(len, scores.values()))
     runs = plan_runs(SPEC, chosen, count, folds)
@@ -62,7 +62,7 @@ CLOSE: dict[int | None, list[float]] = {
 }
 
 
-def test_the_best_by_rank_and_the_notebooks_are_confirmed_and_no_copy() -> None:
+def test_the_best_by_rank_and_the_baseline_are_confirmed_and_no_copy() -> None:
     records = [*study(), record(6, 0.95, origin="copy of 1")]
     assert [(c.record.number, c.rank, c.baseline) for c in candidates(records, 2)] == [
         (1, 2, False),
@@ -72,7 +72,7 @@ def test_the_best_by_rank_and_the_notebooks_are_confirmed_and_no_copy() -> None:
     assert [c.record.number for c in candidates(records, 9)] == [1, 2, 3, 4, 0]
 
 
-def test_a_notebooks_setting_that_failed_in_the_search_is_tried_all_the_same() -> None:
+def test_a_baseline_setting_that_failed_in_the_search_is_tried_all_the_same() -> None:
     records = [record(0, state="FAIL", error="NaN", origin="baseline"), record(1, 0.9, origin="sampler")]
     assert [(c.record.number, c.rank) for c in candidates(records, 3)] == [(1, 1), (0, None)]
 
@@ -84,16 +84,16 @@ def test_a_study_without_a_finished_trial_is_refused() -> None:
 
 def test_means_and_differences_are_paired_over_seeds_and_corrected() -> None:
     found = summary({**CLOSE, 0: [0.78, 0.76, 0.77]})
-    first, second, _, fourth, notebook = found.rows
+    first, second, _, fourth, baseline = found.rows
     assert (first.trial, first.test_accuracy, first.difference) == (1, pytest.approx(0.81), None)
     assert first.sd == pytest.approx(0.01)
-    assert notebook.difference is not None
+    assert baseline.difference is not None
     raw = paired_t(
-        [0.02, 0.05, 0.05], sentence_error=(notebook.difference.sentences_half or 0) / Z, sentences=SENTENCES
+        [0.02, 0.05, 0.05], sentence_error=(baseline.difference.sentences_half or 0) / Z, sentences=SENTENCES
     )
-    assert notebook.difference.mean == pytest.approx(raw.mean)
-    assert notebook.difference.half == pytest.approx(raw.interval.high - raw.mean)
-    assert notebook.difference.p > raw.p
+    assert baseline.difference.mean == pytest.approx(raw.mean)
+    assert baseline.difference.half == pytest.approx(raw.interval.high - raw.mean)
+    assert baseline.difference.p > raw.p
     assert second.difference is not None
     assert fourth.difference is not None
     assert (second.difference.tied, fourth.difference.tied) == (True, False)
@@ -102,11 +102,11 @@ def test_means_and_differences_are_paired_over_seeds_and_corrected() -> None:
 def test_the_choice_of_sentences_has_its_own_share() -> None:
     """The first is right on sentences 0..809 of the mean seed, the other on fewer: they differ on few sentences."""
     found = summary({**CLOSE, 0: [0.60, 0.61, 0.62]})
-    notebook = found.rows[-1].difference
-    assert notebook is not None
+    baseline = found.rows[-1].difference
+    assert baseline is not None
     differences = (np.arange(SENTENCES) < 800).astype(float) - (np.arange(SENTENCES) < 600)
     expected = 1.96 * differences.std(ddof=1) / SENTENCES**0.5
-    assert notebook.sentences_half == pytest.approx(expected, rel=0.05)
+    assert baseline.sentences_half == pytest.approx(expected, rel=0.05)
 
 
 def test_a_single_setting_is_compared_with_nothing() -> None:
@@ -123,7 +123,7 @@ def test_the_verdict_names_the_tied_trials_and_what_the_search_brought() -> None
     assert lines[2].startswith("(of that, chance in the 1,000 test sentences is +- 2.")
 
 
-def test_a_search_that_brought_nothing_is_told_so() -> None:
+def test_a_search_that_brought_nothing_is_reported_as_such() -> None:
     lines = verdict(summary({**CLOSE, 0: [0.82, 0.80, 0.81]}))
     assert lines[0].startswith("trials 1, 2, 3 and 0 are tied")
     assert lines[1].startswith("the search is not shown to be better than the baseline setting: 0.0 +- ")
@@ -153,7 +153,7 @@ def test_a_setting_that_is_better_than_the_winner_is_named() -> None:
     assert lines[1].startswith("the baseline setting is better than the search's best by 10.0 +- 1.8 points")
 
 
-def test_where_the_notebooks_setting_won_nothing_beat_it() -> None:
+def test_where_the_baseline_setting_won_nothing_beat_it() -> None:
     chosen = candidates([record(0, 0.9, origin="baseline"), record(1, 0.8, origin="sampler")], 2)
     runs = plan_runs(SPEC, chosen, 2, None)
     found = summarize("mine", chosen, runs, {"spec": SPEC} | {run.key: outcome(0.8) for run in runs})
@@ -195,7 +195,7 @@ def test_a_plain_baseline_that_failed_is_reported() -> None:
     assert "the plain baseline failed: MemoryError: too large" in render_summary(found, "table")
 
 
-def test_the_majority_class_stands_below_with_its_shares_of_both_splits() -> None:
+def test_the_majority_class_is_below_with_its_shares_of_both_splits() -> None:
     audit = {"majority_baseline": {"class": "a", "val": 0.55, "test": 0.52}}
     row = summary({**CLOSE, 0: [0.6, 0.6, 0.6]}, audit=audit).rows[-1]
     assert (row.trial, row.val_accuracy, row.test_accuracy, row.difference) == ("major", 0.55, 0.52, None)
@@ -206,7 +206,7 @@ def test_the_majority_class_stands_below_with_its_shares_of_both_splits() -> Non
     assert (row.trial, row.val_metric, row.test_metric, row.test_accuracy) == ("major", 0.0, 0.0, 0.52)
 
 
-def test_a_failed_run_and_a_missing_one_are_told_and_the_rest_counts() -> None:
+def test_a_failed_run_and_a_missing_one_are_reported_and_the_rest_counts() -> None:
     chosen = candidates(study(), 2)
     runs = plan_runs(SPEC, chosen, 3, None)
     known: dict[str, Any] = {run.key: outcome(0.8) for run in runs}

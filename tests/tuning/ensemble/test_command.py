@@ -1,12 +1,13 @@
 """The verb `ensemble` on a real small study, with trainings in this process: checks, output and model."""
 
 import errno
+import io
 import json
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -81,12 +82,26 @@ class InProcess:
             yield task, start(task)
 
 
+def without_ray(patch: pytest.MonkeyPatch) -> InProcess:
+    fake = InProcess()
+    patch.setattr(members, "run_tasks", fake.run_tasks)
+    patch.setattr(BackgroundRay, "start", lambda self: None)
+    return fake
+
+
 @pytest.fixture(autouse=True)
 def ray(monkeypatch: pytest.MonkeyPatch) -> InProcess:
-    fake = InProcess()
-    monkeypatch.setattr(members, "run_tasks", fake.run_tasks)
-    monkeypatch.setattr(BackgroundRay, "start", lambda self: None)
-    return fake
+    return without_ray(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def ensembled(made: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The study with its ensemble, and the command's output."""
+    folder = shutil.copytree(made / "s", tmp_path_factory.mktemp("ensembled") / "s")
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as out:
+        without_ray(patch)
+        assert ensemble(folder, made)
+    return folder, out.getvalue()
 
 
 def ensemble(study: Path, made: Path, **changes: Any) -> bool:
@@ -99,12 +114,8 @@ def metrics(study: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_members_are_verified_measured_and_saved_as_one_model(
-    study: Path, made: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert ensemble(study, made)
-
-    out = capsys.readouterr().out
+def test_members_are_verified_measured_and_saved_as_one_model(ensembled: tuple[Path, str]) -> None:
+    study, out = ensembled
     saved = read_model(study / "ensemble")
     assert [each.name for each in saved.members] == [row["name"] for row in metrics(study)["members"]]
     assert len(saved.members) > 1
@@ -119,9 +130,8 @@ def test_members_are_verified_measured_and_saved_as_one_model(
 
 
 @pytest.mark.slow
-def test_the_saved_model_predicts_what_was_measured(study: Path, made: Path) -> None:
-    ensemble(study, made)
-
+def test_the_saved_model_predicts_what_was_measured(ensembled: tuple[Path, str], made: Path) -> None:
+    study, _ = ensembled
     rows = [line.rsplit(",", 1) for line in (made / "tickets.csv").read_text().splitlines()[1:]]
     labels = [each.label for each in load_model(study / "ensemble").predict([text for text, _ in rows])]
 
@@ -132,9 +142,8 @@ def test_the_saved_model_predicts_what_was_measured(study: Path, made: Path) -> 
 
 
 @pytest.mark.slow
-def test_each_evaluation_of_the_test_split_is_logged(study: Path, made: Path) -> None:
-    ensemble(study, made)
-
+def test_each_evaluation_of_the_test_split_is_logged(ensembled: tuple[Path, str]) -> None:
+    study, _ = ensembled
     *each, whole = study_attributes(study)["test_evaluations"]
     assert {found["verb"] for found in (*each, whole)} == {"ensemble"}
     assert (whole["trial"], whole["calibration"]) == (None, metrics(study)["calibration"])
@@ -143,8 +152,10 @@ def test_each_evaluation_of_the_test_split_is_logged(study: Path, made: Path) ->
 
 
 @pytest.mark.slow
-def test_trained_on_both_splits_the_validation_figures_are_those_of_verified_trainings(study: Path, made: Path) -> None:
-    ensemble(study, made)
+def test_trained_on_both_splits_the_validation_figures_are_those_of_verified_trainings(
+    ensembled: tuple[Path, str], made: Path, tmp_path: Path
+) -> None:
+    study = shutil.copytree(ensembled[0], tmp_path / "s")
     train_only = metrics(study)
 
     ensemble(study, made, on="train+val")
@@ -165,17 +176,16 @@ def test_a_size_of_one_has_one_member(study: Path, made: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_same_command_gives_the_same_bytes(study: Path, made: Path) -> None:
-    ensemble(study, made)
-    before = {path.name: path.read_bytes() for path in (study / "ensemble").iterdir() if path.suffix == ".safetensors"}
-
+def test_the_same_command_gives_the_same_bytes(study: Path, made: Path, ensembled: tuple[Path, str]) -> None:
     ensemble(study, made)
 
-    assert before
-    assert {name: (study / "ensemble" / name).read_bytes() for name in before} == before
+    first, second = (
+        {path.name: path.read_bytes() for path in (folder / "ensemble").glob("*.safetensors")}
+        for folder in (ensembled[0], study)
+    )
+    assert first == second != {}
 
 
-@pytest.mark.slow
 def test_trials_that_another_process_has_just_changed_are_selected(
     study: Path, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,7 +269,6 @@ def test_probabilities_that_are_not_the_trials_own_are_refused_by_name(study: Pa
     assert not (study / "ensemble").exists()
 
 
-@pytest.mark.slow
 def test_probabilities_that_are_not_the_plain_baselines_own_are_refused_by_name(study: Path, made: Path) -> None:
     path = study / "probabilities" / "plain_baseline.npz"
     with np.load(path) as content:

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,16 +22,20 @@ from tuning.scheduling.budget import Budget
 COSTS = EpochCosts(own=(5.0,) * 8, others=(4.0, 6.0), start=4.0)
 
 
+@cache
+def usual_forecast() -> Forecast:
+    return forecast(plan(n_trials=16, epochs=8, parallelism=8), COSTS, 2)
+
+
 def outlook(seconds: float | None = None, worker_bytes: int = 700_000_000, **changes: Any) -> ForecastReport:
-    the_plan = plan(n_trials=16, epochs=8, parallelism=8, budget=Budget(seconds=seconds))
     settings: dict[str, Any] = {
         "name": "snippets-quick",
-        "plan": the_plan,
+        "plan": plan(n_trials=16, epochs=8, parallelism=8, budget=Budget(seconds=seconds)),
         "done": 0,
         "started": 0,
         "workers": 2,
         "share": share_text(1, 0.0),
-        "forecast": forecast(the_plan, COSTS, 2),
+        "forecast": usual_forecast(),
         "probe": Probe(costs=COSTS, peak_bytes=worker_bytes - 100_000_000, seconds=25.0),
         "memory_bytes": 24_000_000_000,
         "checkpoint_bytes": 10_000_000,
@@ -40,6 +45,7 @@ def outlook(seconds: float | None = None, worker_bytes: int = 700_000_000, **cha
     return ForecastReport(**(settings | changes))
 
 
+@cache
 def one_rung() -> Forecast:
     """Return the forecast of a study with one rung."""
     return forecast(plan(), EpochCosts(own=(1.0,) * 12, others=(), start=4.0), 2)
@@ -64,7 +70,6 @@ def test_epochs_that_are_no_whole_pass_are_named() -> None:
     assert (report.to_dict()["epochs_per_trial"], report.to_dict()["epoch_sentences"]) == (9, 100_000)
 
 
-@pytest.mark.slow
 def test_the_disk_has_room_for_the_checkpoints_of_running_trials_and_of_the_best_paused_ones() -> None:
     """Two workers, and 4 paused trials per virtual worker at the one rung, but not more than all 16 trials."""
     for parallelism, trials in ((1, 2 + 4), (3, 2 + 12), (8, 16)):
@@ -107,7 +112,6 @@ def test_a_million_sentences_need_disk_for_their_predictions() -> None:
     assert 0.9 * 29e6 <= report.study_bytes <= 1.1 * 29e6
 
 
-@pytest.mark.slow
 def test_a_budget_that_is_too_small_is_warned_of_with_what_would_fit() -> None:
     (warning,) = outlook(seconds=150.0).warnings()
     assert re.match(
@@ -120,7 +124,6 @@ def test_a_budget_that_is_too_small_is_warned_of_with_what_would_fit() -> None:
     assert outlook(seconds=36000.0).warnings() == []
 
 
-@pytest.mark.slow
 def test_trials_that_are_done_are_not_counted_as_what_the_budget_must_hold() -> None:
     """Half of the time of the last six trials is too short for more than three of them."""
     the_plan = plan(n_trials=16, epochs=8, parallelism=8)
@@ -141,7 +144,6 @@ def test_what_an_existing_study_cannot_follow_is_not_advised() -> None:
     assert re.fullmatch(r"the search may not fit --time-budget \S+; pass --time-budget \S+", warning)
 
 
-@pytest.mark.slow
 def test_a_complete_study_has_nothing_left_to_train() -> None:
     """Trials that were stopped, failed or were ended by patience have fewer epochs than others."""
     states = ["COMPLETE", "PRUNED", "FAIL", "PRUNED", "PRUNED", "COMPLETE"] * 2
@@ -165,7 +167,6 @@ def test_stopped_trials_may_continue_when_trials_are_added() -> None:
     assert trained_epochs(records, 8, complete=False) == {0: 8, 1: 2, 2: 8, 3: 2, 4: 3, 5: 8}
 
 
-@pytest.mark.slow
 def test_memory_that_is_too_small_is_warned_of_with_what_would_fit() -> None:
     (warning,) = outlook(worker_bytes=15_000_000_000).warnings()
     assert warning == "the search may not fit the machine's memory of 24.00 GB; pass --workers 1"
@@ -174,7 +175,7 @@ def test_memory_that_is_too_small_is_warned_of_with_what_would_fit() -> None:
     assert outlook(memory_bytes=0).warnings() == []
 
 
-def test_a_warning_stands_below_the_text() -> None:
+def test_a_warning_is_below_the_text() -> None:
     assert (
         str(outlook(worker_bytes=15_000_000_000))
         .splitlines()[-1]

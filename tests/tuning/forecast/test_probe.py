@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.config import TrialConfig
+from core.data.corpus import TRAIN, VAL, Corpus
 from core.errors import UserError
 from core.nn.model_size import max_checkpoint_bytes
 from tests.support.corpora import tiny_corpus
@@ -45,19 +46,26 @@ def test_of_very_many_parallel_trials_only_the_first_are_measured() -> None:
     assert (len(own), len(others)) == (MAX_OWN, OTHERS)
 
 
+def work_and_disk(corpus: Corpus, config: TrialConfig) -> tuple[float, float]:
+    """Return the tokens of an epoch, weighted by their cost, and the seconds in which its checkpoint is written."""
+    lengths = corpus.lengths()
+    work = lengths[corpus.indices(TRAIN)].sum() + EVALUATION_COST * lengths[corpus.indices(VAL)].sum()
+    return work, max_checkpoint_bytes(config, len(corpus.words), corpus.embedding_dim, 2) / DISK_BYTES_A_SECOND
+
+
 def test_an_epochs_time_is_that_of_its_tokens() -> None:
     """A clock that says a second a step; the warm-up steps are left out."""
     corpus, config = tiny_corpus(), TrialConfig(hidden_dim=4, batch_size=20)
     running = training_steps(config, corpus, "cpu")
     tokens = [next(running) for _ in range(4)]
     found = measure_epoch_seconds(config, corpus, "cpu", 4.0, clock=itertools.count().__next__)
-    lengths = corpus.lengths()
-    work = lengths[corpus.indices(0)].sum() + EVALUATION_COST * lengths[corpus.indices(1)].sum()
-    disk = max_checkpoint_bytes(config, len(corpus.words), corpus.embedding_dim, 2) / DISK_BYTES_A_SECOND
+    work, disk = work_and_disk(corpus, config)
     assert found == pytest.approx(2 / sum(tokens[WARM_UP:]) * work + disk)
-    half = config.replace(epoch_sentences=len(corpus.indices(0)) // 2)
+    half = config.replace(epoch_sentences=len(corpus.indices(TRAIN)) // 2)
     shorter = measure_epoch_seconds(half, corpus, "cpu", 4.0, clock=itertools.count().__next__)
-    assert found - shorter == pytest.approx(2 / sum(tokens[WARM_UP:]) * lengths[corpus.indices(0)].sum() / 2)
+    assert found - shorter == pytest.approx(
+        2 / sum(tokens[WARM_UP:]) * corpus.lengths()[corpus.indices(TRAIN)].sum() / 2
+    )
 
 
 @pytest.mark.parametrize("epoch_sentences", [None, 30, 250])
@@ -65,17 +73,19 @@ def test_a_whole_epoch_is_enough(epoch_sentences: int | None) -> None:
     corpus, config = tiny_corpus(), TrialConfig(hidden_dim=4, batch_size=20, epoch_sentences=epoch_sentences)
     ticks = itertools.count()
     measure_epoch_seconds(config, corpus, "cpu", 1e9, clock=ticks.__next__)
-    assert next(ticks) == 1 + config.steps_per_epoch(len(corpus.indices(0))) + WARM_UP
+    assert next(ticks) == 1 + config.steps_per_epoch(len(corpus.indices(TRAIN))) + WARM_UP
 
 
 def test_a_step_that_outlasts_the_time_counts_alone() -> None:
     corpus, config = tiny_corpus(), TrialConfig(hidden_dim=4, batch_size=20)
-    assert measure_epoch_seconds(config, corpus, "cpu", 0.0, clock=itertools.count().__next__) > 0
+    found = measure_epoch_seconds(config, corpus, "cpu", 0.0, clock=itertools.count().__next__)
+    work, disk = work_and_disk(corpus, config)
+    assert found == pytest.approx(work / next(training_steps(config, corpus, "cpu")) + disk)
 
 
 def test_the_longest_sentences_come_first_where_memory_is_measured() -> None:
     corpus = tiny_corpus()
-    sentences = corpus.indices(0)
+    sentences = corpus.indices(TRAIN)
     first = next(training_steps(TrialConfig(hidden_dim=4, batch_size=10), corpus, "cpu", longest_first=True))
     assert first >= 10 * sorted(corpus.lengths()[sentences])[-10] * 0.9
     assert first >= max(itertools.islice(training_steps(TrialConfig(hidden_dim=4, batch_size=10), corpus, "cpu"), 8))

@@ -1,4 +1,4 @@
-"""tuning.journal.records: a trial for other tools."""
+"""tuning.journal.records: points for trackers, formats of studies, and the states of trials."""
 
 from collections.abc import Callable
 from datetime import datetime

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -17,12 +16,9 @@ from optuna.trial import TrialState
 
 from core.config import TrialConfig
 from core.errors import ConfigError, CorruptionError, UserError
-from core.log_odds import to_probabilities
 from tests.support.journals import SPEC, add, epoch, two_trials
 from tuning.journal.file import JOURNAL
-from tuning.journal.probabilities import epoch_name, load_probabilities, pack_log_odds
-from tuning.journal.reader import N_EPOCHS
-from tuning.journal.records import read_study, recorded_epochs, study_attributes
+from tuning.journal.records import read_study, study_attributes
 from tuning.journal.writer import StudyJournal, open_study
 
 
@@ -45,7 +41,7 @@ def test_an_attribute_that_the_study_lacks_is_a_damaged_journal(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("write", ["set_trial_intermediate_value", "set_trial_user_attr"])
-def test_an_epoch_that_was_half_written_when_the_process_died_is_written_whole_when_it_comes_again(
+def test_an_epoch_that_was_half_written_when_the_process_died_is_written_whole_when_it_is_reported_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: str
 ) -> None:
     """The sampler looks at the one half, the table at the other."""
@@ -123,15 +119,6 @@ def test_a_lock_that_a_killed_process_left_does_not_block(tmp_path: Path) -> Non
     (tmp_path / "s" / f"{JOURNAL}.lock").symlink_to("gone")
     with open_study(tmp_path / "s", SPEC) as study_journal:
         assert add(study_journal) == 2
-
-
-def test_damage_before_the_end_is_named(tmp_path: Path) -> None:
-    two_trials(tmp_path / "s")
-    journal = tmp_path / "s" / JOURNAL
-    lines = journal.read_bytes().splitlines(keepends=True)
-    journal.write_bytes(b"".join([*lines[:3], b"\x00garbage\n", *lines[3:]]))
-    with pytest.raises(CorruptionError, match=r"line 4 of .*study\.journal is damaged .*; restore a copy"):
-        read_study(tmp_path / "s")
 
 
 def test_another_spec_is_refused_with_each_difference(tmp_path: Path) -> None:
@@ -360,98 +347,3 @@ def test_the_trials_are_as_they_were(tmp_path: Path) -> None:
     with open_study(tmp_path, SPEC) as study_journal:
         read(study_journal)
     assert read_study(tmp_path)[1] == before
-
-
-def test_epochs_after_the_last_that_counts_stay_in_the_journal_and_do_not_count(tmp_path: Path) -> None:
-    """They were trained when the study had fewer trials; the trial's value is that of the epochs that count."""
-    with open_study(tmp_path / "s", SPEC) as study_journal:
-        number = add(study_journal)
-        for at, accuracy in enumerate((0.5, 0.7, 0.9), 1):
-            study_journal.record_epoch(number, epoch(at, accuracy))
-        record = study_journal.finish_trial(number, TrialState.PRUNED, None, 2)
-        assert record.epochs == (epoch(1, 0.5), epoch(2, 0.7))
-        trial = study_journal.trials()[number]
-        assert (trial.values, trial.user_attrs[N_EPOCHS]) == ([0.7], 2)
-        assert recorded_epochs(trial)[2] == epoch(3, 0.9)
-    assert read_study(tmp_path / "s")[1] == [record]
-
-
-def test_the_epochs_that_count_have_their_probabilities_after_a_later_one_was_better(tmp_path: Path) -> None:
-    """With more trials or another target, the study may count fewer epochs of the trial."""
-    log_odds = {at: np.full((4, 1), at, dtype=np.int16) for at in (1, 2)}
-    with open_study(tmp_path, SPEC) as study_journal:
-        number = add(study_journal)
-        for at, accuracy in ((1, 0.5), (2, 0.7)):
-            study_journal.record_epoch(number, epoch(at, accuracy), log_odds=pack_log_odds(log_odds[at]))
-        record = study_journal.finish_trial(number, TrialState.PRUNED, None, 1)
-    assert record.best == epoch(1, 0.5)
-    found = load_probabilities(tmp_path, epoch_name(number, record.best.epoch), 4, 2)
-    assert found is not None
-    assert np.array_equal(found, to_probabilities(log_odds[1]))
-
-
-def test_a_trial_with_no_further_epochs_has_no_limit(tmp_path: Path) -> None:
-    with open_study(tmp_path / "s", SPEC) as study_journal:
-        number = add(study_journal)
-        study_journal.record_epoch(number, epoch(1, 0.5))
-        study_journal.finish_trial(number, TrialState.PRUNED, None, 4)
-        assert N_EPOCHS not in study_journal.trials()[number].user_attrs
-        assert "result" not in study_journal.trials()[number].user_attrs
-
-
-def test_all_trials_can_be_opened_again_with_their_epochs_and_results(tmp_path: Path) -> None:
-    """Optuna and sentune read the same afterwards, and the trials can be closed once more."""
-    two_trials(tmp_path / "s")
-    with open_study(tmp_path / "s", SPEC) as study_journal:
-        third = add(study_journal)
-        for at in (1, 2):
-            study_journal.record_epoch(third, epoch(at, 0.5))
-        study_journal.finish_trial(third, TrialState.PRUNED, None, 1)
-        before = study_journal.records()
-        study_journal.reopen()
-        opened = study_journal.records()
-        assert [record.state for record in opened] == ["COMPLETE", "FAIL", "RUNNING"]
-        assert not any(trial.state.is_finished() for trial in study_journal.trials())
-        assert [len(record.epochs) for record in opened] == [2, 2, 2]
-        assert opened[0].n_parameters == 10
-        assert N_EPOCHS not in study_journal.trials()[third].user_attrs
-        assert read_study(tmp_path / "s")[1] == opened
-        results = [trial.user_attrs.get("result") for trial in study_journal.trials()]
-        lines = len((tmp_path / "s" / JOURNAL).read_bytes().splitlines())
-        study_journal.finish_trial(0, TrialState.COMPLETE, results[0], 4)
-        assert len((tmp_path / "s" / JOURNAL).read_bytes().splitlines()) == lines + 1  # an equal result is kept
-        study_journal.finish_trial(1, TrialState.FAIL, results[1], 4)
-        study_journal.finish_trial(third, TrialState.PRUNED, None, 1)
-        after = study_journal.records()
-    assert [(r.state, r.epochs, r.error) for r in after] == [(r.state, r.epochs, r.error) for r in before]
-    with open_study(tmp_path / "s", SPEC) as study_journal:
-        assert study_journal.records() == after
-
-
-def test_a_full_disk_when_the_trials_are_opened_again_leaves_the_journal_as_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    two_trials(tmp_path / "s")
-    before = (tmp_path / "s" / JOURNAL).read_bytes()
-
-    def full(handle: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with open_study(tmp_path / "s", SPEC) as study_journal, monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full)
-        with pytest.raises(UserError, match=r"cannot write .*study\.journal: the disk is full; free some space"):
-            study_journal.reopen()
-    assert (tmp_path / "s" / JOURNAL).read_bytes() == before
-
-
-@pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL])
-def test_a_copy_has_the_epochs_that_count_the_state_and_the_result(tmp_path: Path, state: TrialState) -> None:
-    result = {TrialState.COMPLETE: {"n_parameters": 3}, TrialState.FAIL: {"error": "NaN"}}.get(state)
-    with open_study(tmp_path / "s", SPEC) as study_journal:
-        source, copy = add(study_journal), add(study_journal)
-        for at in (1, 2):
-            study_journal.record_epoch(source, epoch(at, 0.5))
-        first = study_journal.finish_trial(source, state, result, 1)
-        second = study_journal.copy_result(source, copy)
-        assert (second.state, second.epochs, second.error) == (first.state, first.epochs, first.error)
-        assert second.n_parameters == first.n_parameters
