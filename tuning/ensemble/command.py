@@ -39,8 +39,8 @@ def make_ensemble(options: EnsembleOptions) -> bool:
         UserError: There is no such study or no member, another process runs the study, its data have changed, or the
             model cannot be written.
     """
-    check_model_folder(options.model_folder)
     spec = read_study(options.folder)[0]["spec"]
+    check_model_folder(options.model_folder)
     with open_study(options.folder, spec) as journal:
         return _make(options, journal, spec)
 

@@ -117,6 +117,8 @@ MISTAKES = {
     "retrain no-such --on both": "Invalid value for '--on'",
     "distill model no-such": "no study 'no-such' in ",
     "distill model no-such --text-column body": "--text-column must be given with --unlabelled only, got 'body'",
+    "ensemble no-such": "no study 'no-such' in ",
+    "ensemble gone/gone": "no study 'gone' in ",
     "confirm no-such": "no study 'no-such' in ",
     "confirm no-such --seeds 1": "--seeds must be from 2 to 100, to be compared in pairs, got 1",
     "confirm": "Missing argument 'STUDY'",
