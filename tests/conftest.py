@@ -17,20 +17,20 @@ settings.load_profile("sentune")
 
 LONGEST = (
     "system/test_cluster.py",
-    "system/test_python_api.py",
-    "test_pages.py",
     "system/test_crashes.py",
+    "test_pages.py",
+    "system/test_python_api.py",
     "system/test_page.py",
     "system/test_workers.py",
-    "system/test_order.py",
     "system/test_ensemble.py",
+    "system/test_use.py",
     "system/test_watching.py",
     "system/test_start.py",
-    "system/test_retrain.py",
-    "system/test_use.py",
+    "system/test_order.py",
     "system/test_main_job.py",
-    "system/test_confirm.py",
     "system/test_memory.py",
+    "system/test_retrain.py",
+    "system/test_confirm.py",
 )
 """Files by the time that their tests take."""
 
