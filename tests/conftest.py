@@ -4,14 +4,11 @@ import gc
 import logging
 import os
 import signal
-import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
-
-from core.data.tokenizer import load_nltk_tokenizer
-from tests.support.sentences import Tokenize
 
 # A shared machine may pause any example for longer than Hypothesis's 200 ms.
 settings.register_profile("sentune", deadline=None)
@@ -19,21 +16,23 @@ settings.load_profile("sentune")
 
 
 LONGEST = (
-    "cluster",
-    "python_api",
-    "crashes",
-    "workers",
-    "start",
-    "order",
-    "memory",
-    "watching",
-    "retrain",
-    "use",
-    "main_job",
-    "ensemble",
-    "confirm",
+    "system/test_cluster.py",
+    "system/test_crashes.py",
+    "test_pages.py",
+    "system/test_python_api.py",
+    "system/test_page.py",
+    "system/test_workers.py",
+    "system/test_ensemble.py",
+    "system/test_use.py",
+    "system/test_watching.py",
+    "system/test_start.py",
+    "system/test_order.py",
+    "system/test_main_job.py",
+    "system/test_memory.py",
+    "system/test_retrain.py",
+    "system/test_confirm.py",
 )
-"""System tests by the time that a file takes."""
+"""Files by the time that their tests take."""
 
 
 def pytest_configure() -> None:
@@ -44,10 +43,11 @@ def pytest_configure() -> None:
 @pytest.hookimpl(trylast=True)  # after pytest-randomly
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that take minutes come first: side by side, the short ones fill what is left at the end."""
-    rank = {f"test_{name}.py": at for at, name in enumerate(LONGEST)}
+    rank = {name: at for at, name in enumerate(LONGEST)}
 
     def place(item: pytest.Item) -> int:
-        return rank.get(item.path.name, len(rank)) if "system" in item.path.parts else len(rank) + 1
+        name = item.path.relative_to(Path(__file__).parent).as_posix()
+        return rank.get(name, len(rank) + (not name.startswith("system/")))
 
     items.sort(key=place)
 
@@ -77,16 +77,3 @@ def _the_disk_is_not_awaited() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", os.fstat)
         yield
-
-
-@pytest.fixture(scope="module")
-def alone() -> Tokenize:
-    """The tokenizer imported as in a process that has not imported NLTK."""
-    stashed = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "nltk"}
-    try:
-        tokenizer = load_nltk_tokenizer()
-        assert "nltk" not in sys.modules
-    finally:
-        sys.modules.update(stashed)
-    tokenize: Tokenize = tokenizer.tokenize
-    return tokenize

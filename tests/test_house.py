@@ -136,10 +136,12 @@ def test_no_import_cycle() -> None:
 
 
 @pytest.mark.slow
-def test_what_tests_share_stands_in_no_test() -> None:
-    """Whoever looks for a helper need not know which test used it first. Benchmarks import no tests at all."""
+def test_what_tests_share_is_in_no_test() -> None:
+    """To find a helper, one need not know which test used it first. Benchmarks import no tests at all."""
     for path in ROOT.glob("tests/**/*.py"):
         assert [name for name in imported(path) if name.startswith("tests.") and ".test_" in name] == [], path
+    for path in ROOT.glob("benchmarks/**/*.py"):
+        assert [name for name in imported(path) if name.split(".")[0] == "tests"] == [], path
 
 
 UNPICKLERS = {"pickle", "cloudpickle", "joblib", "dill", "shelve", "marshal", "torch.load", "allow_pickle"}

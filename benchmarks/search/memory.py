@@ -15,8 +15,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from benchmarks.results import verdict
 from core import load_corpus
@@ -44,7 +45,7 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     corpus = load_corpus("snippets", vectors="glove-50d")
     torch_only = idle_workers()
-    workers, shared = training_workers(trials=4, epochs=3)
+    workers, shared = training_workers()
     corpus_bytes = corpus.n_bytes
     print(f"a worker that has only imported torch: {torch_only / 1e6:.0f} MB")
     print(f"a worker that trains, at its peak:     {max(workers) / 1e6:.0f} MB")
@@ -70,30 +71,36 @@ def idle_workers() -> float:
     return max(found)
 
 
-def training_workers(trials: int, epochs: int, more: Sequence[str] = ()) -> tuple[list[float], float]:
-    """Return the peak bytes of each worker, and the bytes of the object store's pages over all processes.
-
-    The latter is the median over samples with two workers: a process that starts to read during a sample makes the
-    sum too large.
-    """
+def training_workers() -> tuple[list[float], float]:
+    """Return the peak bytes of each worker of a search, and the bytes of the object store's pages."""
     with tempfile.TemporaryDirectory(prefix="sentune-memory-") as folder:
         command = [
-            sys.executable, "-m", "tuning", "run", "snippets", "--trials", str(trials), "--epochs", str(epochs),
-            "--stopping", "none", "--workers", "2", "--results", folder, "--name", "s", *more,
+            sys.executable, "-m", "tuning", "run", "snippets", "--trials", "4", "--epochs", "3", "--stopping", "none",
+            "--workers", "2", "--results", folder, "--name", "s",
         ]  # fmt: skip
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        largest: dict[int, float] = {}
-        shared: list[float] = []
-        while process.poll() is None:
-            family = [process.pid, *descendants(process.pid)]
-            workers = workers_of(process.pid, "ray::ImplicitFunc")
-            for worker in workers:
-                largest[worker] = max(largest.get(worker, 0.0), pss(worker))
-            if len(workers) == 2:
-                shared.append(sum(pss(each, mapped="/dev/shm/") for each in family))
-            time.sleep(0.5)
+        workers, shared = memory_of_search(process)
         assert process.returncode == 0
-        return list(largest.values()), statistics.median(shared)
+        return workers, shared
+
+
+def memory_of_search(process: subprocess.Popen[Any]) -> tuple[list[float], float]:
+    """Wait for a search; return the peak bytes of each worker, and the bytes of the object store's pages.
+
+    The latter are summed over all processes: the median over samples with two workers, or 0 if there were none. A
+    process that starts to read during a sample makes the sum too large.
+    """
+    largest: dict[int, float] = {}
+    shared: list[float] = []
+    while process.poll() is None:
+        family = [process.pid, *descendants(process.pid)]
+        workers = workers_of(process.pid, "ray::ImplicitFunc")
+        for worker in workers:
+            largest[worker] = max(largest.get(worker, 0.0), pss(worker))
+        if len(workers) == 2:
+            shared.append(sum(pss(each, mapped="/dev/shm/") for each in family))
+        time.sleep(0.5)
+    return list(largest.values()), statistics.median(shared or [0.0])
 
 
 def workers_of(driver: int, title: str) -> list[int]:

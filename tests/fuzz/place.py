@@ -16,7 +16,6 @@ MODEL, MIXTURE = "results/good/model", "mixture/model"
 CACHE = "cache"
 PIPE = "fifo"
 """A named pipe without a writer."""
-INPUTS = (DATA, TABLE, LINES, VECTORS, SPACE, FIRST)
 
 Stamp = tuple[int, int, int]
 

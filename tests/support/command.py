@@ -40,6 +40,16 @@ loop.save = killed
 with without_ray():
     main()
 """
+KILLED_AT_RENAME = """
+import os, signal, sys
+from tuning.cli.app import main
+target = sys.argv.pop(1)
+def watch(event, arguments):
+    if event == "os.rename" and os.fspath(arguments[1]) == target:
+        os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(watch)
+main()
+"""
 
 
 def without_waits(text: str) -> str:
@@ -95,7 +105,14 @@ class Command:
 
     def kill_at_checkpoint(self, number: int, *words: str) -> None:
         """Run a verb, without Ray, that is killed as soon as it has written a number of checkpoints."""
-        ended = self.run(str(number), *words, program=("-c", KILLED))
+        self._run_killed(KILLED, str(number), *words)
+
+    def kill_at_rename(self, target: Path, *words: str) -> None:
+        """Run a verb that is killed when a file or folder is about to be renamed to `target`."""
+        self._run_killed(KILLED_AT_RENAME, str(target), *words)
+
+    def _run_killed(self, program: str, *words: str) -> None:
+        ended = self.run(*words, program=("-c", program))
         assert ended.returncode == -signal.SIGKILL, f"{ended.args}: {ended.stdout}\n{ended.stderr}"
 
     def train_here(self, *words: str) -> str:
@@ -130,9 +147,10 @@ class Command:
         """Marked processes whose command line begins with a path or a title that ends in `name`."""
         return [pid for pid, line in self._marked() if line.split("\0")[0].rpartition("/")[2] == name]
 
-    def has_process(self, word: str) -> bool:
-        """Return whether `word` is in the command line of a marked process."""
-        return any(word in line for _, line in self._marked())
+    def has_process(self, name: str) -> bool:
+        """Return whether a marked process runs a program or a script whose path ends in `name`."""
+        paths = (path for _, line in self._marked() for path in line.split("\0") if not path.startswith("-"))
+        return any(path.rpartition("/")[2] == name for path in paths)
 
     def workers(self) -> list[int]:
         """Marked processes that train a trial."""

@@ -84,7 +84,7 @@ class NoRay:
 
 
 class Result:
-    """A reference to a value, which is a key of a dict."""
+    """A reference to a value: `tuning.backend.tasks` has references as keys of a dict, and results are dicts."""
 
     def __init__(self, value: Any) -> None:
         self.value = value

@@ -30,7 +30,7 @@ class Nodes:
         """
         Args:
             mark: of the test's processes (tests.support.command).
-            env: for the nodes beside their own.
+            env: for the nodes besides their own.
         """
         self.folder = Path(tempfile.mkdtemp(prefix="n", dir="/tmp"))  # short: Ray puts sockets there
         self.env = {

@@ -108,7 +108,7 @@ def tiny_workplace(folder: Path) -> Iterator[None]:
     """Make a folder with what the pages name, and train without Ray in the block.
 
     The files are reviews.csv, tickets.csv and sentences.txt; the studies `snippets-quick` and `tickets`; and the models
-    `model` and `tickets-model`. Trials have at most 5 epochs.
+    `model` and `tickets-model`. Trials have 2 epochs unless a command says otherwise.
     """
     folder.mkdir()
     write_reviews(folder / "reviews.csv", 120)
@@ -120,7 +120,7 @@ def tiny_workplace(folder: Path) -> Iterator[None]:
     with (
         contextlib.chdir(folder),
         patch.dict(os.environ, {"SENTUNE_CACHE": str(folder.parent / "cache"), "COLUMNS": "100"}),
-        patch.object(training_length, "AUTO_EPOCHS", (5, 5)),
+        patch.object(training_length, "AUTO_EPOCHS", (2, 2)),
         trained_here(folder / "reviews.csv"),
     ):
         for command in (

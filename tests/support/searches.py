@@ -73,7 +73,7 @@ with local_ray(machine, print) as ray:
 
 
 class Searches:
-    """Searches one after the other in one process with one Ray, which take less than one each."""
+    """Searches one after the other in one process, so that only one Ray is started."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self.process = process

@@ -1,12 +1,10 @@
 """Texts in which every rule of the tokenizer has an effect."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from hypothesis import strategies as st
 
 from core.data.vocabulary import PAD, UNK, Vocabulary
-
-Tokenize = Callable[[str], list[str]]
 
 PIECES = ["can", "not", "gon", "na", "n't", "'s", "'ll", "'", '"', "``", "--", "...", ". ", ")", "(", "a.", "3:30", "«"]
 PIECES += [

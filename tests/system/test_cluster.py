@@ -21,6 +21,7 @@ from tuning.scheduling.study import study_id
 BUCKET = "studies"
 KEYS = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_EC2_METADATA_DISABLED": "true"}
 DISABLED = {"RAY_AUTH_MODE": "disabled"}
+CHECK = "import sys; from tuning.backend.connect import check_head; check_head(sys.argv[1])"
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
 
 
@@ -154,15 +155,18 @@ def test_a_token_that_is_missing_or_wrong_is_one_line_and_so_is_the_loss_of_the_
     """Of another cluster, which wants a token of driver and workers."""
     nodes = Nodes(command.mark, TOKEN)
     try:
-        for env in DISABLED, {"RAY_AUTH_MODE": "token"}, TOKEN | {"RAY_AUTH_TOKEN": "f" * 64}:
-            words = run(sentences, "locked", "--address", nodes.address)
-            ended = command.run(*words, env=env | {"HOME": str(tmp_path)})  # a home that holds none
-            assert ended.returncode == 2
-            assert ended.stderr == (
-                f"sentune: the Ray cluster at {nodes.address} requires its token; set RAY_AUTH_MODE=token, and copy "
-                "~/.ray/auth_token from the head\n"
-            )
-            assert not (command.results / "locked" / JOURNAL).exists()
+        problem = (
+            f"the Ray cluster at {nodes.address} requires its token; set RAY_AUTH_MODE=token, and copy "
+            "~/.ray/auth_token from the head\n"
+        )
+        home = {"HOME": str(tmp_path)}  # it holds none
+        for env in DISABLED, {"RAY_AUTH_MODE": "token"}:
+            ended = command.run(nodes.address, program=("-c", CHECK), env=env | home)
+            assert ended.stderr.endswith(f"core.errors.UserError: {problem}"), ended.stderr
+        words = run(sentences, "locked", "--address", nodes.address)
+        ended = command.run(*words, env=TOKEN | {"RAY_AUTH_TOKEN": "f" * 64} | home)
+        assert (ended.returncode, ended.stderr) == (2, f"sentune: {problem}")
+        assert not (command.results / "locked" / JOURNAL).exists()
         with command.start(*run(sentences, "headless", "--address", nodes.address), env=TOKEN) as driver:
             command.wait_for_journal("headless", 12)
             nodes.lose(nodes.head)

@@ -58,10 +58,7 @@ def test_after_ctrl_c_and_a_kill_there_is_no_model_and_it_resumes_and_gives_the_
         _, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, "Traceback" in err) == (130, False), err
     assert not (tmp_path / "model").exists()
-    with command.start(*words) as process:
-        assert process.stdout is not None
-        assert any(line.startswith("trained 1 of ") for line in process.stdout)
-        os.kill(process.pid, signal.SIGKILL)
+    command.kill_at_checkpoint(1, *words)
     assert not (tmp_path / "model").exists()
     assert list((study / "checkpoints").glob("ensemble-*/*/epoch-*"))
 

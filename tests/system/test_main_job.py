@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks.search.memory import memory_of_search
+from core import load_corpus
 from tests.support.command import Command
 from tests.support.pages import Page
 from tuning.journal.file import JOURNAL
@@ -21,9 +23,19 @@ RUN = ("run", "snippets", "--space", "notebook", "--trials", "4", "--epochs", "1
 
 
 @pytest.fixture(scope="module")
-def said(command: Command) -> str:
+def searched(command: Command) -> tuple[str, list[float], float]:
+    """What the search printed, and the memory that it took."""
+    with command.start(*RUN, "--workers", "2") as process:
+        workers, shared = memory_of_search(process)
+        out, err = process.communicate()
+    assert process.returncode == 0, f"{out}\n{err}"
+    return out, workers, shared
+
+
+@pytest.fixture(scope="module")
+def said(searched: tuple[str, list[float], float]) -> str:
     """What the search printed."""
-    return command.succeed(*RUN)
+    return searched[0]
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +65,15 @@ def test_run_shows_baseline_progress_table_and_the_next_command(command: Command
     steps = (f"retrain {study} --trial {recommended[1]} --out model", f"ensemble {study} --out model")
     longer = "the plain baseline is better than the best trial; run more trials or epochs"
     assert said.splitlines()[-1] in [*(f"next: python -m tuning {step}" for step in steps), longer]
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").is_file(), reason="only Linux tells proportional set sizes")
+def test_two_workers_hold_one_copy_of_the_corpus_in_all(searched: tuple[str, list[float], float]) -> None:
+    """Pages of Ray's object store, over the driver, Ray's processes and both workers."""
+    _, workers, shared = searched
+    corpus = load_corpus("snippets")
+    assert len(workers) >= 2
+    assert 0.5 * corpus.n_bytes <= shared <= 1.5 * corpus.n_bytes
 
 
 def test_a_short_search_learns_more_than_the_majority(rows: list[dict[str, Any]]) -> None:

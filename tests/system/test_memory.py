@@ -73,19 +73,6 @@ def test_twenty_trials_leave_nothing_behind(tmp_path: Path) -> None:
     assert max(after[10:]) <= max(after[:5]) + 20e6
 
 
-@pytest.mark.skipif(not Path("/proc/self/smaps").is_file(), reason="only Linux tells proportional set sizes")
-def test_two_workers_hold_one_copy_of_the_corpus_in_all() -> None:
-    """Pages of Ray's object store, over the driver, Ray's processes and both workers."""
-    from benchmarks.search.memory import training_workers
-    from core import load_corpus
-
-    corpus = load_corpus("snippets")
-    small = ("--space", "notebook", "--set", "hidden_dim=16", "--set", "n_layers=1")
-    workers, shared = training_workers(trials=2, epochs=1, more=small)
-    assert len(workers) >= 2
-    assert 0.5 * corpus.n_bytes <= shared <= 1.5 * corpus.n_bytes
-
-
 GROWTH = """
 import sys
 from pathlib import Path

@@ -28,7 +28,7 @@ def at_once(seconds: float, call: Callable[[], None]) -> SimpleNamespace:
     return SimpleNamespace(cancel=lambda: None)
 
 
-def test_killed_out_of_time_without_workers_and_stopped_with_ctrl_c_two_workers_complete_the_study_to_the_same(
+def test_killed_out_of_time_without_workers_and_stopped_with_ctrl_c_a_study_is_completed_to_the_same(
     command: Command, sentences: Path, whole: str
 ) -> None:
     words = run(sentences, "killed", "--workers", "2")
@@ -58,5 +58,5 @@ def test_killed_out_of_time_without_workers_and_stopped_with_ctrl_c_two_workers_
     assert "Traceback" not in err
     running = [record for record in command.content("killed") if record[1] == "RUNNING"]
     assert len(running) <= 2 + len(victims)  # of two workers; a trial whose worker was killed may wait for another one
-    assert "ended early" not in command.succeed(*words, "--time-budget", "5h")
+    assert "ended early" not in command.train_here(*words, "--time-budget", "5h")
     assert command.content("killed") == command.content(whole)

@@ -1,5 +1,6 @@
 """The Python API with real Ray: as a script, in a Jupyter kernel and in marimo; and the same study as the command's."""
 
+import json
 import os
 import re
 import subprocess
@@ -20,13 +21,13 @@ from tests.support.command import PYTHONPATH, Command
 from tests.support.local_backend import without_ray
 from tests.support.patience import PATIENCE_SECONDS
 from tests.support.searches import run
-from tuning import load_study
+from tuning import load_study, search
 from tuning.journal.records import read_study
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "python.md").read_text()
 SCRIPT = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)[0]
 SHORT = SCRIPT.replace("trials=6, epochs=4", "trials=3, epochs=2, workers=1")
-"""The same with less to train, for notebooks."""
+"""The same with less to train: tests/test_pages.py runs it as printed, without Ray."""
 assert SHORT != SCRIPT
 
 
@@ -112,12 +113,14 @@ def check(command: Command, folder: Path, output: str) -> list[Any]:
     return command.content(str(study.relative_to(command.results)))
 
 
-def test_the_script_of_the_page_runs_as_printed(command: Command, folder: Path) -> None:
+def test_the_script_of_the_page_runs(command: Command, folder: Path, studies: list[list[Any]]) -> None:
     """It has no `if __name__ == "__main__"`."""
-    (folder / "script.py").write_text(f"import os\nos.chdir({str(folder)!r})\n{SCRIPT}")
+    (folder / "script.py").write_text(f"import os\nos.chdir({str(folder)!r})\n{SHORT}")
     ended = command.run(program=(str(folder / "script.py"),), env=environment(command, folder))
     assert ended.returncode == 0, ended.stderr
-    assert len(check(command, folder, ended.stdout)) == 6
+    studies.append(check(command, folder, ended.stdout))
+    assert len(studies[-1]) == 3
+    assert studies[0] == studies[-1]
 
 
 def test_the_script_runs_in_jupyter_after_an_interrupt(
@@ -165,36 +168,42 @@ def test_the_script_runs_in_marimo(command: Command, folder: Path, studies: list
 
 LEARNS = ("--set", "optimizer=adam", "--set", "learning_rate=log(0.01,0.03)")
 """Settings with which each trial learns."""
+OPTIONS: dict[str, Any] = {
+    "vectors": "none",
+    "embedding_dim": 16,
+    "trials": 3,
+    "epochs": 4,
+    "parallelism": 3,
+    "grace": 1,
+    "workers": 1,
+    "set": {"hidden_dim": "int(4,16)", "optimizer": "adam", "learning_rate": "log(0.01,0.03)"},
+}
 PROGRAM = """
-import sys, threading
-import pandas as pd
+import json, sys, threading
 import ray
 from tuning import search
 from core import UserError
 
-def find(data, **options):
-    return search(data, vectors="none", embedding_dim=16, trials=3, epochs=4, parallelism=3, grace=1, workers=1,
-                  set={"hidden_dim": "int(4,16)", "optimizer": "adam", "learning_rate": "log(0.01,0.03)"}, **options)
-
-sentences = sys.argv[1]
-find(pd.read_csv(sentences), name="frame")
-assert not ray.is_initialized()
-thread = threading.Thread(target=find, args=(sentences,), kwargs={"name": "path"})
+sentences, options = sys.argv[1], json.loads(sys.argv[2])
+thread = threading.Thread(target=search, args=(sentences,), kwargs={"name": "path", **options})
 thread.start()
 thread.join()
+assert not ray.is_initialized()
 ray.is_initialized, ray.shutdown = (lambda: True), (lambda: print("Ray was shut down"))
 try:
-    find(sentences, name="refused")
+    search(sentences, name="refused", **options)
 except UserError as error:
     print("refused:", error)
 """
 
 
 def test_a_frame_and_a_path_give_the_study_of_the_command(command: Command, sentences: Path) -> None:
-    """Two searches in one process, one of them outside the main thread; the caller's own Ray is left running."""
+    """That of the path is searched outside the main thread. The caller's own Ray is left running."""
     command.train_here(*run(sentences, "file", "--trials", "3", *LEARNS))
+    with without_ray():
+        search(pd.read_csv(sentences), name="frame", results=command.results, **OPTIONS)
     (command.results / "program.py").write_text(PROGRAM)
-    ended = command.run(str(sentences), program=("program.py",))
+    ended = command.run(str(sentences), json.dumps(OPTIONS), program=("program.py",))
     assert ended.returncode == 0, ended.stderr
     assert "refused: Ray already runs in this Python process" in ended.stdout
     assert "run ray.shutdown() first" in ended.stdout

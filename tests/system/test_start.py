@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import subprocess
 
 
-@pytest.mark.parametrize("moment", ["data", "gcs_server", "raylet", "agent", "worker"])
+@pytest.mark.parametrize("moment", ["data", "gcs_server", "raylet", "worker"])
 def test_ctrl_c_before_the_first_epoch_ends_at_once(command: Command, sentences: Path, moment: str) -> None:
     """The signal goes to the whole process group, as from a terminal; again and again, as from an impatient user."""
     with command.start(*notebook_run(sentences, "early", "--workers", "1")) as driver:
@@ -37,8 +37,8 @@ def wait_for(command: Command, driver: "subprocess.Popen[str]", moment: str) -> 
         assert driver.stdout is not None
         assert driver.stdout.readline().startswith("sentences ")
         return
-    names = {"agent": "runtime_env_agent", "worker": "default_worker.py"}
-    wait_until(lambda: command.has_process(names.get(moment, moment)), f"no {moment} was started", pause=0.05)
+    name = "default_worker.py" if moment == "worker" else moment
+    wait_until(lambda: command.has_process(name), f"no {moment} was started", pause=0.05)
 
 
 STAND_IN = """

@@ -7,6 +7,7 @@ import json
 import sys
 import threading
 import types
+from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
 
@@ -27,7 +28,7 @@ from core.data.tokenizer import (
     tokenizer_version,
 )
 from core.errors import ConfigError, UserError
-from tests.support.sentences import Tokenize, texts
+from tests.support.sentences import texts
 
 WORDS = ["<pad>", "<unk>", "can't", "naïve"]
 RULES = {name: json.loads(json.dumps(tokenizer_as_regexes(WORDS, name))) for name in TOKENIZERS}
@@ -166,8 +167,21 @@ def test_a_tokenizer_that_does_more_than_its_tables_say_is_refused(monkeypatch: 
         tokenizer_as_regexes([], "english")
 
 
+@pytest.fixture(scope="module")
+def alone() -> Callable[[str], list[str]]:
+    """The tokenizer imported as in a process that has not imported NLTK."""
+    stashed = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "nltk"}
+    try:
+        tokenizer = load_nltk_tokenizer()
+        assert "nltk" not in sys.modules
+    finally:
+        sys.modules.update(stashed)
+    tokenize: Callable[[str], list[str]] = tokenizer.tokenize
+    return tokenize
+
+
 @given(text=texts)
-def test_tokens_are_those_of_word_tokenize(alone: Tokenize, text: str) -> None:
+def test_tokens_are_those_of_word_tokenize(alone: Callable[[str], list[str]], text: str) -> None:
     assert alone(text) == word_tokenize(text, preserve_line=True)
 
 
