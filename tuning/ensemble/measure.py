@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from core.data.corpus import TEST, Corpus
 from core.inference.members import LstmMember
 from core.metrics import METRICS
-from core.training.evaluate import Evaluation, evaluate_logits
+from core.training.evaluate import evaluate_logits
 from tuning.ensemble.members import TrainedMember
 from tuning.journal.writer import StudyJournal
 from tuning.retrain.calibrated import Outputs, calibration_lines
@@ -73,16 +73,12 @@ def _outputs(corpus: Corpus, val: NDArray[np.floating], test: NDArray[np.floatin
 
 def _figures(metric: str, val_name: str, outputs: Mapping[str, Outputs]) -> dict[str, Any]:
     """Return metric, accuracy, loss and number of sentences of each split."""
-    names = {"val": val_name, "test": "test"}
     found: dict[str, Any] = {}
     for split, each in outputs.items():
-        found |= held_out_metrics(metric, _evaluation(each, metric), names[split])
+        logs = torch.from_numpy(np.log(each.probabilities.astype(np.float64)))  # none is 0, see core.log_odds.FLOOR
+        evaluation = evaluate_logits(logs, each.labels, METRICS[metric])
+        found |= held_out_metrics(metric, evaluation, val_name if split == "val" else split)
     return found
-
-
-def _evaluation(outputs: Outputs, metric: str) -> Evaluation:
-    logs = torch.from_numpy(np.log(outputs.probabilities.astype(np.float64)))  # none is 0, see core.log_odds.FLOOR
-    return evaluate_logits(logs, outputs.labels, METRICS[metric])
 
 
 def _summary(figures: Mapping[str, Any], metric: str) -> str:

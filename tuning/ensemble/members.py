@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.errors import CorruptionError, TrainingError, UserError
 from core.inference.members import LstmMember, Member, PlainMember
-from core.log_odds import LogOdds, to_probabilities
+from core.log_odds import to_probabilities
 from core.metrics import METRICS
 from core.training.plain_baseline import evaluate_plain, fit_plain_baseline, validate_plain
 from tuning.backend.interrupt import InterruptHandler
@@ -95,8 +95,15 @@ def verify_member(
     """
     result = trained["result"]
     verdict = reproduction_of(record, result, changes)
-    name = epoch_name(record.number, result.best_epoch)
-    _check_probabilities(folder, name, result.val_log_odds, verdict.difference)
+    val = to_probabilities(result.val_log_odds)
+    if verdict.difference is None:
+        name = epoch_name(record.number, result.best_epoch)
+        stored = load_probabilities(folder, name, *val.shape)
+        if stored is None or not np.array_equal(stored, val):
+            raise CorruptionError(
+                f"probabilities/{name}.npz differs from the trial's probabilities, although its training is "
+                "reproduced; restore a copy, or remove the file to leave out this trial"
+            )
     member = LstmMember(name=f"trial-{record.number}", weight=weight, config=result.config, weights=trained["weights"])
     about = {
         "weights_sha256": trained["weights_sha256"],
@@ -107,7 +114,7 @@ def verify_member(
         member=member,
         trial=record.number,
         verdict=str(verdict),
-        val=to_probabilities(result.val_log_odds),
+        val=val,
         test=None if trained["test"] is None else to_probabilities(trained["test"].log_odds),
         about=about,
     )
@@ -138,14 +145,3 @@ def fit_plain_member(folder: Path, corpus: Corpus, metric: str, weight: float, *
     verdict = "REPRODUCED its validation probabilities" if equal else "DIFFERS from its validation probabilities"
     member = PlainMember(weight=weight, baseline=baseline)
     return TrainedMember(member=member, trial=None, verdict=verdict, val=probabilities, test=test, about={})
-
-
-def _check_probabilities(folder: Path, name: str, log_odds: LogOdds, difference: str | None) -> None:
-    if difference is not None:
-        return
-    stored = load_probabilities(folder, name, len(log_odds), log_odds.shape[1] + 1)
-    if stored is None or not np.array_equal(stored, to_probabilities(log_odds)):
-        raise CorruptionError(
-            f"probabilities/{name}.npz differs from the trial's probabilities, although its training is reproduced; "
-            "restore a copy, or remove the file to leave out this trial"
-        )

@@ -78,13 +78,10 @@ def calibration_lines(figures: Mapping[str, Any], val_sentences: int) -> list[st
         if found := figures.get("calibration"):
             errors = describe_errors(found["before"]["error"], found["after"]["error"])
             lines.append(f"expected calibration error on test: {errors}")
-    return [*lines, *_abstention_lines(figures["abstention"])]
-
-
-def _abstention_lines(found: Mapping[str, Any]) -> list[str]:
-    title = f"with predict --min-probability P, on the {found['split']} split:"
+    abstention = figures["abstention"]
+    title = f"with predict --min-probability P, on the {abstention['split']} split:"
     header = f"{'P':>5} {'answered':>9} {'accuracy of the answers':>24}"
-    return [title, header, *(_abstention_line(row, found["sentences"]) for row in found["rows"])]
+    return [*lines, title, header, *(_abstention_line(row, abstention["sentences"]) for row in abstention["rows"])]
 
 
 def _abstention_line(row: Mapping[str, Any], total: int) -> str:

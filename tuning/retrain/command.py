@@ -92,15 +92,6 @@ def select_trial(
             print(*nothing_learned(attributes["spec"]["metric"]), sep="\n")
         if assessment.recommended is not None:
             return records[assessment.recommended]
-    return choose_trial(records, choice)
-
-
-def choose_trial(records: Sequence[TrialRecord], choice: str) -> TrialRecord:
-    """Return the trial that `--trial` names: a number, or the best, also in place of a missing recommendation.
-
-    Raises:
-        UserError: There is no such trial, it failed, or it has not ended.
-    """
     ended = rank_trials(records)
     if not ended:
         raise UserError("no trial of this study has finished yet; run the study first")

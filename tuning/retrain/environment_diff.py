@@ -9,7 +9,6 @@ from core.data.corpus import Corpus
 from core.errors import DataError
 from core.io.text import printable
 from core.nn.environment import runtime_environment
-from tuning.journal.predictions import journal_damage
 from tuning.journal.records import Spec, TrialRecord
 
 COMPARED_NAMES = {
@@ -42,11 +41,8 @@ def environment_of(spec: Spec, records: Sequence[TrialRecord], record: TrialReco
     """
     recorded = record.environment or next((each.environment for each in records if each.environment), {})
     own = {name: value for name, value in recorded.items() if name != "before_resume"}
-    try:
-        versions = {name: spec["versions"][name] for name in ("torch", "sentune")}
-        return {"device": spec["device"], **own, **versions, "threads": spec["threads"], "precision": spec["precision"]}
-    except KeyError as missing:
-        raise journal_damage("the study's journal", f"{missing} is missing") from missing
+    versions = {name: spec["versions"][name] for name in ("torch", "sentune")}
+    return {"device": spec["device"], **own, **versions, "threads": spec["threads"], "precision": spec["precision"]}
 
 
 def environment_now(precision: str, threads: int, device: str) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from tests.support.trial_records import record
 from tuning.journal.file import study_lock
 from tuning.journal.records import Spec, read_study, study_attributes
 from tuning.journal.writer import StudyJournal, open_study
-from tuning.retrain.command import choose_trial, retrain_trial
+from tuning.retrain.command import retrain_trial, select_trial
 from tuning.retrain.reproduction import Reproduction
 from tuning.retrain.training import fresh_seeds
 from tuning.study_options import RetrainOptions
@@ -287,17 +287,17 @@ def test_options_that_break_a_rule_are_named(study: Path, made: Path, changes: d
 
 def test_best_is_the_first_of_the_table_and_a_number_is_that_trial() -> None:
     records = [record(0, 0.7), record(1, 0.9, 0.8), record(2, 0.8)]
-    assert choose_trial(records, "best").number == 1
-    assert choose_trial(records, "2").number == 2
+    assert select_trial(Path(), "best", {}, records).number == 1
+    assert select_trial(Path(), "2", {}, records).number == 2
 
 
 def test_a_trial_that_cannot_be_retrained_is_refused() -> None:
     failed = record(1, state="FAIL", error="TrainingError: NaN")
     with pytest.raises(UserError, match="--trial must be recommended, best or a number from 0 to 1, got '7'"):
-        choose_trial([record(0, 0.7), failed], "7")
+        select_trial(Path(), "7", {}, [record(0, 0.7), failed])
     with pytest.raises(UserError, match=r"trial 1 failed \(TrainingError: NaN\); choose another --trial"):
-        choose_trial([record(0, 0.7), failed], "1")
+        select_trial(Path(), "1", {}, [record(0, 0.7), failed])
     with pytest.raises(UserError, match="trial 1 has not ended; choose another --trial"):
-        choose_trial([record(0, 0.7), record(1, 0.8, state="RUNNING")], "1")
+        select_trial(Path(), "1", {}, [record(0, 0.7), record(1, 0.8, state="RUNNING")])
     with pytest.raises(UserError, match="no trial of this study has finished yet"):
-        choose_trial([], "best")
+        select_trial(Path(), "best", {}, [])
