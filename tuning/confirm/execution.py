@@ -47,16 +47,14 @@ def train_run(config: Mapping[str, Any], corpus: Corpus, resources: TrialResourc
     if "result" not in found:  # it failed
         return found
     result, test = found["result"], found["test"]
-    metric = METRICS[result.config.metric]
     if test is None:
-        labels = corpus.labels[corpus.validation()]
-        by_sentence = sentence_figures(metric, labels, result.val_predictions, result.val_log_odds)
+        sentences, predictions, log_odds = corpus.validation(), result.val_predictions, result.val_log_odds
     else:
-        by_sentence = sentence_figures(metric, corpus.labels[corpus.indices(TEST)], test.predictions, test.log_odds)
+        sentences, predictions, log_odds = corpus.indices(TEST), test.predictions, test.log_odds
     return {
         **metrics_of(result, corpus, test),
-        **by_sentence,
-        LOG_ODDS: pack_log_odds(result.val_log_odds if test is None else test.log_odds),
+        **sentence_figures(METRICS[result.config.metric], corpus.labels[sentences], predictions, log_odds),
+        LOG_ODDS: pack_log_odds(log_odds),
         "seconds": sum(epoch.seconds for epoch in result.epochs),
         "epochs": len(result.epochs),
         "test_fingerprint": corpus.test_fingerprint(),

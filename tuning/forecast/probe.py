@@ -99,11 +99,8 @@ def probe(
     own, others = settings_to_try(plan)
     count = min(side_by_side, MAX_PROCESSES, len(own) + len(others))
     shares = [[*own, *others][at::count] for at in range(count)]
-    until = began + PROBE_SECONDS
     work = partial(_probe_process, data=data, cache_dir=cache_dir, threads=threads, device=device, began=began)
-    found = run_processes(
-        [partial(work, configs=each, heavy=() if at else heavy, until=until) for at, each in enumerate(shares)]
-    )
+    found = run_processes([partial(work, configs=each, heavy=() if at else heavy) for at, each in enumerate(shares)])
     rows = itertools.zip_longest(*(costs for costs, _, _ in found))
     in_order = [cost for row in rows for cost in row if cost is not None]
     return Probe(
@@ -126,11 +123,10 @@ def _probe_process(
     threads: int,
     device: str,
     began: float,
-    until: float,
 ) -> tuple[list[float], float, int]:
     """Return seconds per epoch of each configuration, seconds of this process's start, and its peak memory.
 
-    The `configs` share the time until `until`; the `heavy` ones then train a single step with the longest sentences.
+    The `configs` share PROBE_SECONDS from `began`; the `heavy` ones then train one step with the longest sentences.
     """
     from core.nn.runtime import deterministic_kernels, torch_threads, training_memory
 
@@ -138,7 +134,7 @@ def _probe_process(
     with torch_threads(threads), training_memory(), deterministic_kernels(device):
         costs, start = [], time.time() - began
         for at, config in enumerate(configs):
-            left = max(0.0, until - time.time())  # a process that started late has less time for each
+            left = max(0.0, began + PROBE_SECONDS - time.time())  # a process that started late has less time for each
             costs.append(measure_epoch_seconds(config, corpus, device, left / (len(configs) - at)))
         for config in heavy:
             next(training_steps(config, corpus, device, longest_first=True))

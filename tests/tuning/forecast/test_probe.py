@@ -140,7 +140,7 @@ def test_a_process_measures_its_hand_and_its_memory(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("tuning.forecast.probe.load_corpus", lambda **options: tiny_corpus())
     configs = [TrialConfig(hidden_dim=4), TrialConfig(hidden_dim=4, n_layers=2)]
     costs, start, peak = _probe_process(
-        configs=configs, heavy=configs[:1], data={}, cache_dir=None, threads=1, device="cpu", began=0.0, until=0.0
+        configs=configs, heavy=configs[:1], data={}, cache_dir=None, threads=1, device="cpu", began=0.0
     )
     assert len(costs) == 2
     assert all(cost > 0 for cost in costs)
