@@ -41,7 +41,7 @@ def table_of(folder: Path, selection: RowFilter, form: str, hints: Sequence[str]
         if ended["reason"].startswith("target "):
             notes.append("because of the target, the corrected figure may still be too good")
     finished = finished and not any(row.state in ("RUNNING", "PAUSED") for row in rows)
-    notes += [*hints, *_next_lines(next_step(rows, assessment), folder, finished=finished)]
+    notes += [*hints, *_next_lines(next_step(study), folder, finished=finished)]
     whole = bool(rows) and selection.state is None and not selection.where
     return render_table(filter_rows(rows, selection), form, notes=notes, assessment=assessment if whole else None)
 
@@ -67,7 +67,7 @@ def _summary(study: AssessedStudy) -> list[str]:
         found.append("- never recommended: predicts one class, or is not better than the majority")
     if rows[0].rank == 1:
         found.append(_best_note(rows[0], assessment))
-    found += [*recommendation_note(rows, assessment), *ensemble_note(assessment, command)]
+    found += [*recommendation_note(study), *ensemble_note(assessment, command)]
     for name, gain in (("plain baseline", assessment.gain_over_plain), ("baseline setting", assessment.corrected_gain)):
         if gain is not None:
             found.append(f"Corrected, the best trial is {_compared(gain, f'the {name}')}.")
@@ -105,9 +105,9 @@ def _best_note(best: TrialRow, assessment: StudyAssessment) -> str:
     )
 
 
-def recommendation_note(rows: Sequence[TrialRow], assessment: StudyAssessment) -> list[str]:
+def recommendation_note(study: AssessedStudy) -> list[str]:
     """Return a paragraph about the recommended trial, its cost and its difference from the best; empty without one."""
-    row = next((row for row in rows if row.recommended), None)
+    row, assessment = study.recommended, study.assessment
     if row is None:
         return []
     cost = "unknown" if row.multiplications is None else f"{row.multiplications:,} multiplications per word"

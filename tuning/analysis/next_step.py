@@ -5,14 +5,13 @@ be worse is not proposed. The ensemble is proposed instead if it contains the pl
 worse. It also comes first if it alone is shown to beat the plain baseline.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from core.metrics import METRICS
 from tuning.analysis.assessment import PLAIN, Reference, StudyAssessment
 from tuning.analysis.ensemble import EnsembleEstimate
-from tuning.analysis.ranking import TrialRow
+from tuning.analysis.ranking import AssessedStudy, TrialRow
 from tuning.analysis.selection_bias import FIXED
 from tuning.console import study_command
 
@@ -39,16 +38,11 @@ class NextStep:
         return study_command(self.verb, folder, options)
 
 
-def next_step(rows: Sequence[TrialRow], assessment: StudyAssessment) -> NextStep | None:
-    """Decide on the next step; None if no trial has ended with a value, or if nothing was learned.
-
-    Args:
-        rows: All rows, best first.
-        assessment: Assessment of the same study.
-    """
-    if not rows or rows[0].rank is None or assessment.nothing_learned:
+def next_step(study: AssessedStudy) -> NextStep | None:
+    """Decide on the next step; None if no trial has ended with a value, or if nothing was learned."""
+    row, assessment = study.used, study.assessment
+    if row is None or assessment.nothing_learned:
         return None
-    row = next((row for row in rows if row.recommended), rows[0])
     trial = row.trial
     plain = next((reference for reference in assessment.references if reference.name == PLAIN), None)
     gain, ensemble = assessment.gain_over_plain, assessment.ensemble

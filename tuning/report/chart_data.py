@@ -27,8 +27,6 @@ MAX_TRIALS = 1000
 """Maximum number of trials shown one by one; the size of the page is proportional."""
 KEEP_BEST = MAX_TRIALS // 2
 """Number of best trials among them."""
-MIN_TRIALS = 8
-"""With fewer trials, no importances are computed."""
 TREES, DEPTH = 16, 8
 """Size of the random forest for the importances. On 1,000 trials with 18 settings, Optuna's 64 levels took seven times
 as long and changed no share by more than 0.02."""
@@ -142,16 +140,11 @@ def setting_importances(study: AssessedStudy) -> dict[str, float]:
     """Return the share of the metric's variance that each setting explains alone, the largest first, with the sum 1.
 
     An inactive setting counts with the middle of its range, a stopped trial with its last value. Trials that repeat
-    another one are left out.
+    another one are left out. The values of the others must not all be the same.
 
     Source: Hutter, Hoos and Leyton-Brown 2014, An Efficient Approach for Assessing Hyperparameter Importance (ICML).
-
-    Returns:
-        Empty below MIN_TRIALS trials, and if all values are the same.
     """
     own = sorted((row.trial, row.val_metric, record.params) for row, record in study.ranked if row.copy_of is None)
-    if len(own) < MIN_TRIALS or len({value for _, value, _ in own}) == 1:
-        return {}
     distributions = {dimension.name: dimension.distribution for dimension in study.space.dimensions}
     with quiet_optuna():
         forest = optuna.create_study(direction="maximize")

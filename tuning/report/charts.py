@@ -108,11 +108,11 @@ def importances(data: ChartData) -> alt.LayerChart:
     """Draw the share of the differences in the metric that each setting explains."""
     shares = setting_importances(data.study)
     rows = [{"setting": name, "share": share} for name, share in shares.items()]
-    scale = alt.Scale(domain=[0, 1.15 * max(shares.values(), default=1)])
+    scale = alt.Scale(domain=[0, 1.15 * max(shares.values())])
     x = alt.X("share:Q", axis=alt.Axis(format="%"), scale=scale)
     bars = alt.Chart(_source(rows)).encode(x=x, y=alt.Y("setting:N", title=None, sort=None))
     text = bars.mark_text(align="left", dx=4).encode(text=alt.Text("share:Q", format=".1%"))
-    return alt.layer(bars.mark_bar(color=BLUE), text).properties(width=SIZE["width"], height=26 * max(1, len(rows)))
+    return alt.layer(bars.mark_bar(color=BLUE), text).properties(width=SIZE["width"], height=26 * len(rows))
 
 
 def expected(data: ChartData) -> alt.LayerChart:

@@ -15,8 +15,10 @@ from core.io.atomic import atomic_write
 from tuning.analysis.random_search_curve import random_search_curve
 from tuning.journal.records import TestEvaluation
 from tuning.report import charts
-from tuning.report.chart_data import MIN_TRIALS, ChartData, calibrated_evaluation, study_chart_data, used_results
+from tuning.report.chart_data import ChartData, calibrated_evaluation, study_chart_data, used_results
 
+MIN_TRIALS = 8
+"""With fewer trials, no importances are computed."""
 FEW_TRIALS = 30
 """Number of trials below which importances are mostly due to chance."""
 WIDEST_CHART = 40

@@ -1,7 +1,7 @@
 """The page's first figures and remarks: the bias-corrected value, the baselines, and the recommended trial."""
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from core.metrics import METRICS
 from tuning.analysis.assessment import MAJORITY, PLAIN, evaluations_note, readings_elsewhere
@@ -9,7 +9,6 @@ from tuning.analysis.best import ensemble_note, members_text, recommendation_not
 from tuning.analysis.next_step import next_step
 from tuning.analysis.ranking import AssessedStudy
 from tuning.analysis.recommendation import nothing_learned
-from tuning.analysis.selection_bias import Corrected
 
 TITLES = {PLAIN: "Plain baseline", MAJORITY: "Majority class"}
 
@@ -30,21 +29,22 @@ def page_verdict(study: AssessedStudy) -> list[str]:
         return ["No trial has ended with a value yet."]
     if assessment.nothing_learned:
         return [f"{line[0].upper()}{line[1:]}." for line in nothing_learned(study.spec["metric"])]
-    step, ensemble = next_step(study.rows, assessment), assessment.ensemble
+    step, ensemble = next_step(study), assessment.ensemble
+    assert step is not None  # a trial is used, and something was learned
     found = [f"Use trial {used.trial}."]
     value = assessment.recommended_corrected
-    if step is not None and step.verb != "retrain":
+    if step.verb != "retrain":
         found = [f"The best choice of the trials is {used.trial}."]
-    if step is not None and step.verb == "ensemble" and ensemble is not None:
+    if step.verb == "ensemble" and ensemble is not None:
         found, value = [f"Use the ensemble: {_ensemble_command(study)}."], ensemble.corrected
     if value is not None:
         between = f"95% interval {value.interval.low:.4f} to {value.interval.high:.4f}"
         found.append(f"Its expected {METRICS[used.metric].title} on new sentences is {value.value:.4f} ({between}).")
-    if step is not None and step.remark:
+    if step.remark:
         found.append(f"{step.remark[0].upper()}{step.remark[1:]}.")
     elif assessment.gain_over_plain is not None:
         found.append("The search is shown to be better than TF-IDF with logistic regression.")
-    if ensemble and ensemble.gains and ensemble.gain.interval.low > 0 and step and step.verb == "retrain":
+    if ensemble and ensemble.gains and ensemble.gain.interval.low > 0 and step.verb == "retrain":
         better = f"{ensemble.gain.value:.4f} better than the best trial"
         found.append(f"An ensemble is {better}: {_ensemble_command(study)}")
     return found
@@ -69,8 +69,8 @@ def cards(study: AssessedStudy) -> list[Card]:
         between = _interval(winner.corrected_low, winner.corrected_high)
         found.insert(0, Card("Corrected for selection bias", winner.corrected, detail + between))
     if (ensemble := assessment.ensemble) and ensemble.gains:
-        over_best = f"{ensemble.gain.value:+.4f}{_interval(*_ends(ensemble.gain))}"
-        detail = f"{members_text(ensemble)}, corrected{_interval(*_ends(ensemble.corrected))}"
+        over_best = f"{ensemble.gain.value:+.4f}{_interval(*astuple(ensemble.gain.interval))}"
+        detail = f"{members_text(ensemble)}, corrected{_interval(*astuple(ensemble.corrected.interval))}"
         detail += f". Corrected gain over the best trial: {over_best}. Run {_ensemble_command(study)}"
         found.append(Card("Ensemble", ensemble.corrected.value, detail))
     if winner.test_accuracy is not None:
@@ -91,10 +91,10 @@ def cards(study: AssessedStudy) -> list[Card]:
     for reference in assessment.references:
         value, detail = reference.value, f"{metric.title} of {reference.about}"
         if metric.name == "accuracy":
-            between = _interval(reference.interval.low, reference.interval.high)
+            between = _interval(*astuple(reference.interval))
             value, detail = reference.accuracy, f"{reference.about}{between}"
         if reference.name == PLAIN and (gain := assessment.gain_over_plain):
-            detail += f". Corrected gain over it: {gain.value:+.4f}{_interval(*_ends(gain))}"
+            detail += f". Corrected gain over it: {gain.value:+.4f}{_interval(*astuple(gain.interval))}"
         if value is not None:
             found.append(Card(TITLES[reference.name], value, detail))
     return found
@@ -105,7 +105,7 @@ def remarks(study: AssessedStudy) -> list[str]:
     assessment = study.assessment
     if study.winner is None:
         return []
-    found = [note.replace(" (+)", "") for note in recommendation_note(study.rows, assessment)]
+    found = [note.replace(" (+)", "") for note in recommendation_note(study)]
     if assessment.ensemble and not assessment.ensemble.gains:
         found += ensemble_note(assessment, _ensemble_command(study))
     if assessment.corrected is None:
@@ -117,10 +117,6 @@ def remarks(study: AssessedStudy) -> list[str]:
 def _ensemble_command(study: AssessedStudy) -> str:
     """Return the command without folders, which name users and machines."""
     return f"sentune ensemble {shlex.quote(study.name)} --out DIR"
-
-
-def _ends(found: Corrected) -> tuple[float, float]:
-    return found.interval.low, found.interval.high
 
 
 def _interval(low: float | None, high: float | None) -> str:
