@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from core.errors import UserError
 from core.io.text import printable, quoted
-from core.metrics import METRICS
+from core.metrics import METRICS, Metric
 from core.nn.model_size import count_trainable_parameters, multiplications_per_word
 from core.stats import ALPHA, Interval, holm, wilson
 from tuning.analysis.ensemble import SIZE, EnsembleEstimate, estimate_ensemble, load_plain_probabilities, read_library
@@ -236,7 +236,7 @@ def assess(
     width = attributes["spec"].get("embedding_dim")
     evaluations = attributes.get("test_evaluations", ())
     own = _resampled_trials(records, len(labels), n_classes if metric.needs_probabilities else None)
-    outputs = {record.number: found for record in own if len(found := _outputs(record, attributes, labels, folder))}
+    outputs = {r.number: found for r in own if len(found := _outputs(r, metric, labels, n_classes, folder))}
     known = StudyAssessment(
         sentences=len(labels),
         n_candidates=sum(map(is_candidate, records)),
@@ -258,7 +258,7 @@ def assess(
     if predictions is not None and metric.needs_probabilities:
         plain = load_plain_probabilities(folder, predictions, n_classes)
     elif predictions is not None:
-        plain = predictions.astype(_class_type(n_classes))
+        plain = predictions.astype(np.min_scalar_type(n_classes - 1))
     fixed = [] if plain is None else [[plain]]
     resamples = Resamples(
         metric=metric,
@@ -326,11 +326,6 @@ def _resampled_trials(records: Sequence[TrialRecord], n_sentences: int, n_classe
     return own[: max(2, int(np.searchsorted(numbers, MAX_OUTPUTS, side="right")))]
 
 
-def _class_type(n_classes: int) -> np.dtype[Any]:
-    """Return the smallest type for a class; the predictions of many epochs are in memory at once."""
-    return np.min_scalar_type(n_classes - 1)
-
-
 def _useless(own: Sequence[TrialRecord], labels: NDArray[np.int64], n_classes: int, majority: float) -> dict[int, str]:
     """Return why trials may not be recommended, by number."""
     found = {r.number: NOT_BETTER for r in own if r.best is not None and r.best.score <= majority}
@@ -340,14 +335,13 @@ def _useless(own: Sequence[TrialRecord], labels: NDArray[np.int64], n_classes: i
 
 
 def _outputs(
-    record: TrialRecord, attributes: Mapping[str, Any], labels: NDArray[np.int64], folder: Path
+    record: TrialRecord, metric: Metric, labels: NDArray[np.int64], n_classes: int, folder: Path
 ) -> list[NDArray[Any]]:
     """Return the outputs of the trial's epochs, lowest validation loss first; empty if its best one has none.
 
     If the metric needs probabilities, they are those of the best epoch: the others' are not kept.
     """
-    metric, best = METRICS[attributes["spec"]["metric"]], record.best
-    n_classes = len(attributes["validation"]["classes"])
+    best = record.best
     if best is None or record.val_predictions is None:
         return []
     if metric.needs_probabilities:
@@ -355,7 +349,8 @@ def _outputs(
         return [] if found is None else [found]
     epochs = sorted(zip(record.epochs, record.predictions, strict=False), key=lambda each: each[0].val_loss)
     unpacked = (_unpack(packed, labels, n_classes, f"trial {record.number}") for _, packed in epochs if packed)
-    return [predictions.astype(_class_type(n_classes)) for predictions in unpacked]
+    smallest = np.min_scalar_type(n_classes - 1)  # the predictions of many epochs are in memory at once
+    return [predictions.astype(smallest) for predictions in unpacked]
 
 
 def validation_predictions(record: TrialRecord, labels: NDArray[np.int64], n_classes: int) -> NDArray[np.int64] | None:

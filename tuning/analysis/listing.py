@@ -9,7 +9,7 @@ from typing import Any
 
 from core.errors import UserError
 from core.io.text import printable
-from tuning.analysis.ranking import AssessedStudy, read_assessed
+from tuning.analysis.ranking import read_assessed
 from tuning.formatting import align_columns
 from tuning.journal.file import JOURNAL, is_locked
 
@@ -59,25 +59,22 @@ def list_text(results: Path, form: str) -> str:
 def summarize_study(folder: Path) -> StudySummary:
     """Return the figures of one study; a study that cannot be read has a problem instead of figures."""
     try:
-        return _summarize(folder, read_assessed(folder, ensemble_size=0))
+        study = read_assessed(folder, ensemble_size=0)
+        best = study.winner
+        ended = sum(row.state in ("COMPLETE", "PRUNED", "FAIL") for row in study.rows)
+        goal = study.attributes.get("goal", {}).get("trials")
+        return StudySummary(
+            study=folder.name,
+            data=PurePath(study.spec["data"]["dataset"]).name,
+            trials=ended,
+            goal=goal,
+            state=_state(folder, study.attributes, ended, goal),
+            metric=study.spec["metric"],
+            best=best.val_metric if best else None,
+            corrected=best.corrected if best else None,
+        )
     except UserError as error:
         return StudySummary(study=folder.name, state="unreadable", problem=str(error))
-
-
-def _summarize(folder: Path, study: AssessedStudy) -> StudySummary:
-    best = study.winner
-    ended = sum(row.state in ("COMPLETE", "PRUNED", "FAIL") for row in study.rows)
-    goal = study.attributes.get("goal", {}).get("trials")
-    return StudySummary(
-        study=folder.name,
-        data=PurePath(study.spec["data"]["dataset"]).name,
-        trials=ended,
-        goal=goal,
-        state=_state(folder, study.attributes, ended, goal),
-        metric=study.spec["metric"],
-        best=best.val_metric if best else None,
-        corrected=best.corrected if best else None,
-    )
 
 
 def _state(folder: Path, attributes: Mapping[str, Any], ended: int, goal: int | None) -> str:

@@ -82,7 +82,7 @@ def random_search_curve(records: Sequence[TrialRecord]) -> RandomSearchCurve:
     Raises:
         UserError: The study has fewer than two random trials.
     """
-    random = [record for record in random_trials(records) if record.state in (*RANKED, "FAIL")]
+    random = [record for record in records if record.origin == "random" and record.state in (*RANKED, "FAIL")]
     ended = [record for record in random if record.state != "FAIL"]
     scores = [record.best.score for record in ended if record.best]
     if len(scores) < 2:
@@ -104,11 +104,6 @@ def random_search_curve(records: Sequence[TrialRecord]) -> RandomSearchCurve:
     return RandomSearchCurve(
         metric=metric.name, random_trials=len(values), failed=len(random) - len(ended), budgets=tuple(budgets)
     )
-
-
-def random_trials(records: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Return the trials that the sampler drew at random, and that repeat no other trial."""
-    return [record for record in records if record.origin == "random"]
 
 
 def _best_of(values: NDArray[np.float64], n: int, share: float) -> float:

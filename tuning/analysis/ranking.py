@@ -19,8 +19,6 @@ STATES = {"COMPLETE": "done", "PRUNED": "stopped", "FAIL": "failed", "PAUSED": "
 """Names of the journal's states for users."""
 BASELINE = "* the baseline setting: two LSTM layers of width 128, not tuned"
 """Line below tables with a row of the baseline setting."""
-ENSEMBLE = "ensemble"
-"""Name of the ensemble, in place of the number of a trial."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -213,7 +211,7 @@ def other_fields(assessment: StudyAssessment) -> list[dict[str, Any]]:
     if ensemble := assessment.ensemble:
         found.append(
             {
-                "trial": ENSEMBLE,
+                "trial": "ensemble",
                 "metric": ensemble.metric,
                 "val_metric": ensemble.corrected.raw,
                 "val_accuracy": ensemble.corrected.raw if ensemble.metric == "accuracy" else None,
