@@ -1,7 +1,6 @@
 """A study's configuration, and its spec: all inputs that its trials depend on, as JSON in its journal."""
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -119,7 +118,7 @@ def study_spec(plan: StudyConfig, corpus: Corpus, data: Mapping[str, Any], resou
         "data": {**data, **{name: _choice(name, corpus) for name in CHOSEN if data.get(name) == AUTO}},
         "fingerprint": corpus.fingerprint,
         "embedding_dim": corpus.embedding_dim,
-        "space": json.loads(plan.space.to_json()),
+        "space": plan.space.to_dict(),
         **plan.shared_settings,
         "parallelism": plan.parallelism,
         "lag": plan.lag,
@@ -139,11 +138,6 @@ def _choice(option: str, corpus: Corpus) -> str:
     """Return the tokenizer or the vectors that load_corpus chose."""
     found: str = corpus.source[option]
     return tokenizer_name(found) if option == "tokenizer" else found
-
-
-def space_from_spec(spec: Mapping[str, Any]) -> Space:
-    """Return the search space of a spec."""
-    return Space.from_json(json.dumps(spec["space"]))
 
 
 def searched_settings(space: Space) -> list[str]:
