@@ -85,7 +85,6 @@ class StudyConfig:
                 "--epochs": in_range(self.epochs, 1, MAX_EPOCHS),
                 "--parallelism": in_range(self.parallelism, 1, MAX_WORKERS),
                 "--lag": in_range(self.lag, 0, MAX_LAG),
-                "startup": (self.startup, "at least 1", self.startup >= 1),
                 "--seed": (self.seed, "from 0 to 2**32 - 1", 0 <= self.seed < 2**32),
                 "--epoch-sentences": in_range(sentences, 1, MAX_EPOCH_SENTENCES),
                 "--patience": in_range(self.patience, 1, MAX_EPOCHS),
