@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from core.data.corpus import ReadOptions
 from core.errors import ConfigError, UserError
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 AnyPath = str | os.PathLike[str]
 ALIASES = {keyword: field for field, keyword in RENAMED.items()} | {"set": "overrides"}
 """Keyword of `search` -> field of RunOptions. The other fields have their own names."""
-HINTS = get_type_hints(RunOptions, include_extras=True)
+HINTS = get_type_hints(RunOptions)
 KEYWORDS = {name: name for name in HINTS if name not in ("dataset", *ALIASES.values())} | ALIASES
 FRAMES = "frames"
 """Subfolder of the results folder with the data that came from memory."""
@@ -320,7 +320,7 @@ def _converted(name: str, value: Any) -> Any:
     Raises:
         ConfigError: The value has another type.
     """
-    return _overrides(value) if name == "set" else as_type(name, value, get_args(HINTS[KEYWORDS[name]])[0])
+    return _overrides(value) if name == "set" else as_type(name, value, HINTS[KEYWORDS[name]])
 
 
 def _overrides(value: Any) -> list[str] | None:
@@ -381,14 +381,8 @@ def _signature() -> inspect.Signature:
     """Return the signature of `search` with each option, which `help` and notebooks show."""
     data, _ = inspect.signature(search).parameters.values()
     fields = inspect.signature(RunOptions).parameters
-    options = [
-        fields[field].replace(name=keyword, annotation=_plain_hint(HINTS[field])) for keyword, field in KEYWORDS.items()
-    ]
+    options = [fields[field].replace(name=keyword, annotation=HINTS[field]) for keyword, field in KEYWORDS.items()]
     return inspect.Signature([data, *options], return_annotation=Study)
-
-
-def _plain_hint(hint: Any) -> Any:
-    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
 
 
 search.__signature__ = _signature()  # type: ignore[attr-defined]

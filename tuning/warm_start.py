@@ -17,7 +17,7 @@ from core.errors import ConfigError, CorruptionError
 from core.training.result import EpochResult
 from tuning.journal.records import RANKED, Spec, TrialRecord, read_study
 from tuning.scheduling.samplers import MIN_SOURCE_TRIALS, SAMPLERS, cmaes_dimensions
-from tuning.scheduling.study import StudyConfig, space_from_spec
+from tuning.scheduling.study import StudyConfig
 from tuning.space.portfolio import FirstTrials
 from tuning.space.space import Space
 
@@ -49,7 +49,7 @@ def add_warm_start(
         rows = existing[PRIOR_TRIALS]
         if _digest(rows) != start["sha256"]:
             raise CorruptionError(f"the journal's trials of --warm-start {other} are damaged; start a new study")
-        if not _same_space(space_from_spec(existing["spec"]), config.space):
+        if not _same_space(Space.from_dict(existing["spec"]["space"]), config.space):
             return dataclasses.replace(config, warm_start=start), {}  # open_study names the difference
     else:
         theirs, records = read_study(folder)
@@ -93,7 +93,7 @@ def _without(config: StudyConfig, tried: Sequence[Mapping[str, Any]]) -> FirstTr
 
 def _mismatches(plan: StudyConfig, spec: Spec, fingerprint: str) -> Sequence[str]:
     """Return the reasons why the other study's results cannot be used in this one."""
-    theirs = space_from_spec(spec)
+    theirs = Space.from_dict(spec["space"])
     problems = []
     if not SAMPLERS[plan.sampler].learns:
         problems.append(f"--sampler {plan.sampler} does not learn from trials")

@@ -1,7 +1,6 @@
 """The recording of benchmarks.portfolio.record: scores of the configurations on each set, and tables for replays."""
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -107,7 +106,7 @@ def _pooled(epoch: EpochResult, test: float) -> EpochResult:
 def read_curves(path: Path = OUT) -> Recording:
     """Read a file of benchmarks.portfolio.record."""
     content = read_recording(path)
-    spaces = {name: Space.from_json(json.dumps(each)) for name, each in content["spaces"].items()}
+    spaces = {name: Space.from_dict(each) for name, each in content["spaces"].items()}
     configurations = content["configurations"]
     by_key = {(each["set"], each["number"]): each for each in content["curves"]}
     sets = {}

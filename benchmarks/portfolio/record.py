@@ -21,7 +21,6 @@ with those that are finished on every set, or later more, which adds to the file
 import argparse
 import contextlib
 import itertools
-import json
 import os
 import tempfile
 import time
@@ -69,7 +68,7 @@ def main() -> None:
     content = {
         **about,
         "sets": {name: set_facts(name, arguments.vectors) for name in arguments.sets},
-        "spaces": {name: json.loads(capped(name, arguments.hidden).to_json()) for name in dict.fromkeys(SPACES)},
+        "spaces": {name: capped(name, arguments.hidden).to_dict() for name in dict.fromkeys(SPACES)},
         "configurations": found,
         "curves": curves,
     }

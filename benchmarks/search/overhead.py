@@ -231,7 +231,7 @@ def scale(trials: int, folder: Path) -> dict[str, float]:
     the_plan = dataclasses.replace(plan(trials), space=load_space("default"))
     suggester, taken, early = Suggester(the_plan), [0.0], 0.0
     log: list[VisibleResult] = []
-    spec = {"space": json.loads(the_plan.space.to_json()), "stopping": None, "warm_start": None}
+    spec = {"space": the_plan.space.to_dict(), "stopping": None, "warm_start": None}
     with open_study(folder / "study", spec) as study_journal:
         for number in range(trials):
             began = time.process_time()

@@ -17,10 +17,10 @@ from core.config import TrialConfig
 from core.data.load import load_corpus
 from tuning.journal.records import TrialRecord, read_study
 from tuning.scheduling.asha import FAILED, Asha
-from tuning.scheduling.study import StudyConfig, space_from_spec
+from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.virtual_clock import VirtualJob
 from tuning.scheduling.virtual_cost import CorpusShape, virtual_cost
-from tuning.space.space import STUDY_FIELDS
+from tuning.space.space import STUDY_FIELDS, Space
 
 PICTURE = Path(__file__).parents[2] / "docs/images/virtual-clock.svg"
 SHADES = ("#c6dbef", "#6baed6", "#2171b5", "#08306b")
@@ -41,7 +41,7 @@ def config_of(spec: Mapping[str, Any], n_trials: int) -> StudyConfig:
     """Return the configuration of a study, without its sampler and first trials."""
     rule = spec["stopping"]
     return StudyConfig(
-        space=space_from_spec(spec),
+        space=Space.from_dict(spec["space"]),
         n_trials=n_trials,
         stopping=Asha(grace=rule["grace"], reduction=rule["reduction"]) if rule else None,
         **{name: spec[name] for name in (*STUDY_FIELDS, "parallelism", "lag", "baseline")},

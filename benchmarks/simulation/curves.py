@@ -1,7 +1,6 @@
 """Recorded learning curves, and larger tables that are drawn from them."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -63,7 +62,7 @@ class Table:
 def read_table(path: Path, space_name: str) -> Table:
     """Read one space's curves from a file of benchmarks.simulation.record_curves, without those that became NaN."""
     content = read_recording(path)
-    space = Space.from_json(json.dumps(content["spaces"][space_name]))
+    space = Space.from_dict(content["spaces"][space_name])
     curves = []
     for trial in content["curves"]:
         if trial["space"] == space_name and len(trial["curve"]) == content["epochs"]:

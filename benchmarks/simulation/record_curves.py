@@ -14,7 +14,6 @@ them.
 import argparse
 import contextlib
 import dataclasses
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -42,7 +41,7 @@ def main() -> None:
     train = partial(record, sentences=arguments.sentences, seed=arguments.seed)
     trials = record_all(arguments.out, about, jobs(arguments), ("space", "number"), train, arguments.processes)
     trials.sort(key=lambda trial: (trial["space"], trial["number"]))
-    spaces = {name: json.loads(space(name, arguments.hidden).to_json()) for name in SPACES}
+    spaces = {name: space(name, arguments.hidden).to_dict() for name in SPACES}
     write_recording(arguments.out, "benchmarks.simulation.record_curves", {**about, "spaces": spaces, "curves": trials})
 
 

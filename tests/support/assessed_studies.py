@@ -1,6 +1,5 @@
 """Finished studies with stored predictions that several tests share."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ SPEC: dict[str, Any] = {
     "fingerprint": "f" * 64,
     "data": {"dataset": "tiny", "split": "80/10/10"},
     "embedding_dim": 8,
-    "space": json.loads(SPACE.to_json()),
+    "space": SPACE.to_dict(),
     "seed": 42,
     "metric": "accuracy",
     "parallelism": 4,

@@ -1,6 +1,5 @@
 """A made-up recording on three sets: less output dropout is better, and each set has its own best pooling."""
 
-import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,7 @@ def write_curves(path: Path, count: int = 40) -> None:
             curves.append({"set": name, "number": number, "curve": kept, "seconds": 1.0 + number % 3})
     content = {
         "sets": {name: {"epochs": EPOCHS} for name in POOLINGS},
-        "spaces": {name: json.loads(capped(name, 256).to_json()) for name in set(SPACES)},
+        "spaces": {name: capped(name, 256).to_dict() for name in set(SPACES)},
         "configurations": found,
         "curves": curves,
     }

@@ -1,6 +1,5 @@
 """A small study in a journal, for tests of its readers."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from tuning.space.load import load_space
 
 SPEC = {
     "fingerprint": "f" * 64,
-    "space": json.loads(load_space("notebook").to_json()),
+    "space": load_space("notebook").to_dict(),
     "seed": 42,
     "metric": "accuracy",
 }

@@ -1,7 +1,6 @@
 """tuning.warm_start: the trials of another study, copied once."""
 
 import dataclasses
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from tuning.warm_start import add_warm_start
 def a_study(folder: Path, count: int = 6, **changes: Any) -> None:
     """Trials of which every third is stopped, each eighth has failed, and the last one still runs."""
     the_plan = plan(seed=1)
-    spec = {"fingerprint": "f", "space": json.loads(the_plan.space.to_json()), "epochs": 4}
+    spec = {"fingerprint": "f", "space": the_plan.space.to_dict(), "epochs": 4}
     spec |= {"metric": "accuracy", "epoch_sentences": None} | changes
     with open_study(folder, spec) as journal:
         for number, trial in enumerate(outcomes(the_plan, count)):
@@ -47,7 +46,7 @@ def warm(
 
 def begin(folder: Path, the_plan: StudyConfig, kept: dict[str, Any]) -> None:
     """Create the study with its copy of the other one's trials."""
-    space = json.loads(the_plan.space.to_json())
+    space = the_plan.space.to_dict()
     with open_study(folder, {"fingerprint": "f", "space": space, "warm_start": the_plan.warm_start}, kept):
         pass
 
@@ -149,7 +148,7 @@ def test_a_study_of_another_metric_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_study_without_finished_trials_knows_nothing(tmp_path: Path) -> None:
-    spec = {"fingerprint": "f", "space": json.loads(plan().space.to_json()), "epochs": 4, "metric": "accuracy"}
+    spec = {"fingerprint": "f", "space": plan().space.to_dict(), "epochs": 4, "metric": "accuracy"}
     spec["epoch_sentences"] = None
     with open_study(tmp_path / "old", spec):
         pass

@@ -12,7 +12,7 @@ from tuning.analysis.ensemble import SIZE
 from tuning.analysis.selection_bias import FIXED, Corrected
 from tuning.formatting import format_value
 from tuning.journal.records import TrialRecord, rank_trials, read_study
-from tuning.scheduling.study import searched_settings, space_from_spec
+from tuning.scheduling.study import searched_settings
 from tuning.space.space import Space
 
 STATES = {"COMPLETE": "done", "PRUNED": "stopped", "FAIL": "failed", "PAUSED": "paused"}
@@ -367,7 +367,7 @@ def read_assessed(folder: Path, *, ensemble_size: int = SIZE) -> AssessedStudy:
     """
     attributes, records = read_study(folder)
     assessment = assess(records, attributes, folder, ensemble_size=ensemble_size)
-    space = space_from_spec(attributes["spec"])
+    space = Space.from_dict(attributes["spec"]["space"])
     return AssessedStudy(
         folder=folder,
         attributes=attributes,

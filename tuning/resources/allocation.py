@@ -92,7 +92,7 @@ def resolve_resources(
         kept: The study's user attributes; empty for a new study.
 
     Raises:
-        ConfigError: The heaviest configurations need more memory, or the machine has no GPU to probe.
+        ConfigError: The heaviest configurations need more memory.
     """
     heavy = heaviest_configs(plan.space, plan.baseline, **plan.shared_settings)
     gpus = [gpu.bytes for gpu in machine.gpu_list] if resources.gpus_per_trial else []
@@ -102,8 +102,6 @@ def resolve_resources(
         return resources, None
     if GPU_SHARE in kept:
         choice = GpuShareChoice(**kept[GPU_SHARE])
-    elif not machine.gpu_list:
-        raise ConfigError("--gpus-per-trial auto needs a GPU on this machine to probe; pass a fraction such as 0.5")
     else:
         trials_by_cpu = machine.cpus // resources.cpus_per_trial
         choice = choose_share(profiling.probe_gpu(heavy, corpus), machine.gpu_list, trials_by_cpu)

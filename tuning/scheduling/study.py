@@ -1,7 +1,6 @@
 """A study's configuration, and its spec: all inputs that its trials depend on, as JSON in its journal."""
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -86,7 +85,6 @@ class StudyConfig:
                 "--epochs": in_range(self.epochs, 1, MAX_EPOCHS),
                 "--parallelism": in_range(self.parallelism, 1, MAX_WORKERS),
                 "--lag": in_range(self.lag, 0, MAX_LAG),
-                "startup": (self.startup, "at least 1", self.startup >= 1),
                 "--seed": (self.seed, "from 0 to 2**32 - 1", 0 <= self.seed < 2**32),
                 "--epoch-sentences": in_range(sentences, 1, MAX_EPOCH_SENTENCES),
                 "--patience": in_range(self.patience, 1, MAX_EPOCHS),
@@ -119,7 +117,7 @@ def study_spec(plan: StudyConfig, corpus: Corpus, data: Mapping[str, Any], resou
         "data": {**data, **{name: _choice(name, corpus) for name in CHOSEN if data.get(name) == AUTO}},
         "fingerprint": corpus.fingerprint,
         "embedding_dim": corpus.embedding_dim,
-        "space": json.loads(plan.space.to_json()),
+        "space": plan.space.to_dict(),
         **plan.shared_settings,
         "parallelism": plan.parallelism,
         "lag": plan.lag,
@@ -139,11 +137,6 @@ def _choice(option: str, corpus: Corpus) -> str:
     """Return the tokenizer or the vectors that load_corpus chose."""
     found: str = corpus.source[option]
     return tokenizer_name(found) if option == "tokenizer" else found
-
-
-def space_from_spec(spec: Mapping[str, Any]) -> Space:
-    """Return the search space of a spec."""
-    return Space.from_json(json.dumps(spec["space"]))
 
 
 def searched_settings(space: Space) -> list[str]:

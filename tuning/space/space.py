@@ -238,19 +238,9 @@ class Space:
         """Return the configuration of `params`, one for each active dimension, with `changes`.
 
         Raises:
-            ConfigError: A parameter is missing or not active, or a value breaks TrialConfig's rules.
+            ConfigError: A value breaks TrialConfig's rules.
         """
-
-        def given(dimension: Dimension) -> Value:
-            if dimension.name not in params:
-                raise ConfigError(f"space {self.name!r} needs a value for {dimension.name}, got {dict(params)}")
-            return params[dimension.name]
-
-        values = self.resolve(given)
-        extra = sorted(set(params) - set(values))
-        if extra:
-            raise ConfigError(f"space {self.name!r} does not search {', '.join(extra)} where {values}")
-        searched = {d.field: values[d.name] for d in self.dimensions if d.name in values}
+        searched = {d.field: params[d.name] for d in self.dimensions if d.name in params}
         settings: dict[str, Any] = {**self.fixed, **searched, **changes}
         return TrialConfig(**settings)
 
@@ -261,10 +251,8 @@ class Space:
         return {d.name: values[d.name] for d in self.dimensions if d.name in values and d.contains(values[d.name])}
 
     def distributions(self, params: Mapping[str, Value]) -> dict[str, BaseDistribution]:
-        """Return the distributions of the active dimensions with a value in `params`."""
-        # A dimension without a value satisfies no condition: NaN equals nothing.
-        values = self.resolve(lambda dimension: params.get(dimension.name, math.nan))
-        return {d.name: d.distribution for d in self.dimensions if d.name in values and d.name in params}
+        """Return the distributions of the dimensions with a value in `params`."""
+        return {d.name: d.distribution for d in self.dimensions if d.name in params}
 
     def resolve(
         self, value_of: Callable[[Dimension], Value], settings: Mapping[str, Value] | None = None
@@ -287,27 +275,27 @@ class Space:
                 values[dimension.name] = known[dimension.name] = value_of(dimension)
         return values
 
-    def to_json(self) -> str:
-        """Return one canonical line: equal spaces have equal texts."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content for JSON, with sorted names: equal spaces have equal texts."""
         content = {
             "name": self.name,
             "dimensions": [dimension.to_dict() for dimension in self.dimensions],
             "fixed": dict(self.fixed),
             "try_first": [dict(entry) for entry in self.try_first],
         }
-        return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        ordered: dict[str, Any] = json.loads(json.dumps(content, sort_keys=True, allow_nan=False))
+        return ordered
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Return the space that `to_json` wrote.
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """Return the inverse of `to_dict`.
 
         Raises:
-            CorruptionError: The text was not written by `to_json`.
+            CorruptionError: `to_dict` did not return the content.
             ConfigError: The space breaks a rule of this version.
         """
         try:
             with warnings.catch_warnings(action="error"):  # Optuna warns if it changes a distribution
-                content = json.loads(text)
                 return cls(
                     name=content["name"],
                     dimensions=tuple(Dimension.from_dict(each) for each in content["dimensions"]),

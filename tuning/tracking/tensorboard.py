@@ -81,9 +81,8 @@ class TensorBoardCallback(Callback):
 
     def close(self) -> None:
         """Close the files of interrupted trials, without an end."""
-        for run in self._open.values():
-            with contextlib.suppress(OSError):
-                run.writer.close()
+        for number in list(self._open):
+            self.on_trial_pause(number)
 
     def _update(self, record: TrialRecord) -> None:
         """Write what the trial's file lacks."""

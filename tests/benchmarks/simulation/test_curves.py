@@ -15,7 +15,7 @@ def test_a_recorded_file_is_read_by_space_without_curves_that_became_nan(tmp_pat
     curve = table(3).curves[1]
     trial = {"config": dict(curve.config), "seconds": 2.0, "curve": [[0.5, 0.7], [0.4, 0.6]]}
     content = {
-        "spaces": {"notebook": json.loads(SPACE.to_json())},
+        "spaces": {"notebook": SPACE.to_dict()},
         "epochs": 2,
         "curves": [
             {"space": "notebook", **trial},

@@ -107,11 +107,3 @@ def test_settings_that_no_memory_holds_are_refused_before_the_search(
     huge = load_space("notebook", ["hidden_dim=int(64,8192,log)", "n_layers=8", "bidirectional=true"])
     with pytest.raises(ConfigError, match=f"hidden_dim 8192 with n_layers 8 .* and {where}; choose smaller settings"):
         resolve_resources(resources, plan(space=huge), machine, tiny_corpus(), {})
-
-
-def test_auto_needs_a_gpu_here_to_try() -> None:
-    elsewhere = Machine(cpus=8, gpus=2)  # logical ones, or those of other machines
-    with pytest.raises(
-        ConfigError, match=r"--gpus-per-trial auto needs a GPU on this machine to probe; pass a fraction"
-    ):
-        resolve_resources(AUTO, plan(), elsewhere, tiny_corpus(), {})

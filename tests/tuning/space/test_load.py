@@ -380,7 +380,7 @@ def test_any_file_is_read_or_refused_in_one_line(tmp_path: Path, text: str) -> N
     assert "\n" not in message
     if not message:
         space = load_space(str(path))
-        assert Space.from_json(space.to_json()) == space
+        assert Space.from_dict(space.to_dict()) == space
 
 
 @pytest.mark.slow
