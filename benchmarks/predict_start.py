@@ -23,8 +23,9 @@ import torch
 from benchmarks.results import verdict
 from core import TrialConfig, load_corpus
 from core.data.corpus import TRAIN, Corpus
+from core.data.vocabulary import Vocabulary
 from core.inference.members import LstmMember, Member, PlainMember
-from core.inference.saved_model import save_model
+from core.inference.saved_model import ModelParts, save_model
 from core.nn.classifier import SentenceClassifier
 from core.training.plain_baseline import fit_plain_baseline
 
@@ -74,17 +75,15 @@ def lstm(corpus: Corpus, name: str, weight: float) -> LstmMember:
 
 def save(path: Path, members: Sequence[Member], corpus: Corpus) -> None:
     """Write a model folder."""
-    save_model(
-        path,
+    parts = ModelParts(
         members=members,
         temperature=1.2,
-        words=corpus.words,
+        vocabulary=Vocabulary(corpus.words),
         classes=corpus.classes,
         embedding_dim=WIDTH,
         tokenizer=corpus.source["tokenizer"],
-        metrics={},
-        card="",
     )
+    save_model(path, parts, metrics={}, card="")
 
 
 def predict(model: Path) -> float:

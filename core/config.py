@@ -1,7 +1,6 @@
 """TrialConfig: every setting of one training, validated at construction, and what other modules know of a setting."""
 
 import dataclasses
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -21,8 +20,6 @@ MAX_EMBEDDING_DIM = 8192
 """Largest width of a word vector."""
 MAX_THREADS = 1_024
 """Upper bound of the threads of one model or trial."""
-MAX_FLOAT = sys.float_info.max
-"""Largest finite number; a whole number above it compares as smaller than infinity."""
 MAX_SETTING = 1e18
 """Largest learning rate, factor or bound: in fp32, the product of two is finite."""
 METRIC_NAMES = ("accuracy", "macro_f1", "balanced_accuracy", "mcc", "log_loss", "roc_auc")

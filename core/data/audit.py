@@ -40,22 +40,13 @@ MANY_CLASSES, SENTENCES_PER_CLASS = 20, 20
 """With more classes and fewer sentences of each on average, a warning is given."""
 
 
-def find_duplicates(
-    texts: Sequence[str],
-    labels: NDArray[np.int64],
-    classes: Sequence[str],
-    split: NDArray[np.uint8],
+def _duplicates(
+    texts: Sequence[str], labels: NDArray[np.int64], classes: Sequence[str], split: NDArray[np.uint8]
 ) -> dict[str, Any]:
     """Return counts of copies within splits, across splits and with several labels, for JSON.
 
     Exact copies are equal except for space at the ends. Near copies, which include these, equal after `normalize_text`.
     Blank texts are left out.
-
-    Args:
-        texts: (n,)
-        labels: (n,) places in `classes`.
-        classes: Class names.
-        split: (n,) TRAIN, VAL or TEST.
     """
     exact, near = first_equal(text.strip() for text in texts), duplicate_groups(texts)
     kept = np.array([place for place, text in enumerate(texts) if text.strip()], dtype=np.int64)
@@ -150,7 +141,7 @@ def audit(
         "single_tokens": sum(
             len(text.strip()) >= LONG_CHARACTERS for text, length in zip(texts, lengths, strict=True) if length == 1
         ),
-        **find_duplicates(texts, labels, classes, split),
+        **_duplicates(texts, labels, classes, split),
         "unknown_tokens": _shares_held_out(tokens == UNK_ID, token_splits),
         **({"most_words": MAX_WORDS - 2} if is_full else {}),
         "coverage": dict(coverage) if coverage is not None else None,

@@ -146,8 +146,8 @@ class Dataset:
     labels: NDArray[np.int64]
     """(n,) places in `classes`."""
     classes: tuple[str, ...]
-    split_values: list[str] | None = None
-    """(n,) the split column's cells; None without one."""
+    split: NDArray[np.uint8] | None = None
+    """(n,) TRAIN, VAL or TEST by the split column; None without one."""
     targets: NDArray[np.float32] | None = None
     """(n, C) as `Corpus.targets`; None to train on the labels."""
     notes: Mapping[str, Any]

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from core.data import columns, splits
 from core.data.corpus import Dataset, DatasetSource, ReadOptions
 from core.data.movie_reviews import resolve_mr, resolve_mr_at, resolve_snippets
@@ -9,7 +11,6 @@ from core.data.probability_columns import OPTION, parse_names, read_targets
 from core.data.readers import FORMATS, Table, format_of, read_table
 from core.errors import ConfigError, DataError
 from core.io import file_hash
-from core.io.archives import file_blocks
 from core.io.atomic import expand_user
 from core.io.encodings import detect_encoding, normalize_encoding
 from core.io.memory import check_texts_fit
@@ -88,11 +89,7 @@ def encoding_of(path: Path, given: str | None, folder: Path, notify: Notify | No
         return ""
     if given is not None:
         return normalize_encoding(given)
-
-    def detect() -> str:
-        return detect_encoding(lambda: file_blocks(path), str(path))
-
-    encoding = file_hash.memoize_by_stat(path, folder, "encoding", detect)
+    encoding = file_hash.memoize_by_stat(path, folder, "encoding", lambda: detect_encoding(path))
     if notify and not encoding.startswith("utf"):
         notify(f"{printable(str(path))}: is not UTF-8, read as {encoding}; if letters are wrong, pass --encoding")
     return encoding
@@ -122,18 +119,20 @@ def _read_file(path: Path, encoding: str, options: ReadOptions) -> Dataset:
     if options.drop_missing:
         table = columns.drop_missing_rows(table, [name for name in (text, label) if name is not None])
     labels, classes, targets = read_targets(table, label, probabilities)
-    split_values = None
+    split = None
     if options.split_column is not None:
-        split_values = [cell or "" for cell in table.columns[options.split_column]]
-        for row, value in enumerate(split_values):
-            if splits.parse_split_value(value) is None:
-                shown = f"column {quoted(options.split_column)} must be train, val or test, got {quoted(value)}"
-                raise DataError(f"{table.location(row)}: {shown}")
+        cells = [cell or "" for cell in table.columns[options.split_column]]
+        codes = [splits.parse_split_value(cell) for cell in cells]
+        if None in codes:
+            row = codes.index(None)
+            shown = f"column {quoted(options.split_column)} must be train, val or test, got {quoted(cells[row])}"
+            raise DataError(f"{table.location(row)}: {shown}")
+        split = np.array(codes, dtype=np.uint8)
     return Dataset(
         texts=columns.read_texts(table, text),
         labels=labels,
         classes=classes,
-        split_values=split_values,
+        split=split,
         targets=targets,
         notes={
             "licence": "as the owner of the file states",

@@ -10,7 +10,7 @@ import numpy as np
 from core.data.corpus import Dataset, DatasetSource
 from core.errors import DataError, UserError
 from core.io import cache
-from core.io.archives import file_size, open_file, read_tar
+from core.io.archives import file_blocks, file_size, open_file, read_tar
 from core.io.download import RemoteFile, download, pip_download
 from core.io.text import Notify, printable
 
@@ -131,7 +131,7 @@ def resolve_mr_at(path: Path, notify: Notify | None = None) -> DatasetSource:
     """
     if path.is_dir():
         home = path if (path / "rt-polarity.neg").exists() else path / "rt-polaritydata"
-        files = {name: _read(home / name) for name in MR_SHA256}
+        files = {name: b"".join(file_blocks(home / name)) for name in MR_SHA256}
     else:
         files = _unpack(path, MR_SHA256)
     digests = {name: _sha256(data) for name, data in files.items()}
@@ -142,11 +142,6 @@ def resolve_mr_at(path: Path, notify: Notify | None = None) -> DatasetSource:
             "compare the figures with published ones"
         )
     return DatasetSource(inputs={"dataset": "mr", "sha256": digests}, read=lambda: parse_mr(files))
-
-
-def _read(path: Path) -> bytes:
-    with open_file(path) as file:
-        return file.read()
 
 
 def _unpack(archive: Path, names: Mapping[str, str]) -> dict[str, bytes]:

@@ -59,12 +59,8 @@ def normalize_text(text: str) -> str:
     return lowered.translate(_DROPPING) or lowered.strip()
 
 
-def parse_validation(validation: str) -> int | None:
-    """Return the K of `folds:K`, None for `split`.
-
-    Raises:
-        ConfigError: It is neither, or K is not from 2 to MAX_VALIDATION_FOLDS.
-    """
+def _parse_validation(validation: str) -> int | None:
+    """Return the K of `folds:K`, None for `split`."""
     if validation == "split":
         return None
     match = re.fullmatch(r"folds:(\d{1,4})", validation, re.ASCII)
@@ -141,12 +137,8 @@ def _fill(sizes: NDArray[np.int64], quota: int, leave: int) -> list[int]:
     return moved
 
 
-def parse_shares(split: str) -> tuple[int, int] | None:
-    """Return the percentages of validation and test in `TRAIN/VAL/TEST`; None for another rule.
-
-    Raises:
-        ConfigError: The shares are not possible.
-    """
+def _parse_shares(split: str) -> tuple[int, int] | None:
+    """Return the percentages of validation and test in `TRAIN/VAL/TEST`; None for another rule."""
     match = re.fullmatch(r"([1-9]\d?)/(0|[1-9]\d?)/(0|[1-9]\d?)", split, re.ASCII)
     if match is None:
         return None
@@ -224,11 +216,6 @@ def parse_split_value(value: str) -> int | None:
     return _COLUMN_VALUES.get(value.strip().lower())
 
 
-def column_split(values: Sequence[str]) -> Codes:
-    """Return the file's own split, from values that `parse_split_value` knows."""
-    return np.array([parse_split_value(value) for value in values], dtype=np.uint8)
-
-
 def _require_train_and_val(codes: Codes) -> None:
     for code in (TRAIN, VAL):
         if not (codes == code).any():
@@ -301,7 +288,7 @@ class SplitRule:
             split = "column"
         match = re.fullmatch(r"folds:(\d{1,4})", split, re.ASCII)
         count = int(match[1]) if match else None
-        shares = parse_shares(split)
+        shares = _parse_shares(split)
         if count is None and shares is None and split not in ("notebook", "column"):
             raise ConfigError(
                 f"split must be TRAIN/VAL/TEST in percent such as 80/10/10, notebook, column or folds:K, got {split!r}"
@@ -318,7 +305,7 @@ class SplitRule:
             )
         if not is_whole(seed, 0, 2**32 - 1):
             raise ConfigError(f"seed must be a whole number from 0 to 2**32 - 1, got {seed!r}")
-        folds = parse_validation(validation)
+        folds = _parse_validation(validation)
         seeded = seed if folds else {"notebook": 42, "column": None}.get(split, seed)
         return cls(name=split, seed=seeded, count=count, fold=fold, validation_folds=folds, shares=shares)
 
@@ -350,7 +337,8 @@ class SplitRule:
 
     def _codes(self, read: Dataset) -> Codes:
         if self.name == "column":
-            return column_split(read.split_values or ())
+            assert read.split is not None
+            return read.split.copy()
         if self.name == "notebook":
             return notebook_split(read.texts)
         seed = self.seed or 0

@@ -77,7 +77,7 @@ def render_model_card(
         Markdown. Text from the data cannot become markup.
     """
     figures = (
-        (_words(name), _shown(_without_folders(value)), _spread(name, value, metrics), _EXPLANATIONS.get(name, ""))
+        (_words(name), _shown(last_part(value)), _spread(name, value, metrics), _EXPLANATIONS.get(name, ""))
         for name, value in metrics.items()
         if name not in _METRICS_ELSEWHERE and not name.endswith("_standard_error")
     )
@@ -85,7 +85,7 @@ def render_model_card(
     line = printable(without_folders(command))
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", line)), default=0))  # longer than any in the command
     sections = [
-        f"# Sentence classifier trained on {escape_markdown(_without_folders(source.get('dataset', 'unnamed data')))}",
+        f"# Sentence classifier trained on {escape_markdown(last_part(source.get('dataset', 'unnamed data')))}",
         f"{_architecture(members)}It gives each text one of the labels in `labels.json`, with a probability.",
         "## Data",
         _table(("what", "value"), _pairs({k: v for k, v in source.items() if k not in _SOURCE_ELSEWHERE})),
@@ -237,11 +237,7 @@ def _epochs(epochs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _pairs(values: Mapping[str, Any]) -> Iterable[Sequence[str]]:
-    return ((_words(name), _shown(_without_folders(value))) for name, value in values.items())
-
-
-def _without_folders(value: Any) -> Any:
-    return last_part(value) if isinstance(value, str) else value
+    return ((_words(name), _shown(last_part(value))) for name, value in values.items())
 
 
 def _words(name: str) -> str:

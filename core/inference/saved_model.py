@@ -72,30 +72,12 @@ class ModelParts:
     """Column of the texts in the file that the model was trained on; None if that was no file."""
 
 
-def save_model(
-    path: Path,
-    *,
-    members: Sequence[Member],
-    temperature: float = 1.0,
-    words: Sequence[str],
-    classes: Sequence[str],
-    embedding_dim: int,
-    tokenizer: str,
-    text_column: str | None = None,
-    metrics: Mapping[str, Any],
-    card: str,
-) -> None:
+def save_model(path: Path, parts: ModelParts, *, metrics: Mapping[str, Any], card: str) -> None:
     """Write a model folder as a whole or not at all; it replaces an earlier model.
 
     Args:
         path: The folder.
-        members: Members in any order, whose weights have the sum 1.
-        temperature: Temperature of the model's probabilities, see ModelParts.
-        words: (V,) the vocabulary, `<pad>` and `<unk>` first.
-        classes: (C,) names in label order.
-        embedding_dim: Width of a word vector.
-        tokenizer: Name and version of the tokenizer that made the words.
-        text_column: Column of the texts in the file that the model was trained on; None if that was no file.
+        parts: The model, with members in any order. Its `coverage` is not written: it is in `metrics`.
         metrics: Figures, for JSON.
         card: Markdown, see core.inference.model_card.
 
@@ -106,18 +88,18 @@ def save_model(
     path = check_model_folder(path)
     settings = {
         "layout": LAYOUT,
-        "tokenizer": tokenizer,
-        "text_column": text_column,
-        "embedding_dim": embedding_dim,
-        "temperature": temperature,
-        "members": [entry_of(member) for member in members],
+        "tokenizer": parts.tokenizer,
+        "text_column": parts.text_column,
+        "embedding_dim": parts.embedding_dim,
+        "temperature": parts.temperature,
+        "members": [entry_of(member) for member in parts.members],
     }
     check_settings(settings, LAYOUT)
     contents: dict[str, bytes | Mapping[str, Tensor]] = {
-        **{file_of(member): tensors_of(member) for member in members},
+        **{file_of(member): tensors_of(member) for member in parts.members},
         "config.json": readable_json(settings),
-        "vocabulary.json": readable_json(list(words)),
-        "labels.json": readable_json(list(classes)),
+        "vocabulary.json": readable_json(list(parts.vocabulary.words)),
+        "labels.json": readable_json(list(parts.classes)),
         "metrics.json": readable_json(dict(metrics)),
         "card.md": card.encode(),
     }

@@ -55,13 +55,6 @@ def cache_key(inputs: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical_json({"format": FORMAT, "inputs": inputs})).hexdigest()
 
 
-def write_manifest(folder: Path, key: str, inputs: Mapping[str, Any]) -> None:
-    """Write the manifest of the files in `folder`."""
-    listing = {file.name: [file.stat().st_size, sha256_file(file)] for file in sorted(folder.iterdir())}
-    body = {"format": FORMAT, "key": key, "inputs": inputs, "files": listing}
-    (folder / MANIFEST).write_bytes(_manifest_bytes(body))
-
-
 def verify_entry(path: Path) -> CacheEntry:
     """Read the entry at `path` and hash every file in it.
 
@@ -176,8 +169,10 @@ def get_or_build(
         remove_partial_writes(path.parent, path.name, older_than=0)  # the lock is held, so their builder has died
         with atomic.atomic_folder(path) as folder:
             fill(folder)
-            write_manifest(folder, path.name, inputs)
-        return verify_entry(path)
+            listing = {file.name: [file.stat().st_size, sha256_file(file)] for file in sorted(folder.iterdir())}
+            body = {"format": FORMAT, "key": path.name, "inputs": inputs, "files": listing}
+            (folder / MANIFEST).write_bytes(_manifest_bytes(body))
+        return read_manifest(path)
 
 
 def read_cached(cache: Path, kind: str, inputs: Mapping[str, Any]) -> CacheEntry | None:

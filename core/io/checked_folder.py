@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CHECKSUMS = "SHA256SUMS"
+"""File with the digests of the other files; `sha256sum -c SHA256SUMS` reads it."""
 MAX_CHECKSUMS = 2**20
 """Bytes of CHECKSUMS that are read: those of 10,000 files."""
-"""File with the digests of the other files; `sha256sum -c SHA256SUMS` reads it."""
 STALE_SECONDS = 3600
 """Age of a partial folder that no process will finish: a write takes seconds, on a slow network disk minutes."""
 

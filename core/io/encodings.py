@@ -4,7 +4,7 @@ import codecs
 import contextlib
 import functools
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from core.errors import ConfigError, DataError
@@ -32,23 +32,19 @@ MAX_LINE = 1 << 20
 """Maximum number of characters in a line: a longer one is no sentence, and would be read into memory as a whole."""
 
 
-def detect_encoding(blocks: Callable[[], Iterable[bytes]], name: str) -> str:
+def detect_encoding(path: Path) -> str:
     """Return the encoding by its byte order mark; else UTF-8 if it fits; else charset-normalizer's guess.
 
     A guess can be wrong, so the caller must report it: of 25 languages and encodings tried, 22 were right.
 
-    Args:
-        blocks: Called up to three times; returns the bytes of the file in blocks, of which one is in memory at a time.
-        name: Name of the file in errors.
-
     Raises:
-        DataError: No encoding fits.
+        DataError: As `file_blocks`, or no encoding fits.
     """
-    first = next(iter(blocks()), b"")
+    first = next(file_blocks(path), b"")
     for mark, encoding in _MARKS:
         if first.startswith(mark):
             return encoding
-    return "utf-8" if _find_misfit(blocks(), "utf-8") is None else _guess(blocks(), name)
+    return "utf-8" if _find_misfit(file_blocks(path), "utf-8") is None else _guess(path)
 
 
 def _find_misfit(blocks: Iterable[bytes], encoding: str) -> tuple[int, str] | None:
@@ -66,12 +62,12 @@ def _find_misfit(blocks: Iterable[bytes], encoding: str) -> tuple[int, str] | No
     return None
 
 
-def _guess(blocks: Iterable[bytes], name: str) -> str:
+def _guess(path: Path) -> str:
     import charset_normalizer
 
     # Only lines that are not ASCII distinguish encodings.
     sample, size = [], 0
-    for line in _byte_lines(blocks):
+    for line in _byte_lines(file_blocks(path)):
         if not line.isascii():
             sample.append(line)
             size += len(line)
@@ -80,7 +76,7 @@ def _guess(blocks: Iterable[bytes], name: str) -> str:
     matches = charset_normalizer.from_bytes(b"".join(sample), cp_isolation=_CANDIDATES)
     best = matches.best()
     if best is None:
-        raise DataError(f"{name}: is not text in a known encoding; pass --encoding, or save the file as UTF-8")
+        raise DataError(f"{path}: is not text in a known encoding; pass --encoding, or save the file as UTF-8")
     fits_western = any("cp1252" in match.could_be_from_charset for match in matches)
     if fits_western and best.encoding in _LATIN and best.language not in _LATIN[best.encoding]:
         return "cp1252"

@@ -10,7 +10,7 @@ FIXED_BYTES = 300_000_000
 """Memory in bytes that data preparation takes for a file of any size: libraries and word vectors."""
 BYTES_A_BYTE = 6
 """Memory in bytes per byte of a file: 5.1 for a million English sentences (results/reference/large.md). The
-peak is when the word ids are sorted."""
+peak is when the audit counts copies."""
 UNPACKED = 3
 """Minimum ratio of the unpacked to the packed size of a file of texts."""
 

@@ -71,14 +71,10 @@ def _message(error: Exception) -> str | None:
         if error.errno in _LIMITS:
             return _LIMITS[error.errno]
         if error.errno in _REASONS and error.filename is not None:
-            return f"{_shown(error.filename)}: {_REASONS[error.errno]}"
+            file = f"file {error.filename}" if isinstance(error.filename, int) else os.fsdecode(error.filename)
+            return f"{quoted(file, 80)}: {_REASONS[error.errno]}"
         if error.errno in _OPEN_FILE:
             return f"a file: {_REASONS[error.errno]}"
         if no_folder := re.search(r"No usable temporary directory found in (\[.*\])", str(error)):
             return f"no folder for temporary files can be written ({no_folder[1]}); free some space, or set TMPDIR"
     return None
-
-
-def _shown(name: str | bytes | int) -> str:
-    """Return a file's name in quotes, its beginning if it is long."""
-    return quoted(os.fsdecode(name) if not isinstance(name, int) else f"file {name}", 80)

@@ -86,6 +86,7 @@ def _quoted_last_part(part: str) -> str:
     return f"{quote}{option}{equals}{value}{quote}"
 
 
-def last_part(value: str) -> str:
-    """Return the last part of an absolute path, or of `mr:PATH`: folders may name its author. Other text stays."""
-    return PurePath(value).name if value.removeprefix("mr:").startswith("/") else value
+def last_part(value: Any) -> Any:
+    """Return the last part of an absolute path, or of `mr:PATH`: folders may name its author. Other values stay."""
+    has_folders = isinstance(value, str) and value.removeprefix("mr:").startswith("/")
+    return PurePath(value).name if has_folders else value

@@ -1,7 +1,7 @@
 """Tiny saved models: of one LSTM, of the plain baseline, and mixtures of both."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from core.training.plain_baseline import PlainBaseline
 WORDS = ("<pad>", "<unk>", "good", "bad", "\ud800 half a pair", "naïve")
 CLASSES = ("negative", "positive")
 WIDTH = 3
+METRICS = {"val_accuracy": 0.5}
 
 
 def weights_of(config: TrialConfig, seed: int = 0, n_words: int = len(WORDS), n_classes: int = 2) -> dict[str, Any]:
@@ -66,20 +67,20 @@ def predictor(
     return Predictor(parts)
 
 
-def saved(folder: Path, *members: Member, **changes: Any) -> Path:
+def saved(
+    folder: Path, *members: Member, words: tuple[str, ...] = WORDS, metrics: Mapping[str, Any] = METRICS, **changes: Any
+) -> Path:
     """Save a model, of one LSTM by default, in `folder / "model"`."""
     parts: dict[str, Any] = {
         "members": members or [lstm()],
-        "words": WORDS,
+        "vocabulary": Vocabulary(words),
         "classes": CLASSES,
         "embedding_dim": WIDTH,
         "tokenizer": "test-1",
-        "metrics": {"val_accuracy": 0.5},
-        "card": "# a card\n",
     }
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "model"
-    save_model(path, **(parts | changes))
+    save_model(path, ModelParts(**(parts | changes)), metrics=metrics, card="# a card\n")
     return path
 
 

@@ -16,9 +16,10 @@ import torch
 
 from core.config import TrialConfig
 from core.data.tokenizer import tokenizer_version
+from core.data.vocabulary import Vocabulary
 from core.inference.members import LstmMember
 from core.inference.predictor import load_model
-from core.inference.saved_model import save_model
+from core.inference.saved_model import ModelParts, save_model
 from core.nn.classifier import SentenceClassifier
 from tests.support.command import Command, without_waits
 from tests.support.patience import PATIENCE_SECONDS
@@ -31,16 +32,14 @@ def make(path: Path, seed: int = 0) -> Path:
     config = TrialConfig(hidden_dim=16, n_layers=2, seed=seed)
     network = SentenceClassifier(config, len(WORDS), 10, 2)
     network.initialize(torch.Generator().manual_seed(seed))
-    save_model(
-        path,
+    parts = ModelParts(
         members=[LstmMember(name="model", weight=1.0, config=config, weights=network.state_dict())],
-        words=WORDS,
+        vocabulary=Vocabulary(WORDS),
         classes=("negative", "positive"),
         embedding_dim=10,
         tokenizer=tokenizer_version("english"),
-        metrics={},
-        card="# a card\n",
     )
+    save_model(path, parts, metrics={}, card="# a card\n")
     return path
 
 

@@ -14,9 +14,10 @@ from torch import Tensor
 from core.class_report import class_report, confusion_matrix
 from core.config import TrialConfig
 from core.data.corpus import TEST, VAL, Corpus
+from core.data.vocabulary import Vocabulary
 from core.inference.members import LstmMember, Member
 from core.inference.model_card import render_model_card
-from core.inference.saved_model import save_model
+from core.inference.saved_model import ModelParts, save_model
 from core.log_odds import LogOdds, to_probabilities
 from core.metrics import METRICS, Metric
 from core.training.evaluate import Evaluation, evaluate
@@ -224,16 +225,15 @@ def save_members(
     """
     digests = {"data_fingerprint": corpus.fingerprint, "test_fingerprint": corpus.test_fingerprint()}
     metrics = {**metrics, **digests}
-    save_model(
-        out,
+    parts = ModelParts(
         members=members,
         temperature=metrics["temperature"],
-        words=corpus.words,
+        vocabulary=Vocabulary(corpus.words),
         classes=corpus.classes,
         embedding_dim=corpus.embedding_dim,
         tokenizer=corpus.source["tokenizer"],
         text_column=corpus.source.get("text_column"),
-        metrics=metrics,
-        card=render_model_card(source=corpus.source, metrics=metrics, members=members, command=command),
     )
+    card = render_model_card(source=corpus.source, metrics=metrics, members=members, command=command)
+    save_model(out, parts, metrics=metrics, card=card)
     print(f"model saved in {out}")

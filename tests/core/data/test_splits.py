@@ -11,11 +11,11 @@ from core.data.corpus import TEST, TRAIN, VAL, Dataset
 from core.data.splits import (
     NO_FOLD,
     SplitRule,
-    column_split,
     duplicate_groups,
     fold_split,
     normalize_text,
     notebook_split,
+    parse_split_value,
     require_in_train,
     stratified_split,
 )
@@ -220,14 +220,15 @@ def test_notebook_split_needs_two_sides(texts: list[str]) -> None:
 
 
 def test_a_split_column_is_read_in_any_case_and_by_its_usual_names() -> None:
-    codes = column_split(["train", "Validation ", "TEST", "dev", "val", "valid", "training", "testing"])
-    assert codes.tolist() == [TRAIN, VAL, TEST, VAL, VAL, VAL, TRAIN, TEST]
+    cells = ("train", "Validation ", "TEST", "dev", "val", "valid", "training", "testing")
+    assert [parse_split_value(cell) for cell in cells] == [TRAIN, VAL, TEST, VAL, VAL, VAL, TRAIN, TEST]
 
 
 def rows(values: list[str], labels: list[int]) -> Dataset:
     """Return different sentences with these values of the split column."""
     texts, _ = sentences(len(values))
-    return Dataset(texts=texts, labels=np.array(labels), classes=CLASSES, split_values=values, notes={})
+    codes = np.array([parse_split_value(value) for value in values], dtype=np.uint8)
+    return Dataset(texts=texts, labels=np.array(labels), classes=CLASSES, split=codes, notes={})
 
 
 @pytest.mark.parametrize(("values", "absent"), [(["train", "test"], "val"), (["val", "test"], "train")])

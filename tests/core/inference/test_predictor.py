@@ -15,10 +15,11 @@ import torch
 from core.calibration import apply_temperature
 from core.config import TrialConfig
 from core.data.tokenizer import tokenizer_version
+from core.data.vocabulary import Vocabulary
 from core.errors import ConfigError, CorruptionError, DataError, UserError
 from core.inference.members import LstmMember, Member, PlainMember
 from core.inference.predictor import MAX_TOKENS, Predictor, load_model
-from core.inference.saved_model import save_model
+from core.inference.saved_model import ModelParts, save_model
 from core.nn.classifier import SentenceClassifier
 from core.training.evaluate import evaluate
 from tests.support.corpora import tiny_corpus
@@ -119,16 +120,14 @@ def test_a_saved_model_predicts_what_training_saw(tmp_path: Path) -> None:
     config = TrialConfig(hidden_dim=6, n_layers=2, pooling="mean+max")
     network = SentenceClassifier(config, len(corpus.words), corpus.embedding_dim, 3)
     network.initialize(torch.Generator().manual_seed(2))
-    save_model(
-        tmp_path / "model",
+    parts = ModelParts(
         members=[LstmMember(name="model", weight=1.0, config=config, weights=network.state_dict())],
-        words=corpus.words,
+        vocabulary=Vocabulary(corpus.words),
         classes=corpus.classes,
         embedding_dim=corpus.embedding_dim,
         tokenizer=tokenizer_version("english"),
-        metrics={},
-        card="",
     )
+    save_model(tmp_path / "model", parts, metrics={}, card="")
     sentences = corpus.indices(1)
     texts = [
         " ".join(corpus.words[word] for word in corpus.tokens[corpus.offsets[i] : corpus.offsets[i + 1]])

@@ -305,7 +305,7 @@ def test_an_archive_is_not_downloaded_again_after_a_kill_before_its_cache_entry_
     server = serve(glove_zip(tmp_path / "source.zip"))
     archive = glove(server.remote("glove.6B.zip"))
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(cache, "write_manifest", Mock(side_effect=KeyboardInterrupt))
+        patch.setattr(cache, "_manifest_bytes", Mock(side_effect=KeyboardInterrupt))
         resolve_archived("glove-100d", tmp_path, archive=archive)
     assert resolve_archived("glove-100d", tmp_path, archive=archive).read(["good"], 0)[0] == {"good": 0}
     assert server.ranges == [None]

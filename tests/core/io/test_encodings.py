@@ -1,12 +1,15 @@
 """Detection of a file's encoding."""
 
+import tempfile
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import ConfigError, DataError
+from core.io import archives
 from core.io.encodings import MAX_LINE, detect_encoding, normalize_encoding, text_lines
 
 FRENCH = "Le film était très décevant, malgré une scène d'été réussie. L'actrice, elle, a joué à la perfection.\n" * 5
@@ -17,8 +20,10 @@ RUSSIAN = "Фильм оказался удивительно хорошим, х
 
 
 def detect(data: bytes) -> str:
-    """Detect the encoding of data that comes in blocks of 7 bytes."""
-    return detect_encoding(lambda: (data[at : at + 7] for at in range(0, len(data), 7)), "a.csv")
+    """Detect the encoding of a file that is read in blocks of 7 bytes."""
+    with tempfile.TemporaryDirectory() as folder, patch.object(archives, "FILE_BLOCK", 7):
+        (Path(folder) / "a.csv").write_bytes(data)
+        return detect_encoding(Path(folder) / "a.csv")
 
 
 def lines_of(folder: Path, data: bytes, encoding: str) -> str:
