@@ -76,6 +76,7 @@ def test_only_these_rooms_know_ray() -> None:
         assert {name for name in imported(MODULES[module]) if name.split(".")[0] == "ray"} == set(), module
 
 
+@pytest.mark.slow
 def test_each_ray_room_is_there_and_knows_ray() -> None:
     """A room that is empty, or was moved, would hide where Ray is imported now."""
     knowing = {name for name, path in MODULES.items() if any(each.split(".")[0] == "ray" for each in imported(path))}
@@ -377,6 +378,7 @@ def prose() -> Iterator[tuple[str, str]]:
             yield f"{path.relative_to(ROOT)}:{number}", line
 
 
+@pytest.mark.slow
 def test_no_former_word_comes_back() -> None:
     found = [f"{place}: {match[0]}" for place, text in prose() for match in FORMER.finditer(text)]
     assert found == [], f"write plain English: {FORMER_WORDS}"

@@ -14,6 +14,7 @@ from core.stats import wilson
 PAIRS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60)
 
 
+@pytest.mark.slow
 @given(PAIRS)
 def test_the_figures_are_those_of_scikit_learn(pairs: list[tuple[int, int]]) -> None:
     labels, predictions = np.array(pairs).T

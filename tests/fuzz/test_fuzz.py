@@ -32,6 +32,7 @@ def test_no_generated_input_gives_a_traceback_or_overwrites_a_file(place: Place)
     assert set(outcomes) == {"accepted", "refused", "work"}
 
 
+@pytest.mark.slow
 def test_the_cases_are_of_every_kind_and_every_verb(place: Place) -> None:
     read_template(place)
     texts = {number: case(SEED, number) for number in range(20 * len(KINDS) * len(arguments.COMMANDS))}

@@ -71,6 +71,7 @@ def test_hints_that_an_existing_study_cannot_follow_are_for_a_new_one(
     assert "precision   fp32 (as recorded in the study)\nfirst trials  1 settings of portfolio\n" in old
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [search_study, lambda options: make_forecast(options, print)])
 def test_a_search_on_cpus_does_not_ask_which_gpus_there_are(
     command: Callable[[RunOptions], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -37,6 +37,7 @@ def test_a_table_has_the_baseline_first_and_the_configurations_of_one_space(tmp_
     assert table.epochs == EPOCHS
 
 
+@pytest.mark.slow
 def test_pooled_accuracies_are_those_of_both_splits(tmp_path: Path) -> None:
     found = recording(tmp_path)
     (plain, numbers), (pooled, _) = (found.table("one", "default", pooled=pooled) for pooled in (False, True))

@@ -22,6 +22,7 @@ from tests.support.portfolio_recording import recording, write_curves
 from tuning.scheduling.asha import Asha
 
 
+@pytest.mark.slow
 def test_the_portfolio_of_a_set_does_not_depend_on_its_curves(tmp_path: Path) -> None:
     one, other = recording(tmp_path), recording(tmp_path)
     other.sets["one"].__dict__["scores"] = np.random.default_rng(3).uniform(size=40)

@@ -171,6 +171,7 @@ CHINESE = "\n".join(["text,label", *(f"第{i}部电影{'很好看' if i % 2 else
 FRENCH = csv_of().replace("film", "séance très réussie à côté de l'été")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "tokenizer", "vectors", "lines"),
     [

@@ -257,6 +257,7 @@ TRAINING = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRAINING)
 def test_it_passes_scikit_learns_checks_of_training(name: str) -> None:
     config = TrialConfig(hidden_dim=4, epochs=1, batch_size=16)

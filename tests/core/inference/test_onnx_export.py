@@ -89,6 +89,7 @@ BASELINES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BASELINES)
 @pytest.mark.parametrize("weight", [1.0, 0.75])
 @pytest.mark.parametrize("temperature", [0.05, 1, 1.7, 20])

@@ -224,6 +224,7 @@ def test_a_secure_connection_that_breaks_before_the_answer_is_tried_again(
     assert fetch(serve(DATA).remote(), tmp_path) == DATA
 
 
+@pytest.mark.usefixtures("serve")
 def test_no_network_is_one_line_with_the_ways_around(tmp_path: Path) -> None:
     message = r"^cannot get x: http://127.0.0.1:\d+/a \(Connection refused; 0 of .* again to resume, or pass y$"
     with socket.socket() as bound:  # a port on which nothing listens, and which no other process can take

@@ -45,6 +45,7 @@ def test_marks_and_utf8_are_certain(data: bytes, encoding: str) -> None:
     assert detect(data) == encoding
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "encoding"),
     [

@@ -64,6 +64,7 @@ def test_training_is_the_same_and_their_vectors_stay(changes: dict[str, Any]) ->
     assert one.best_val_loss != other.best_val_loss
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", SETTINGS)
 def test_they_may_be_in_the_sentences_that_a_refit_adds(changes: dict[str, Any]) -> None:
     _, more = corpora()
@@ -77,6 +78,7 @@ def test_they_may_be_in_the_sentences_that_a_refit_adds(changes: dict[str, Any])
     evaluate(config, again.weights, more, VAL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", SETTINGS[-3:])
 def test_a_resumed_training_knows_them(changes: dict[str, Any], tmp_path: Path) -> None:
     _, more = corpora()

@@ -105,6 +105,7 @@ def test_weight_decay_agrees_with_plain_torch(optimizer: str) -> None:
     assert_agrees(config, tiny_corpus(n_words=80), steps=15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("pooling", "bidirectional"), list(product(POOLINGS, [False, True])))
 def test_every_pooling_agrees_with_plain_torch(pooling: str, bidirectional: bool) -> None:
     config = TrialConfig(pooling=pooling, bidirectional=bidirectional, n_layers=2, hidden_dim=5, batch_size=16)

@@ -75,6 +75,7 @@ def test_a_resumed_training_has_the_same_results(tmp_path: Path, stop: int, epoc
     assert np.array_equal(resumed.val_predictions, straight.val_predictions)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epoch_sentences", [None, 25, 100])
 def test_the_model_is_trained_on_all_folds_for_the_steps_of_one_of_them(epoch_sentences: int | None) -> None:
     corpus, config = in_folds(tiny_corpus(), 3), CONFIG.replace(epoch_sentences=epoch_sentences)

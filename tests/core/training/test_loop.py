@@ -153,6 +153,7 @@ def test_ten_epochs_are_four_a_death_and_six_more(optimizer: str, precision: str
     assert "before_resume" not in resumed.environment
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -369,6 +370,7 @@ def test_inter_layer_dropout_has_no_effect_on_one_layer() -> None:
     assert_same_bits(train(small(lstm_dropout=0.5), tiny_corpus()), train(small(), tiny_corpus()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -469,6 +471,7 @@ def test_the_predictions_of_each_epoch_come_before_its_report(tmp_path: Path) ->
         assert np.array_equal(log_odds[result.best_epoch], result.val_log_odds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METRICS)
 def test_the_metric_decides_the_best_epoch(name: str) -> None:
     corpus = tiny_corpus(n_classes=3)

@@ -67,6 +67,7 @@ def plain_select(found: Library, count: NDArray[np.integer], size: int, max_cost
     return chosen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize(("n_classes", "plain"), [(2, True), (3, False)])
 def test_the_selection_follows_the_rules_in_each_resample(metric: str, n_classes: int, plain: bool) -> None:

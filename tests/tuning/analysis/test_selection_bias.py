@@ -42,6 +42,7 @@ def mean_error(trials: int, epochs: int, searches: int = 60) -> tuple[float, flo
     return raw, corrected
 
 
+@pytest.mark.slow
 def test_the_choice_among_trials_and_their_epochs_is_corrected() -> None:
     """30 equal candidates raise the best by 4 points; the standard error of the mean is 0.3 points."""
     for trials, epochs in ((30, 1), (6, 5), (1, 30)):

@@ -86,6 +86,7 @@ def test_json_has_the_same_figures() -> None:
     assert content["warnings"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 3, 7, 300])
 def test_what_an_epoch_stores_has_no_more_bytes_than_foreseen(classes: int) -> None:
     """The worst case for packing: as many sentences of each class, in random order."""

@@ -103,6 +103,7 @@ def test_a_script_needs_no_guard_against_the_processes_of_the_probe(tmp_path: Pa
     assert (ended.stdout, ended.stderr) == ("[2.0]\n", "")
 
 
+@pytest.mark.slow
 def test_the_processes_of_the_probe_end_after_a_kill_of_their_parent() -> None:
     work = f"print('started', flush=True); import time; time.sleep({2 * PATIENCE_SECONDS})"
     script = (

@@ -132,6 +132,7 @@ def test_json_cannot_end_its_script_element() -> None:
     assert json.loads(text) == [{"name": EVIL}, {"rows": [EVIL, "<!--"]}]
 
 
+@pytest.mark.slow
 def test_every_colour_of_the_charts_is_one_of_the_style(page: Page) -> None:
     styled = json.dumps(json.loads(page.raw["json"])[0])
     assert re.findall("#[0-9a-f]{6}", styled) == []

@@ -165,6 +165,7 @@ def test_a_tampered_journal_is_caught_and_nothing_else_is_blamed(study: Path, ma
     assert str(verdict).endswith("; no recorded dependency has changed; check the journal and the code")
 
 
+@pytest.mark.slow
 def test_tampered_settings_are_caught(study: Path, made: Path) -> None:
     tamper(study, config_record(1, learning_rate=0.02))
     assert "DIFFERS: 0/3 epochs reproduced" in str(again(study, made))

@@ -52,6 +52,7 @@ def test_a_trial_that_is_promoted_leaves_its_place() -> None:
     assert schedule.with_checkpoints() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [3, 8, 17, 30, 45])
 def test_the_same_trials_keep_their_checkpoints_after_a_restart(jobs: int) -> None:
     """Trials that were promoted before the restart take no places at the rungs that they have passed."""

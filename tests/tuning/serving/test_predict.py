@@ -286,6 +286,7 @@ def test_when_labelling_fails_the_old_output_stays(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "model", "out"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["in.csv", "in.jsonl", "in.parquet"])
 def test_a_long_table_is_labelled_in_parts_with_one_header(
     model: Predictor,

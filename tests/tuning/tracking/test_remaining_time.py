@@ -144,6 +144,7 @@ def error_of_estimate(seed: int, share: float, workers: int) -> float:
     return (estimate - (1 - share) * whole) / whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("share", "workers"), [(0.3, 1), (0.6, 1), (0.6, 4), (0.85, 1)])
 def test_the_estimate_is_right_on_average(share: float, workers: int) -> None:
     errors = [error_of_estimate(seed, share, workers) for seed in range(12)]
