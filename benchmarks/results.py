@@ -1,11 +1,12 @@
-"""What several scripts report: verdicts on claims, results of steps, and files that hold one result per line."""
+"""What several scripts report: verdicts on claims, means, results of steps, and files that hold one result per line."""
 
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 Result = dict[str, Any]
@@ -14,6 +15,12 @@ Result = dict[str, Any]
 def verdict(holds: bool, *, conclusive: bool = True) -> str:
     """Return the end of a claim's line; the short form of a script does not decide."""
     return "run too small to decide" if not conclusive else "holds" if holds else "DOES NOT HOLD"
+
+
+def mean_and_error(values: Sequence[float]) -> str:
+    """Format a mean with its standard error, which one value does not have."""
+    error = f" +- {stdev(values) / len(values) ** 0.5:.2f}" if len(values) > 1 else ""
+    return f"{fmean(values):+.2f}{error}"
 
 
 def run_step(module: str, *words: str) -> Result:

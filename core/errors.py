@@ -69,12 +69,15 @@ def check_rules(rules: Mapping[str, tuple[object, str, bool]]) -> None:
     Raises:
         ConfigError: A rule does not hold; the message has "NAME must be RULE, got VALUE" for each.
     """
-    problems = [f"{name} must be {rule}, got {_shown(value)}" for name, (value, rule, ok) in rules.items() if not ok]
+    problems = [
+        f"{name} must be {rule}, got {short_repr(value)}" for name, (value, rule, ok) in rules.items() if not ok
+    ]
     if problems:
         raise ConfigError("; ".join(problems))
 
 
-def _shown(value: object) -> str:
+def short_repr(value: object) -> str:
+    """Return the representation of a value, shortened; a message must not fail because of what it quotes."""
     try:
         text = repr(value)
     except ValueError:  # Python writes no whole number of more than 4,300 digits

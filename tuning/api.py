@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from core.data.corpus import ReadOptions
-from core.errors import ConfigError, UserError
+from core.errors import ConfigError, UserError, short_repr
 from core.io.atomic import expand_user
 from core.io.system_errors import system_errors_as_user_errors
 from core.io.text import one_line
@@ -284,8 +284,8 @@ class Study:
     @contextlib.contextmanager
     def _call(self, verb: str, **arguments: Any) -> Iterator[str]:
         """Run a method under its own name, which cards and messages show."""
-        given = {name: str(value) if isinstance(value, Path) else value for name, value in arguments.items()}
-        shown = (f"{name}={value!r}" for name, value in given.items() if value is not None and value is not False)
+        given = {name: value for name, value in arguments.items() if value is not None and value is not False}
+        shown = (f"{name}={_shown(value)}" for name, value in given.items())
         call = f"study.{verb}({', '.join(shown)})"
         with _python_call(call):
             yield call
@@ -330,7 +330,7 @@ def _overrides(value: Any) -> list[str] | None:
     if isinstance(value, Mapping):
         return [f"{name}={_expression(content)}" for name, content in value.items()]
     if not isinstance(value, Sequence) or isinstance(value, str) or not all(isinstance(each, str) for each in value):
-        raise ConfigError(f"set must be a dictionary such as {{'hidden_dim': 'int(64,256)'}}, got {value!r}")
+        raise ConfigError(f"set must be a dictionary such as {{'hidden_dim': 'int(64,256)'}}, got {short_repr(value)}")
     return list(value)
 
 
@@ -348,7 +348,10 @@ def _path(path: AnyPath) -> Path:
 
 
 def _shown(value: Any) -> str:
-    return repr(os.fspath(value)) if isinstance(value, os.PathLike) else repr(value)
+    try:
+        return repr(os.fspath(value)) if isinstance(value, os.PathLike) else repr(value)
+    except ValueError:  # such as 10**5000
+        return short_repr(value)
 
 
 def _load(folder: Path) -> "Predictor":

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, ParamSpec, TypeVar, get_args, get_origin
 
-from core.errors import ConfigError
+from core.errors import ConfigError, short_repr
 from core.io.atomic import expand_user
 from core.io.text import one_line
 
@@ -52,7 +52,7 @@ def as_type(name: str, value: Any, kind: Any) -> Any:
         with contextlib.suppress(TypeError, ValueError, OverflowError):  # such as float(10**400)
             return _convert(value, each)
     titles = [TITLES.get(get_origin(each) or each, "a text") for each in kinds if each is not NoneType]
-    raise ConfigError(one_line(f"{name} must be {' or '.join(dict.fromkeys(titles))}, got {value!r}"))
+    raise ConfigError(one_line(f"{name} must be {' or '.join(dict.fromkeys(titles))}, got {short_repr(value)}"))
 
 
 def _convert(value: Any, kind: Any) -> Any:

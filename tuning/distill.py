@@ -28,10 +28,10 @@ from core.inference.predictor import Predictor, load_model
 from core.inference.saved_model import check_model_folder, model_digest
 from core.io import cache
 from core.io.text import quoted
-from core.training.result import EpochResult, TrainResult
+from core.training.result import TrainResult
 from tuning.console import command_line
 from tuning.formatting import format_settings
-from tuning.journal.records import TrialRecord, read_study
+from tuning.journal.records import TrialRecord, read_study, to_epoch
 from tuning.journal.writer import open_study
 from tuning.retrain.calibrated import calibration_lines
 from tuning.retrain.command import select_trial
@@ -235,7 +235,7 @@ def _verify(
     if earlier := context.journal.attributes.get(key):
         first = dataclasses.replace(
             record,
-            epochs=tuple(EpochResult(**epoch) for epoch in earlier["epochs"]),
+            epochs=tuple(map(to_epoch, earlier["epochs"])),
             weights_sha256=earlier["weights_sha256"],
             predictions=(),
         )

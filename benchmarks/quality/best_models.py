@@ -2,7 +2,7 @@
 
     SENTUNE_DATA=DIR python -m benchmarks.quality.best_models mr trec          both sets: hours on two cores
     SENTUNE_DATA=DIR python -m benchmarks.quality.best_models mr --vectors none
-    python -m benchmarks.quality.best_models --table                            the table of all results so far
+    python -m benchmarks.quality.best_models --table                            the tables of all results so far
     python -m benchmarks.quality.best_models nyt --quick                        one small fold: shows that it works
 
 Seven datasets are cut into ten folds. Each fold is a study of its own by `sentune run`, so members, weights and
@@ -13,16 +13,16 @@ is one line of RESULTS. The same command continues with what is missing.
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 
 from benchmarks.baselines.sentune_studies import machine, said_by
 from benchmarks.inputs.labelled_sets import FOLDS, SETS, read_set, write_fold
-from benchmarks.results import add_result, has_result, read_results
+from benchmarks.results import Result, add_result, has_result, mean_and_error, read_results
 from core.data.corpus import TEST
 from core.data.load import load_corpus
 from core.metrics import METRICS
@@ -31,7 +31,23 @@ from core.training.plain_baseline import evaluate_plain, fit_plain_baseline
 RESULTS = Path(__file__).parents[2] / "results/reference/best_models.jsonl"
 MODELS = ("plain", "winner", "ensemble", "distilled")
 ON_TRAIN = "winner_on_train"
-"""Newer results have it too."""
+GROUPS: dict[str, Callable[[Result], bool]] = {
+    "MR": lambda row: row["set"] == "mr" and row["vectors"] != "none",
+    "MR without vectors": lambda row: row["vectors"] == "none",
+    "the six other sets": lambda row: row["set"] != "mr",
+    "of these, MPQA and tweets": lambda row: row["set"] in ("mpqa", "tweets"),
+    "of these, the four others": lambda row: row["set"] not in ("mr", "mpqa", "tweets"),
+    "all with vectors": lambda row: row["vectors"] != "none",
+    "all": lambda row: True,
+}
+DIFFERENCES = (
+    ("ensemble", "winner"),
+    ("ensemble", "plain"),
+    ("winner", "plain"),
+    ("distilled", "winner"),
+    ("winner", ON_TRAIN),
+    ("ensemble", "estimate"),
+)
 
 
 def main() -> None:
@@ -42,7 +58,7 @@ def main() -> None:
     parser.add_argument("--space", default="quick", help="Search space (default: quick).")
     parser.add_argument("--trials", type=int, default=16, help="Trials of each study (default: 16).")
     parser.add_argument("--folder", type=Path, default=Path("results/best-models"), help="Folder of the studies.")
-    parser.add_argument("--table", action="store_true", help="Only print the table.")
+    parser.add_argument("--table", action="store_true", help="Only print the tables.")
     parser.add_argument("--quick", action="store_true", help="One fold, 3 trials of 2 epochs, no record.")
     arguments = parser.parse_args()
     if arguments.quick:
@@ -50,7 +66,8 @@ def main() -> None:
     for name in arguments.sets:
         run_set(name, arguments)
     if not arguments.quick:
-        print("\n".join(table(read_results(RESULTS))))
+        results = read_results(RESULTS)
+        print("\n".join([*table(results), "", *differences(results)]))
 
 
 def run_set(name: str, arguments: argparse.Namespace) -> None:
@@ -98,10 +115,10 @@ def plain_accuracy(file: Path, vectors: str) -> float:
     return float(evaluate_plain(baseline, corpus, TEST, METRICS["accuracy"]).correct.mean())
 
 
-def table(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield the rows of a Markdown table: the mean test accuracy of each model over the folds of a dataset."""
+def table(results: Sequence[Result]) -> Iterator[str]:
+    """Yield the rows of a Markdown table: the means over the folds of a dataset."""
     models = ("plain baseline", "single winner", "ensemble", "distilled", "ensemble - better of the first two")
-    columns = ("set", "vectors", "search", "folds", *models, "winner: train+val - train")
+    columns = ("set", "vectors", "search", "folds", *models, "winner: train+val - train", "calibration error")
     yield f"| {' | '.join(columns)} |"
     yield "|" + " --- |" * len(columns)
     keys = ("set", "vectors", "space", "trials")
@@ -110,17 +127,26 @@ def table(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         means = {model: fmean(row[model] for row in rows) for model in MODELS}
         better = max(("plain", "winner"), key=means.__getitem__)
         shown = (f"{100 * means[model]:.2f}" for model in MODELS)
-        gains = mean_gain(rows, "ensemble", better), mean_gain(rows, "winner", ON_TRAIN)
-        cells = (*kind[:2], f"{kind[2]}, {kind[3]} trials", str(len(rows)), *shown, *gains)
+        gains = mean_difference(rows, "ensemble", better), mean_difference(rows, "winner", ON_TRAIN)
+        calibration = (fmean(row["calibration"][i] for row in rows) for i in range(2))
+        errors = ", ".join(f"{error:.3f}" for error in calibration)
+        cells = (*kind[:2], f"{kind[2]}, {kind[3]} trials", str(len(rows)), *shown, *gains, errors)
         yield f"| {' | '.join(cells)} |"
 
 
-def mean_gain(rows: Sequence[Mapping[str, Any]], better: str, worse: str) -> str:
-    """Return the mean difference in points between two models over the folds that have both, with its deviation."""
-    gains = [100 * (row[better] - row[worse]) for row in rows if worse in row]
-    if not gains:
-        return ""
-    return f"{fmean(gains):+.2f}" + (f" (sd {stdev(gains):.2f})" if len(gains) > 1 else "")
+def differences(results: Sequence[Result]) -> Iterator[str]:
+    """Yield the rows of a Markdown table: mean differences over the folds of several datasets, in points."""
+    yield f"| sets | folds | {' | '.join(f'{better} - {worse}' for better, worse in DIFFERENCES)} |"
+    yield "| --- " * (len(DIFFERENCES) + 2) + "|"
+    for name, chosen in GROUPS.items():
+        if rows := [row for row in results if chosen(row)]:
+            cells = (mean_difference(rows, *pair) for pair in DIFFERENCES)
+            yield f"| {name} | {len(rows)} | {' | '.join(cells)} |"
+
+
+def mean_difference(rows: Sequence[Result], better: str, worse: str) -> str:
+    """Return the mean difference in points between two models, with its standard error over the folds."""
+    return mean_and_error([100 * (row[better] - row[worse]) for row in rows])
 
 
 if __name__ == "__main__":

@@ -18,14 +18,14 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from statistics import fmean, median, stdev
+from statistics import fmean, median
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.quality.recorded_epochs import RecordedEpochs, recorded_epochs
-from benchmarks.results import verdict
+from benchmarks.results import mean_and_error, verdict
 from core.config import TrialConfig
 from core.metrics import METRICS
 from core.training.result import EpochResult
@@ -217,8 +217,7 @@ def covers(found: Corrected, true: float) -> bool:
 
 def mean_of(outcomes: Sequence[Any], name: str) -> str:
     """Format the mean of a figure with its standard error; None does not count."""
-    values = [value for each in outcomes if (value := getattr(each, name)) is not None]
-    return f"{fmean(values):+.2f} +- {stdev(values) / len(values) ** 0.5:.2f}"
+    return mean_and_error([value for each in outcomes if (value := getattr(each, name)) is not None])
 
 
 def share_of(outcomes: Sequence[Any], name: str) -> str:

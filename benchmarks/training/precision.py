@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.results import mean_and_error
 from core import TrialConfig, load_corpus, train
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -66,6 +67,7 @@ def main() -> None:
     seeds, epochs = (range(1, 2), 1) if arguments.quick else (range(1, 6), 5)
     names = list(SETTINGS)[:1] if arguments.quick else list(SETTINGS)
     load_corpus("snippets", vectors="glove-50d")  # prepared once, for all processes
+    differences: list[float] = []
     print("| setting | fp32, by seed | bf16, by seed | bf16 minus fp32, points | seconds per epoch | speed-up |")
     print("| --- " * 6 + "|")
     with ProcessPoolExecutor(arguments.processes) as pool:
@@ -73,18 +75,23 @@ def main() -> None:
             jobs = [(name, precision, seed, epochs) for seed in seeds for precision in PRECISIONS]
             found = list(pool.map(trained, jobs))
             print(row(name, found[::2], found[1::2]), flush=True)
+            differences += in_points(found[::2], found[1::2])
+    print(f"\nbf16 minus fp32 over all pairs: {mean_and_error(differences)} points, {len(differences)} pairs")
 
 
 def row(name: str, plain: list[tuple[float, float]], fast: list[tuple[float, float]]) -> str:
     """Return one setting's row of the table."""
     accuracies = [" ".join(f"{accuracy:.4f}" for accuracy, _ in each) for each in (plain, fast)]
-    differences = [100 * (ours - theirs) for (ours, _), (theirs, _) in zip(fast, plain, strict=True)]
-    error = f" +- {statistics.stdev(differences) / len(differences) ** 0.5:.2f}" if len(differences) > 1 else ""
     seconds = [statistics.median(each for _, each in runs) for runs in (plain, fast)]
     return (
-        f"| {name} | {accuracies[0]} | {accuracies[1]} | {statistics.mean(differences):+.2f}{error} | "
+        f"| {name} | {accuracies[0]} | {accuracies[1]} | {mean_and_error(in_points(plain, fast))} | "
         f"{seconds[0]:.2f}, {seconds[1]:.2f} | {seconds[0] / seconds[1]:.2f} |"
     )
+
+
+def in_points(plain: list[tuple[float, float]], fast: list[tuple[float, float]]) -> list[float]:
+    """Return the difference in accuracy of each pair of runs, in points."""
+    return [100 * (ours - theirs) for (ours, _), (theirs, _) in zip(fast, plain, strict=True)]
 
 
 if __name__ == "__main__":

@@ -274,7 +274,7 @@ def load_texts(
 ) -> list[str]:
     """Return the texts of the sentences of a corpus, in its order.
 
-    The corpus must be in the cache; nothing is built.
+    The corpus must be in the cache. A dataset that comes by download is fetched again if the cache has lost it.
 
     Args:
         data: Arguments of load_corpus that the corpus was built with.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.data.corpus import SPLIT_NAMES, TEST, TRAIN, VAL, Dataset
-from core.errors import ConfigError, DataError, is_whole
+from core.errors import ConfigError, DataError, is_whole, short_repr
 from core.io.text import quoted
 
 DEFAULT_SPLIT = "80/10/10"
@@ -291,20 +291,23 @@ class SplitRule:
         shares = _parse_shares(split)
         if count is None and shares is None and split not in ("notebook", "column"):
             raise ConfigError(
-                f"split must be TRAIN/VAL/TEST in percent such as 80/10/10, notebook, column or folds:K, got {split!r}"
+                f"split must be TRAIN/VAL/TEST in percent such as 80/10/10, notebook, column or folds:K, "
+                f"got {short_repr(split)}"
             )
         if count is None and fold is not None:
-            raise ConfigError(f"fold is for split folds:K only, got fold {fold!r} with split {split!r}")
+            raise ConfigError(f"fold is for split folds:K only, got fold {short_repr(fold)} with split {split!r}")
         if count is not None and count < 3:
             raise ConfigError(f"split folds:K needs K of at least 3 (train, validation and test), got {count}")
         if count is not None and not is_whole(fold, 0, count - 1):
-            raise ConfigError(f"fold must be a whole number from 0 to {count - 1} with split {split}, got {fold!r}")
+            raise ConfigError(
+                f"fold must be a whole number from 0 to {count - 1} with split {split}, got {short_repr(fold)}"
+            )
         if (split == "column") != (column is not None):
             raise ConfigError(
                 f"split column and --split-column must be used together, got split {split!r} and column {column!r}"
             )
         if not is_whole(seed, 0, 2**32 - 1):
-            raise ConfigError(f"seed must be a whole number from 0 to 2**32 - 1, got {seed!r}")
+            raise ConfigError(f"seed must be a whole number from 0 to 2**32 - 1, got {short_repr(seed)}")
         folds = _parse_validation(validation)
         seeded = seed if folds else {"notebook": 42, "column": None}.get(split, seed)
         return cls(name=split, seed=seeded, count=count, fold=fold, validation_folds=folds, shares=shares)

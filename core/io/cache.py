@@ -202,7 +202,8 @@ def verify(cache: Path) -> dict[Path, str | None]:
 def clear(cache: Path, notify: Notify | None = None) -> int:
     """Remove all entries, unfinished downloads and remembered digests; return the number of bytes freed.
 
-    It waits for running builders, and removes only what the cache has written.
+    It waits for running builders, and removes only what the cache has written. If a builder starts meanwhile, the
+    unfinished downloads stay, because it may write one of them.
 
     Raises:
         UserError: The cache folder cannot be written.
@@ -212,7 +213,8 @@ def clear(cache: Path, notify: Notify | None = None) -> int:
         key = path.name.removeprefix(".")[:64]
         with locked(cache, key, notify):
             freed += _remove(path) + _remove(path.parent / key)  # the second one if a builder has just renamed it
-    return freed + sum(_remove(cache / name) for name in (".known", ".parts"))
+    downloads = () if any(path.name.startswith(".") for path in _owned_paths(cache)) else (".parts",)
+    return freed + sum(_remove(cache / name) for name in (".known", *downloads))
 
 
 def _owned_paths(cache: Path) -> list[Path]:

@@ -281,6 +281,7 @@ def test_a_report_is_written_where_the_call_says(study: Study, tmp_path: Path) -
         ("retrain", {"seeds": 0}, "^seeds must be from 1 to 100, got 0"),
         ("ensemble", {"on": "test"}, r"^on must be train or train\+val, got 'test'"),
         ("ensemble", {"size": 0}, "^size must be from 1 to 100, got 0"),
+        ("confirm", {"top": 10**5000}, "^top must be from 1 to 100, got a number of more than 4,300 digits"),
         ("confirm", {"seeds": 1}, "^seeds must be from 2 to 100, to be compared in pairs, got 1"),
         ("table", {"top": 0}, "^top must be from 1 to 1,000,000, got 0"),
         ("table", {"where": "x"}, "^cannot read where 'x'"),

@@ -100,6 +100,7 @@ def test_another_result_differs_from_the_first_run(study: Path, made: Path) -> N
         for key, value in line.get("user_attr", {}).items():
             if key.startswith("distill:"):
                 value["epochs"][1]["train_loss"] = 0.5
+                value["epochs"][1]["of_a_later_version"] = 1
                 value["environment"]["cpu"] = "another"
 
     tamper(study, change)

@@ -16,16 +16,16 @@ MAX_ROWS = 1_000_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RowFilter:
-    """Selection of rows; by default all that have ended."""
+    """Selection of rows; by default all ranked and failed ones."""
 
     state: str | None = None
-    """State of the trials: done, stopped, failed, paused, or all (also those that have not ended). None: all ended."""
+    """State of the trials: done, stopped, failed, paused, or all (also unfinished ones). None: ranked and failed."""
     where: tuple[Condition, ...] = ()
     """Conditions that must all hold."""
     sort: str = "rank"
     """Field to sort by, ascending; descending with a minus before it. Rows without a value come last."""
     top: int | None = None
-    """Maximum number of ranked rows. Rows without a rank and the baseline are always kept and do not count."""
+    """Maximum number of ranked rows. Rows without a rank and the baseline are always kept."""
 
     def __post_init__(self) -> None:
         states = (*STATES.values(), "all")

@@ -72,8 +72,9 @@ def data(
     """Fetch, audit and cache DATASET, and print the audit."""
     if list_ + verify + clear + (suspects is not None) > 1:
         raise ConfigError("--list, --verify, --clear and --suspects exclude one another; pass one of them")
+    has_data = arguments != RunOptions().data | {"allow_leak": True}
     if suspects is not None:
-        if arguments != RunOptions().data | {"allow_leak": True}:
+        if has_data:
             raise ConfigError("--suspects reads the data of its study; leave out DATASET and its options")
         from tuning.analysis.suspects import suspects_text
 
@@ -82,6 +83,8 @@ def data(
         print_data(text)
         return
     if list_ or verify or clear:
+        if has_data:
+            raise ConfigError("--list, --verify and --clear are for the whole cache; leave out DATASET and its options")
         if format != "text":
             raise ConfigError(f"--list, --verify and --clear print text, got --format {format}; leave it out")
         from core.io import cache

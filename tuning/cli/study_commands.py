@@ -35,7 +35,7 @@ def best(
     state: Annotated[
         Literal["done", "stopped", "failed", "paused", "all"] | None,
         OutputOption(
-            help="Show only trials in this state; all also includes unfinished trials. Default: all that have ended."
+            help="Show only trials in this state; all also includes unfinished trials. Default: ranked and failed ones."
         ),
     ] = None,
     where: Annotated[

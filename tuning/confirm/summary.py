@@ -52,6 +52,8 @@ def summarize_folds(metric: str, ended: Mapping[ConfirmRun, Outcome]) -> tuple[F
 
 def _folds(metric: str, name: int | str, count: int, found: Sequence[tuple[float, int]]) -> Folds:
     values, sizes = zip(*found, strict=True)
+    if metric == "accuracy" and not all(0 <= value <= 1 for value in values):
+        raise journal_damage("the study's journal", f"a fold has an accuracy of {max(values, key=abs)}")
     correct = sum(round(value * size) for value, size in found)
     return Folds(
         trial=name,

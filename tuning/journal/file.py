@@ -76,9 +76,9 @@ def _driver(folder: Path) -> dict[str, Any] | None:
     """Return number, host and start of the process that runs the study; None if the file is missing or damaged."""
     try:
         who = json.loads(read_regular(folder / "driver.json"))
-        pid = range(1, 2**31)[int(who["pid"]) - 1]
-        return {"pid": pid, "host": str(who["host"]), "started": who.get("started")}
-    except (OSError, LookupError, TypeError, ValueError, RecursionError):
+        pid = int(who["pid"])
+        return {"pid": pid, "host": str(who["host"]), "started": who.get("started")} if 0 < pid < 2**31 else None
+    except (OSError, LookupError, TypeError, ValueError, ArithmeticError, RecursionError):
         return None
 
 

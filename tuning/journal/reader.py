@@ -15,7 +15,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any, NoReturn
 
-from optuna.distributions import BaseDistribution, json_to_distribution
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution, json_to_distribution
 from optuna.trial import TrialState
 
 from core.config import METRIC_NAMES
@@ -104,7 +104,9 @@ SPEC = {
     "first_trials?": (dict, type(None)), "warm_start?": (dict, type(None)),
     "threads?": POSITIVE, "device?": str, "precision?": str, "versions?": dict,
 }  # fmt: skip
-AUDIT = {"majority_baseline?": {"class": str, "train_shares?": [is_fraction]}}
+AUDIT = {
+    "majority_baseline?": {"class": str, "train_shares?": [is_fraction], "val?": is_fraction, "test?": is_fraction}
+}
 STUDY_SHAPE = {
     "spec?": SPEC, "validation?": {"labels": PACKED, "classes": is_texts}, "vocabulary?": POSITIVE,
     "test_evaluations?": [TEST_EVALUATION], "inputs?": dict, "audit?": AUDIT, "command?": str,
@@ -252,7 +254,7 @@ def read_journal(path: Path, *, trials: bool = True) -> tuple[dict[str, Any], li
         try:
             if trials or record["op_code"] == Operation.SET_STUDY_USER_ATTR:
                 _apply(record, study, found)
-        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
             raise journal_damage(f"line {at} of {path}", error) from error
     return study, found
 
@@ -297,7 +299,7 @@ def _apply(record: dict[str, Any], study: dict[str, Any], trials: list[WrittenTr
                     number=len(trials),
                     state=TrialState(record.get("state", TrialState.RUNNING)),
                     params={
-                        name: _distribution(record["distributions"][name]).to_external_repr(value)
+                        name: _parameter(_distribution(record["distributions"][name]), value)
                         for name, value in record.get("params", {}).items()
                     },
                     user_attrs={**attributes, "config": strict(attributes["config"]), "origin": attributes["origin"]},
@@ -329,6 +331,17 @@ def closes_trial(line: bytes) -> bool:
 def _local(moment: str | None) -> datetime | None:
     """Return local time without a zone, as Optuna reads it; since version 5 it writes UTC."""
     return datetime.fromisoformat(moment).astimezone().replace(tzinfo=None) if moment else None
+
+
+def _parameter(distribution: BaseDistribution, value: Any) -> Any:
+    """Return the value of a parameter from the number in the journal; ValueError if it is outside the distribution."""
+    parameter = distribution.to_external_repr(value)
+    if isinstance(distribution, FloatDistribution | IntDistribution):
+        steps = (parameter - distribution.low) / (distribution.step or 1)
+        is_step = distribution.step is None or abs(steps - round(steps)) < 1e-8
+        if not (is_finite(parameter) and parameter <= distribution.high and steps >= 0 and is_step):
+            raise ValueError(f"{parameter!r} is no value of {distribution}")
+    return parameter
 
 
 @functools.lru_cache(maxsize=1024)

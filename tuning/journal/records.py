@@ -216,7 +216,7 @@ def check_format(attributes: Mapping[str, Any], folder: Path) -> None:
 
 def recorded_epochs(trial: FrozenTrial | WrittenTrial) -> list[EpochResult]:
     """Return all epochs that were trained, in order."""
-    return [_to_epoch(written) for written in _written_epochs(trial)]
+    return [to_epoch(written) for written in _written_epochs(trial)]
 
 
 def _written_epochs(trial: FrozenTrial | WrittenTrial) -> list[dict[str, Any]]:
@@ -224,7 +224,8 @@ def _written_epochs(trial: FrozenTrial | WrittenTrial) -> list[dict[str, Any]]:
     return sorted(attributes, key=lambda written: int(written["epoch"]))
 
 
-def _to_epoch(written: Mapping[str, Any]) -> EpochResult:
+def to_epoch(written: Mapping[str, Any]) -> EpochResult:
+    """Return an epoch from its attribute in the journal."""
     return EpochResult(**{name: written[name] for name in EpochResult.__slots__})
 
 
@@ -241,7 +242,7 @@ def to_record(trial: FrozenTrial | WrittenTrial) -> TrialRecord:
         config=attrs["config"],
         origin=attrs["origin"],
         copy_of=copied_from(attrs["origin"]),
-        epochs=tuple(_to_epoch(each) for each in written),
+        epochs=tuple(to_epoch(each) for each in written),
         error=result.get("error"),
         n_parameters=result.get("n_parameters"),
         weights_sha256=result.get("weights_sha256"),

@@ -17,8 +17,9 @@ from markupsafe import Markup
 
 from core.data.audit import audit_sections
 from core.io.text import last_part, printable, without_folders
-from tuning.analysis.ranking import STATES, columns_of
+from tuning.analysis.ranking import STATES, AssessedStudy, columns_of
 from tuning.formatting import content_policy, format_value
+from tuning.journal.predictions import journal_damage
 from tuning.report.chart_data import ChartData
 from tuning.report.charts import CONFIG, VEGA_LITE
 from tuning.report.figures import Figure
@@ -74,7 +75,7 @@ def render_page(
         "shown": len(data.rows),
         "figures": drawn,
         "parts": list(charts),
-        "audit": audit_sections(study.attributes["audit"], study.spec["metric"]) if "audit" in study.attributes else [],
+        "audit": _audit(study),
         "command": without_folders(study.attributes.get("command", "")),
         "typed": without_folders(command),
         "about": about(study.spec),
@@ -84,6 +85,16 @@ def render_page(
     # `shown` escapes what is invisible, or would reverse the text.
     environment.filters |= {"shown": printable, "setting": format_value}
     return environment.from_string(_asset("page.html")).render(context).encode()
+
+
+def _audit(study: AssessedStudy) -> list[tuple[str, list[str]]]:
+    """Return the lines of the data's audit by heading."""
+    if "audit" not in study.attributes:
+        return []
+    try:
+        return audit_sections(study.attributes["audit"], study.spec["metric"])
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise journal_damage("the audit of the study", error) from error
 
 
 @functools.cache

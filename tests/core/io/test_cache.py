@@ -259,6 +259,24 @@ def test_clear_frees_what_is_ours_and_nothing_else(tmp_path: Path) -> None:
     assert everything_in(tmp_path / ".parts") == set()
 
 
+def test_clear_leaves_the_download_of_a_builder_that_starts_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = cache.get_or_build(tmp_path, "corpora", INPUTS, fill).path
+    (tmp_path / ".parts").mkdir()
+    (tmp_path / ".parts" / "x.part").write_bytes(bytes(1000))
+    remove = cache._remove
+
+    def remove_while_another_builds(path: Path) -> int:
+        (path.parent / f".{'f' * 64}.starts00").mkdir(exist_ok=True)
+        return remove(path)
+
+    expected = cache.size_bytes(path)
+    monkeypatch.setattr(cache, "_remove", remove_while_another_builds)
+    assert cache.clear(tmp_path) == expected
+    assert everything_in(tmp_path / ".parts") == {"x.part"}
+
+
 def test_clear_removes_a_link_and_not_what_it_points_to(tmp_path: Path) -> None:
     path = cache.get_or_build(tmp_path / "cache", "corpora", INPUTS, fill).path
     path.rename(tmp_path / "shared")

@@ -86,6 +86,8 @@ MISTAKES = {
     "data no-such.csv": "no-such.csv",
     "data --list --format json": "--list, --verify and --clear print text, got --format json; leave it out",
     "data --clear --format csv": "--list, --verify and --clear print text, got --format csv; leave it out",
+    "data CSV --clear": "--list, --verify and --clear are for the whole cache; leave out DATASET and its options",
+    "data --verify --seed 7": "--list, --verify and --clear are for the whole cache; leave out DATASET and its options",
     "plan --address auto": "plan measures settings on this machine only; leave out --address",
     "plan --gpus-per-trial auto": "--gpus-per-trial auto needs a GPU, and this machine has none",
     "plan no-such.csv": "no-such.csv",

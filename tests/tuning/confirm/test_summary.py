@@ -10,7 +10,7 @@ from core.errors import CorruptionError, UserError
 from core.stats import Z, paired_t, wilson
 from tests.support.trial_records import record
 from tuning.confirm.runs import ConfirmRun, candidates, plan_runs
-from tuning.confirm.summary import Summary, summarize
+from tuning.confirm.summary import Summary, summarize, summarize_folds
 from tuning.confirm.tables import render_summary, verdict
 from tuning.journal.predictions import pack_labels
 
@@ -170,6 +170,13 @@ def test_folds_give_mean_spread_and_the_interval_over_all_sentences() -> None:
         "trial 1 over 5 folds: test accuracy 0.8200, standard deviation 0.0158; "
         "all 5,000 sentences: 0.8091 to 0.8304 (95%)" in render_summary(found, "table")
     )
+
+
+def test_a_fold_with_an_impossible_accuracy_is_damage() -> None:
+    runs = plan_runs(SPEC, candidates(study(), 1), 2, 5)
+    ended = {run: outcome(0.7, majority_test=7.0) for run in runs if run.fold is not None and run.trial is None}
+    with pytest.raises(CorruptionError, match=r"the study's journal is damaged \(a fold has an accuracy of 7\.0\)"):
+        summarize_folds("accuracy", ended)
 
 
 def test_the_plain_baseline_is_compared_with_the_search_and_over_the_same_folds() -> None:

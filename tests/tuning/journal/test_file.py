@@ -31,6 +31,14 @@ def test_a_killed_driver_is_none_and_another_hosts_is_believed(tmp_path: Path) -
     assert is_locked(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", "[" * 100_000, '{"pid": 1e999, "host": "h"}', '{"pid": 0, "host": "h"}']
+)
+def test_a_damaged_driver_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "driver.json").write_text(text)
+    assert not is_locked(tmp_path)
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the start of a process is unknown here")
 def test_a_process_that_has_the_number_of_a_killed_driver_is_not_the_driver(tmp_path: Path) -> None:
     note = tmp_path / "driver.json"

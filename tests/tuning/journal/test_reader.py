@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution, distribution_to_json
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -314,6 +314,7 @@ def test_nothing_changes_a_finished_trial(journal: Path, tmp_path: Path) -> None
         b'{"op_code": 2, "study_id": 0, "user_attr": {"test_evaluations": [{}]}}\n',
         b'{"op_code": 2, "study_id": 0, "user_attr": {"gpu_share": {"share": 0.5}}}\n',
         b"[" * 100_000 + b"\n",
+        b'{"op_code": 2, "study_id": 0, "user_attr": {"x": ' + b"[" * 900 + b"]" * 900 + b"}}\n",
     ],
 )
 def test_damage_is_named_with_its_line(journal: Path, tmp_path: Path, damage: bytes) -> None:
@@ -321,6 +322,22 @@ def test_damage_is_named_with_its_line(journal: Path, tmp_path: Path, damage: by
     part = tmp_path / "study.journal"
     part.write_bytes(b"".join([*lines, damage]))
     with pytest.raises(CorruptionError, match=rf"line {len(lines) + 1} of .*study.journal is damaged .*restore a"):
+        read_journal(part)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("x", 7.0), ("x", 1e308), ("x", "7"), ("x", None), ("n", 66), ("n", 3), ("kind", 4)]
+)
+def test_a_parameter_outside_its_distribution_is_damage(tmp_path: Path, name: str, value: Any) -> None:
+    distributions = {each: distribution_to_json(kind) for each, kind in DISTRIBUTIONS.items()}
+    attributes = {"origin": "sampler", "config": {}}
+    record = {"op_code": 4, "study_id": 0, "user_attrs": attributes, "distributions": distributions}
+    part = tmp_path / "study.journal"
+    inside = {"x": 0.5, "n": 64, "kind": 1}
+    part.write_text(json.dumps(record | {"params": inside}) + "\n")
+    assert read_journal(part)[1][0].params == inside | {"kind": "b"}
+    part.write_text(json.dumps(record | {"params": inside | {name: value}}) + "\n")
+    with pytest.raises(CorruptionError, match=r"line 1 of .*study\.journal is damaged"):
         read_journal(part)
 
 

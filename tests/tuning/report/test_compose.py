@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from core.errors import CorruptionError
 from core.io.text import printable
 from tests.support.assessed_studies import write_study_with_ensemble
 from tests.support.pages import Page, made
@@ -107,6 +108,12 @@ def test_a_test_accuracy_that_was_read_is_shown(tmp_path: Path) -> None:
     record_study(tmp_path / "s", test_evaluations=[reading])
     assert "0.6250" in made(tmp_path / "s").text
     assert best(tmp_path / "s")[0]["test_accuracy"] == 0.625
+
+
+def test_a_damaged_audit_is_named(tmp_path: Path) -> None:
+    record_study(tmp_path / "s", audit=some_audit(("a", "b")) | {"sentences": "x"})
+    with pytest.raises(CorruptionError, match="the audit of the study is damaged "):
+        made(tmp_path / "s")
 
 
 @pytest.mark.slow
