@@ -81,8 +81,8 @@ class RunOptions:
     space: Annotated[
         str,
         SearchOption(
-            help="Search space: quick (for 16 trials, in minutes), default (all settings, wide ranges; for 48 trials "
-            "or more, in an hour), notebook, or a YAML file."
+            help="Search space: quick (for 16 trials, in minutes), default (nearly all settings, wide ranges; for 48 "
+            "trials or more, in an hour), notebook, or a YAML file."
         ),
     ] = "quick"
     overrides: Annotated[

@@ -53,7 +53,7 @@ def export_to_mlflow(folder: Path, uri: str) -> str:
     attributes, records = read_study(folder)
     spec = attributes["spec"]
     if importlib.util.find_spec("mlflow") is None:
-        raise UserError("--to mlflow needs more packages; run pip install 'sentune[mlflow]'")
+        raise UserError("--to mlflow needs more packages; run pip install mlflow-skinny")
     _check_database(uri)
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # data are sent only to `uri`
     # With MLflow's default of 7, it retries for minutes if no server listens.

@@ -31,7 +31,7 @@ def check_tensorboard() -> None:
         ConfigError: The package that writes them is not installed.
     """
     if importlib.util.find_spec("tensorboardX") is None:
-        raise ConfigError("--tensorboard needs another package; run pip install 'sentune[tensorboard]'")
+        raise ConfigError("--tensorboard needs more packages; run pip install tensorboard tensorboardX")
 
 
 class TensorBoardCallback(Callback):

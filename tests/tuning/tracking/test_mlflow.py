@@ -13,7 +13,7 @@ def test_without_mlflow_the_error_says_what_to_install(tmp_path: Path, monkeypat
     with small_study(tmp_path / "s"):
         pass
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"--to mlflow needs .* pip install 'sentune\[mlflow\]'"):
+    with pytest.raises(UserError, match=r"--to mlflow needs .* pip install mlflow-skinny"):
         export_to_mlflow(tmp_path / "s", "sqlite://")
 
 
