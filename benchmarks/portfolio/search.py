@@ -17,7 +17,7 @@ trains every trial of the table in full. For each set, the table has the median 
 - close: the epochs until the best so far was within 0.3 points of the table's best.
 
 With --pooled, the mean of validation and test accuracy takes the place of the validation accuracy. The mean has half
-the noise, so the best of many trials owes less of its value to luck.
+the noise, so the best of many trials owes less of its value to luck. There is no test accuracy then.
 
 With --rules, each row is a rule of successive halving, and its figures are means over the sets.
 """
@@ -105,11 +105,12 @@ def searched(pool: Executor, arguments: argparse.Namespace, name: str, rule: Ash
 
 def compare_starts(recording: Recording, search: Search, pooled: bool) -> None:
     """Print a row for each set, and on which sets the claims hold."""
-    print("\n".join(table_head(["set", "best of table", *CELLS.values(), "random search: close"])))
+    cells = [cell.replace(", test", "") if pooled else cell for cell in CELLS.values()]
+    print("\n".join(table_head(["set", "best of table", *cells, "random search: close"])))
     found = {}
     for name in recording.sets:
         found[name] = search(name, Asha())
-        print(row(name, recording.table(name, SPACE, pooled=pooled)[0].best, found[name]), flush=True)
+        print(row(name, recording.table(name, SPACE, pooled=pooled)[0].best, found[name], pooled), flush=True)
     print(f"\n{TRIALS} trials with portfolio end at or above {MANY} with random start: {counted(found, reaches_many)}")
     print(f"close to the best in a quarter of random search's epochs: {counted(found, is_soon_close)}")
 
@@ -158,10 +159,16 @@ def rule_cells(found: Mapping[str, Mapping[str, Outcome]]) -> list[str]:
     ]
 
 
-def row(name: str, best: float, medians: Mapping[str, Outcome]) -> str:
+def row(name: str, best: float, medians: Mapping[str, Outcome], pooled: bool) -> str:
     """Return the row of a set."""
     cells = [
-        f"{100 * medians[policy].best:.2f}, {100 * medians[policy].test:.2f}, {epochs(medians[policy].close)}"
+        ", ".join(
+            [
+                f"{100 * medians[policy].best:.2f}",
+                *([] if pooled else [f"{100 * medians[policy].test:.2f}"]),
+                epochs(medians[policy].close),
+            ]
+        )
         for policy in CELLS
     ]
     return f"| {name} | {100 * best:.2f} | {' | '.join(cells)} | {epochs(medians[RANDOM].close)} |"

@@ -15,13 +15,13 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 from benchmarks.baselines.sentune_studies import machine, run_study
 from benchmarks.inputs.corpora import write_csv
 from benchmarks.inputs.labelled_sets import read_set
-from benchmarks.results import add_result, has_result, read_results
+from benchmarks.results import add_result, has_result, mean_and_error, read_results
 
 RESULTS = Path(__file__).parents[2] / "results/reference/default_search.jsonl"
 NAMES = ("trec", "mpqa", "snippets", "amazon", "tweets", "nyt")
@@ -85,8 +85,7 @@ def table(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         gains += [100 * (found[-1][seed]["test"] - found[0][seed]["test"]) for seed in seeds]
         yield f"| {name} | {len(seeds)} | {' | '.join(cells)} | {tests[-1] - tests[0]:+.2f} |"
     if len(gains) > 1:
-        error = stdev(gains) / len(gains) ** 0.5
-        yield f"| mean | | {'| ' * len(labels)}{fmean(gains):+.2f}, standard error {error:.2f} |"
+        yield f"| mean | | {'| ' * len(labels)}{mean_and_error(gains)} |"
 
 
 def _seconds(results: Sequence[Mapping[str, Any]]) -> str:

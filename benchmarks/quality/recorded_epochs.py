@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from benchmarks.simulation.record_curves import part_of
 from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
+from core.io.atomic import atomic_file
 from core.metrics import METRICS
 from core.training.plain_baseline import validate_plain
 from tuning.scheduling.samplers import derive_seed, random_params
@@ -45,7 +46,7 @@ class RecordedEpochs:
     shape: CorpusShape
 
 
-def recorded_epochs(path: Path, *, trials: int, epochs: int, seed: int, processes: int = 2) -> RecordedEpochs:
+def recorded_epochs(path: Path, *, trials: int, epochs: int, seed: int) -> RecordedEpochs:
     """Return what the file holds; train the models and write it if there is none.
 
     Args:
@@ -54,27 +55,29 @@ def recorded_epochs(path: Path, *, trials: int, epochs: int, seed: int, processe
             hidden units.
         epochs: Number of epochs of each.
         seed: Seed of the configurations, of the sentences and of the training.
-        processes: Number of processes of one thread.
     """
+    settings = [config.to_dict() for config in configurations(trials, epochs, seed)]
     if not path.exists():
-        settings = [config.to_dict() for config in configurations(trials, epochs, seed)]
         os.environ["OMP_NUM_THREADS"] = "1"
-        with ProcessPoolExecutor(processes) as pool:
+        with ProcessPoolExecutor(2) as pool:
             outputs = zip(*pool.map(_trained, settings, [seed] * trials), strict=True)
             predictions, log_odds, losses = map(np.stack, outputs)
         corpus = split_corpus(seed)
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(
-            path,
-            predictions=predictions,
-            log_odds=log_odds,
-            plain_log_odds=validate_plain(corpus, METRICS["accuracy"]).log_odds[:, 0],
-            losses=losses,
-            labels=corpus.labels[corpus.indices(VAL)],
-            configs=json.dumps(settings),
-            shape=json.dumps(dataclasses.asdict(CorpusShape.of(corpus))),
-        )
+        with atomic_file(path) as file:
+            np.savez_compressed(
+                file,
+                predictions=predictions,
+                log_odds=log_odds,
+                plain_log_odds=validate_plain(corpus, METRICS["accuracy"]).log_odds[:, 0],
+                losses=losses,
+                labels=corpus.labels[corpus.indices(VAL)],
+                configs=json.dumps(settings),
+                shape=json.dumps(dataclasses.asdict(CorpusShape.of(corpus))),
+            )
     with np.load(path) as kept:
+        if json.loads(str(kept["configs"])) != settings:
+            raise SystemExit(f"{path} has other configurations; delete it, so that they are trained again")
         return RecordedEpochs(
             configs=tuple(TrialConfig.from_dict(each) for each in json.loads(str(kept["configs"]))),
             labels=kept["labels"],

@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def first_result(count: int) -> dict[str, float]:
-    """Run a search until two workers have reported, then interrupt it."""
+    """Run a search until two epochs have ended, then interrupt it."""
     with tempfile.TemporaryDirectory(prefix="sentune-first-") as folder:
         home = Path(folder)
         write_many(home / "many.csv", count)
@@ -65,19 +65,21 @@ def first_result(count: int) -> dict[str, float]:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"SENTUNE_CACHE": folder})
         peaks = {"driver": 0.0, "worker": 0.0, "plain": 0.0}
         found: dict[str, float] = {}
-        while process.poll() is None and (not found or n_epochs(home / "s" / JOURNAL) < 2):
-            workers = workers_of(process.pid, "ray::ImplicitFunc")
-            groups = {"driver": [process.pid], "worker": workers, "plain": plain_fits(process.pid)}
-            for name, pids in groups.items():
-                peaks[name] = max([peaks[name], *map(peak_mb, pids)])
-            if not found and n_epochs(home / "s" / JOURNAL):
-                path = processor_seconds(process.pid) + max(map(processor_seconds, workers))
-                found = {"seconds": time.perf_counter() - began, "path": path}
-            time.sleep(0.5)
-        for _ in range(2):  # the second one does not wait for the running epochs
-            process.send_signal(signal.SIGINT)
-            time.sleep(1)
-        process.wait()
+        try:
+            while process.poll() is None and (not found or n_epochs(home / "s" / JOURNAL) < 2):
+                workers = workers_of(process.pid, "ray::ImplicitFunc")
+                groups = {"driver": [process.pid], "worker": workers, "plain": plain_fits(process.pid)}
+                for name, pids in groups.items():
+                    peaks[name] = max([peaks[name], *map(peak_mb, pids)])
+                if not found and workers and n_epochs(home / "s" / JOURNAL):
+                    path = processor_seconds(process.pid) + max(map(processor_seconds, workers))
+                    found = {"seconds": time.perf_counter() - began, "path": path}
+                time.sleep(0.5)
+        finally:
+            for _ in range(2):  # the second one does not wait for the running epochs
+                process.send_signal(signal.SIGINT)
+                time.sleep(1)
+            process.wait()
         if not found:
             raise SystemExit("the search ended before its first epoch")
         return peaks | found

@@ -82,7 +82,7 @@ def main() -> None:
 
 
 def searched(share: float, trials: int, epochs: int) -> tuple[float, float, Any]:
-    """Return the trials per hour between the first and the last end, the peak bytes in use, and the results."""
+    """Return the trials per hour from the first start to the last end, the peak bytes in use, and the results."""
     with tempfile.TemporaryDirectory(prefix="sentune-gpu-") as folder:
         with Watch() as watch:
             said_by(
@@ -90,9 +90,10 @@ def searched(share: float, trials: int, epochs: int) -> tuple[float, float, Any]
                 "--parallelism", str(trials), "--gpus-per-trial", str(share), "--results", folder, "--name", "s",
             )  # fmt: skip
         _, records = read_study(Path(folder) / "s")
-        ends = sorted(record.ended.timestamp() for record in records if record.ended)
+        starts = [record.started.timestamp() for record in records if record.started]
+        ends = [record.ended.timestamp() for record in records if record.ended]
         content = [(r.number, r.state, [(e.train_loss, e.val_loss, e.val_accuracy) for e in r.epochs]) for r in records]
-        return 3600 * (len(ends) - 1) / (ends[-1] - ends[0]), watch.peak, content
+        return 3600 * len(ends) / (max(ends) - min(starts)), watch.peak, content
 
 
 def capped(share: float) -> tuple[int, int, str]:

@@ -171,7 +171,7 @@ def bare_ray(trials: int, folder: Path, *, reuse: bool) -> dict[str, float]:
             clock.end()
 
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    ray.init(num_cpus=WORKERS, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    ray.init("local", num_cpus=WORKERS, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     tune.Tuner(
         tune.with_resources(trainable, {"cpu": 1}),
         tune_config=tune.TuneConfig(

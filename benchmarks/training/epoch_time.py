@@ -124,6 +124,7 @@ def claim(name: str, ratios: list[float]) -> str:
 def both_cores(corpus: Corpus, dataset: str, epochs: int) -> None:
     """Compare two parallel trials of sentune with the notebook's loop on two threads, in turn."""
     baseline = NotebookLoop(NOTEBOOK, corpus, threads=2)
+    baseline.epoch()  # warm-up
     theirs, rates = [], {"fp32": [], "bf16": []}
     for _ in range(3 if epochs > 1 else 1):
         theirs.append(statistics.median(baseline.epoch()[0] for _ in range(max(1, epochs // 2))))
@@ -144,17 +145,18 @@ def both_cores(corpus: Corpus, dataset: str, epochs: int) -> None:
 def pair(dataset: str, precision: str, epochs: int) -> float:
     """Return the epochs per second of two parallel trials."""
     context = multiprocessing.get_context("spawn")
-    barrier, answers = context.Barrier(2), context.Queue()
+    barrier, answers = context.Barrier(2, timeout=300), context.Queue()
     workers = [
         context.Process(target=worker, args=(dataset, precision, epochs, number, barrier, answers.put))
         for number in range(2)
     ]
     for process in workers:
         process.start()
-    seconds = [answers.get() for _ in workers]
     for process in workers:
         process.join()
-    return sum(1 / each for each in seconds)
+    if any(process.exitcode for process in workers):
+        raise SystemExit("a trial died")
+    return sum(1 / answers.get() for _ in workers)
 
 
 def worker(

@@ -34,7 +34,7 @@ def main():
     answer(
         lambda texts: encoder.inverse_transform(automl.predict(vectorizer.transform(texts))).tolist(),
         FOLDER / "model.pickle",
-        trials=len(automl.config_history),
+        trials=None,
         version=f"FLAML {version('flaml')}",
         chosen=f"{automl.best_estimator} {automl.best_config}",
     )

@@ -56,8 +56,10 @@ def test_a_row_has_the_medians_and_says_never() -> None:
     runs = [Outcome(best=0.7 + at / 10, test=0.5, close=close, epochs=40 + at) for at, close in enumerate(closes)]
     assert middle(runs) == Outcome(best=pytest.approx(0.8), test=0.5, close=9, epochs=41)
     never = Outcome(best=0.8, test=0.5, close=float("inf"), epochs=90)
-    text = row("one", 0.91, {WITH: middle(runs), SHORT: never, LONG: never, RANDOM: never})
+    found = {WITH: middle(runs), SHORT: never, LONG: never, RANDOM: never}
+    text = row("one", 0.91, found, pooled=False)
     assert text == "| one | 91.00 | 80.00, 50.00, 9 | 80.00, 50.00, never | 80.00, 50.00, never | never |"
+    assert row("one", 0.91, found, pooled=True) == "| one | 91.00 | 80.00, 9 | 80.00, never | 80.00, never | never |"
 
 
 def test_the_cells_of_a_rule_have_means_and_counts_where_each_claim_holds() -> None:

@@ -37,7 +37,7 @@ def test_a_missing_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         read_set("mpqa")
 
 
-COMMON = {"set": "mr", "vectors": "none", "space": "quick", "trials": 16, "calibration": [0.05, 0.03]}
+COMMON = {"set": "mr", "vectors": "none", "space": "quick", "trials": 16, "fold": 0, "calibration": [0.05, 0.03]}
 FIGURES = ("plain", "winner", "ensemble", "distilled", "winner_on_train", "estimate")
 
 

@@ -16,4 +16,4 @@ def test_the_table_compares_two_versions_on_the_datasets_that_both_have() -> Non
     *_, row, mean = table([*before, *after])
 
     assert row == "| trec | 2 | 87.00, 60 | 89.50, 75 | +2.50 |"
-    assert mean == "| mean | | | | +2.50, standard error 0.50 |"
+    assert mean == "| mean | | | | +2.50 +- 0.50 |"
