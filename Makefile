@@ -38,7 +38,7 @@ docs: $(VENV)/.installed-test
 	$(BIN)/zensical build --strict --clean
 	$(BIN)/python -m tests.support.built_site build/site
 
-# The short forms: they show that each works, not what holds. MR's are fetched, or in the archive that SENTUNE_MR names.
+# The short forms: they show that each works, not what holds. The data are MR where SENTUNE_DATA has it, else the snippets.
 BENCHMARKS := data_cache training.epoch_time training.precision training.accuracy quality.cross_validation \
 	simulation.compare_policies simulation.order_price portfolio.search search.overhead search.scaling \
 	search.forecast_accuracy quality.selection_bias quality.ensemble_selection search.growth search.large_cluster \

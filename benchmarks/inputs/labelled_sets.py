@@ -19,6 +19,7 @@ from core.io.download import pip_download
 FOLDS = 10
 DATA = "SENTUNE_DATA"
 """Environment variable: folder with the files that pip cannot fetch: the archive of MR, TREC.*.all and mpqa.all."""
+MR_ARCHIVE = "rt-polaritydata.tar.gz"
 RATED = {
     "snippets": "movieReviewSnippets_GroundTruth.txt",
     "amazon": "amazonReviewSnippets_GroundTruth.txt",
@@ -35,6 +36,12 @@ def read_set(name: str) -> Dataset:
         SystemExit: Its files are missing.
     """
     return SETS[name]()
+
+
+def mr_or(other: str) -> str:
+    """Return MR as a dataset for load_corpus; the other dataset if its archive is missing."""
+    archive = Path(os.environ.get(DATA, "")) / MR_ARCHIVE
+    return f"mr:{archive}" if archive.is_file() else other
 
 
 def write_fold(path: Path, data: Dataset, fold: int) -> None:
@@ -58,8 +65,7 @@ def _file(name: str) -> Path:
 
 
 def _movie_reviews() -> Dataset:
-    archive = _file("rt-polaritydata.tar.gz")
-    return resolve_dataset(f"mr:{archive}", ReadOptions(), default_dir()).read()
+    return resolve_dataset(f"mr:{_file(MR_ARCHIVE)}", ReadOptions(), default_dir()).read()
 
 
 def _lines(*names: str) -> Dataset:

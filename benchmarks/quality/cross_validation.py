@@ -1,6 +1,6 @@
 """How accurate is sentune's best trial over folds, compared with TF-IDF?
 
-    python -m benchmarks.quality.cross_validation --mr PATH              MR and the rated snippets, 10 folds: 2 minutes
+    SENTUNE_DATA=DIR python -m benchmarks.quality.cross_validation       MR and the rated snippets, 10 folds: 2 minutes
     python -m benchmarks.quality.cross_validation --study results/NAME   a study's data, with its `confirm --folds` row
     python -m benchmarks.quality.cross_validation --study results/NAME --refit   also trained on train and validation
     python -m benchmarks.quality.cross_validation --quick                3 folds of the snippets: shows that it works
@@ -17,7 +17,6 @@ McNemar test). The interval over folds is slightly too narrow, because folds sha
 """
 
 import argparse
-import os
 import statistics
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -33,6 +32,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
+from benchmarks.inputs.labelled_sets import mr_or
 from core import TrialConfig, load_corpus, train
 from core.data import datasets, splits
 from core.data.corpus import TEST, TRAIN, VAL, Dataset, ReadOptions
@@ -73,8 +73,7 @@ def main() -> None:
             rows.append(refitted(arguments.study, arguments.folds))
         show(data["dataset"], data["seed"], rows)
         return
-    mr = [f"mr:{arguments.mr}"] if arguments.mr and not arguments.quick else []
-    for dataset in ("snippets", *mr):
+    for dataset in dict.fromkeys(("snippets", "snippets" if arguments.quick else mr_or("snippets"))):
         show(dataset, 42, plain(read({"dataset": dataset}), arguments.folds, 42))
 
 
@@ -188,7 +187,6 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="Use 3 folds of the snippets.")
     parser.add_argument("--folds", type=int, help="Number of folds (default: 10, with --quick 3).")
-    parser.add_argument("--mr", default=os.environ.get("SENTUNE_MR"), help="Path of the archive or folder of MR.")
     parser.add_argument("--study", type=Path, help="Folder of a study confirmed with the same --folds.")
     parser.add_argument(
         "--refit", action="store_true", help="Also train the study's best trial on train and validation."

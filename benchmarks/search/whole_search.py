@@ -7,7 +7,7 @@
     python -m benchmarks.search.whole_search --quick      tiny: shows that it works, not what holds
 
 The baselines run the tutorial notebook's loop in fp32. All methods search the `notebook` space on MR with random
-300-wide vectors and two cores. --mr or SENTUNE_MR names the archive of MR; otherwise the data are the snippets.
+300-wide vectors and two cores. If the folder SENTUNE_DATA lacks the archive of MR, the data are the snippets.
 `sentune run` runs to its end, with one or several seeds (of the split too), in bf16 where the processor supports it.
 
 Of each baseline, only a part is run: a few epochs of a few trials of the first study, from fast ones to slow ones. The
@@ -24,7 +24,6 @@ import argparse
 import dataclasses
 import itertools
 import math
-import os
 import statistics
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -33,6 +32,7 @@ from pathlib import Path
 
 from benchmarks.baselines.sentune_studies import Study, machine, run_study, seconds_an_epoch, spread_sample
 from benchmarks.inputs.corpora import part_of_snippets
+from benchmarks.inputs.labelled_sets import mr_or
 from benchmarks.results import verdict
 from benchmarks.search.ray_and_optuna import WAYS, Job, Searched, run, test_accuracy_of
 from benchmarks.simulation.curves import CURVES, read_table
@@ -94,7 +94,7 @@ def new_job(arguments: argparse.Namespace, folder: Path) -> Job:
     """Return the job of the first method; writes the data of --quick into the folder."""
     whole = Job(
         way="a1",
-        dataset=f"mr:{arguments.mr}" if arguments.mr else "snippets",
+        dataset=mr_or("snippets"),
         vectors="none",
         settings=[],
         trials=24,
@@ -223,7 +223,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--accuracy", action="store_true", help="Also run a study without stopping, and b with a corrected loop."
     )
-    parser.add_argument("--mr", default=os.environ.get("SENTUNE_MR"), help="Path of the archive or folder of MR.")
     parser.add_argument("--sample", type=int, default=4, help="Number of trials of a part (default: 4).")
     parser.add_argument(
         "--limit-epochs", type=int, default=2, help="Number of epochs per trial of a part (default: 2)."

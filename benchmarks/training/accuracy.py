@@ -5,21 +5,21 @@
     python -m benchmarks.training.accuracy --only ours-bf16    one column
 
 The columns are the notebook's loop without its faults, and sentune in fp32 and in bf16. The data are MR, split 80/10/10
-with seed 42, with random 300-wide trained word vectors. --mr or SENTUNE_MR names its archive. Without one it is
-downloaded, but --quick takes the snippets instead. A seed determines initialisation, order and dropout. The tables show
+with seed 42, with random 300-wide trained word vectors. If the folder SENTUNE_DATA lacks its archive, it is downloaded,
+but --quick takes the snippets instead. A seed determines initialisation, order and dropout. The tables show
 the validation accuracy of the best and of the last epoch, and the difference of two columns' means with its standard
 error. With --keep FOLDER, columns are stored in FOLDER, and later commands show them again.
 """
 
 import argparse
 import json
-import os
 import statistics
 from pathlib import Path
 
 import torch
 
 from benchmarks.baselines.notebook_loop import NotebookLoop, Shape
+from benchmarks.inputs.labelled_sets import mr_or
 from core import load_corpus
 from core.config import TrialConfig
 from core.data.corpus import VAL, Corpus
@@ -32,15 +32,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="Train one seed for one epoch.")
     parser.add_argument("--only", choices=COLUMNS, help="Train only this column.")
-    parser.add_argument("--mr", default=os.environ.get("SENTUNE_MR"), help="Path of the archive or folder of MR.")
     parser.add_argument("--keep", type=Path, help="Folder for finished columns, also shown by later commands.")
     arguments = parser.parse_args()
     seeds, epochs = (1, 1) if arguments.quick else (5, 10)
     torch.set_num_threads(1)
     if arguments.quick and arguments.keep:
         parser.error("--keep is for whole columns; leave out --quick")
-    other = "snippets" if arguments.quick else "mr"
-    corpus = load_corpus(f"mr:{arguments.mr}" if arguments.mr else other, vectors="none")
+    corpus = load_corpus(mr_or("snippets" if arguments.quick else "mr"), vectors="none")
     found = {}
     for column in COLUMNS:
         if arguments.only in (None, column):

@@ -4,15 +4,14 @@
     python -m benchmarks.training.epoch_time --quick    1 epoch of each: shows that it works, not what holds
     python -m benchmarks.training.epoch_time --only a   one of the cases a, a-bf16, b, c, d
 
-The data are MR if SENTUNE_MR names its archive, otherwise the snippets. An epoch is training and validation, on one
-thread. The notebook's loop and sentune alternate epoch by epoch in two processes, so a machine whose speed drifts
-affects both. After one epoch of warm-up each, medians are compared. Case d alternates two trials in two processes
-with the notebook's loop on two threads. Use an idle machine.
+The data are MR if the folder SENTUNE_DATA has its archive, otherwise the snippets. An epoch is training and validation,
+on one thread. The notebook's loop and sentune alternate epoch by epoch in two processes, so a machine whose speed
+drifts affects both. After one epoch of warm-up each, medians are compared. Case d alternates two trials in two
+processes with the notebook's loop on two threads. Use an idle machine.
 """
 
 import argparse
 import multiprocessing
-import os
 import statistics
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -22,6 +21,7 @@ from multiprocessing.synchronize import Barrier
 import torch
 
 from benchmarks.baselines.notebook_loop import NotebookLoop, Shape
+from benchmarks.inputs.labelled_sets import mr_or
 from benchmarks.results import verdict
 from core import load_corpus
 from core.config import TrialConfig
@@ -65,11 +65,10 @@ def main() -> None:
     parser.add_argument(
         "--only", choices=[*CASES, "d"], action="append", help="Run only this case; can be given more than once."
     )
-    parser.add_argument("--mr", default=os.environ.get("SENTUNE_MR"), help="Path of the archive or folder of MR.")
     arguments = parser.parse_args()
     epochs = 1 if arguments.quick else 5
     torch.set_num_threads(1)
-    dataset = f"mr:{arguments.mr}" if arguments.mr else "snippets"
+    dataset = mr_or("snippets")
     print(
         f"{dataset.split(':')[0]}, torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}\n", flush=True
     )

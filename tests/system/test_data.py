@@ -16,10 +16,9 @@ from core import load_corpus
 from core.data.corpus import TRAIN
 from core.errors import UserError
 from tests.support.patience import PATIENCE_SECONDS
+from tests.support.real_data import MR, needs_mr
 
 ROOT = Path(__file__).parents[2]
-MR = Path(os.environ.get("SENTUNE_MR", ROOT.parent / "shared" / "data" / "rt-polaritydata.tar.gz"))
-needs_mr = pytest.mark.skipif(not MR.exists(), reason="no Movie Review archive: set SENTUNE_MR to its path")
 
 LOAD = """
 import hashlib, json, sys

@@ -2,11 +2,9 @@
 
 import importlib
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,15 +20,12 @@ from core.inference.predictor import Predictor, pad_token_ids
 from core.inference.saved_model import ModelParts
 from core.io import cache
 from core.nn.classifier import SentenceClassifier
+from tests.support.real_data import MR, needs_mr
 from tests.support.sentences import vocabulary_of
 
-MR = Path(os.environ.get("SENTUNE_MR", Path(__file__).parents[3] / "shared" / "data" / "rt-polaritydata.tar.gz"))
 
-
-@pytest.fixture(scope="module", params=["snippets", "mr"])
+@pytest.fixture(scope="module", params=["snippets", pytest.param("mr", marks=needs_mr)])
 def texts(request: pytest.FixtureRequest) -> list[str]:
-    if request.param == "mr" and not MR.exists():
-        pytest.skip("no Movie Review archive: set SENTUNE_MR to its path")
     if request.param == "snippets":
         return resolve_dataset("snippets", ReadOptions(), cache.default_dir()).read().texts
     # Every fourth: apart from punctuation and spaces, nearly all of them are snippets.
