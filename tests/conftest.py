@@ -31,6 +31,17 @@ LONGEST = (
     "system/test_memory.py",
     "system/test_retrain.py",
     "system/test_confirm.py",
+    "system/test_data.py",
+    "tuning/tracking/test_mlflow.py",
+    "system/test_wheel.py",
+    "tuning/cli/test_bad_inputs.py",
+    "tuning/journal/test_tampering.py",
+    "fuzz/test_fuzz.py",
+    "tuning/journal/test_reader.py",
+    "tuning/ensemble/test_command.py",
+    "simulator/test_simulator.py",
+    "tuning/report/test_charts.py",
+    "tuning/report/test_compose.py",
 )
 """Files by the time that their tests take."""
 

@@ -11,7 +11,7 @@ from tuning.journal.reader import Operation
 from tuning.scheduling.asha import FAILED
 from tuning.scheduling.virtual_clock import BASELINE, VirtualClock, VisibleResult
 
-SEEDS = 150
+SEEDS = 60
 MOST_SEEDS = 1000
 """A fault in the core must be found within this many."""
 EVENTS = {

@@ -121,8 +121,9 @@ class Command:
 
     def run_here(self, *words: str, stdin: str | None = None) -> "subprocess.CompletedProcess[str]":
         """Run a verb to its end in this process, which has torch loaded already, and without Ray."""
+        from tests.support.cli import COMMAND
         from tests.support.local_backend import without_ray
-        from tuning.cli.app import main
+        from tuning.cli import app
 
         out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
         environment = {"SENTUNE_RESULTS": str(self.results), "COLUMNS": "80"}
@@ -131,12 +132,13 @@ class Command:
             contextlib.chdir(self.results),
             patch.dict(os.environ, environment),
             patch.object(sys, "argv", [PROGRAM, *words]),
+            patch.object(app, "app", COMMAND),
             patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO((stdin or "").encode()), encoding="utf-8")),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
             pytest.raises(SystemExit) as ended,
         ):
-            main()
+            app.main()
         texts = []
         for stream in (out, err):
             stream.seek(0)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from tests.support.cli import COMMAND
 from tests.support.local_backend import trained_here, write_reviews
 from tuning.cli import app
 from tuning.scheduling import training_length
@@ -25,6 +26,8 @@ PAGES = {
 }
 RUN = ("sh", "python")
 """Languages of the blocks that are run."""
+MOST = {"run": {"--trials": 10}, "confirm": {"--seeds": 2, "--folds": 3}, "retrain": {"--seeds": 2}}
+"""Upper bounds of options of the commands that are run: what a page shows may take hours."""
 SHOWN = ("yaml", "text", "json", "csv", "dockerfile")
 """Languages of files and output, which are not run."""
 
@@ -89,7 +92,8 @@ def run_command(line: str) -> str:
         return subprocess.run([sys.executable, *rest], capture_output=True, text=True, check=True).stdout
     out, code = io.StringIO(), None
     with (
-        patch.object(sys, "argv", words),
+        patch.object(sys, "argv", bounded(words)),
+        patch.object(app, "app", COMMAND),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(io.StringIO()) as err,
     ):
@@ -101,6 +105,18 @@ def run_command(line: str) -> str:
     if target is not None:
         target.write_text(out.getvalue())
     return out.getvalue()
+
+
+def bounded(words: list[str]) -> list[str]:
+    """Return the words of a command with values of at most MOST; `run` always has a number of trials."""
+    found = list(words)
+    for option, most in MOST.get(words[1], {}).items():
+        if option in found:
+            at = found.index(option) + 1
+            found[at] = str(min(int(found[at]), most))
+        elif words[1] == "run":
+            found += [option, str(most)]
+    return found
 
 
 @contextlib.contextmanager

@@ -45,7 +45,7 @@ def whole(command: Command, searched: Path) -> tuple[str, dict[str, Any]]:
 
 
 def wait_for_runs(study: Path, count: int) -> None:
-    wait_until(lambda: len(outcomes(study)) >= count, lambda: f"{study} has {len(outcomes(study))} runs")
+    wait_until(lambda: len(outcomes(study)) >= count, lambda: f"{study} has {len(outcomes(study))} runs", 0.1)
 
 
 def test_the_cost_comes_first_then_runs_then_table_and_verdict(

@@ -21,8 +21,7 @@ from tuning.journal.records import rank_trials, read_study, study_attributes
 @pytest.fixture(scope="module")
 def whole(command: Command, sentences: Path) -> Path:
     """A study that no test changes."""
-    slow = {"batch_size": 4, "hidden_dim": 32}  # slow enough to be interrupted in the middle
-    make_study(command.results / "whole", sentences, None, setting(**slow), setting(**slow, pooling="mean"))
+    make_study(command.results / "whole", sentences, None, setting(), setting(pooling="mean"))
     return command.results / "whole"
 
 
@@ -112,13 +111,13 @@ def test_killed_while_it_saves_it_leaves_no_half_a_model(command: Command, study
 
 
 def test_two_at_once_are_refused_and_ctrl_c_says_that_the_same_command_goes_on(command: Command, study: Path) -> None:
-    with command.start("retrain", study.name, "--seeds", "30") as first:
+    with command.start("retrain", study.name, "--seeds", "100") as first:
         wait_for(study, "checkpoints/*/*/*/epoch-00001")
         second = command.run_here("retrain", study.name, "--out", str(study / "other"))
         confirm = command.run_here("confirm", study.name)
         os.kill(first.pid, signal.SIGINT)
         _, err = first.communicate(timeout=PATIENCE_SECONDS)
-    said = f"interrupted; run the same command again to resume: python -m tuning retrain {study.name} --seeds 30\n"
+    said = f"interrupted; run the same command again to resume: python -m tuning retrain {study.name} --seeds 100\n"
     assert (first.returncode, err) == (130, said)
     assert not (study / "model").exists()
     for ended in (second, confirm):

@@ -103,7 +103,10 @@ def cases(verb: str) -> Iterator[tuple[tuple[str, ...], bool]]:
         if option.param_type_name == "argument" or getattr(option, "is_flag", False):
             continue
         number = set(get_args(annotations[option.name]) or [annotations[option.name]]) & {int, float}
-        for bad in NUMBERS if number else (*NUMBERS[:2], *TEXTS, *FEW):
+        values = NUMBERS if number else (*NUMBERS[:2], *TEXTS, *FEW)
+        if verb == "plan":  # it reads its options as `run` does, so each has one value
+            values = (values[len(option.name) % len(values)],)
+        for bad in values:
             if bad.startswith("fifo") and option.opts[-1] in READS_PIPES:
                 continue
             yield (verb, *good, *needed, option.opts[-1], bad), bool(number)
