@@ -110,5 +110,5 @@ def test_what_cannot_be_written_is_said_once_and_ends_no_search(
 
 def test_without_a_writer_the_option_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"--tensorboard needs .* pip install 'sentune\[tensorboard\]'"):
+    with pytest.raises(ConfigError, match=r"--tensorboard needs .* pip install tensorboard tensorboardX"):
         check_tensorboard()
