@@ -161,16 +161,10 @@ def rule_cells(found: Mapping[str, Mapping[str, Outcome]]) -> list[str]:
 
 def row(name: str, best: float, medians: Mapping[str, Outcome], pooled: bool) -> str:
     """Return the row of a set."""
-    cells = [
-        ", ".join(
-            [
-                f"{100 * medians[policy].best:.2f}",
-                *([] if pooled else [f"{100 * medians[policy].test:.2f}"]),
-                epochs(medians[policy].close),
-            ]
-        )
-        for policy in CELLS
-    ]
+    cells = []
+    for found in (medians[policy] for policy in CELLS):
+        test = "" if pooled else f" {100 * found.test:.2f},"
+        cells.append(f"{100 * found.best:.2f},{test} {epochs(found.close)}")
     return f"| {name} | {100 * best:.2f} | {' | '.join(cells)} | {epochs(medians[RANDOM].close)} |"
 
 

@@ -73,7 +73,7 @@ def main() -> None:
             rows.append(refitted(arguments.study, arguments.folds))
         show(data["dataset"], data["seed"], rows)
         return
-    for dataset in dict.fromkeys(("snippets", "snippets" if arguments.quick else mr_or("snippets"))):
+    for dataset in filter(None, ("snippets", "" if arguments.quick else mr_or(""))):
         show(dataset, 42, plain(read({"dataset": dataset}), arguments.folds, 42))
 
 
