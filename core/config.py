@@ -100,7 +100,7 @@ class TrialConfig:
     patience: int | None = None
     """Stop after this many epochs without a better value of `metric`; None for never."""
     metric: str = "accuracy"
-    """Metric on the validation split that decides the best epoch: one of METRIC_NAMES."""
+    """Metric of the best epoch on validation: accuracy, macro_f1, balanced_accuracy, mcc, log_loss or roc_auc."""
     precision: str = "fp32"
     """fp32, or bf16 autocast, which is for the CPU."""
     seed: int = 42

@@ -127,13 +127,13 @@ class RunOptions:
     ] = None
     sampler: Annotated[str, SearchOption(help="Sampler: tpe, random, gp, cmaes or qmc.")] = "tpe"
     no_baseline: Annotated[
-        bool, SearchOption("--no-baseline", help="Do not train the baseline setting as the first trial.")
+        bool, SearchOption("--no-baseline", help="Do not train the baseline as the first trial.")
     ] = False
     first_trials: Annotated[
         str,
         SearchOption(
             help="Trials after the baseline: portfolio, random (the sampler's own draws), or a YAML or JSON file with "
-            "a list of settings. The portfolio has settings that were good on other data."
+            "a list of configurations. The portfolio has those that were good on other data."
         ),
     ] = "portfolio"
     warm_start: Annotated[

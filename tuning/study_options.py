@@ -93,7 +93,10 @@ class ConfirmOptions(StudyOptions):
     ] = 5
     seeds: Annotated[int, TrainingOption(help="Number of new seeds per configuration.")] = 5
     folds: Annotated[
-        int | None, TrainingOption(help="Also cross-validate the winner with this number of folds. Default: no.")
+        int | None,
+        TrainingOption(
+            help="Also cross-validate the best trial and the baseline with this number of folds. Default: no."
+        ),
     ] = None
     workers: Workers = None
     format: Annotated[Literal["table", "json"], OutputOption(help="Output format.")] = "table"

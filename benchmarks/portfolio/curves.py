@@ -18,7 +18,7 @@ from core.training.result import EpochResult, best_epoch
 from tuning.space.space import Space
 
 BASELINE = 0
-"""Number of the configuration with the baseline setting."""
+"""Number of the configuration with the baseline."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,7 +59,7 @@ class Recording:
     settings: Sequence[Mapping[str, Any]]
     """TrialConfig fields of each configuration, without those of a study."""
     drawn_from: Sequence[str | None]
-    """Name of the space of each configuration; None for the baseline setting."""
+    """Name of the space of each configuration; None for the baseline."""
     sets: Mapping[str, RecordedSet]
 
     @cached_property

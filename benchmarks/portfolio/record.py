@@ -3,7 +3,7 @@
     SENTUNE_DATA=DIR python -m benchmarks.portfolio.record         200 configurations, two processes: hours
     SENTUNE_DATA=DIR python -m benchmarks.portfolio.record --configurations 2 --sets trec --out /tmp/p.json.gz
 
-The first configuration is the baseline setting. Of the others, two thirds are drawn at random from default.yaml and one
+The first configuration is the baseline. Of the others, two thirds are drawn at random from default.yaml and one
 third from quick.yaml, with capped hidden size. These files hold the presets as they were when the recording began, so
 that it can continue after a preset has changed. Those whose epoch costs more than `--cost` epochs of the baseline
 setting are drawn again: without that, 3 of 8 configurations took 70% of the time.
@@ -83,7 +83,7 @@ def capped(name: str, hidden: int) -> Space:
 
 
 def configurations(count: int, hidden: int, cost: float, seed: int) -> Iterator[dict[str, Any]]:
-    """Yield settings, each with the space that it was drawn from: the baseline setting and random ones."""
+    """Yield settings, each with the space that it was drawn from: the baseline and random ones."""
     spaces = {name: capped(name, hidden) for name in SPACES}
     baseline = initial_trials(spaces["default"])[0]
     yield {"space": None, "settings": baseline}

@@ -32,7 +32,7 @@ class RecordedEpochs:
     """T configurations, each trained for E epochs."""
 
     configs: tuple[TrialConfig, ...]
-    """The first is the baseline setting."""
+    """The first is the baseline."""
     labels: NDArray[np.int64]
     """(n,) of the sentences that no model was trained on; two classes."""
     predictions: NDArray[np.uint8]
@@ -51,7 +51,7 @@ def recorded_epochs(path: Path, *, trials: int, epochs: int, seed: int) -> Recor
 
     Args:
         path: Name of the file.
-        trials: Number of configurations: the baseline setting, and random ones of the space `quick` with at most 64
+        trials: Number of configurations: the baseline, and random ones of the space `quick` with at most 64
             hidden units.
         epochs: Number of epochs of each.
         seed: Seed of the configurations, of the sentences and of the training.
@@ -90,7 +90,7 @@ def recorded_epochs(path: Path, *, trials: int, epochs: int, seed: int) -> Recor
 
 
 def configurations(trials: int, epochs: int, seed: int) -> Sequence[TrialConfig]:
-    """Return the baseline setting and random ones."""
+    """Return the baseline and random ones."""
     space = load_space("quick", ["hidden_dim=int(16,64,log)"])
     shared = {"epochs": epochs, "seed": seed}
     found = [TrialConfig.from_dict({**initial_trials(space)[0], **shared})]

@@ -3,7 +3,7 @@
     python -m benchmarks.quality.selection_bias            500 searches of each size: an hour of processor time
     python -m benchmarks.quality.selection_bias --quick    20 of each: shows that it works, not what holds
 
-Forty LSTMs (the baseline setting and 39 of the space `quick`) are trained on 2,000 rated snippets for 8 epochs. Their
+Forty LSTMs (the baseline and 39 of the space `quick`) are trained on 2,000 rated snippets for 8 epochs. Their
 predictions on 5,000 other snippets after each epoch are kept in RECORD, so they are trained only once. The 5,000
 sentences are the population. A search draws its validation split from them with replacement, so the score on all of
 them is the exact truth. The study's own virtual clock replays the search, and the code of `sentune best` assesses it.
@@ -66,7 +66,7 @@ class Outcome:
     """Corrected minus true accuracy of the recommended trial."""
     recommended_covered: bool
     gain: float | None
-    """Corrected minus true gain over the baseline setting."""
+    """Corrected minus true gain over the baseline."""
     gain_covered: bool | None
     lost: float
     """True accuracy of the best minus that of the recommended trial."""

@@ -45,7 +45,7 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """The recorded trials of one space; the first has the baseline setting."""
+    """The recorded trials of one space; the first has the baseline."""
 
     space: Space
     epochs: int

@@ -4,7 +4,7 @@
     python -m benchmarks.simulation.record_curves --trials 4 --epochs 2 --out /tmp/c.json.gz    to try it
 
 Half of the trials are drawn at random from the space `notebook`, half from `default`, with capped hidden size. The
-first trial of each is the baseline setting. They are trained on a stratified part of the training split of `snippets`
+first trial of each is the baseline. They are trained on a stratified part of the training split of `snippets`
 (2,000 sentences) and evaluated on its whole validation split. OUT.part keeps finished trials, one per line, and the
 same command continues an interrupted recording. The result is one compressed JSON file that contains the command, which
 gives the same curves again. Seconds are processor time of the one thread, so other work on the machine does not affect
@@ -51,7 +51,7 @@ def space(name: str, hidden: int) -> Space:
 
 
 def jobs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Yield the configurations: the baseline setting and random ones, half from each space."""
+    """Yield the configurations: the baseline and random ones, half from each space."""
     settings = {"epochs": arguments.epochs, "seed": arguments.seed}
     for number in range(arguments.trials // len(SPACES)):
         for name in SPACES:

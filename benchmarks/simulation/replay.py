@@ -211,7 +211,7 @@ class Chooser:
 
 
 def trial_order(table: Table, seed: int) -> list[int]:
-    """Return the order in which random search takes the curves: the baseline setting first, as in a study."""
+    """Return the order in which random search takes the curves: the baseline first, as in a study."""
     return [0, *(1 + np.random.default_rng(seed).permutation(len(table.curves) - 1)).tolist()]
 
 

@@ -18,7 +18,7 @@ def asha_epochs(table: Table, trials: int, epochs: int, rule: Asha) -> float:
     """Return the median epochs of replays with random trials, two at a time, under Ray's ASHA.
 
     Args:
-        table: Curves of at least `epochs` epochs, the baseline setting first.
+        table: Curves of at least `epochs` epochs, the baseline first.
         trials: Number of trials of a search.
         epochs: Number of epochs of a trial that is not stopped.
         rule: Grace and reduction.

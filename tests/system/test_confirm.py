@@ -66,7 +66,7 @@ def test_the_cost_comes_first_then_runs_then_table_and_verdict(
     ]
     assert lines[cost + 2 + runs].split()[:3] == ["rank", "trial", "seeds"]
     assert " over 3 folds: test accuracy " in said
-    assert "* the baseline setting: two LSTM layers of width 128, not tuned" in said
+    assert "* the baseline: two LSTM layers of width 128, not tuned" in said
     checked = command.succeed("data", "--suspects", "confirmed")
     assert " of 400 sentences, the most probable class is not the label" in checked
     assert "only the validation split" not in checked

@@ -58,7 +58,7 @@ def test_run_shows_baseline_progress_table_and_the_next_command(command: Command
     assert "always predicting 'negative' is correct in val 50.4%" in said
     assert "4/4 trials: " in said or "3/4 trials: " in said
     assert "best so far: 0." in said
-    assert "* the baseline setting: two LSTM layers of width 128, not tuned" in said
+    assert "* the baseline: two LSTM layers of width 128, not tuned" in said
     recommended = re.search(r"Trial (\d+) is recommended", said)
     assert recommended is not None
     study = f"{command.results}/quick"
@@ -119,7 +119,7 @@ def test_the_same_command_again_trains_nothing(command: Command, said: str) -> N
     before = journal.read_bytes()
     again = command.train_here(*RUN)
     assert "study quick is complete: 4 trials" in again
-    assert "* the baseline setting: two LSTM layers of width 128, not tuned" in again
+    assert "* the baseline: two LSTM layers of width 128, not tuned" in again
     assert journal.read_bytes() == before
 
 

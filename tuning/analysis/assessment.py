@@ -183,7 +183,7 @@ class StudyAssessment:
     recommended_corrected: Corrected | None = None
     """Score of the recommended trial; that of the best trial if it is the same."""
     corrected_gain: Corrected | None = None
-    """Gain of the best trial over the baseline setting; None if the baseline is the best."""
+    """Gain of the best trial over the baseline; None if the baseline is the best."""
     difference: Corrected | None = None
     """Gain of the recommended trial over the best; None if it is the best."""
     recommended: int | None = None

@@ -68,7 +68,7 @@ def _summary(study: AssessedStudy) -> list[str]:
     if rows[0].rank == 1:
         found.append(_best_note(rows[0], assessment))
     found += [*recommendation_note(study), *ensemble_note(assessment, command)]
-    for name, gain in (("plain baseline", assessment.gain_over_plain), ("baseline setting", assessment.corrected_gain)):
+    for name, gain in (("plain baseline", assessment.gain_over_plain), ("baseline", assessment.corrected_gain)):
         if gain is not None:
             found.append(f"Corrected, the best trial is {_compared(gain, f'the {name}')}.")
     for row in rows:

@@ -17,8 +17,8 @@ from tuning.space.space import Space
 
 STATES = {"COMPLETE": "done", "PRUNED": "stopped", "FAIL": "failed", "PAUSED": "paused"}
 """Names of the journal's states for users."""
-BASELINE = "* the baseline setting: two LSTM layers of width 128, not tuned"
-"""Line below tables with a row of the baseline setting."""
+BASELINE = "* the baseline: two LSTM layers of width 128, not tuned"
+"""Line below tables with a row of the baseline."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

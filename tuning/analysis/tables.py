@@ -104,7 +104,7 @@ def _baseline_notes(rows: Sequence[TrialRow], titles: Sequence[str]) -> Iterator
         yield BASELINE
         if "gain" in titles:
             metric = METRICS[rows[0].metric]
-            yield f"gain: {metric.title} {'above' if metric.higher_is_better else 'below'} the baseline setting"
+            yield f"gain: {metric.title} {'above' if metric.higher_is_better else 'below'} the baseline"
 
 
 def _reference_cells(reference: Reference, shown: Sequence[TrialColumn]) -> list[str]:

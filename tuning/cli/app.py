@@ -83,7 +83,7 @@ def plan(
     show_space: Annotated[bool, OutputOption("--show-space", help="Print only the search space.")] = False,
     format: Annotated[Literal["text", "json"], OutputOption(help="Output format.")] = "text",
 ) -> None:
-    """Forecast time, memory and disk of a search. Takes the options of run except --address."""
+    """Forecast time, memory and disk of a search. Takes the options of run, for this machine: it refuses --address."""
     if show_space:
         if format != "text":
             raise ConfigError(f"--show-space prints text, got --format {format}; leave it out")

@@ -51,7 +51,7 @@ class Candidate:
 
     @property
     def baseline(self) -> bool:
-        """Whether it is the baseline setting, the one of the tutorial notebook."""
+        """Whether it is the baseline, the one of the tutorial notebook."""
         return self.record.origin == "baseline"
 
 

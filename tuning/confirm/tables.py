@@ -38,9 +38,9 @@ def verdict(summary: Summary) -> list[str]:
     ranked = [row for row in others if row.rank is not None]
     metric = METRICS[summary.metric]
     lines = [_among(first, ranked, metric)] if ranked else []
-    lines += _over(summary, "the baseline setting", next((row for row in others if row.baseline), None))
+    lines += _over(summary, "the baseline", next((row for row in others if row.baseline), None))
     if first.baseline:
-        lines.append("the baseline setting is the search's best: no other trial is better")
+        lines.append("the baseline is the search's best: no other trial is better")
     lines += _over(summary, "the plain baseline", next((row for row in others if row.trial == PLAIN), None))
     return [*lines, *(_over_folds(folds, metric) for folds in summary.folds)]
 

@@ -27,7 +27,7 @@ def heaviest_configs(space: Space, baseline: bool = True, **settings: Any) -> li
 
     Args:
         space: The search space.
-        baseline: Whether the study has the baseline setting.
+        baseline: Whether the study has the baseline.
         settings: TrialConfig fields that all trials of the study share (StudyConfig.shared_settings).
     """
     corner = space.to_config(space.resolve(_heaviest_value), **settings)

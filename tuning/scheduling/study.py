@@ -61,7 +61,7 @@ class StudyConfig:
     startup: int = 6
     """Number of results below which the sampler draws at random."""
     baseline: bool = True
-    """Whether trial 0 has the baseline setting."""
+    """Whether trial 0 has the baseline."""
     first_trials: FirstTrials = FirstTrials()  # noqa: RUF009 (it is frozen)
     """Trials after the baseline and the space's `try_first`."""
     warm_start: Mapping[str, Any] | None = None

@@ -1,4 +1,4 @@
-"""Initial trials of a study, before the sampler's suggestions: the baseline setting and the space's `try_first`."""
+"""Initial trials of a study, before the sampler's suggestions: the baseline and the space's `try_first`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ def initial_trials(space: Space, baseline: bool = True) -> tuple[dict[str, Any],
 
     Args:
         space: Source of `try_first`.
-        baseline: Whether the baseline setting comes first. It need not be in the space.
+        baseline: Whether the baseline comes first. It need not be in the space.
     """
     found = [dict(NOTEBOOK)] if baseline else []
     for entry in space.try_first:

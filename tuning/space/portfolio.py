@@ -1,8 +1,8 @@
-"""First trials (`--first-trials`): settings that a study tries after the baseline and the space's `try_first`.
+"""First trials (`--first-trials`): configurations that a study tries after the baseline and the space's `try_first`.
 
-They are read from `portfolio.json`, which benchmarks.portfolio.build makes of settings that were good on several
-datasets, or from a file. A file is JSON or YAML: a list of settings, or a mapping with such a list under `settings`. An
-entry has names and values of core.config.TrialConfig, and may be partial, as in `try_first`.
+They are read from `portfolio.json`, which benchmarks.portfolio.build makes of configurations that were good on several
+datasets, or from a file. A file is JSON or YAML: a list of configurations, or a mapping with such a list under
+`settings`. A configuration has names and values of core.config.TrialConfig, and may be partial, as in `try_first`.
 """
 
 import hashlib
@@ -56,7 +56,7 @@ def first_trials(source: str, space: Space, baseline: bool = True) -> FirstTrial
     Args:
         source: `portfolio`, `random` or a path.
         space: The search space.
-        baseline: Whether the study has the baseline setting.
+        baseline: Whether the study has the baseline.
 
     Raises:
         ConfigError: The file cannot be used, or all its entries are outside the space.
@@ -116,7 +116,7 @@ def _read_file(path: str) -> list[dict[str, Value]]:
         raise ConfigError(f"{place}: neither JSON nor YAML ({error_summary(error, 200)}); fix the file") from error
     entries = content.get("settings") if isinstance(content, dict) else content
     if not isinstance(entries, list) or not entries:
-        raise ConfigError(f"{place}: write a list of settings, or a mapping with such a list under `settings`")
+        raise ConfigError(f"{place}: write a list of configurations, or a mapping with such a list under `settings`")
     found, problems = [], []
     for number, entry in enumerate(entries, 1):
         values, wrong = _read_entry(entry)

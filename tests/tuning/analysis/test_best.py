@@ -64,7 +64,7 @@ def test_the_table_reads_as_documented(study: Path) -> None:
     text = table_of(study, RowFilter(top=2), "table")
     above, below = text.split("\n\n")
     assert below.splitlines() == [
-        "* the baseline setting: two LSTM layers of width 128, not tuned",
+        "* the baseline: two LSTM layers of width 128, not tuned",
         "trial 3 failed: TrainingError: the loss is nan",
         "tied: with at least 95% confidence, one of these trials is the truly best one",
         "- never recommended: predicts one class, or is not better than the majority",
@@ -75,8 +75,8 @@ def test_the_table_reads_as_documented(study: Path) -> None:
         "trial at less than half its cost (160 multiplications per word) is. Corrected,",
         "it is 0.0042 worse than the best (95% interval -0.0243 to 0.0160: either may be",
         "better), at 0.7923 (95% interval 0.7308 to 0.8489).",
-        "Corrected, the best trial is 0.1964 better than the baseline setting (95%",
-        "interval 0.1020 to 0.2908).",
+        "Corrected, the best trial is 0.1964 better than the baseline (95% interval",
+        "0.1020 to 0.2908).",
         "Test accuracy of trial 1: 0.7750 (95% interval 0.7316 to 0.8132; mean of 2",
         "seeds).",
         "Test accuracy of trial 0: 0.5900 (95% interval 0.5412 to 0.6371).",

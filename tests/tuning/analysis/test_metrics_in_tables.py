@@ -52,14 +52,14 @@ def test_the_table_shows_the_metric_and_accuracy() -> None:
     table = render_table(rows_of(MACRO), "table", width=160)
     assert table.splitlines()[1].split()[:6] == ["rank", "trial", "macro", "F1", "val", "acc"]
     assert table.splitlines()[3].split()[:4] == ["1", "1", "0.7000", "0.9000"]
-    assert "gain: macro F1 above the baseline setting" in table
+    assert "gain: macro F1 above the baseline" in table
 
 
 def test_a_loss_is_shown_as_it_is_and_a_lower_one_is_a_gain() -> None:
     first, second = rows_of(LOSS)
     assert (first.trial, first.val_metric, first.best_epoch, second.val_metric) == (1, 0.3, 1, 0.5)
     assert first.gain_over_baseline == pytest.approx(0.2)
-    assert "gain: log loss below the baseline setting" in render_table([first, second], "md")
+    assert "gain: log loss below the baseline" in render_table([first, second], "md")
     assert json.loads(render_table([first], "json"))[0]["val_metric"] == 0.3
 
 

@@ -72,7 +72,7 @@ def test_markdown_has_as_many_cells_in_each_line() -> None:
     assert lines[0].endswith("| layers | freeze |")
     assert [line.count("|") for line in lines[:4]] == [13] * 4
     assert "| 2 | 0\\* | 0.5000 |" in lines[3]
-    assert lines[4:] == ["", f"\\{BASELINE}", "", "gain: accuracy above the baseline setting"]
+    assert lines[4:] == ["", f"\\{BASELINE}", "", "gain: accuracy above the baseline"]
 
 
 def test_a_wide_table_has_one_line_for_each_trial_and_a_narrow_one_has_settings_below() -> None:
@@ -89,7 +89,7 @@ def test_a_wide_table_has_one_line_for_each_trial_and_a_narrow_one_has_settings_
     for lines in (wide, narrow):
         assert any(" 0*  " in line for line in lines)
         assert BASELINE in lines
-        assert ("gain: accuracy above the baseline setting" in lines) == ("gain" in lines[1])
+        assert ("gain: accuracy above the baseline" in lines) == ("gain" in lines[1])
 
 
 def test_only_settings_that_differ_have_columns_and_the_important_ones_come_first() -> None:

@@ -119,21 +119,21 @@ def test_a_single_setting_is_compared_with_nothing() -> None:
 def test_the_verdict_names_the_tied_trials_and_what_the_search_brought() -> None:
     lines = verdict(summary({**CLOSE, 0: [0.60, 0.61, 0.62]}))
     assert lines[0] == "trials 1, 2 and 3 are tied; trial 1 is better than trials 4 and 0"
-    assert lines[1] == "the search is better than the baseline setting by 20.0 +- 2.4 points, over 3 seeds"
+    assert lines[1] == "the search is better than the baseline by 20.0 +- 2.4 points, over 3 seeds"
     assert lines[2].startswith("(of that, chance in the 1,000 test sentences is +- 2.")
 
 
 def test_a_search_that_brought_nothing_is_reported_as_such() -> None:
     lines = verdict(summary({**CLOSE, 0: [0.82, 0.80, 0.81]}))
     assert lines[0].startswith("trials 1, 2, 3 and 0 are tied")
-    assert lines[1].startswith("the search is not shown to be better than the baseline setting: 0.0 +- ")
+    assert lines[1].startswith("the search is not shown to be better than the baseline: 0.0 +- ")
     assert lines[1].endswith(" points, over 3 seeds")
 
 
 def test_two_seeds_that_show_nothing_are_called_few() -> None:
     """Ten points apart, and a 95% interval of two pairs is still wider."""
     lines = verdict(summary({1: [0.80, 0.81], 2: [0.8, 0.8], 3: [0.8, 0.8], 4: [0.7, 0.7], 0: [0.73, 0.68]}))
-    assert lines[1].startswith("the search is not shown to be better than the baseline setting: 10.0 +- ")
+    assert lines[1].startswith("the search is not shown to be better than the baseline: 10.0 +- ")
     assert lines[1].endswith(" points, over 2 seeds, which are few; pass --seeds 5 to add more")
     shown = verdict(summary({1: [0.80, 0.81], 2: [0.8, 0.8], 3: [0.8, 0.8], 4: [0.7, 0.7], 0: [0.70, 0.71]}))
     assert shown[1].endswith("points, over 2 seeds")
@@ -150,14 +150,14 @@ def test_seeds_that_failed_are_not_called_few() -> None:
 def test_a_setting_that_is_better_than_the_winner_is_named() -> None:
     lines = verdict(summary({**CLOSE, 0: [0.90, 0.91, 0.92]}))
     assert "trial 0 is better than trial 1 by 10.0 +- 1.8 points" in lines[0]
-    assert lines[1].startswith("the baseline setting is better than the search's best by 10.0 +- 1.8 points")
+    assert lines[1].startswith("the baseline is better than the search's best by 10.0 +- 1.8 points")
 
 
 def test_where_the_baseline_setting_won_nothing_beat_it() -> None:
     chosen = candidates([record(0, 0.9, origin="baseline"), record(1, 0.8, origin="sampler")], 2)
     runs = plan_runs(SPEC, chosen, 2, None)
     found = summarize("mine", chosen, runs, {"spec": SPEC} | {run.key: outcome(0.8) for run in runs})
-    assert verdict(found)[1] == "the baseline setting is the search's best: no other trial is better"
+    assert verdict(found)[1] == "the baseline is the search's best: no other trial is better"
 
 
 def test_folds_give_mean_spread_and_the_interval_over_all_sentences() -> None:
@@ -310,7 +310,7 @@ def test_another_metric_is_compared_in_its_own_direction() -> None:
     assert second.difference.sentences_half is None
     text = render_summary(found, "table")
     assert "the plain baseline is better than the search's best by 0.1" in text
-    assert "the search is better than the baseline setting by 0.2" in text
+    assert "the search is better than the baseline by 0.2" in text
     assert "points" not in text
     assert "val, test: log loss on these splits; sd: its standard deviation over seeds" in text
 
