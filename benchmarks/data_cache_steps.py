@@ -45,7 +45,7 @@ def floor(arguments: argparse.Namespace) -> dict[str, Any]:
     from core.io.streams import read_blocks
 
     member = zipfile.ZipFile(arguments.archive).namelist()[0]
-    return timed(lambda: sum(map(len, read_blocks(arguments.archive, member))))
+    return measure(lambda: sum(map(len, read_blocks(arguments.archive, member))))
 
 
 def notebook(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -76,14 +76,14 @@ def cold(arguments: argparse.Namespace) -> dict[str, Any]:
     importlib.import_module("nltk.tokenize")
     tokenising, tokens_of = [0.0], core.data.load.tokenize_all
 
-    def clocked(*rest: Any) -> Any:
+    def tokenize(*rest: Any) -> Any:
         began = time.perf_counter()
         result = tokens_of(*rest)
         tokenising[0] = time.perf_counter() - began
         return result
 
-    core.data.load.tokenize_all = clocked
-    return timed(lambda: load(arguments)) | {"tokenise": tokenising[0]}
+    core.data.load.tokenize_all = tokenize
+    return measure(lambda: load(arguments)) | {"tokenise": tokenising[0]}
 
 
 def warm(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def warm(arguments: argparse.Namespace) -> dict[str, Any]:
 
     before = private_mib()
     kept: list[Any] = []
-    found = timed(lambda: kept.append(load(arguments)))
+    found = measure(lambda: kept.append(load(arguments)))
     touched = kept[0].vectors.sum() + kept[0].tokens.sum()  # every page of the big arrays
     return found | {"private_mib": private_mib() - before, "touched": float(touched)}
 
@@ -102,7 +102,7 @@ def load(arguments: argparse.Namespace) -> Any:
     return load_corpus(arguments.dataset, vectors=str(arguments.archive), split="notebook", cache_dir=arguments.cache)
 
 
-def timed(work: Callable[[], Any]) -> dict[str, Any]:
+def measure(work: Callable[[], Any]) -> dict[str, Any]:
     imports, began = peak_mib(), time.perf_counter()
     work()
     return {"seconds": time.perf_counter() - began, "peak_mib": peak_mib(), "imports_mib": imports}

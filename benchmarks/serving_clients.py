@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil  # a dependency of Ray
 
 REOPEN_SECONDS = 0.1
 """Pause before an attacker opens a closed connection again."""
@@ -30,8 +31,7 @@ class Server:
 
     def memory_bytes(self) -> int:
         """Return the resident memory."""
-        found = subprocess.run(["ps", "-o", "rss=", "-p", str(self.process.pid)], capture_output=True, check=True)
-        return 1024 * int(found.stdout)
+        return int(psutil.Process(self.process.pid).memory_info().rss)
 
 
 @contextlib.contextmanager

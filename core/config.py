@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from core.errors import ConfigError, check_rules, is_whole
+from core.errors import ConfigError, check_rules, is_whole, whole
 
 POOLINGS = ("last", "max", "mean", "mean+max", "attention")
 OPTIMIZERS = ("adadelta", "adam", "adamw", "rmsprop")
@@ -109,8 +109,8 @@ class TrialConfig:
     def __post_init__(self) -> None:
         check_rules(
             {
-                "n_layers": _whole(self.n_layers, 1, 8),
-                "hidden_dim": _whole(self.hidden_dim, 1, 8192),
+                "n_layers": whole(self.n_layers, 1, 8),
+                "hidden_dim": whole(self.hidden_dim, 1, 8192),
                 "bidirectional": _flag(self.bidirectional),
                 "pooling": _choice(self.pooling, POOLINGS),
                 "embedding_dropout": _probability(self.embedding_dropout),
@@ -127,15 +127,15 @@ class TrialConfig:
                 "weight_decay": _number(
                     self.weight_decay, f"at least 0 and at most {MAX_SETTING:g}", lambda x: 0 <= x <= MAX_SETTING
                 ),
-                "batch_size": _whole(self.batch_size, 1, MAX_BATCH_SIZE),
+                "batch_size": whole(self.batch_size, 1, MAX_BATCH_SIZE),
                 "clip_norm": _optional(_positive(self.clip_norm)),
                 "ema_decay": _optional(_number(self.ema_decay, "above 0 and below 1", lambda x: 0 < x < 1)),
                 "label_smoothing": _probability(self.label_smoothing),
                 "class_weight": _optional(_choice(self.class_weight, CLASS_WEIGHTS)),
                 "inexact_lazy_adam": _flag(self.inexact_lazy_adam),
-                "epochs": _whole(self.epochs, 1, MAX_EPOCHS),
-                "epoch_sentences": _optional(_whole(self.epoch_sentences, 1, MAX_EPOCH_SENTENCES)),
-                "patience": _optional(_whole(self.patience, 1, MAX_EPOCHS)),
+                "epochs": whole(self.epochs, 1, MAX_EPOCHS),
+                "epoch_sentences": _optional(whole(self.epoch_sentences, 1, MAX_EPOCH_SENTENCES)),
+                "patience": _optional(whole(self.patience, 1, MAX_EPOCHS)),
                 "metric": _choice(self.metric, METRIC_NAMES),
                 "precision": _choice(self.precision, PRECISIONS),
                 "seed": (self.seed, "a whole number from 0 to 2**32 - 1", is_whole(self.seed, 0, 2**32 - 1)),
@@ -200,10 +200,6 @@ COST_ORDER: dict[str, tuple[bool | str, ...]] = {
     name: facts["cost_order"] for name, facts in _FACTS.items() if facts["cost_order"]
 }
 """Choices of a setting by falling cost in time and memory."""
-
-
-def _whole(value: Any, low: int, high: int) -> Rule:
-    return value, f"a whole number from {low} to {high}", is_whole(value, low, high)
 
 
 def _number(value: Any, rule: str, holds: Callable[[float], bool]) -> Rule:

@@ -60,6 +60,11 @@ def is_whole(value: object, low: int, high: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
+def whole(value: object, low: int, high: int) -> tuple[object, str, bool]:
+    """Return the rule for `check_rules` that a value is a whole number in a range."""
+    return value, f"a whole number from {low} to {high}", is_whole(value, low, high)
+
+
 def check_rules(rules: Mapping[str, tuple[object, str, bool]]) -> None:
     """Report all broken rules in one error.
 

@@ -83,13 +83,16 @@ class Metric:
         """Return (G,) jackknife pseudo-values of one classifier; their mean has the standard error of the metric.
 
         Source: Tukey 1958. Sentence i is in group i modulo G, so the values of two classifiers on the same sentences
-        are pairs. With at most MAX_GROUPS sentences, those of accuracy are 1 for a correct sentence, else 0.
+        are pairs. With at most MAX_GROUPS sentences, those of accuracy are 1 for a correct sentence, else 0. For a
+        single sentence the value is NaN.
 
         Args:
             labels: (n,).
             outputs: (n,) predicted classes, or (n, C) probabilities if the metric needs them.
             n_classes: C.
         """
+        if len(labels) == 1:
+            return np.full(1, np.nan)
         groups = min(len(labels), MAX_GROUPS)
         places, step = np.arange(len(labels)) % groups, max(1, AT_ONCE // len(labels))
         parts = [np.arange(start, min(start + step, groups + 1)) for start in range(0, groups + 1, step)]

@@ -1,11 +1,7 @@
-"""The house rules: imports and their cost, layers, sizes, names and words."""
+"""The house rules: imports and their cost, layers, sizes, and one home of each name."""
 
 import ast
-import io
 import re
-import tokenize
-from collections.abc import Iterator
-from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -13,43 +9,9 @@ import pytest
 
 from tests.support.assessed_studies import write_study_with_ensemble
 from tests.support.loaded import loaded_by, loaded_by_command
+from tests.support.modules import MODULES, ROOT, imported, tree_of
 
-ROOT = Path(__file__).parent.parent
-MODULES = {
-    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
-    for package in ("core", "tuning")
-    for path in sorted((ROOT / package).rglob("*.py"))
-}
-RAY_ROOMS = {"tuning.backend"}
-"""Modules, and packages with all that is below them."""
 SUBPACKAGES = [path for path in MODULES.values() if path.name == "__init__.py" and path.parent.parent != ROOT]
-
-
-@cache
-def tree_of(path: Path) -> ast.Module:
-    return ast.parse(path.read_text())
-
-
-@cache
-def imported(path: Path) -> frozenset[str]:
-    """Every module that a file imports and every name that it takes from one; not those under TYPE_CHECKING."""
-    nodes = list(ast.walk(tree_of(path)))
-    skipped = {
-        id(inner)
-        for node in nodes
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
-        for inner in ast.walk(node)
-    }
-    found: set[str] = set()
-    for node in nodes:
-        if id(node) in skipped:
-            continue
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return frozenset(found)
 
 
 def test_the_modules_are_found() -> None:
@@ -67,20 +29,10 @@ def test_core_knows_neither_ray_nor_optuna_nor_studies() -> None:
         assert roots & {"ray", "optuna", "tuning"} == set(), module
 
 
-def in_ray_rooms(module: str) -> bool:
-    return any(module == room or module.startswith(f"{room}.") for room in RAY_ROOMS)
-
-
-def test_only_these_rooms_know_ray() -> None:
-    for module in (name for name in MODULES if not in_ray_rooms(name)):
-        assert {name for name in imported(MODULES[module]) if name.split(".")[0] == "ray"} == set(), module
-
-
-@pytest.mark.slow
-def test_each_ray_room_is_there_and_knows_ray() -> None:
-    """A room that is empty, or was moved, would hide where Ray is imported now."""
-    knowing = {name for name, path in MODULES.items() if any(each.split(".")[0] == "ray" for each in imported(path))}
-    assert {room for room in RAY_ROOMS if not any(f"{name}.".startswith(f"{room}.") for name in knowing)} == set()
+def test_ray_is_imported_in_the_backend_alone() -> None:
+    found = {name for name, path in MODULES.items() if "ray" in {each.split(".")[0] for each in imported(path)}}
+    assert found
+    assert [name for name in sorted(found) if not name.startswith("tuning.backend.")] == []
 
 
 def test_only_ray_private_uses_private_names_of_ray() -> None:
@@ -138,11 +90,9 @@ def test_no_import_cycle() -> None:
 
 @pytest.mark.slow
 def test_what_tests_share_is_in_no_test() -> None:
-    """To find a helper, one need not know which test used it first. Benchmarks import no tests at all."""
+    """To find a helper, one need not know which test used it first."""
     for path in ROOT.glob("tests/**/*.py"):
         assert [name for name in imported(path) if name.startswith("tests.") and ".test_" in name] == [], path
-    for path in ROOT.glob("benchmarks/**/*.py"):
-        assert [name for name in imported(path) if name.split(".")[0] == "tests"] == [], path
 
 
 UNPICKLERS = {"pickle", "cloudpickle", "joblib", "dill", "shelve", "marshal", "torch.load", "allow_pickle"}
@@ -262,6 +212,8 @@ def test_importing_core_loads_nothing_heavy() -> None:
     assert loaded_by("import core", *heavy) == set()
     assert loaded_by("import core.config, core.errors", *heavy) == set()
     assert loaded_by("from core import EpochResult", *heavy) == set()
+    assert loaded_by("import core", "core.errors") == set()
+    assert loaded_by("from core import load_corpus, Corpus, ConfigError", *heavy, "pyarrow") == {"numpy"}
 
 
 @pytest.mark.slow
@@ -276,6 +228,12 @@ def test_best_loads_neither_torch_nor_ray(tmp_path: Path) -> None:
     assert loaded_by_command(["best", str(tmp_path)], *watched) == {"optuna"}
 
 
+def test_listing_the_cache_loads_nothing_heavy(tmp_path: Path) -> None:
+    """The options of `data` are compared with their defaults, which needs neither a search space nor a sampler."""
+    command = ["data", "--list", "--cache-dir", str(tmp_path)]
+    assert loaded_by_command(command, "torch", "ray", "nltk", "sklearn", "pandas", "optuna") == set()
+
+
 def test_importing_tuning_loads_nothing_heavy() -> None:
     """`from tuning import search` in a notebook's first cell takes the time of what it needs, `import tuning` none."""
     assert loaded_by("import tuning", "ray", "optuna", "torch", "pandas", "numpy", "typer", "altair") == set()
@@ -286,7 +244,7 @@ LAYERS = [
     ["tuning.cli", "tuning.api"],
     ["tuning.run"],
     ["tuning.forecast", "tuning.confirm", "tuning.ensemble", "tuning.distill"],
-    ["tuning.retrain", "tuning.report"],
+    ["tuning.retrain", "tuning.report", "tuning.serving"],
     [
         "tuning.run_options",
         "tuning.study_options",
@@ -298,7 +256,7 @@ LAYERS = [
     ["tuning.analysis", "tuning.tracking"],
     ["tuning.backend"],
     ["tuning.scheduling", "tuning.resources"],
-    ["tuning.serving", "tuning.space", "tuning.journal"],
+    ["tuning.space", "tuning.journal"],
     ["tuning.console", "tuning.formatting", "tuning.arguments"],
     ["core.inference"],
     ["core.training"],
@@ -331,94 +289,6 @@ def test_a_folder_holds_at_most_14_modules() -> None:
 def test_a_module_has_40_to_400_lines() -> None:
     for path in (path for path in MODULES.values() if path.name not in ("__init__.py", "__main__.py")):
         assert 40 <= len(path.read_text().splitlines()) <= 400, path
-
-
-FORMER_WORDS = {
-    r"told": "reported",
-    r"mend(s|ed|ing)?": "fix",
-    r"spells?": "segment",
-    r"slopes?": "gradient",
-    r"(go|goes|going|went) on": "continue, resume",
-    r"anew": "again",
-    r"so many": "how many, a number",
-    r"nobody|no one|whoever|somebody": "a named subject",
-    r"(?<!\d )bits": "bit-identical",  # a number of bits is a size: "16 bits per value"
-    r"stands?|stood": "is, has, applies",
-    r"bears?": "allow",
-    r"beside": "besides, next to",
-    r"the person|a person": "the user",
-    r"(come|comes|coming|came) (to|out)": "result",
-    r"by itself": "alone, separately",
-    r"lest|thereby|nought|forsaken": "a common word",
-    r"where that is|but for": "if, except",
-    r"honest": "corrected, unbiased",
-    r"ours": "sentune's",
-    r"upkeep|tally|ledger": "the glossary's term",
-}
-"""Former words -> plain English or a term of the glossary. A hyphen makes another word: `bit-identical`."""
-FORMER = re.compile(rf"(?<![\w-])({'|'.join(FORMER_WORDS)})(?![\w-])", re.IGNORECASE)
-
-
-def prose() -> Iterator[tuple[str, str]]:
-    """Each text for users and developers with its place: strings, docstrings, comments, templates and pages."""
-    for path in MODULES.values():
-        for node in ast.walk(tree_of(path)):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                yield f"{path.relative_to(ROOT)}:{node.lineno}", node.value
-        for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline):
-            if token.type == tokenize.COMMENT:
-                yield f"{path.relative_to(ROOT)}:{token.start[0]}", token.string
-    for path in [*ROOT.glob("tests/**/*.py"), *ROOT.glob("benchmarks/**/*.py")]:
-        yield f"{path.relative_to(ROOT)}:1", ast.get_docstring(tree_of(path)) or ""
-    for path in ROOT.glob("tuning/**/*.html"):
-        yield str(path.relative_to(ROOT)), path.read_text()
-    pages = ("*.md", "docs/**/*.md", "results/*.md", "results/reference/*.md")
-    for path in sorted(path for pattern in pages for path in ROOT.glob(pattern)):
-        for number, line in enumerate(path.read_text().splitlines(), start=1):
-            yield f"{path.relative_to(ROOT)}:{number}", line
-
-
-@pytest.mark.slow
-def test_no_former_word_comes_back() -> None:
-    found = [f"{place}: {match[0]}" for place, text in prose() for match in FORMER.finditer(text)]
-    assert found == [], f"write plain English: {FORMER_WORDS}"
-
-
-@pytest.mark.parametrize("word", ["told", "It goes on.", "the same bits", "16 bits go on", "beside it", "came to be"])
-def test_a_former_word_is_recognised(word: str) -> None:
-    assert FORMER.search(word)
-
-
-@pytest.mark.parametrize("word", ["bit-identical", "16 bits per value", "besides", "stand-in", "standard", "forest"])
-def test_other_words_are_allowed(word: str) -> None:
-    assert not FORMER.search(word)
-
-
-PRIVATE_TERMS = {
-    *("slopes", "told", "mend", "spell", "upkeep", "halt", "ledger", "honest", "judgement", "tally", "joined"),
-    *("keeping", "reach", "wanted", "sealed", "known"),
-}
-"""Former terms of this project that have a standard name."""
-
-
-def names_in(tree: ast.AST) -> set[str]:
-    """Classes, functions and attributes."""
-    found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            found.add(node.name)
-        elif isinstance(node, ast.Attribute):
-            found.add(node.attr)
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            found.add(node.target.id)
-    return found
-
-
-def test_no_name_is_one_of_the_former_private_terms() -> None:
-    for module, path in MODULES.items():
-        names = {*module.split("."), *names_in(tree_of(path))}
-        words = {name: set(re.findall(r"[a-z]+", re.sub(r"([A-Z])", r"_\1", name).lower())) for name in names}
-        assert {name for name, parts in words.items() if parts & PRIVATE_TERMS} == set(), module
 
 
 def test_no_public_class_or_function_is_defined_twice() -> None:

@@ -31,7 +31,7 @@ from core.io.text import quoted
 from core.training.result import TrainResult
 from tuning.console import command_line
 from tuning.formatting import format_settings
-from tuning.journal.records import TrialRecord, read_study, to_epoch
+from tuning.journal.records import TrialRecord, is_validated_in_folds, read_study, to_epoch
 from tuning.journal.writer import open_study
 from tuning.retrain.calibrated import calibration_lines
 from tuning.retrain.command import select_trial
@@ -64,7 +64,7 @@ def distill_model(model: Path, options: DistillOptions) -> Reproduction | None:
     if os.path.realpath(target) == os.path.realpath(model):
         raise ConfigError(f"--out must be another folder than MODEL, got {str(target)!r}")
     spec = read_study(options.folder)[0]["spec"]
-    if spec["data"].get("validation", "split") != "split":
+    if is_validated_in_folds(spec):
         raise ConfigError(
             f"study {options.folder.name!r} is validated in folds; choose a study with a validation split to distill"
         )

@@ -37,7 +37,7 @@ from tuning.scheduling.budget import EarlyEnd
 from tuning.scheduling.schedule import Callback, Schedule, reopen_trials
 from tuning.scheduling.study import searched_settings, study_id
 from tuning.scheduling.virtual_cost import CorpusShape, virtual_cost
-from tuning.study_config import PlannedSearch, plan_search
+from tuning.study_config import PlannedSearch, check_search, plan_search
 from tuning.tracking.progress_display import ProgressDisplay
 from tuning.tracking.progress_state import SearchProgress
 from tuning.tracking.progress_text import wrap_titled
@@ -133,11 +133,14 @@ def _run(
     folder = options.folder
     existing = study_attributes(folder)
     own_machine = machine if isinstance(machine, Machine) else None
-    checked = start_ray if _has_work(options, existing) else lambda: None
-    search = plan_search(options, own_machine, fits, existing, _say, checked)
+    check_search(options, fits, existing)
+    if _has_work(options, existing):
+        start_ray()
+    search = plan_search(options, own_machine, fits, existing, _say)
     _describe(options, existing, search)
     corpus, resources = search.corpus, search.resources
-    with open_study(folder, search.spec, _new_attributes(search)) as journal, contextlib.ExitStack() as extras:
+    opened = open_study(folder, search.spec, _new_attributes(search), searches=True)
+    with opened as journal, contextlib.ExitStack() as extras:
         # Trials are never removed: a smaller --trials than the study has completes these.
         plan = dataclasses.replace(search.config, n_trials=max(search.config.n_trials, len(journal.trials())))
         key = study_id(folder.name, journal.attributes)  # this command's spec may have another path of the data

@@ -264,7 +264,6 @@ class RunOptions:
     def __post_init__(self) -> None:
         from core.data.tokenizer import check_tokenizer
         from tuning.scheduling.samplers import check_sampler
-        from tuning.tracking.tensorboard import check_tensorboard
 
         metrics = ", ".join(METRIC_NAMES)
         check_rules({"--metric": (self.metric, f"one of {metrics}", self.metric in METRIC_NAMES)})
@@ -290,8 +289,6 @@ class RunOptions:
             object.__setattr__(self, "storage", str(expand_user(self.storage).absolute()))
         check_sampler(self.sampler)
         check_tokenizer(self.tokenizer)
-        if self.tensorboard:
-            check_tensorboard()
 
     @cached_property
     def data(self) -> dict[str, Any]:

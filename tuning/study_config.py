@@ -38,13 +38,20 @@ class PlannedSearch:
     """Spec of the study."""
 
 
+def check_search(options: RunOptions, fits: int, existing: Mapping[str, Any]) -> None:
+    """Check the options of a search, as far as they can be checked before the data are read.
+
+    The arguments are those of `plan_search`.
+
+    Raises:
+        UserError: The options or the study have a problem that the user can fix.
+    """
+    length = training_length(*options.given_length, 1, existing.get("spec"))  # of any number of sentences
+    study_config(options, fits, existing, length, options.loaded_space)
+
+
 def plan_search(
-    options: RunOptions,
-    machine: Machine | None,
-    fits: int,
-    existing: Mapping[str, Any],
-    say: Callable[[str], None],
-    checked: Callable[[], None] = lambda: None,
+    options: RunOptions, machine: Machine | None, fits: int, existing: Mapping[str, Any], say: Callable[[str], None]
 ) -> PlannedSearch:
     """Read the data, and return the search that starts a study or continues an existing one.
 
@@ -54,16 +61,13 @@ def plan_search(
         fits: Number of trials that run in parallel, with `--gpus-per-trial auto` on a whole GPU each.
         existing: Attributes of the study in `options.folder`; empty for a new one.
         say: Called with a line before each slow step.
-        checked: Called when the options are checked, before the data are read.
 
     Raises:
         UserError: The options, the data or the study have a problem that the user can fix.
     """
-    study_config(options, fits, existing, study_length(options, existing, a_pass=1), options.loaded_space)
-    checked()
     with say_if_slow(READING_DATA, say):
         corpus = load_corpus(**data_of_study(options, existing), cache_dir=options.cache_dir, progress=say)
-    length = study_length(options, existing, corpus.pass_sentences())
+    length = training_length(*options.given_length, corpus.pass_sentences(), existing.get("spec"))
     space = options.space_for(corpus.source["vectors"])
     config = study_config(options, fits, existing, length, space)
     resources, choice = options.resources, None
@@ -83,11 +87,6 @@ def plan_search(
         prior_trials=prior_trials,
         spec=study_spec(config, corpus, options.data, resources),
     )
-
-
-def study_length(options: RunOptions, existing: Mapping[str, Any], a_pass: int) -> TrainingLength:
-    """Return the length of the study's trials; `a_pass` is the number of training sentences in a pass."""
-    return training_length(*options.given_length, a_pass, existing.get("spec"))
 
 
 def study_config(

@@ -31,7 +31,7 @@ BOTH, RECOMMENDED = "train+val", "recommended"
 TrainingOption = partial(Option, rich_help_panel="Training")
 _NewPath = partial(DataOption, metavar="PATH")
 
-Study = Annotated[str, Argument(help="Name or folder of a study.", metavar="STUDY")]
+StudyArgument = Annotated[str, Argument(help="Name or folder of a study.", metavar="STUDY")]
 Splits = Literal["train", "train+val"]
 TrainedOn = Annotated[
     Splits,
@@ -48,7 +48,7 @@ class StudyOptions:
         ConfigError: An option breaks its rule; the message names the option. The same holds for the other classes.
     """
 
-    study: Study
+    study: StudyArgument
     dataset: Annotated[str | None, _NewPath(help="New path of the dataset. Default: as in the study.")] = None
     vectors: Annotated[str | None, _NewPath(help="New path of the word vectors. Default: as in the study.")] = None
     results: Results = Path("results")

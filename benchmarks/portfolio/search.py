@@ -36,6 +36,7 @@ from statistics import mean, median
 from benchmarks.portfolio.build import choose
 from benchmarks.portfolio.curves import BASELINE, Recording, read_curves
 from benchmarks.portfolio.record import OUT
+from benchmarks.results import table_head, table_row
 from benchmarks.simulation.curves import Table
 from benchmarks.simulation.replay import CLOSE, Policy, Replayed, band, replay
 from core.training.result import best_epoch
@@ -80,6 +81,8 @@ FIRST_RUNGS: Mapping[str, Callable[[int], int | None]] = {
 }
 """Values of --grace that --rules compares, for trials of a number of epochs."""
 REDUCTIONS = (4, 3, 2)
+read_once = cache(read_curves)
+"""Reads a recording once per process."""
 Search = Callable[[str, Asha], dict[str, Outcome]]
 """Searches on the set of a name with a rule."""
 
@@ -89,14 +92,14 @@ def main() -> None:
     recording = read_curves(arguments.curves)
     print(f"Medians of {arguments.seeds} seeds; accuracies in %.\n")
     with ProcessPoolExecutor(arguments.processes) as pool:
-        search = partial(searched, pool, arguments)
+        search = partial(search_set, pool, arguments)
         if arguments.rules:
             compare_rules(recording, search)
         else:
             compare_starts(recording, search, arguments.pooled)
 
 
-def searched(pool: Executor, arguments: argparse.Namespace, name: str, rule: Asha) -> dict[str, Outcome]:
+def search_set(pool: Executor, arguments: argparse.Namespace, name: str, rule: Asha) -> dict[str, Outcome]:
     """Return the medians of the searches on a set."""
     run = partial(outcomes, arguments.curves, name, arguments.pooled, arguments.entries, rule)
     found = list(pool.map(run, range(arguments.seeds)))
@@ -106,24 +109,25 @@ def searched(pool: Executor, arguments: argparse.Namespace, name: str, rule: Ash
 def compare_starts(recording: Recording, search: Search, pooled: bool) -> None:
     """Print a row for each set, and on which sets the claims hold."""
     cells = [cell.replace(", test", "") if pooled else cell for cell in CELLS.values()]
-    print("\n".join(table_head(["set", "best of table", *cells, "random search: close"])))
+    print(*table_head(["set", "best of table", *cells, "random search: close"]), sep="\n")
     found = {}
     for name in recording.sets:
         found[name] = search(name, Asha())
         print(row(name, recording.table(name, SPACE, pooled=pooled)[0].best, found[name], pooled), flush=True)
-    print(f"\n{TRIALS} trials with portfolio end at or above {MANY} with random start: {counted(found, reaches_many)}")
-    print(f"close to the best in a quarter of random search's epochs: {counted(found, is_soon_close)}")
+    title = f"{TRIALS} trials with portfolio end at or above {MANY} with random start"
+    print(f"\n{title}: {count_sets(found, reaches_many)}")
+    print(f"close to the best in a quarter of random search's epochs: {count_sets(found, is_soon_close)}")
 
 
 def compare_rules(recording: Recording, search: Search) -> None:
     """Print a row for each first rung and reduction."""
-    print("\n".join(table_head(RULE_COLUMNS)))
+    print(*table_head(RULE_COLUMNS), sep="\n")
     for (first, grace), reduction in itertools.product(FIRST_RUNGS.items(), REDUCTIONS):
         found = {
             name: search(name, Asha(grace=grace(each.epochs), reduction=reduction))
             for name, each in recording.sets.items()
         }
-        print(f"| {' | '.join([first, str(reduction), *rule_cells(found)])} |", flush=True)
+        print(table_row([first, str(reduction), *rule_cells(found)]), flush=True)
 
 
 def reaches_many(searched: Mapping[str, Outcome]) -> bool:
@@ -136,15 +140,10 @@ def is_soon_close(searched: Mapping[str, Outcome]) -> bool:
     return searched[WITH].close <= searched[RANDOM].close / 4
 
 
-def counted(found: Mapping[str, Mapping[str, Outcome]], holds: Callable[[Mapping[str, Outcome]], bool]) -> str:
+def count_sets(found: Mapping[str, Mapping[str, Outcome]], holds: Callable[[Mapping[str, Outcome]], bool]) -> str:
     """Return for how many sets a claim holds, and the sets where it does not."""
     missing = [name for name, searched in found.items() if not holds(searched)]
     return f"{len(found) - len(missing)} of {len(found)} sets" + (f", not on {', '.join(missing)}" if missing else "")
-
-
-def table_head(columns: Sequence[str]) -> list[str]:
-    """Return the first two rows of a table."""
-    return [f"| {' | '.join(columns)} |", "| --- " * len(columns) + "|"]
 
 
 def rule_cells(found: Mapping[str, Mapping[str, Outcome]]) -> list[str]:
@@ -165,7 +164,7 @@ def row(name: str, best: float, medians: Mapping[str, Outcome], pooled: bool) ->
     for found in (medians[policy] for policy in CELLS):
         test = "" if pooled else f" {100 * found.test:.2f},"
         cells.append(f"{100 * found.best:.2f},{test} {epochs(found.close)}")
-    return f"| {name} | {100 * best:.2f} | {' | '.join(cells)} | {epochs(medians[RANDOM].close)} |"
+    return table_row((name, f"{100 * best:.2f}", *cells, epochs(medians[RANDOM].close)))
 
 
 def epochs(count: float) -> str:
@@ -185,7 +184,7 @@ def middle(found: Sequence[Outcome]) -> Outcome:
 
 def outcomes(curves: Path, name: str, pooled: bool, entries: int, rule: Asha, seed: int) -> dict[str, Outcome]:
     """Replay each search on one set with one seed."""
-    recording = recorded(curves)
+    recording = read_once(curves)
     table, numbers = recording.table(name, SPACE, pooled=pooled)
     start = Policy(sampler="tpe", trials=TRIALS, rule=rule)
     policies = {
@@ -204,12 +203,6 @@ def outcomes(curves: Path, name: str, pooled: bool, entries: int, rule: Asha, se
             epochs=len(searched.best),
         )
     return found
-
-
-@cache
-def recorded(curves: Path) -> Recording:
-    """Return the recording, read once per process."""
-    return read_curves(curves)
 
 
 def other_sets_portfolio(recording: Recording, name: str, entries: int) -> FirstTrials:

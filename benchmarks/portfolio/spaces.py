@@ -33,6 +33,7 @@ from optuna.trial import create_trial
 
 from benchmarks.portfolio.curves import BASELINE, Recording, read_curves
 from benchmarks.portfolio.record import OUT
+from benchmarks.results import table_head, table_row
 from tuning.space.expressions import show_value
 from tuning.space.space import Dimension
 
@@ -64,7 +65,7 @@ def good(recording: Recording, numbers: Sequence[int]) -> NDArray[np.bool_]:
     return np.asarray(scores >= np.quantile(scores, 1 - QUARTER, axis=1, keepdims=True))
 
 
-def drawn(recording: Recording, space: str) -> list[int]:
+def random_configurations(recording: Recording, space: str) -> list[int]:
     """Return the configurations that were drawn from a space."""
     return [number for number in recording.numbers(space) if number != BASELINE]
 
@@ -100,13 +101,13 @@ def _ends(values: IntDistribution | FloatDistribution) -> tuple[float, float]:
 
 def range_rows(recording: Recording, space: str) -> Iterator[str]:
     """Yield the table of the ranges."""
-    numbers = drawn(recording, space)
+    numbers = random_configurations(recording, space)
     best = good(recording, numbers)
     configs = [recording.config(number) for number in numbers]
     params = [recording.spaces[space].to_params(config) for config in configs]
     yield f"Space `{space}`: {len(numbers)} configurations, {len(recording.sets)} sets.\n"
-    yield "| setting | part | configurations | in the best quarter: mean over sets | highest set | |"
-    yield "| --- | --- | --- | --- | --- | --- |"
+    shares = ("in the best quarter: mean over sets", "highest set")
+    yield from table_head(("setting", "part", "configurations", *shares, ""))
     for dimension in recording.spaces[space].dimensions:
         places = [part_of(dimension, each[dimension.name]) if dimension.name in each else None for each in params]
         for part, name in enumerate(parts_of(dimension)):
@@ -127,7 +128,7 @@ def range_row(best: NDArray[np.bool_], setting: str, part: str, there: Sequence[
 
 def importances(recording: Recording, space: str) -> dict[str, dict[str, float]]:
     """Return by set and setting the share of a setting in what decides whether a configuration is good."""
-    searched, numbers = recording.spaces[space], drawn(recording, space)
+    searched, numbers = recording.spaces[space], random_configurations(recording, space)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     found = {}
     for name, recorded in recording.sets.items():
@@ -150,10 +151,9 @@ def means(found: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
 
 def importance_rows(found: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
     """Yield the table of the importances."""
-    yield f"| setting | mean | {' | '.join(found)} |"
-    yield "| --- " * (len(found) + 2) + "|"
+    yield from table_head(("setting", "mean", *found))
     for name, mean in means(found).items():
-        yield f"| {name} | {mean:.0%} | {' | '.join(f'{each[name]:.0%}' for each in found.values())} |"
+        yield table_row((name, f"{mean:.0%}", *(f"{each[name]:.0%}" for each in found.values())))
 
 
 def picture(found: Mapping[str, Mapping[str, float]]) -> alt.LayerChart:

@@ -15,22 +15,23 @@ what is missing.
 
 import argparse
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 
-from benchmarks.baselines.sentune_studies import machine, said_by
+from benchmarks.baselines.sentune_studies import machine, run_sentune
 from benchmarks.inputs.labelled_sets import FOLDS, SETS, read_set, write_fold
-from benchmarks.results import Result, add_result, has_result, mean_and_error, read_results
+from benchmarks.results import REFERENCE, Result, mean_and_error, measure_missing, read_results, table_head, table_row
 from core.data.corpus import TEST
 from core.data.load import load_corpus
 from core.metrics import METRICS
 from core.training.plain_baseline import evaluate_plain, fit_plain_baseline
 
-RESULTS = Path(__file__).parents[2] / "results/reference/best_models.jsonl"
+RESULTS = REFERENCE / "best_models.jsonl"
 MODELS = ("plain", "winner", "ensemble", "distilled")
 ON_TRAIN = "winner_on_train"
 GROUPS: dict[str, Callable[[Result], bool]] = {
@@ -66,27 +67,24 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.folds, arguments.trials = 1, 3
-    for name in arguments.sets:
-        run_set(name, arguments)
-    if not arguments.quick:
-        results = read_results(RESULTS)
-        print("\n".join([*table(results), "", *differences(results)]))
+    how = {"vectors": arguments.vectors, "space": arguments.space, "trials": arguments.trials}
+    jobs = [{"set": name, **how, "fold": fold} for name in arguments.sets for fold in range(arguments.folds)]
+    if arguments.quick:
+        for job in jobs:
+            print(json.dumps(measure(job, arguments)), flush=True)
+        return
+    if not arguments.table:
+        measure_missing(RESULTS, jobs, partial(measure, arguments=arguments))
+    results = read_results(RESULTS)
+    print("\n".join([*table(results), "", *differences(results)]))
 
 
-def run_set(name: str, arguments: argparse.Namespace) -> None:
-    """Do the folds of a dataset that have no result yet."""
-    how = {"set": name, "vectors": arguments.vectors, "space": arguments.space, "trials": arguments.trials}
-    data = read_set(name)
+def measure(job: Mapping[str, Any], arguments: argparse.Namespace) -> Result:
+    """Do one fold of a dataset; return its line of RESULTS."""
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    for fold in range(arguments.folds):
-        if not arguments.quick and has_result(RESULTS, {**how, "fold": fold}):
-            continue
-        file = arguments.folder / f"{name}-{fold}.csv"
-        write_fold(file, data, fold)
-        found = {**how, "fold": fold, **run_fold(file, arguments), "machine": machine()}
-        print(json.dumps(found), flush=True)
-        if not arguments.quick:
-            add_result(RESULTS, found)
+    file = arguments.folder / f"{job['set']}-{job['fold']}.csv"
+    write_fold(file, read_set(job["set"]), job["fold"])
+    return {**job, **run_fold(file, arguments), "machine": machine()}
 
 
 def run_fold(file: Path, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -94,12 +92,14 @@ def run_fold(file: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     name = f"{file.stem}-{arguments.space}-{arguments.trials}-{arguments.vectors}".replace("/", "-")
     study, on = arguments.folder / name, ("--on", "train+val")
     epochs = ("--epochs", "2") if arguments.quick else ()
-    said_by("run", str(file), "--split-column", "split", "--vectors", arguments.vectors, "--space", arguments.space,
-            "--trials", str(arguments.trials), *epochs, "--name", name, "--results", str(arguments.folder))  # fmt: skip
-    said_by("ensemble", str(study), *on, "--out", str(study / "ensemble"))
-    said_by("retrain", str(study), "--trial", "best", *on, "--out", str(study / "winner"))
-    said_by("distill", str(study / "ensemble"), str(study), "--trial", "best", *on, "--out", str(study / "distilled"))
-    said_by("retrain", str(study), "--trial", "best", "--out", str(study / ON_TRAIN))
+    options = ("--vectors", arguments.vectors, "--space", arguments.space, "--trials", str(arguments.trials), *epochs)
+    place = ("--name", name, "--results", str(arguments.folder))
+    run_sentune("run", str(file), "--split-column", "split", *options, *place)
+    best = (str(study), "--trial", "best")
+    run_sentune("ensemble", str(study), *on, "--out", str(study / "ensemble"))
+    run_sentune("retrain", *best, *on, "--out", str(study / "winner"))
+    run_sentune("distill", str(study / "ensemble"), *best, *on, "--out", str(study / "distilled"))
+    run_sentune("retrain", *best, "--out", str(study / ON_TRAIN))
     metrics = {each: json.loads((study / each / "metrics.json").read_text()) for each in (*MODELS[1:], ON_TRAIN)}
     return {
         "plain": plain_accuracy(file, arguments.vectors),
@@ -121,9 +121,9 @@ def plain_accuracy(file: Path, vectors: str) -> float:
 def table(results: Sequence[Result]) -> Iterator[str]:
     """Yield the rows of a Markdown table: the means over the folds of a dataset."""
     models = ("plain baseline", "single winner", "ensemble", "distilled", "ensemble - better of the first two")
-    columns = ("set", "vectors", "search", "folds", *models, "winner: train+val - train", "calibration error")
-    yield f"| {' | '.join(columns)} |"
-    yield "|" + " --- |" * len(columns)
+    yield from table_head(
+        ("set", "vectors", "search", "folds", *models, "winner: train+val - train", "calibration error")
+    )
     keys = ("set", "vectors", "space", "trials")
     for kind in dict.fromkeys(tuple(each[key] for key in keys) for each in results):
         rows = [each for each in results if tuple(each[key] for key in keys) == kind]
@@ -133,18 +133,15 @@ def table(results: Sequence[Result]) -> Iterator[str]:
         gains = mean_difference(rows, "ensemble", better), mean_difference(rows, "winner", ON_TRAIN)
         calibration = (fmean(row["calibration"][i] for row in rows) for i in range(2))
         errors = ", ".join(f"{error:.3f}" for error in calibration)
-        cells = (*kind[:2], f"{kind[2]}, {kind[3]} trials", str(len(rows)), *shown, *gains, errors)
-        yield f"| {' | '.join(cells)} |"
+        yield table_row((*kind[:2], f"{kind[2]}, {kind[3]} trials", str(len(rows)), *shown, *gains, errors))
 
 
 def differences(results: Sequence[Result]) -> Iterator[str]:
     """Yield the rows of a Markdown table: mean differences over the folds of several datasets, in points."""
-    yield f"| sets | folds | {' | '.join(f'{better} - {worse}' for better, worse in DIFFERENCES)} |"
-    yield "| --- " * (len(DIFFERENCES) + 2) + "|"
+    yield from table_head(("sets", "folds", *(f"{better} - {worse}" for better, worse in DIFFERENCES)))
     for name, chosen in GROUPS.items():
         if rows := [row for row in results if chosen(row)]:
-            cells = (mean_difference(rows, *pair) for pair in DIFFERENCES)
-            yield f"| {name} | {len(rows)} | {' | '.join(cells)} |"
+            yield table_row((name, str(len(rows)), *(mean_difference(rows, *pair) for pair in DIFFERENCES)))
 
 
 def mean_difference(rows: Sequence[Result], better: str, worse: str) -> str:

@@ -13,14 +13,12 @@ import argparse
 import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from benchmarks.inputs.labelled_sets import SETS, read_set, write_fold
-from benchmarks.results import add_result, has_result, read_results
+from benchmarks.results import REFERENCE, measure_missing, read_results, table_head
 from core.config import TrialConfig
 from core.data.corpus import TEST
 from core.data.load import load_corpus
@@ -32,7 +30,7 @@ from core.training.refit import refit
 from tuning.scheduling.training_length import training_length
 from tuning.space.portfolio import portfolio
 
-RESULTS = Path(__file__).parents[2] / "results/reference/both_splits.jsonl"
+RESULTS = REFERENCE / "both_splits.jsonl"
 FOLDS = 8
 
 
@@ -45,20 +43,17 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="One set, one fold, 2 epochs, no record.")
     arguments = parser.parse_args()
     if arguments.quick:
-        print(json.dumps(train_both("amazon", 0, epochs=2)))
+        print(json.dumps(train_both({"set": "amazon", "fold": 0}, epochs=2)))
         return
     if not arguments.table:
-        jobs = [(name, fold) for fold in range(arguments.folds) for name in arguments.sets]
-        waiting = [job for job in jobs if not has_result(RESULTS, dict(zip(("set", "fold"), job, strict=True)))]
-        with ProcessPoolExecutor(arguments.processes) as pool:
-            for found in pool.map(partial(train_both, epochs=None), *zip(*waiting, strict=True)):
-                print(json.dumps(found), flush=True)
-                add_result(RESULTS, found)
+        jobs = [{"set": name, "fold": fold} for fold in range(arguments.folds) for name in arguments.sets]
+        measure_missing(RESULTS, jobs, train_both, processes=arguments.processes)
     print("\n".join(table(read_results(RESULTS))))
 
 
-def train_both(name: str, fold: int, *, epochs: int | None) -> dict[str, Any]:
+def train_both(job: Mapping[str, Any], epochs: int | None = None) -> dict[str, Any]:
     """Train a setting on train, then on both splits; return both test accuracies."""
+    name, fold = job["set"], job["fold"]
     with tempfile.TemporaryDirectory(prefix="sentune-both-") as folder:
         file = Path(folder, f"{name}.csv")
         write_fold(file, read_set(name), fold)
@@ -70,8 +65,7 @@ def train_both(name: str, fold: int, *, epochs: int | None) -> dict[str, Any]:
     both = refit(config, corpus, alone.epochs)
     accuracies = (evaluate(config, each.weights, corpus, TEST).accuracy for each in (alone, both))
     return {
-        "set": name,
-        "fold": fold,
+        **job,
         **dict(zip(("train", "both"), accuracies, strict=True)),
         "validation": alone.best_val_accuracy,
         "best_epoch": alone.best_epoch,
@@ -83,8 +77,7 @@ def train_both(name: str, fold: int, *, epochs: int | None) -> dict[str, Any]:
 
 def table(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield the rows of a Markdown table: mean test accuracies of each set, and their difference over all pairs."""
-    yield "| set | folds | train | train+val | difference: mean, 95% interval |"
-    yield "| --- | --- | --- | --- | --- |"
+    yield from table_head(("set", "folds", "train", "train+val", "difference: mean, 95% interval"))
     names = [name for name in SETS if any(each["set"] == name for each in results)]
     for name in (*names, "all"):
         rows = [each for each in results if name in (each["set"], "all")]

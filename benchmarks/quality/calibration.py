@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.quality.recorded_epochs import RecordedEpochs
-from benchmarks.quality.selection_bias import recorded
+from benchmarks.quality.selection_bias import read_record
+from benchmarks.results import table_head, table_row
 from core import calibration
 from core.calibration import (
     apply_temperature,
@@ -42,16 +43,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="Use 50 draws of each size.")
     draws = 50 if parser.parse_args().quick else 2000
-    labels, models = recorded().labels, outputs(recorded())
+    labels, models = read_record().labels, outputs(read_record())
     print(f"{len(models)} models, {draws} draws of each size\n")
     calibration.MIN_SENTENCES = 2  # what it should be is the question
-    print("| sentences | log loss | worse | calibration error | worse |\n|" + " --- |" * 5)
+    print(*table_head(("sentences", "log loss", "worse", "calibration error", "worse")), sep="\n")
     for n in SIZES:
-        print("| " + " | ".join(temperature_row(labels, models, n, draws)) + " |", flush=True)
-    print("\n| sentences | accuracy | no such probability | answered | below the accuracy |\n|" + " --- |" * 5)
+        print(table_row(temperature_row(labels, models, n, draws)), flush=True)
+    columns = ("sentences", "accuracy", "no such probability", "answered", "below the accuracy")
+    print("", *table_head(columns), sep="\n")
     for n in SIZES[2:]:
         for accuracy in ACCURACIES:
-            print("| " + " | ".join(answers_row(labels, models, n, accuracy, draws)) + " |", flush=True)
+            print(table_row(answers_row(labels, models, n, accuracy, draws)), flush=True)
 
 
 def outputs(recorded: RecordedEpochs) -> list[NDArray[np.float32]]:
@@ -61,7 +63,7 @@ def outputs(recorded: RecordedEpochs) -> list[NDArray[np.float32]]:
     return [to_probabilities(recorded.log_odds[place][:, None]) for place in best]
 
 
-def drawn(
+def draw_splits(
     labels: NDArray[np.int64], models: Sequence[NDArray[np.float32]], n: int, draws: int
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]]:
     """Yield the probabilities of a model, n sentences, and all others."""
@@ -75,7 +77,7 @@ def temperature_row(
     labels: NDArray[np.int64], models: Sequence[NDArray[np.float32]], n: int, draws: int
 ) -> Sequence[str]:
     losses, errors = [], []
-    for probabilities, val, others in drawn(labels, models, n, draws):
+    for probabilities, val, others in draw_splits(labels, models, n, draws):
         found = apply_temperature(probabilities[others], fit_temperature(labels[val], probabilities[val]))
         both = probabilities[others].astype(np.float64), found
         before, after = (float(sentence_losses(labels[others], each).mean()) for each in both)
@@ -90,7 +92,7 @@ def answers_row(
     labels: NDArray[np.int64], models: Sequence[NDArray[np.float32]], n: int, accuracy: float, draws: int
 ) -> Sequence[str]:
     answered, below = [], []
-    for probabilities, val, others in drawn(labels, models, n, draws):
+    for probabilities, val, others in draw_splits(labels, models, n, draws):
         correct = probabilities.argmax(axis=1) == labels
         least = find_min_probability(coverage_table(correct[val], probabilities[val]), accuracy)
         if least is None:

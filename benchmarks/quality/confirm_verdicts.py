@@ -15,6 +15,7 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.results import table_head, table_row
 from core.stats import ALPHA, paired_t
 
 DISAGREEMENT, SEED_DEVIATION, TRUE_DEVIATION = 0.15, 0.007, 0.01
@@ -26,9 +27,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="Simulate 100 comparisons of each size.")
     comparisons = 100 if parser.parse_args().quick else 2000
-    columns = ("equal: better by seeds alone", "by both", "else: better by seeds alone", "by both")
-    print("| n | seeds | " + " | ".join((*columns, "of these with the wrong sign: by seeds alone", "by both")) + " |")
-    print("|" + " --- |" * 8)
+    groups = ("equal: better", "else: better", "of these with the wrong sign:")
+    columns = [title for group in groups for title in (f"{group} by seeds alone", "by both")]
+    print(*table_head(["n", "seeds", *columns]), sep="\n")
     for n in (200, 400, 1057):
         for seeds in (3, 5):
             cells = [str(n), str(seeds)]
@@ -43,12 +44,12 @@ def main() -> None:
             for at in (0, 1):
                 reported = [each[at] for each in found if each[at]]
                 cells.append(f"{100 * fmean(sign < 0 for sign in reported):.1f}%" if reported else "-")
-            print("| " + " | ".join(cells) + " |", flush=True)
+            print(table_row(cells), flush=True)
 
 
 def verdicts(draw: np.random.Generator, n: int, seeds: int, true: float) -> tuple[int, int]:
     """Return the sign of the difference that is reported by seeds alone and by both, 0 for none."""
-    differences = simulated(draw, n, seeds, true)
+    differences = simulate_answers(draw, n, seeds, true)
     by_seed = differences.mean(axis=1).tolist()
     error = float(differences.mean(axis=0).std(ddof=1)) / n**0.5
     found = paired_t(by_seed), paired_t(by_seed, sentence_error=error, sentences=n)
@@ -56,7 +57,7 @@ def verdicts(draw: np.random.Generator, n: int, seeds: int, true: float) -> tupl
     return alone, both
 
 
-def simulated(draw: np.random.Generator, n: int, seeds: int, true: float) -> NDArray[np.float64]:
+def simulate_answers(draw: np.random.Generator, n: int, seeds: int, true: float) -> NDArray[np.float64]:
     """Return (seeds, n) correct answers of one setting minus those of the other, each -1, 0 or 1."""
     of_seed = true + draw.normal(0, SEED_DEVIATION, (seeds, 1))
     common = draw.random(n) < SHARED  # sentences on which the difference is the same for all seeds

@@ -33,6 +33,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from benchmarks.inputs.labelled_sets import mr_or
+from benchmarks.results import table_head
 from core import TrialConfig, load_corpus, train
 from core.data import datasets, splits
 from core.data.corpus import TEST, TRAIN, VAL, Dataset, ReadOptions
@@ -70,7 +71,7 @@ def main() -> None:
         data, rows = attributes["spec"]["data"], [of_study(attributes, arguments.folds, rank_trials(records)[0].number)]
         rows = [*plain(read(data), arguments.folds, data["seed"]), *rows]
         if arguments.refit:  # last, because it takes minutes: unreadable data fail before
-            rows.append(refitted(arguments.study, arguments.folds))
+            rows.append(refit_study(arguments.study, arguments.folds))
         show(data["dataset"], data["seed"], rows)
         return
     for dataset in filter(None, ("snippets", "" if arguments.quick else mr_or(""))):
@@ -122,7 +123,7 @@ def fold_runs(attributes: Mapping[str, Any], count: int, trial: int) -> list[Map
     return [runs[fold] for fold in range(count)]
 
 
-def refitted(study: Path, count: int) -> OverFolds:
+def refit_study(study: Path, count: int) -> OverFolds:
     """Evaluate the best trial after training on train and validation."""
     attributes, records = read_study(study)
     trial = rank_trials(records)[0].number
@@ -155,8 +156,8 @@ def show(dataset: str, seed: int, rows: Sequence[OverFolds]) -> None:
     first, n = rows[0], sum(map(len, rows[0].correct))
     name = "mr" if dataset.startswith("mr:") else Path(dataset).name
     print(f"\n{name}: {n:,} sentences, {len(first.correct)} folds of seed {seed}, test accuracy\n")
-    print("| classifier | mean | standard deviation | 95% interval | against the first | McNemar's p | by fold |")
-    print("| --- " * 7 + "|")
+    accuracy = ("mean", "standard deviation", "95% interval")
+    print(*table_head(("classifier", *accuracy, "against the first", "McNemar's p", "by fold")), sep="\n")
     for row in rows:
         within = wilson(sum(int(fold.sum()) for fold in row.correct), n)
         against = " | " if row is first else difference(row, first)

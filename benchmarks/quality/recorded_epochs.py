@@ -1,21 +1,24 @@
 """Train LSTMs and keep their outputs after each epoch for 5,000 other sentences."""
 
+import contextlib
 import dataclasses
 import json
-import os
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.results import process_pool
 from benchmarks.simulation.record_curves import part_of
 from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
+from core.errors import TrainingError
 from core.io.atomic import atomic_file
 from core.metrics import METRICS
 from core.training.plain_baseline import validate_plain
@@ -49,32 +52,37 @@ class RecordedEpochs:
 def recorded_epochs(path: Path, *, trials: int, epochs: int, seed: int) -> RecordedEpochs:
     """Return what the file holds; train the models and write it if there is none.
 
+    Until then, a folder next to it keeps each finished training.
+
     Args:
         path: Name of the file.
         trials: Number of configurations: the baseline, and random ones of the space `quick` with at most 64
             hidden units.
         epochs: Number of epochs of each.
         seed: Seed of the configurations, of the sentences and of the training.
+
+    Raises:
+        SystemExit: The loss of a training is not finite, or the file has other configurations.
     """
     settings = [config.to_dict() for config in configurations(trials, epochs, seed)]
     if not path.exists():
-        os.environ["OMP_NUM_THREADS"] = "1"
-        with ProcessPoolExecutor(2) as pool:
-            outputs = zip(*pool.map(_trained, settings, [seed] * trials), strict=True)
-            predictions, log_odds, losses = map(np.stack, outputs)
+        folder = path.with_suffix(".parts")
+        parts = [folder / f"{number}.npz" for number in range(trials)]
+        with process_pool(2) as pool:
+            runs = list(pool.map(_train, settings, repeat(seed), parts))
+        if short := [str(number) for number, run in enumerate(runs) if len(run["losses"]) < epochs]:
+            raise SystemExit(f"the loss of configuration {', '.join(short)} is not finite; choose another seed")
         corpus = split_corpus(seed)
-        path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as file:
             np.savez_compressed(
                 file,
-                predictions=predictions,
-                log_odds=log_odds,
+                **{name: np.stack([run[name] for run in runs]) for name in ("predictions", "log_odds", "losses")},
                 plain_log_odds=validate_plain(corpus, METRICS["accuracy"]).log_odds[:, 0],
-                losses=losses,
                 labels=corpus.labels[corpus.indices(VAL)],
                 configs=json.dumps(settings),
                 shape=json.dumps(dataclasses.asdict(CorpusShape.of(corpus))),
             )
+        shutil.rmtree(folder)
     with np.load(path) as kept:
         if json.loads(str(kept["configs"])) != settings:
             raise SystemExit(f"{path} has other configurations; delete it, so that they are trained again")
@@ -112,10 +120,25 @@ def split_corpus(seed: int) -> Corpus:
     return part_of(dataclasses.replace(corpus, split=split), np.sort(order[: N_TRAIN + N_OTHERS]))
 
 
-def _trained(settings: dict[str, Any], seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int16], list[float]]:
-    """Train one configuration; return its predictions (E, n), its log-odds (E, n) and its losses (E,)."""
+def _train(settings: dict[str, Any], seed: int, path: Path) -> Mapping[str, NDArray[Any]]:
+    """Train one configuration unless `path` has it; return its predictions (E, n), log-odds (E, n) and losses (E,).
+
+    They are of fewer epochs if the loss is not finite.
+    """
     from benchmarks.inputs.trained_epochs import trained_epochs
 
-    epochs = [found for _, found in trained_epochs(TrialConfig.from_dict(settings), split_corpus(seed))]
-    predictions = np.stack([found.predictions.astype(np.uint8) for found in epochs])
-    return predictions, np.stack([found.log_odds[:, 0] for found in epochs]), [found.loss for found in epochs]
+    if path.exists():
+        with np.load(path) as kept:
+            if str(kept["config"]) == json.dumps(settings):
+                return dict(kept)
+    epochs = []
+    with contextlib.suppress(TrainingError):
+        epochs.extend(found for _, found in trained_epochs(TrialConfig.from_dict(settings), split_corpus(seed)))
+    outputs = {
+        "predictions": np.array([found.predictions for found in epochs], dtype=np.uint8),
+        "log_odds": np.array([found.log_odds[:, 0] for found in epochs], dtype=np.int16),
+        "losses": np.array([found.loss for found in epochs]),
+    }
+    with atomic_file(path) as file:
+        np.savez(file, config=json.dumps(settings), **outputs)
+    return outputs

@@ -11,10 +11,8 @@ The second part simulates studies in which one sentence in twenty has the rare c
 """
 
 import argparse
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -25,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.quality.recorded_epochs import RecordedEpochs, recorded_epochs
-from benchmarks.results import mean_and_error, verdict
+from benchmarks.results import mean_and_error, process_pool, table_head, table_row, verdict
 from core.config import TrialConfig
+from core.log_odds import round_log_odds, to_probabilities
 from core.metrics import METRICS
 from core.training.result import EpochResult
 from tuning.analysis.assessment import StudyAssessment, assess
@@ -76,7 +75,7 @@ class Outcome:
 
 def main() -> None:
     arguments = parse()
-    found = search(20 if arguments.quick else arguments.searches, arguments.processes, searched, row)
+    found = run_searches(20 if arguments.quick else arguments.searches, arguments.processes, assess_search, row)
     print("\n" + "\n".join(claims(found, conclusive=not arguments.quick)))
     print("\nrare class: constant trials recommended")
     for name in METRICS:
@@ -85,37 +84,41 @@ def main() -> None:
         print(f"{name}: {chosen} of {studies}", flush=True)
 
 
-def search(
-    searches: int, processes: int, searched: Callable[..., Any], row: Callable[..., Mapping[str, str]]
+def run_searches(
+    searches: int, processes: int, run: Callable[..., Any], row: Callable[..., Mapping[str, str]]
 ) -> dict[tuple[int, int], list[Any]]:
-    """Call `searched` for each size and seed, print a `row` for each size, and return the outcomes by size."""
-    recorded()  # before the processes start
+    """Call `run` for each size and seed, print a `row` for each size, and return the outcomes by size."""
+    read_record()  # before the processes start
     print(f"{searches} searches of each size\n")
     found = {}
-    with ProcessPoolExecutor(processes) as pool:
+    with process_pool(processes) as pool:
         for size in SIZES:
-            found[size] = list(pool.map(partial(searched, size), range(searches), chunksize=5))
+            found[size] = list(pool.map(partial(run, size), range(searches), chunksize=5))
             cells = row(size, found[size])
             if len(found) == 1:
-                print("| " + " | ".join(cells) + " |\n|" + " --- |" * len(cells))
-            print("| " + " | ".join(cells.values()) + " |", flush=True)
+                print(*table_head(list(cells)), sep="\n")
+            print(table_row(cells.values()), flush=True)
     return found
 
 
 @cache
-def recorded() -> RecordedEpochs:
+def read_record() -> RecordedEpochs:
+    """Return the models of RECORD; train them if it is missing."""
     return recorded_epochs(RECORD, trials=TRIALS, epochs=EPOCHS, seed=SEED)
 
 
-def searched(size: tuple[int, int], seed: int) -> Outcome:
+def assess_search(size: tuple[int, int], seed: int) -> Outcome:
     """Replay a search on its own validation split and compare its assessment with the truth."""
-    chosen, sentences = drawn(recorded(), size, seed)
-    records = replayed(recorded(), chosen, sentences)
-    judged = assess(records, study(recorded().labels[sentences]), NO_FOLDER)
-    return outcome(records, judged, true_accuracies(recorded(), chosen))
+    recorded = read_record()
+    chosen, sentences = draw_search(recorded, size, seed)
+    records = replay_search(recorded, chosen, sentences)
+    judged = assess(records, study(recorded.labels[sentences]), NO_FOLDER)
+    return outcome(records, judged, true_accuracies(recorded, chosen))
 
 
-def drawn(recorded: RecordedEpochs, size: tuple[int, int], seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def draw_search(
+    recorded: RecordedEpochs, size: tuple[int, int], seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return (T,) the configurations of a search, the baseline first, and (n,) its validation sentences."""
     n, trials = size
     draw = np.random.default_rng([n, trials, seed])
@@ -123,7 +126,9 @@ def drawn(recorded: RecordedEpochs, size: tuple[int, int], seed: int) -> tuple[N
     return np.concatenate([[0], others]), draw.integers(0, len(recorded.labels), n)
 
 
-def replayed(recorded: RecordedEpochs, chosen: NDArray[np.int64], sentences: NDArray[np.int64]) -> list[TrialRecord]:
+def replay_search(
+    recorded: RecordedEpochs, chosen: NDArray[np.int64], sentences: NDArray[np.int64]
+) -> list[TrialRecord]:
     """Return the trials of a search with promotion on two virtual workers, with the epochs that it trained.
 
     Args:
@@ -180,9 +185,10 @@ def record(
 def study(labels: NDArray[np.int64], metric: str = "accuracy") -> dict[str, Any]:
     """Return what `assess` reads of a study's attributes."""
     return {
-        "spec": {"metric": metric, "embedding_dim": 50},
+        "spec": {"metric": metric, "embedding_dim": 50, "data": {"split": "80/10/10"}},
         "validation": {"labels": pack_labels(labels), "classes": ["a", "b"]},
         "vocabulary": 10_000,
+        "audit": {"majority_baseline": {"class": "a", "train_shares": [0.5, 0.5]}},
     }
 
 
@@ -279,9 +285,8 @@ def constant_is_recommended(metric: str, seed: int) -> bool:
             odds = np.where(found, draw.uniform(0.2, 2), draw.uniform(-3.5, -2.5)) + draw.normal(0, 0.2, n)
             if number in CONSTANT:
                 odds = np.full(n, np.log(RARE / (1 - RARE)))
-            log_odds = np.asarray(1024 * odds, dtype=np.int16)[:, None]
-            share = 1 / (1 + np.exp(-log_odds[:, 0] / 1024))
-            score = METRICS[metric].score(labels, predictions, np.stack([1 - share, share], axis=1), 2)
+            log_odds = round_log_odds(np.stack([np.zeros(n), odds], axis=1))
+            score = METRICS[metric].score(labels, predictions, to_probabilities(log_odds), 2)
             config = TrialConfig(metric=metric)
             records.append(record(number, config, predictions[None], [METRICS[metric].oriented(score)], [0.2]))
             save_probabilities(Path(folder), epoch_name(number, 1), pack_log_odds(log_odds))
@@ -297,5 +302,4 @@ def parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    os.environ["OMP_NUM_THREADS"] = "1"
     main()

@@ -18,22 +18,19 @@ the number of passes at the last length.
 import argparse
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from benchmarks.inputs.labelled_sets import SETS
 from benchmarks.portfolio.record import corpus_of, record
-from benchmarks.results import add_result, has_result, read_results
+from benchmarks.results import REFERENCE, Result, measure_missing, read_results, table_head
 from core.data.corpus import TRAIN
 from core.nn.environment import supports_bf16
 from tuning.scheduling.samplers import derive_seed, random_params
 from tuning.space.load import load_space
 
-RESULTS = Path(__file__).parents[2] / "results/reference/training_length.jsonl"
+RESULTS = REFERENCE / "training_length.jsonl"
 LENGTHS = (17_000, 35_000, 70_000, 140_000, 260_000)
 """Training sentences seen; a training ends after the last."""
 VECTORS = "glove-50d"
@@ -44,7 +41,6 @@ Curve = Sequence[tuple[float, float, float]]
 
 
 def main() -> None:
-    os.environ["OMP_NUM_THREADS"] = "1"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS), help="Datasets (default: all seven).")
     parser.add_argument("--configurations", type=int, default=12, help="Configurations for each set (default: 12).")
@@ -57,7 +53,8 @@ def main() -> None:
         print(json.dumps(record({**job, "config": {**job["config"], "epochs": 2}}, VECTORS)))
         return
     if not arguments.table:
-        measure(list(trainings(arguments.sets, arguments.configurations)), arguments.processes)
+        jobs = trainings(arguments.sets, arguments.configurations)
+        measure_missing(RESULTS, jobs, measure, identity=("set", "number"), processes=arguments.processes)
     print("\n".join(table(read_results(RESULTS))))
 
 
@@ -72,23 +69,16 @@ def trainings(names: Sequence[str], count: int) -> Iterator[dict[str, Any]]:
             yield {"set": name, "number": number, "config": config.to_dict()}
 
 
-def measure(jobs: Sequence[dict[str, Any]], processes: int) -> None:
-    """Do the trainings that have no result yet; add a line to RESULTS for each."""
-    waiting = [job for job in jobs if not has_result(RESULTS, {name: job[name] for name in ("set", "number")})]
-    with ProcessPoolExecutor(processes) as pool:
-        futures = {pool.submit(record, job, VECTORS): job for job in waiting}
-        for number, future in enumerate(as_completed(futures), 1):
-            job = futures[future]
-            sentences = len(corpus_of(job["set"], VECTORS).indices(TRAIN))
-            result = {**future.result(), "sentences": sentences, "config": job["config"]}
-            add_result(RESULTS, result)
-            print(f"{number}/{len(waiting)} {job['set']} {job['number']}, {result['seconds']} s per epoch", flush=True)
+def measure(job: dict[str, Any]) -> Result:
+    """Do one training; return its line of RESULTS."""
+    sentences = len(corpus_of(job["set"], VECTORS).indices(TRAIN))
+    return {**record(job, VECTORS), "sentences": sentences, "config": job["config"]}
 
 
 def table(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield the rows of a Markdown table of test accuracies in percent; at the end the means over the sets."""
-    yield f"| set | sentences | configurations | figure | {' | '.join(f'{each:,}' for each in LENGTHS)} | passes |"
-    yield "| --- " * (len(LENGTHS) + 5) + "|"
+    lengths = (f"{each:,}" for each in LENGTHS)
+    yield from table_head(("set", "sentences", "configurations", "figure", *lengths, "passes"))
     means = []
     for name in dict.fromkeys(result["set"] for result in results):
         found = [result for result in results if result["set"] == name and result["curve"]]

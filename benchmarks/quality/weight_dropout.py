@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 from statistics import fmean
 
+from benchmarks.results import table_head, table_row
 from core import TrialConfig, load_corpus, train
 from core.data.corpus import TEST, Corpus
 from core.stats import paired_t
@@ -42,22 +43,23 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="Two folds and one epoch.")
     arguments = parser.parse_args()
     folds, epochs = (2, 1) if arguments.quick else (arguments.folds, arguments.epochs)
-    print("| data | weight_dropout | validation | against 0, points | test | against 0, points | epoch | seconds |")
-    print("| --- " * 8 + "|")
+    against = "against 0, points"
+    columns = ("data", "weight_dropout", "validation", against, "test", against, "epoch", "seconds")
+    print(*table_head(columns), sep="\n")
     for dataset in arguments.datasets:
-        by_fold = [trained_with_each(dataset, fold, epochs) for fold in range(folds)]
+        by_fold = [train_with_each(dataset, fold, epochs) for fold in range(folds)]
         runs = dict(zip(PROBABILITIES, zip(*by_fold, strict=True), strict=True))
         for probability, found in runs.items():
             print(row(dataset.rpartition("/")[2], probability, found, runs[0.0]), flush=True)
 
 
-def trained_with_each(dataset: str, fold: int, epochs: int) -> list[Run]:
+def train_with_each(dataset: str, fold: int, epochs: int) -> list[Run]:
     """Train with each of PROBABILITIES on one fold, which also gives the seed."""
     corpus = load_corpus(dataset, vectors="glove-50d", split="folds:10", fold=fold)
-    return [trained(corpus, SETTING.replace(weight_dropout=p, seed=fold, epochs=epochs)) for p in PROBABILITIES]
+    return [train_once(corpus, SETTING.replace(weight_dropout=p, seed=fold, epochs=epochs)) for p in PROBABILITIES]
 
 
-def trained(corpus: Corpus, config: TrialConfig) -> Run:
+def train_once(corpus: Corpus, config: TrialConfig) -> Run:
     """Train once and evaluate the best epoch."""
     started = time.process_time()
     result = train(config, corpus)
@@ -77,7 +79,7 @@ def row(name: str, probability: float, found: tuple[Run, ...], plain: tuple[Run,
         ours, theirs = ([getattr(run, split) for run in runs] for runs in (found, plain))
         cells += [f"{fmean(ours):.4f}", "" if found is plain else difference(ours, theirs)]
     cells += [f"{fmean(run.best_epoch for run in found):.1f}", f"{fmean(run.seconds for run in found):.2f}"]
-    return f"| {' | '.join(cells)} |"
+    return table_row(cells)
 
 
 def difference(ours: list[float], theirs: list[float]) -> str:

@@ -10,18 +10,21 @@ the driver and of the busier worker until the first result. It is the wait on tw
 """
 
 import argparse
+import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
+import psutil  # a dependency of Ray
+
 from benchmarks.inputs.many_sentences import write_many
-from benchmarks.results import verdict
-from benchmarks.search.memory import descendants, workers_of
+from benchmarks.results import table_head, table_row, verdict
+from benchmarks.search.memory import descendants
 from tuning.journal.file import JOURNAL
 
 MAX_GROWTH = 6
@@ -41,9 +44,9 @@ def main() -> None:
     arguments = parse()
     sizes = arguments.sizes
     found = {size: first_result(size) for size in sizes}
-    print(f"| sentences | {' | '.join(COLUMNS.values())} |\n|{' --- |' * (1 + len(COLUMNS))}")
+    print(*table_head(("sentences", *COLUMNS.values())), sep="\n")
     for size, figures in found.items():
-        print(f"| {size:,} | {' | '.join(f'{figures[name]:,.0f}' for name in COLUMNS)} |")
+        print(table_row((f"{size:,}", *(f"{figures[name]:,.0f}" for name in COLUMNS))))
     first, last = found[sizes[0]], found[sizes[-1]]
     growth = last["driver"] / first["driver"]
     claims = {
@@ -67,12 +70,12 @@ def first_result(count: int) -> dict[str, float]:
         found: dict[str, float] = {}
         try:
             while process.poll() is None and (not found or n_epochs(home / "s" / JOURNAL) < 2):
-                workers = workers_of(process.pid, "ray::ImplicitFunc")
-                groups = {"driver": [process.pid], "worker": workers, "plain": plain_fits(process.pid)}
-                for name, pids in groups.items():
-                    peaks[name] = max([peaks[name], *map(peak_mb, pids)])
+                driver, workers = psutil.Process(process.pid), descendants(process.pid, "ray::ImplicitFunc")
+                plain_fits = descendants(process.pid, "tuning.plain_fit")
+                for name, each in {"driver": [driver], "worker": workers, "plain": plain_fits}.items():
+                    peaks[name] = max([peaks[name], *map(peak_mb, each)])
                 if not found and workers and n_epochs(home / "s" / JOURNAL):
-                    path = processor_seconds(process.pid) + max(map(processor_seconds, workers))
+                    path = processor_seconds(driver) + max(map(processor_seconds, workers))
                     found = {"seconds": time.perf_counter() - began, "path": path}
                 time.sleep(0.5)
         finally:
@@ -90,29 +93,20 @@ def n_epochs(journal: Path) -> int:
     return journal.read_bytes().count(b'"epoch:') if journal.is_file() else 0
 
 
-def plain_fits(driver: int) -> Sequence[int]:
-    """Return the processes that fit the plain baseline."""
-    return [pid for pid in descendants(driver) if "tuning.plain_fit" in read(pid, "cmdline")]
+def peak_mb(process: psutil.Process) -> float:
+    """Return the peak memory of a process, which psutil does not know on Linux; 0 if it has ended."""
+    with contextlib.suppress(OSError):
+        if peak := re.search(r"VmHWM:\s*(\d+)", Path(f"/proc/{process.pid}/status").read_text()):
+            return int(peak[1]) * 1024 / 1e6
+    return 0.0
 
 
-def peak_mb(pid: int) -> float:
-    """Return the peak memory of a process; 0 if it has ended."""
-    lines = [line for line in read(pid, "status").splitlines() if line.startswith("VmHWM:")]
-    return sum(int(line.split()[1]) * 1024 / 1e6 for line in lines)
-
-
-def processor_seconds(pid: int) -> float:
+def processor_seconds(process: psutil.Process) -> float:
     """Return the processor time of a process; 0 if it has ended."""
-    fields = read(pid, "stat").rpartition(")")[2].split()
-    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
-
-
-def read(pid: int, name: str) -> str:
-    """Return what the kernel says about a process; empty if it has ended."""
-    try:
-        return Path(f"/proc/{pid}/{name}").read_text()
-    except OSError:
-        return ""
+    with contextlib.suppress(psutil.Error):
+        times = process.cpu_times()
+        return float(times.user + times.system)
+    return 0.0
 
 
 def parse() -> argparse.Namespace:

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.results import verdict
+from benchmarks.results import table_head, table_row, verdict
 from tuning.journal.file import JOURNAL
 
 ROOT = Path(__file__).parents[2]
@@ -50,15 +50,15 @@ def main() -> None:
         if arguments.against:
             codes[arguments.against] = unpack(arguments.against, Path(folder) / "code")
         for code in codes.values():
-            measured(code, Path(folder) / "warm")  # fills the cache, and the disk's
+            run_search(code, Path(folder) / "warm")  # fills the cache, and the disk's
         found: dict[str, list[Times]] = {name: [] for name in codes}
         for number in range(rounds):
             for name, code in codes.items():
-                found[name].append(measured(code, Path(folder) / f"{number}"))
+                found[name].append(run_search(code, Path(folder) / f"{number}"))
     print(f"{' '.join(SEARCH)}: {os.cpu_count()} cores, {rounds} rounds; medians and ranges in seconds\n")
-    print("| code | first step | first result | command |\n|---|---|---|---|")
+    print(*table_head(("code", "first step", "first result", "command")), sep="\n")
     for name, times in found.items():
-        print(f"| {name} | {' | '.join(summary(column) for column in zip(*times, strict=True))} |")
+        print(table_row((name, *(summary(column) for column in zip(*times, strict=True)))))
     reached = statistics.median(times.first_step for times in found["this code"])
     end = verdict(reached <= CLAIM, conclusive=not arguments.quick)
     print(f"\nthe first step begins after {reached:.1f} s, at most {CLAIM:g} claimed: {end}")
@@ -78,7 +78,7 @@ def unpack(commit: str, folder: Path) -> Path:
     return folder
 
 
-def measured(code: Path, results: Path) -> Times:
+def run_search(code: Path, results: Path) -> Times:
     """Run the search once with the packages in `code`."""
     command = [sys.executable, "-m", "tuning", "run", *SEARCH, "--results", str(results), "--name", code.name]
     journal = results / code.name / JOURNAL

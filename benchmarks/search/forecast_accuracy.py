@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.baselines.sentune_studies import said_by
-from benchmarks.results import verdict
+from benchmarks.baselines.sentune_studies import run_sentune
+from benchmarks.results import table_head, verdict
 from tuning.journal.records import read_study
 
 STUDIES: dict[str, Sequence[str]] = {
@@ -50,11 +50,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="Run two tiny studies.")
     studies = QUICK if parser.parse_args().quick else STUDIES
     print(f"{os.cpu_count()} cores; seconds\n")
-    print("| study | planned | real | inside | epochs planned | real | memory of a worker planned, MB | probe, s |")
-    print("|---|---|---|---|---|---|---|---|")
+    memory = "memory of a worker planned, MB"
+    columns = ("study", "planned", "real", "inside", "epochs planned", "real", memory, "probe, s")
+    print(*table_head(columns), sep="\n")
     inside = 0
     for name, words in studies.items():
-        plan, seconds, epochs = compared(words)
+        plan, seconds, epochs = plan_and_run(words)
         worker = plan["memory_bytes"]["worker"] / 1e6
         holds = plan["seconds"]["low"] <= seconds <= plan["seconds"]["high"]
         inside += holds
@@ -67,16 +68,16 @@ def main() -> None:
     print(f"\n{inside} of {len(studies)} intervals contain the real time, at least {CLAIM} of 4 claimed: {end}")
 
 
-def compared(words: Sequence[str]) -> tuple[dict[str, Any], float, int]:
+def plan_and_run(words: Sequence[str]) -> tuple[dict[str, Any], float, int]:
     """Return the plan, and the seconds and epochs that the study took."""
     with tempfile.TemporaryDirectory(prefix="sentune-plans-") as folder:
         options = ["snippets", *words, "--results", folder, "--name", "s"]
-        said = said_by("plan", *options, "--format", "json")
+        said = run_sentune("plan", *options, "--format", "json")
         began = time.perf_counter()
-        said_by("run", *options)
+        run_sentune("run", *options)
         seconds = time.perf_counter() - began
         records = read_study(Path(folder) / "s")[1]
-        return json.loads(said), seconds, sum(len(r.epochs) for r in records if not r.origin.startswith("copy"))
+        return json.loads(said), seconds, sum(len(r.epochs) for r in records if r.copy_of is None)
 
 
 def spread(interval: dict[str, float]) -> str:

@@ -20,8 +20,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.baselines.sentune_studies import said_by
-from benchmarks.results import verdict
+from benchmarks.baselines.sentune_studies import run_sentune, trial_span
+from benchmarks.results import table_head, verdict
 from core.errors import UserError
 from tuning.journal.records import read_study
 from tuning.resources.gpu import GIB
@@ -65,12 +65,12 @@ def main() -> None:
     trials, epochs = (4, 2) if arguments.quick else (16, 6)
     names = ", ".join(f"{gpu.name} {gpu.bytes / GIB:.0f} GiB" for gpu in machine.gpu_list)
     print(f"{names}; {machine.cpus} cores; {trials} trials of {epochs} epochs on the snippets\n")
-    print("| fraction | trials per hour | peak memory in use, GiB | cap, GiB | allocated at refusal, GiB | neighbour |")
-    print("|---|---|---|---|---|---|")
+    memory = ("peak memory in use, GiB", "cap, GiB", "allocated at refusal, GiB")
+    print(*table_head(("fraction", "trials per hour", *memory, "neighbour")), sep="\n")
     contents: dict[float, Any] = {}
     for share in fractions:
-        rate, peak, contents[share] = searched(share, trials, epochs)
-        held, total, neighbour = capped(share)
+        rate, peak, contents[share] = run_trials(share, trials, epochs)
+        held, total, neighbour = fill_memory(share)
         print(
             f"| {share:g} | {rate:.0f} | {peak / GIB:.2f} | {share * total / GIB:.2f} | {held / GIB:.2f} "
             f"| {neighbour} |",
@@ -81,22 +81,20 @@ def main() -> None:
     print(f"\nbit-identical at every fraction: {verdict(equal)}")
 
 
-def searched(share: float, trials: int, epochs: int) -> tuple[float, float, Any]:
+def run_trials(share: float, trials: int, epochs: int) -> tuple[float, float, Any]:
     """Return the trials per hour from the first start to the last end, the peak bytes in use, and the results."""
     with tempfile.TemporaryDirectory(prefix="sentune-gpu-") as folder:
         with Watch() as watch:
-            said_by(
+            run_sentune(
                 "run", "snippets", "--trials", str(trials), "--epochs", str(epochs), "--stopping", "none",
                 "--parallelism", str(trials), "--gpus-per-trial", str(share), "--results", folder, "--name", "s",
             )  # fmt: skip
         _, records = read_study(Path(folder) / "s")
-        starts = [record.started.timestamp() for record in records if record.started]
-        ends = [record.ended.timestamp() for record in records if record.ended]
         content = [(r.number, r.state, [(e.train_loss, e.val_loss, e.val_accuracy) for e in r.epochs]) for r in records]
-        return 3600 * len(ends) / (max(ends) - min(starts)), watch.peak, content
+        return 3600 * len(records) / trial_span(records), watch.peak, content
 
 
-def capped(share: float) -> tuple[int, int, str]:
+def fill_memory(share: float) -> tuple[int, int, str]:
     """Return a process's bytes before torch refused, the GPU's bytes, and the state of its neighbour."""
     neighbour = None
     if share < 1:

@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from benchmarks.results import run_step
+from benchmarks.results import run_step, table_head, table_row
 
 NEAR_LINEAR = 15
 """Maximum factor for ten times the size."""
@@ -58,15 +58,16 @@ def main() -> None:
     verdicts = []
     for kind in (arguments.only,) if arguments.only else STEPS:
         sizes = arguments.sizes or (QUICK if arguments.quick else SIZES)[kind]
-        found = {size: measured(kind, size) for size in sizes}
+        found = {size: run_steps(kind, size) for size in sizes}
         for step, title in STEPS[kind].items():
             print(f"\n{title[0].upper()}{title[1:]}:\n")
             print("\n".join(table(kind, {size: steps[step] for size, steps in found.items()})), flush=True)
-            verdicts.append(f"{title}: {verdict([(size, steps[step]['seconds']) for size, steps in found.items()])}")
+            seconds = [(size, steps[step]["seconds"]) for size, steps in found.items()]
+            verdicts.append(f"{title}: {describe_growth(seconds)}")
     print("\n" + "\n".join(f"- {each}" for each in verdicts))
 
 
-def measured(kind: str, size: int) -> dict[str, dict[str, float]]:
+def run_steps(kind: str, size: int) -> dict[str, dict[str, float]]:
     """Run every step of a kind at one size."""
     with tempfile.TemporaryDirectory(prefix="sentune-growth-") as folder:
         run(MAKES[kind], size, folder)
@@ -83,16 +84,15 @@ def run(step: str, size: int, folder: str) -> dict[str, float]:
 def table(kind: str, found: Mapping[int, Mapping[str, float]]) -> Iterator[str]:
     """Yield Markdown: a row for each size, and after each number its ratio to the row before."""
     names = list(next(iter(found.values())))
-    yield f"| {kind} | " + " | ".join(f"{UNITS[name]} | ratio to the row before" for name in names) + " |"
-    yield "| --- " * (1 + 2 * len(names)) + "|"
+    yield from table_head([kind, *(title for name in names for title in (UNITS[name], "ratio to the row before"))])
     before: Mapping[str, float] = {}
     for size, figures in found.items():
-        cells = [f"{shown(figures[name])} | {times(figures[name], before.get(name))}" for name in names]
-        yield f"| {size:,} | " + " | ".join(cells) + " |"
+        cells = (f"{format_figure(figures[name])} | {times(figures[name], before.get(name))}" for name in names)
+        yield table_row((f"{size:,}", *cells))
         before = figures
 
 
-def shown(value: float) -> str:
+def format_figure(value: float) -> str:
     """Format with three significant digits, never as a power of ten."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}" if value >= 0.001 else f"{value:.5f}"
 
@@ -102,7 +102,7 @@ def times(value: float, before: float | None) -> str:
     return f"{value / before:.1f}" if before else ""
 
 
-def verdict(seconds: Sequence[tuple[int, float]]) -> str:
+def describe_growth(seconds: Sequence[tuple[int, float]]) -> str:
     """Describe the steepest step between two sizes, converted to a step to ten times the size.
 
     Args:

@@ -48,7 +48,7 @@ def study(trials: int, folder: Path) -> Found:
 
 def suggestion(trials: int, folder: Path) -> Found:
     """Suggest the next configuration by tpe, after a first suggestion; processor time."""
-    with opened(folder) as journal:
+    with open_journal(folder) as journal:
         space = load_space("default")
         plan = StudyConfig(space=space, n_trials=trials + 1, epochs=EPOCHS, parallelism=4, seed=7, stopping=Asha())
         return next_suggestion(plan, journal)
@@ -69,7 +69,7 @@ def next_suggestion(plan: StudyConfig, journal: StudyJournal) -> Found:
 def write(trials: int, folder: Path) -> Found:
     """Write the start and the first epoch of a trial into the journal."""
     space = load_space("default")
-    with opened(folder) as journal:
+    with open_journal(folder) as journal:
         last = to_record(journal.trial(trials - 1))
         before = peak_mib()
 
@@ -84,7 +84,7 @@ def opening(trials: int, folder: Path) -> Found:
     """Read the whole journal, as the driver of a resumed study does."""
 
     def work() -> None:
-        with opened(folder) as journal:
+        with open_journal(folder) as journal:
             journal.records()
 
     return once(work)
@@ -151,7 +151,7 @@ def corpus_in(folder: Path) -> Any:
     return load_corpus(str(folder / "sentences.csv"), vectors="glove-50d", cache_dir=folder / "cache")
 
 
-def opened(folder: Path) -> Any:
+def open_journal(folder: Path) -> Any:
     """Open the study's journal for writing."""
     return open_study(folder / "study", study_attributes(folder / "study")["spec"])
 

@@ -27,6 +27,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from benchmarks.inputs.recorded_study import EPOCHS, record_study
+from benchmarks.results import table_head
 from benchmarks.search import overhead
 from benchmarks.search.growth_steps import NEW, REPEATS, median, next_suggestion
 from benchmarks.simulation.curves import CURVES, Table, many, read_table
@@ -90,8 +91,8 @@ def main() -> None:
     print("\n" + "\n".join(waits))
     nodes = -(-workers // arguments.gpus_per_node)
     size = load_corpus("snippets", vectors="glove-50d").n_bytes
-    print(f"\n| corpus | to {nodes:,} nodes | at {8 * LINK / 1e9:g} Gbit/s from the driver's node |")
-    print("| --- " * 3 + "|")
+    rate = f"at {8 * LINK / 1e9:g} Gbit/s from the driver's node"
+    print("", *table_head(("corpus", f"to {nodes:,} nodes", rate)), sep="\n")
     for name, each in (("rated snippets", size), ("a hundred times as large", 100 * size)):
         print(f"| {name}, {each / 1e6:,.1f} MB | {nodes * each / 1e9:,.2f} GB | {nodes * each / LINK:,.1f} s, once |")
 
@@ -100,8 +101,7 @@ def orders(table: Table, workers: int) -> tuple[list[int], list[str]]:
     """Return the number of epochs of each trial, and Markdown: what the order costs in simulated time."""
     policy = Policy(parallelism=workers, lag=default_lag(workers), trials=len(table.curves))
     found = {order: replay(table, dataclasses.replace(policy, order=order), 0) for order in (CLOCK, UNORDERED)}
-    lines = ["| order | epochs per trial | workers' time with a job | wall time, relative to no order |"]
-    lines.append("| --- " * 4 + "|")
+    lines = table_head(("order", "epochs per trial", "workers' time with a job", "wall time, relative to no order"))
     for order, each in found.items():
         epochs = sum(each.epochs_by_trial) / len(each.epochs_by_trial)
         lines.append(f"| {order} | {epochs:.1f} | {each.utilization:.0%} | {each.wall / found[UNORDERED].wall:.2f} |")
@@ -129,17 +129,17 @@ def reports(journal: StudyJournal, the_plan: StudyConfig) -> tuple[float, float]
     scheduler = RayScheduler(schedule)
     jobs = iter([job for _ in range(2 * REPEATS) if isinstance(job := schedule.next_job(), Job)])
 
-    def handled() -> None:
+    def handle() -> None:
         job = next(jobs)
         epoch = dataclasses.replace(NEW, epoch=job.first)
         result = {f"epoch_result/{name}": value for name, value in dataclasses.asdict(epoch).items()}
         scheduler.on_trial_result(None, SimpleNamespace(config={"number": job.trial}), result)
 
-    def recorded() -> None:
+    def write() -> None:
         job = next(jobs)
         journal.record_epoch(job.trial, dataclasses.replace(NEW, epoch=job.first))
 
-    return median(handled), median(recorded)
+    return median(handle), median(write)
 
 
 def loads(found: Rates, workers: int, epoch_seconds: float, epochs: float) -> list[Load]:
@@ -159,8 +159,8 @@ def loads(found: Rates, workers: int, epoch_seconds: float, epochs: float) -> li
 
 def load_table(parts: Sequence[Load], epoch_seconds: float) -> Iterator[str]:
     """Yield Markdown: demand, capacity, and the shortest epoch that the part can sustain."""
-    yield "| part | required per second | capacity per second | busy | shortest sustainable epoch | what to change |"
-    yield "| --- " * 6 + "|"
+    speeds = ("required per second", "capacity per second")
+    yield from table_head(("part", *speeds, "busy", "shortest sustainable epoch", "what to change"))
     for part in parts:
         yield (
             f"| {part.part} | {part.wanted:,.1f} | {1 / part.seconds:,.1f} | {part.share:.0%} | "

@@ -15,9 +15,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
+
+import psutil  # a dependency of Ray
 
 from benchmarks.results import verdict
 from core import load_corpus
@@ -66,7 +66,7 @@ def idle_workers() -> float:
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline().strip() == "ready"
-    found = [pss(worker) for worker in workers_of(process.pid, "ray::Idle")]
+    found = [pss(worker) for worker in descendants(process.pid, "ray::Idle")]
     process.communicate("\n")
     return max(found)
 
@@ -93,57 +93,33 @@ def memory_of_search(process: subprocess.Popen[Any]) -> tuple[list[float], float
     largest: dict[int, float] = {}
     shared: list[float] = []
     while process.poll() is None:
-        family = [process.pid, *descendants(process.pid)]
-        workers = workers_of(process.pid, "ray::ImplicitFunc")
+        workers = descendants(process.pid, "ray::ImplicitFunc")
         for worker in workers:
-            largest[worker] = max(largest.get(worker, 0.0), pss(worker))
+            largest[worker.pid] = max(largest.get(worker.pid, 0.0), pss(worker))
         if len(workers) == 2:
+            family = [psutil.Process(process.pid), *descendants(process.pid)]
             shared.append(sum(pss(each, mapped="/dev/shm/") for each in family))
         time.sleep(0.5)
     return list(largest.values()), statistics.median(shared or [0.0])
 
 
-def workers_of(driver: int, title: str) -> list[int]:
-    """Return the processes under `driver` whose title starts with `title`."""
+def descendants(pid: int, title: str = "") -> list[psutil.Process]:
+    """Return the descendants of a process whose command line contains `title`."""
     found = []
-    for child in descendants(driver):
-        with contextlib.suppress(OSError):  # the process has ended
-            if Path(f"/proc/{child}/cmdline").read_text().startswith(title):
+    for child in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # the process has ended
+            if title in " ".join(child.cmdline()):
                 found.append(child)
     return found
 
 
-def descendants(pid: int) -> list[int]:
-    """Return all descendants of a process."""
-    children: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            parent = int(stat.read_text().rpartition(")")[2].split()[1])
-            children.setdefault(parent, []).append(int(stat.parent.name))
-    found = [pid]
-    for each in found:
-        found += children.get(each, [])
-    return found[1:]
-
-
-def pss(pid: int, mapped: str | None = None) -> float:
+def pss(process: psutil.Process, mapped: str = "") -> float:
     """Return the proportional set size in bytes, or that of mappings under `mapped`; 0 if the process has ended."""
-    try:
-        if mapped is None:
-            return total(Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines())
-        lines, inside = [], False
-        for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
-            if "-" in line.split(" ", 1)[0]:
-                inside = mapped in line
-            elif inside:
-                lines.append(line)
-        return total(lines)
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return 0.0
-
-
-def total(lines: Iterable[str]) -> float:
-    return sum(1024.0 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    with contextlib.suppress(psutil.Error):
+        if not mapped:
+            return float(process.memory_full_info().pss)
+        return float(sum(each.pss for each in process.memory_maps(grouped=False) if each.path.startswith(mapped)))
+    return 0.0
 
 
 if __name__ == "__main__":

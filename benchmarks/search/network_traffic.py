@@ -17,6 +17,7 @@ from typing import Any
 
 import cloudpickle
 
+from benchmarks.results import table_head
 from core.config import TrialConfig
 from core.data.corpus import Corpus
 from core.data.load import load_corpus
@@ -51,7 +52,7 @@ def main() -> None:
             **search_bytes(Path(folder) / "study", plan, corpus),
             **checkpoint_bytes(Path(folder) / "checkpoints", corpus),
         }
-    print("| what | bytes |\n|---|---|")
+    print(*table_head(("what", "bytes")), sep="\n")
     for what, size in rows.items():
         print(f"| {what} | {size:,.0f} |")
 

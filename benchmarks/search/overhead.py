@@ -265,12 +265,12 @@ def scale(trials: int, folder: Path) -> dict[str, float]:
 
 def best_seconds(study: Path, trials: int) -> float:
     """Return the seconds of `best`, with Python's start, on a study of synthetic trials."""
-    from benchmarks.baselines.sentune_studies import said_by
+    from benchmarks.baselines.sentune_studies import run_sentune
     from benchmarks.inputs.recorded_study import record_study
 
     record_study(study, trials=trials, space="default")
     began = time.perf_counter()
-    said_by("best", str(study))
+    run_sentune("best", str(study))
     return time.perf_counter() - began
 
 

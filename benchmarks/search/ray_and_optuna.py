@@ -176,7 +176,7 @@ def with_ray(job: Job) -> list[Tried]:
             run_config=tune.RunConfig(storage_path=folder, verbose=0, callbacks=[Notes()]),
         ).fit()
         ray.shutdown()
-    return [tried(params, epochs) for params, epochs in found.values()]
+    return [to_tried(params, epochs) for params, epochs in found.values()]
 
 
 def with_optuna(job: Job) -> list[Tried]:
@@ -192,7 +192,7 @@ def with_optuna(job: Job) -> list[Tried]:
             epochs.append(loop.epoch())
             trial.report(epochs[-1][1], len(epochs))
             pruned = trial.should_prune()
-        found.append(tried(params, epochs))
+        found.append(to_tried(params, epochs))
         if pruned:
             raise optuna.TrialPruned
         return max(accuracy for _, accuracy in epochs)
@@ -204,7 +204,7 @@ def with_optuna(job: Job) -> list[Tried]:
     return found
 
 
-def tried(params: Mapping[str, Any], epochs: Sequence[tuple[float, float]]) -> Tried:
+def to_tried(params: Mapping[str, Any], epochs: Sequence[tuple[float, float]]) -> Tried:
     seconds, accuracies = zip(*epochs, strict=True)
     return Tried(params=params, seconds=seconds, accuracies=accuracies)
 

@@ -10,17 +10,15 @@ the time of the whole command, including Ray's start and the data. Use an idle m
 """
 
 import argparse
-import json
 import os
 import statistics
 import tempfile
 import time
-from datetime import datetime
 from pathlib import Path
 
-from benchmarks.baselines.sentune_studies import said_by
-from benchmarks.results import verdict
-from tuning.journal.file import JOURNAL
+from benchmarks.baselines.sentune_studies import run_sentune, trial_span
+from benchmarks.results import table_head, verdict
+from tuning.journal.records import read_study
 
 WAYS = {"1 worker x 1 thread": (1, 1), "2 workers x 1 thread": (2, 1), "1 worker x 2 threads": (1, 2)}
 TRIALS = 8
@@ -38,10 +36,10 @@ def main() -> None:
     found: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
     for _ in range(rounds):
         for way, (workers, threads) in WAYS.items():
-            found[way].append(measured(workers, threads, trials, epochs))
+            found[way].append(run_trials(workers, threads, trials, epochs))
     base = found["1 worker x 1 thread"]
-    print("\n| workers | trials, s | command, s | speed-up (trials) | range over rounds | speed-up (command) |")
-    print("|---|---|---|---|---|---|")
+    speed_ups = ("speed-up (trials)", "range over rounds", "speed-up (command)")
+    print("", *table_head(("workers", "trials, s", "command, s", *speed_ups)), sep="\n")
     speed = {}
     for way, times in found.items():
         ratios = [old[0] / new[0] for old, new in zip(base, times, strict=True)]
@@ -57,28 +55,17 @@ def main() -> None:
     print(f"\ntwo workers are {reached:.2f} times as fast as one, at least {CLAIM} claimed: {end}")
 
 
-def measured(workers: int, threads: int, trials: int, epochs: int) -> tuple[float, float]:
+def run_trials(workers: int, threads: int, trials: int, epochs: int) -> tuple[float, float]:
     """Return the seconds of the trials and of the whole command."""
     with tempfile.TemporaryDirectory(prefix="sentune-scaling-") as folder:
         began = time.perf_counter()
-        said_by(
+        run_sentune(
             "run", "snippets", "--space", "notebook", *SAME_SIZE, "--trials", str(trials), "--epochs", str(epochs),
             "--stopping", "none", "--workers", str(workers), "--cpus-per-trial", str(threads), "--results", folder,
             "--name", "s",
         )  # fmt: skip
-        return trial_seconds(Path(folder) / "s" / JOURNAL), time.perf_counter() - began
-
-
-def trial_seconds(journal: Path) -> float:
-    """Return the seconds from the first trial's start to the last one's end."""
-    records = [json.loads(line) for line in journal.read_text().splitlines()]
-    moments = [
-        datetime.fromisoformat(record[name])
-        for record in records
-        for name in ("datetime_start", "datetime_complete")
-        if record.get(name)
-    ]
-    return (max(moments) - min(moments)).total_seconds()
+        seconds = time.perf_counter() - began
+        return trial_span(read_study(Path(folder) / "s")[1]), seconds
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from pathlib import Path
 from benchmarks.baselines.sentune_studies import Study, machine, run_study, seconds_an_epoch, spread_sample
 from benchmarks.inputs.corpora import part_of_snippets
 from benchmarks.inputs.labelled_sets import mr_or
-from benchmarks.results import verdict
+from benchmarks.results import table_head, verdict
 from benchmarks.search.ray_and_optuna import WAYS, Job, Searched, run, test_accuracy_of
 from benchmarks.simulation.curves import CURVES, read_table
 from benchmarks.simulation.stopped_epochs import asha_epochs, fewest_asha, fewest_median, median_epochs
@@ -67,14 +67,15 @@ def main() -> None:
         job = new_job(arguments, folder)
         load_corpus(job.dataset, vectors=job.vectors)  # prepared once, for every method
         print(f"{machine()}; {title_of(job)}\n")
-        print("| method | wall time, s | epochs | s per epoch of a trial | validation, retrained trial | its test | |")
-        print("|---|---|---|---|---|---|---|")
-        ours = of_seed(job, job.seed, folder)
+        accuracies = ("validation, retrained trial", "its test")
+        columns = ("method", "wall time, s", "epochs", "s per epoch of a trial", *accuracies, "")
+        print(*table_head(columns), sep="\n")
+        ours = run_seed(job, job.seed, folder)
         studies, measuring = [ours], baselines(job, ours, arguments)
         rows = {}
         for seed in range(job.seed + 1, job.seed + arguments.seeds):  # in turn, because a machine's speed drifts
             rows.update(itertools.islice(measuring, math.ceil(len(WAYS) / (arguments.seeds - 1))))
-            studies.append(of_seed(job, seed, folder))
+            studies.append(run_seed(job, seed, folder))
         rows.update(measuring)
         seconds = statistics.median(study.seconds for study in studies)
         if arguments.fp32:
@@ -86,7 +87,7 @@ def main() -> None:
             corrected = dataclasses.replace(
                 job, way="b", corrected=True, limit=job.epochs, points=[dict(ours.trials[0].params)]
             )
-            print(measured(corrected, run(corrected)).text("(b) with the loop's faults corrected"), flush=True)
+            print(row_of_whole(corrected, run(corrected)).text("(b) with the loop's faults corrected"), flush=True)
     show_claims(seconds, rows, bounds(job, rows), conclusive=not arguments.quick)
 
 
@@ -128,7 +129,7 @@ def words(job: Job) -> list[str]:
     return [job.dataset, "--vectors", job.vectors, "--space", "notebook", *changes, *sizes]
 
 
-def of_seed(job: Job, seed: int, folder: Path) -> Study:
+def run_seed(job: Job, seed: int, folder: Path) -> Study:
     """Run sentune with a seed and print its row."""
     study = run_study(folder, f"study-{seed}", words(dataclasses.replace(job, seed=seed)))
     print(row_of(study).text(f"(d) `sentune run`, seed {seed}"), flush=True)
@@ -151,15 +152,15 @@ def baselines(job: Job, ours: Study, arguments: argparse.Namespace) -> Iterator[
     sample = spread_sample(ours.trials, 2 if arguments.quick else arguments.sample)
     part = dataclasses.replace(job, points=[dict(trial.params) for trial in sample], trials=len(sample))
     scale = seconds_an_epoch(ours.trials) / seconds_an_epoch(sample)
-    trained = replayed_epochs(job)
+    trained = replay_epochs(job)
     for name, way in WAYS.items():
         found = run(dataclasses.replace(part, way=name))
-        row = computed(found, scale, trained[name], way.at_once)
+        row = row_of_part(found, scale, trained[name], way.at_once)
         print(row.text(f"({name}) {way.title}"), flush=True)
         yield name, row
 
 
-def measured(job: Job, found: Searched) -> Row:
+def row_of_whole(job: Job, found: Searched) -> Row:
     """Return the row of a method that ran to its end."""
     return Row(
         seconds=found.seconds,
@@ -171,7 +172,7 @@ def measured(job: Job, found: Searched) -> Row:
     )
 
 
-def computed(found: Searched, scale: float, epochs: float, at_once: int) -> Row:
+def row_of_part(found: Searched, scale: float, epochs: float, at_once: int) -> Row:
     """Compute the row of a method of which a part ran.
 
     Args:
@@ -185,7 +186,7 @@ def computed(found: Searched, scale: float, epochs: float, at_once: int) -> Row:
     return Row(seconds=epochs * each / at_once, epochs=epochs, epoch_seconds=each, how=how)
 
 
-def replayed_epochs(job: Job) -> Mapping[str, float]:
+def replay_epochs(job: Job) -> Mapping[str, float]:
     """Return the epochs of a whole search by each method; b and c are replayed on the recorded curves."""
     table, every = read_table(CURVES, "notebook"), job.trials * job.epochs
     asha = asha_epochs(table, job.trials, job.epochs, Asha())

@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution
 
+from benchmarks.results import REFERENCE
 from benchmarks.simulation.recording import read_recording
 from core.config import TrialConfig
 from core.training.result import EpochResult
 from tuning.space.space import Space
 
-CURVES = Path(__file__).parents[2] / "results/reference/curves.json.gz"
+CURVES = REFERENCE / "curves.json.gz"
 """File of benchmarks.simulation.record_curves."""
 JITTER = 1e-6
 """Maximum that `many` adds to an accuracy, so that no two curves are equal."""

@@ -17,7 +17,6 @@ log(cost / seconds) with the new weights and with those in the code.
 
 import argparse
 import json
-import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.results import table_head
 from benchmarks.simulation.curves import CURVES
 from benchmarks.simulation.recording import read_recording
 from core.config import TrialConfig
@@ -125,8 +125,8 @@ def main() -> None:
     found = dict(samples(arguments.seconds))
     weights = fit(list(found.values()))
     print(f"WEIGHTS = ({', '.join(f'{weight:.3g}' for weight in weights)})")
-    print("\n| machine | configurations | standard deviation of log(cost / seconds) | with the weights in the code |")
-    print("|---|---|---|---|")
+    spreads = ("standard deviation of log(cost / seconds)", "with the weights in the code")
+    print("", *table_head(("machine", "configurations", *spreads)), sep="\n")
     for name, measured in found.items():
         now, before = (spread(measured, each) for each in (weights, np.array(WEIGHTS)))
         print(f"| {name} | {len(measured[1])} | {now:.2f} | {before:.2f} |")
@@ -142,5 +142,4 @@ def parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    os.environ["OMP_NUM_THREADS"] = "1"
     main()

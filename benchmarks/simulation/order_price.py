@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from statistics import median
 
-from benchmarks.results import verdict
+from benchmarks.results import table_head, verdict
 from benchmarks.simulation.curves import CURVES, Table, many, read_table
 from benchmarks.simulation.replay import CLOCK, CLOSE, UNORDERED, Policy, Replayed, band, replay, trial_order
 from tuning.scheduling.study import default_lag
@@ -76,7 +76,7 @@ class Summary:
     wall: float
     epochs: int
     best: float
-    """Best accuracy after `at` epochs, see `searched`."""
+    """Best accuracy after `at` epochs, see `compare_lags`."""
     utilization: float
     close: float
     """Seconds until close to the best; infinite if never."""
@@ -89,7 +89,7 @@ def table_of(case: Case) -> Table:
     return table if case.trials <= len(table.curves) else many(table, 2 * case.trials, spread=SPREAD)
 
 
-def searched(case: Case, lags: Sequence[float], seed: int) -> list[tuple[Summary, Summary]]:
+def compare_lags(case: Case, lags: Sequence[float], seed: int) -> list[tuple[Summary, Summary]]:
     """Return a search for each lag and the search without order, each pair compared at equal epochs."""
     table = table_of(case)
     policy = Policy(parallelism=case.workers, trials=case.trials, sampler=case.sampler, error=case.error)
@@ -116,7 +116,7 @@ def summary(found: Replayed, at: int, best: float) -> Summary:
 
 def rows(case: Case, lags: Sequence[float], seeds: int, pool: ProcessPoolExecutor) -> Iterator[tuple[str, str]]:
     """Yield a row of the table for each lag, and its claims."""
-    runs = list(pool.map(partial(searched, case, lags), range(seeds)))
+    runs = list(pool.map(partial(compare_lags, case, lags), range(seeds)))
     for at, lag in enumerate(lags):
         clock, free = zip(*(run[at] for run in runs), strict=True)
         low, ratio, high = band([c.wall / f.wall for c, f in zip(clock, free, strict=True)])
@@ -124,7 +124,7 @@ def rows(case: Case, lags: Sequence[float], seeds: int, pool: ProcessPoolExecuto
         ours = median(c.best for c in clock)
         busy = " / ".join(f"{median(s.utilization for s in each):.0%}" for each in (clock, free))
         epochs = " / ".join(f"{median(s.epochs for s in each):,.0f}" for each in (clock, free))
-        close = " / ".join(shown(median(s.close for s in each)) for each in (clock, free))
+        close = " / ".join(format_seconds(median(s.close for s in each)) for each in (clock, free))
         holds = ratio <= MAX_RATIO[case.workers], worst <= ours <= top
         row = (
             f"| {case.title} | {lag:g} | {seeds} | {ratio:.3f} ({low:.2f} to {high:.2f}) | {ours:.4f} / {usual:.4f} "
@@ -137,7 +137,7 @@ def rows(case: Case, lags: Sequence[float], seeds: int, pool: ProcessPoolExecuto
         yield row, claim
 
 
-def shown(seconds: float) -> str:
+def format_seconds(seconds: float) -> str:
     """Format seconds that may be infinite."""
     return "never" if math.isinf(seconds) else f"{seconds:.1f}"
 
@@ -149,8 +149,8 @@ def main() -> None:
     cases = [Case(space=space, workers=each, error=arguments.error) for space, each in both]
     cases += [dataclasses.replace(case, sampler="tpe") for case in cases if case.workers <= 8]
     claims = []
-    print("| search | lag | seeds | wall time | best: clock / no order | busy | epochs | close, s |")
-    print("|---|---|---|---|---|---|---|---|")
+    columns = ("search", "lag", "seeds", "wall time", "best: clock / no order", "busy", "epochs", "close, s")
+    print(*table_head(columns), sep="\n")
     with ProcessPoolExecutor(arguments.processes) as pool:
         for case in cases:
             seeds = arguments.seeds or (5 if arguments.quick else SEEDS[case.workers])

@@ -14,7 +14,6 @@ them.
 import argparse
 import contextlib
 import dataclasses
-import os
 import time
 from collections.abc import Iterator
 from functools import cache, partial
@@ -23,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.simulation.curves import CURVES
 from benchmarks.simulation.recording import record_all, write_recording
 from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
@@ -124,10 +124,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--hidden", type=int, default=128, help="Maximum hidden size (default: 128).")
     parser.add_argument("--seed", type=int, default=42, help="Seed of the draws and of the training (default: 42).")
     parser.add_argument("--processes", type=int, default=2, help="Number of processes of one thread (default: 2).")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[2] / "results/reference/curves.json.gz")
+    parser.add_argument("--out", type=Path, default=CURVES, help="File of the curves.")
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    os.environ["OMP_NUM_THREADS"] = "1"
     main()

@@ -5,13 +5,13 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+from benchmarks.results import Result, add_result, read_results, run_in_processes
 from core.io.atomic import atomic_write
 
-Finished = dict[str, Any]
+Finished = Result
 """One training as JSON: what identifies its job, and `curve`, a list of numbers for each epoch."""
 
 
@@ -36,43 +36,32 @@ def record_all(
         train: Called in another process with each job.
         processes: Number of processes.
     """
-    part = _part(path)
-    part.parent.mkdir(parents=True, exist_ok=True)
     jobs = list(jobs)
     names = [tuple(job[name] for name in identity) for job in jobs]
-    done = {tuple(each[name] for name in identity): each for each in kept(path, about)}
+    done = {tuple(each[name] for name in identity): each for each in read_finished(path, about)}
     waiting = [job for job, name in zip(jobs, names, strict=True) if name not in done]
     print(f"{len(jobs) - len(waiting)} trainings finished, {len(waiting)} left", flush=True)
-    with ProcessPoolExecutor(processes) as pool, part.open("a") as file:
-        for number, future in enumerate(as_completed([pool.submit(train, job) for job in waiting]), 1):
-            found = future.result()
-            name = tuple(found[each] for each in identity)
-            done[name] = found
-            file.write(json.dumps(found) + "\n")
-            file.flush()
-            best = max((epoch[0] for epoch in found["curve"]), default=0.0)
-            label = " ".join(map(str, name))
-            print(f"{number}/{len(waiting)} {label}: {best:.4f}, {found['seconds']:.1f} s per epoch", flush=True)
+    for number, found in enumerate(run_in_processes(train, waiting, processes), 1):
+        name = tuple(found[each] for each in identity)
+        done[name] = found
+        add_result(_part(path), found)
+        best = max((epoch[0] for epoch in found["curve"]), default=0.0)
+        label = " ".join(map(str, name))
+        print(f"{number}/{len(waiting)} {label}: {best:.4f}, {found['seconds']:.1f} s per epoch", flush=True)
     return [done[name] for name in names]
 
 
-def kept(path: Path, about: dict[str, Any]) -> list[Finished]:
+def read_finished(path: Path, about: dict[str, Any]) -> list[Finished]:
     """Return the finished trainings of an interrupted recording, or of a complete one that can become longer.
 
-    A partial last line, and what another command left, are dropped.
+    What another command left is replaced.
     """
-    part = _part(path)
-    lines = part.read_text().splitlines(keepends=True) if part.exists() else []
-    whole = [json.loads(line) for line in lines if line.endswith("\n")]
-    if not whole or whole[0] != about:
-        whole = [about, *_complete(path, about)]
-    atomic_write(part, "".join(json.dumps(line) + "\n" for line in whole).encode())
-    return whole[1:]
-
-
-def _complete(path: Path, about: dict[str, Any]) -> list[Finished]:
-    content = read_recording(path) if path.exists() else {}
-    return content["curves"] if about.items() <= content.items() else []
+    lines = read_results(_part(path))
+    if not lines or lines[0] != about:
+        content = read_recording(path) if path.exists() else {}
+        lines = [about, *(content["curves"] if about.items() <= content.items() else [])]
+        atomic_write(_part(path), "".join(json.dumps(line) + "\n" for line in lines).encode())
+    return lines[1:]
 
 
 def _part(path: Path) -> Path:

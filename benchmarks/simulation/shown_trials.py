@@ -24,7 +24,7 @@ from unittest.mock import patch
 
 from optuna.trial import TrialState, create_trial
 
-from benchmarks.results import verdict
+from benchmarks.results import table_head, verdict
 from benchmarks.simulation.curves import CURVES, Table, many, read_table
 from benchmarks.simulation.replay import Policy, replay
 from tuning.scheduling import suggester
@@ -56,16 +56,16 @@ def quality(trials: int, job: tuple[int, int]) -> tuple[float, float, float]:
 
 def quality_rows(trials: int, seeds: int, pool: ProcessPoolExecutor) -> Iterator[str]:
     """Yield Markdown: the quality of the search for each MAX_SHOWN."""
-    yield f"| MAX_SHOWN | mean of the last {trials // 2:,} trials | best | epochs until close |"
-    yield "| --- " * 4 + "|"
+    late = f"mean of the last {trials // 2:,} trials"
+    yield from table_head(("MAX_SHOWN", late, "best", "epochs until close"))
     jobs = list(itertools.product(LIMITS, range(seeds)))
     results = list(pool.map(partial(quality, trials), jobs))
     for limit in LIMITS:
-        late, best, epochs = zip(
+        accuracies, best, epochs = zip(
             *(result for job, result in zip(jobs, results, strict=True) if job[0] == limit), strict=True
         )
-        middle = f"{fmean(late):.4f} ({min(late):.4f} to {max(late):.4f})"
-        yield f"| {shown(limit)} | {middle} | {median(best):.4f} | {median(epochs):,.0f} |"
+        middle = f"{fmean(accuracies):.4f} ({min(accuracies):.4f} to {max(accuracies):.4f})"
+        yield f"| {format_limit(limit)} | {middle} | {median(best):.4f} | {median(epochs):,.0f} |"
 
 
 def milliseconds(trials: int, running: int, limit: int) -> float:
@@ -94,7 +94,7 @@ def milliseconds(trials: int, running: int, limit: int) -> float:
     return 1000 * median(taken)
 
 
-def shown(limit: int) -> str:
+def format_limit(limit: int) -> str:
     """Format a MAX_SHOWN."""
     return "all" if limit == LIMITS[-1] else str(limit)
 
@@ -103,8 +103,8 @@ def main() -> None:
     arguments = parse()
     trials, seeds, known = (100, 1, 1000) if arguments.quick else (500, 4, 10_000)
     now = suggester.MAX_SHOWN
-    print(f"| MAX_SHOWN | a suggestion at {known:,} trials, 8 running, ms | a tenth running, ms |")
-    print("| --- " * 3 + "|")
+    suggestion = f"a suggestion at {known:,} trials, 8 running, ms"
+    print(*table_head(("MAX_SHOWN", suggestion, "a tenth running, ms")), sep="\n")
     found = {}
     for limit in (50, 100, 150, 200, 400):
         found[limit] = [milliseconds(known, running, limit) for running in (8, known // 10)]

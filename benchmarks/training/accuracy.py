@@ -20,6 +20,7 @@ import torch
 
 from benchmarks.baselines.notebook_loop import NotebookLoop, Shape
 from benchmarks.inputs.labelled_sets import mr_or
+from benchmarks.results import table_head, table_row
 from core import load_corpus
 from core.config import TrialConfig
 from core.data.corpus import VAL, Corpus
@@ -67,12 +68,11 @@ def show(found: dict[str, list[list[float]]], n_sentences: int) -> None:
     """Print the tables, and each column's difference to the loop."""
     for what, pick in (("best of the epochs", max), ("last epoch", lambda accuracies: accuracies[-1])):
         print(f"\nvalidation accuracy, {what}, {n_sentences} sentences")
-        print("| column | " + " | ".join(f"seed {n + 1}" for n in range(len(next(iter(found.values()))))) + " | mean |")
-        print("| --- " * (len(next(iter(found.values()))) + 2) + "|")
+        seeds = (f"seed {n + 1}" for n in range(len(next(iter(found.values())))))
+        print(*table_head(("column", *seeds, "mean")), sep="\n")
         picked = {column: [pick(curve) for curve in curves] for column, curves in found.items()}
         for column, values in picked.items():
-            cells = " | ".join(f"{value:.4f}" for value in values)
-            print(f"| {column} | {cells} | {statistics.mean(values):.4f} |")
+            print(table_row((column, *(f"{value:.4f}" for value in (*values, statistics.mean(values))))))
         for column, values in picked.items():
             if column != "loop" and "loop" in picked:
                 print(f"{column} against loop: {difference(values, picked['loop'], n_sentences)}")

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.results import mean_and_error
+from benchmarks.results import mean_and_error, table_head
 from core import TrialConfig, load_corpus, train
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -50,7 +50,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 PRECISIONS = ("fp32", "bf16")
 
 
-def trained(job: tuple[str, str, int, int]) -> tuple[float, float]:
+def train_once(job: tuple[str, str, int, int]) -> tuple[float, float]:
     """Train (setting, precision, seed, epochs); return best validation accuracy and median seconds per epoch."""
     name, precision, seed, epochs = job
     torch.set_num_threads(1)
@@ -68,12 +68,12 @@ def main() -> None:
     names = list(SETTINGS)[:1] if arguments.quick else list(SETTINGS)
     load_corpus("snippets", vectors="glove-50d")  # prepared once, for all processes
     differences: list[float] = []
-    print("| setting | fp32, by seed | bf16, by seed | bf16 minus fp32, points | seconds per epoch | speed-up |")
-    print("| --- " * 6 + "|")
+    by_seed = ("fp32, by seed", "bf16, by seed")
+    print(*table_head(("setting", *by_seed, "bf16 minus fp32, points", "seconds per epoch", "speed-up")), sep="\n")
     with ProcessPoolExecutor(arguments.processes) as pool:
         for name in names:
             jobs = [(name, precision, seed, epochs) for seed in seeds for precision in PRECISIONS]
-            found = list(pool.map(trained, jobs))
+            found = list(pool.map(train_once, jobs))
             print(row(name, found[::2], found[1::2]), flush=True)
             differences += in_points(found[::2], found[1::2])
     print(f"\nbf16 minus fp32 over all pairs: {mean_and_error(differences)} points, {len(differences)} pairs")

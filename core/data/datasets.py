@@ -1,5 +1,6 @@
 """Resolve the DATASET argument: where the data is, what identifies it, and how to read it."""
 
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +90,8 @@ def encoding_of(path: Path, given: str | None, folder: Path, notify: Notify | No
         return ""
     if given is not None:
         return normalize_encoding(given)
-    encoding = file_hash.memoize_by_stat(path, folder, "encoding", lambda: detect_encoding(path))
+    detector = f"encoding 1 {version('charset-normalizer')}"
+    encoding = file_hash.memoize_by_stat(path, folder, detector, lambda: detect_encoding(path))
     if notify and not encoding.startswith("utf"):
         notify(f"{printable(str(path))}: is not UTF-8, read as {encoding}; if letters are wrong, pass --encoding")
     return encoding

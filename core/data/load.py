@@ -28,7 +28,7 @@ from core.data.tokenizer import (
     tokenizer_version,
 )
 from core.data.vocabulary import MAX_WORDS, encode_corpus, tokenize_all, train_words
-from core.errors import ConfigError, CorruptionError, DataError, UserError, check_rules, is_whole
+from core.errors import ConfigError, CorruptionError, DataError, UserError, check_rules, whole
 from core.io import cache, file_hash
 from core.io.atomic import expand_user
 from core.io.checked_folder import canonical_json
@@ -93,8 +93,8 @@ def load_corpus(
     dataset, vectors = os.fspath(dataset), os.fspath(vectors)
     folder = cache.default_dir() if cache_dir is None else expand_user(os.fspath(cache_dir))
     rule = SplitRule.of(split, seed, fold, split_column, validation)
-    holds = embedding_dim is None or is_whole(embedding_dim, 1, MAX_EMBEDDING_DIM)
-    check_rules({"--embedding-dim": (embedding_dim, f"a whole number from 1 to {MAX_EMBEDDING_DIM}", holds)})
+    if embedding_dim is not None:
+        check_rules({"--embedding-dim": whole(embedding_dim, 1, MAX_EMBEDDING_DIM)})
     options = ReadOptions(
         text_column=text_column,
         label_column=label_column,
@@ -108,6 +108,7 @@ def load_corpus(
     if AUTO in (tokenizer, vectors):
         data = dataclasses.replace(data, read=functools.cache(data.read))
         tokenizer, vectors = _choose(tokenizer, vectors, data, folder, progress)
+    _check_width(vectors, pretrained.WIDTHS.get(vectors), embedding_dim)
     width = embedding_dim or (CHARACTER_DIM if tokenizer == "characters" else WORD_DIM)
     table = pretrained.resolve_vectors(vectors, folder, width, progress)
     inputs = {
@@ -121,11 +122,7 @@ def load_corpus(
     )
     with cache.removals_as_user_errors():
         corpus = _open(entry, dataset, vectors, width)
-    if embedding_dim not in (None, corpus.embedding_dim):
-        raise ConfigError(
-            f"--embedding-dim must be {corpus.embedding_dim}, the width of vectors {quoted(vectors, 80)}, got "
-            f"{embedding_dim}; leave it out, or choose vectors none or other vectors"
-        )
+    _check_width(vectors, corpus.embedding_dim, embedding_dim)
     found = corpus.source["audit"]
     if rule.name == "column" and not allow_leak and (count := count_leaks(found)):
         examples = "; ".join(f"{example['splits']} '{example['text']}'" for example in found["leak_examples"])
@@ -134,6 +131,15 @@ def load_corpus(
             "fix the file, omit --split-column, or pass --allow-leak"
         )
     return corpus
+
+
+def _check_width(vectors: str, width: int | None, embedding_dim: int | None) -> None:
+    """Check that vectors have the width of `--embedding-dim`, unless one of the two is None."""
+    if None not in (width, embedding_dim) and width != embedding_dim:
+        raise ConfigError(
+            f"--embedding-dim must be {width}, the width of vectors {quoted(vectors, 80)}, got {embedding_dim}; leave "
+            "it out, or choose vectors none or other vectors"
+        )
 
 
 def _choose(tokenizer: str, vectors: str, data: DatasetSource, folder: Path, notify: Notify | None) -> tuple[str, str]:

@@ -11,14 +11,14 @@ from sklearn.utils import Tags, check_consistent_length
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from core.config import MAX_EMBEDDING_DIM, MAX_THREADS, Rule, TrialConfig
+from core.config import MAX_EMBEDDING_DIM, MAX_THREADS, TrialConfig
 from core.data import splits
-from core.data.corpus import TEST, TRAIN, Corpus
+from core.data.corpus import Corpus
 from core.data.load import build_arrays
 from core.data.tokenizer import AUTO, check_tokenizer, choose_tokenizer, count_letters, tokenizer_version
 from core.data.vectors import resolve_vectors
 from core.data.vocabulary import Vocabulary
-from core.errors import check_rules, is_whole
+from core.errors import check_rules, whole
 from core.inference.members import LstmMember
 from core.inference.predictor import Predictor, as_texts, load_model
 from core.inference.saved_model import ModelParts
@@ -57,7 +57,7 @@ class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ValueError: y has another length than X, or fewer than two classes.
             ConfigError: A setting breaks its rule.
-            DataError: X has a value that is no text, a class has fewer than three different texts, or a file of
+            DataError: X has a value that is no text, a class has fewer than two different texts, or a file of
                 vectors cannot be used.
             TrainingError: The loss is not finite.
             UserError: Vectors cannot be fetched.
@@ -111,17 +111,16 @@ class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _check_settings(self) -> None:
         check_tokenizer(self.tokenizer)
-        rules: dict[str, Rule] = {
-            "config": (self.config, "a TrialConfig or None", isinstance(self.config, TrialConfig | None))
-        }
-        for name, most in (("embedding_dim", MAX_EMBEDDING_DIM), ("threads", MAX_THREADS)):
-            value = getattr(self, name)
-            rules[name] = (value, f"a whole number from 1 to {most}", is_whole(value, 1, most))
-        check_rules(rules)
+        check_rules(
+            {
+                "config": (self.config, "a TrialConfig or None", isinstance(self.config, TrialConfig | None)),
+                "embedding_dim": whole(self.embedding_dim, 1, MAX_EMBEDDING_DIM),
+                "threads": whole(self.threads, 1, MAX_THREADS),
+            }
+        )
 
     def _corpus(self, texts: list[str], labels: NDArray[np.int64], classes: tuple[str, ...], seed: int) -> Corpus:
-        split = splits.stratified_split(texts, labels, classes, seed)
-        split[split == TEST] = TRAIN
+        split = splits.stratified_split(texts, labels, classes, seed, percent=(10, 0))
         folder = cache.default_dir() if self.cache_dir is None else expand_user(os.fspath(self.cache_dir))
         tokenizer = choose_tokenizer(count_letters(texts)) if self.tokenizer == AUTO else self.tokenizer
         table = resolve_vectors(os.fspath(self.vectors), folder, self.embedding_dim)

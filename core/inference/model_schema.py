@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.calibration import CoverageRow
+from core.calibration import LIMITS, CoverageRow
 from core.config import MAX_EMBEDDING_DIM
 from core.data.vocabulary import Vocabulary
 from core.errors import CorruptionError, DataError, is_whole
@@ -21,8 +21,6 @@ from core.io.text import quoted
 if TYPE_CHECKING:
     from torch import Tensor
 
-MAX_TEMPERATURE = 1000.0
-"""Largest temperature; the smallest is 1 / MAX_TEMPERATURE. `fit_temperature` finds none outside 0.05 to 20."""
 _MEMBER = re.compile(r"model|trial-[0-9]+|plain-baseline")
 PLAIN_TENSORS = {"ngrams": "int32", "idf": "float32", "coefficients": "float32", "intercepts": "float32"}
 """Fields of PlainBaseline with the types of their numbers."""
@@ -48,7 +46,7 @@ def check_settings(settings: Any, layout: int) -> dict[str, Any]:
     _check("config.json: text_column", found.get("text_column"), "a text or null", lambda x: isinstance(x, str | None))
     rule = f"a whole number from 1 to {MAX_EMBEDDING_DIM}"
     _check("config.json: embedding_dim", found["embedding_dim"], rule, lambda x: is_whole(x, 1, MAX_EMBEDDING_DIM))
-    low, high = 1 / MAX_TEMPERATURE, MAX_TEMPERATURE
+    low, high = LIMITS
     rule = f"a number from {low:g} to {high:g}"
     _check("config.json: temperature", found["temperature"], rule, lambda x: _is_number(x) and low <= x <= high)
     _check("config.json: members", found["members"], "a list with a member", lambda x: isinstance(x, list) and x)

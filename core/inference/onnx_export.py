@@ -73,7 +73,6 @@ def export_onnx(model: Predictor, source: Path, out: Path, notify: Callable[[str
     """
     card = (source / "card.md").read_bytes()  # before the slow work, in which `retrain` may replace the model
     target = check_output_folder(out, ONNX_FILES, "ONNX export")
-    remove_partial_writes(target.parent, re.escape(target.name), files=ONNX_FILES)
     size = sum(value.nbytes for member in model.members for value in tensors_of(member).values())
     if size > MAX_ONNX_BYTES:
         most = f"more than the {MAX_ONNX_BYTES >> 20:,} MiB of an ONNX file"
@@ -102,6 +101,7 @@ def export_onnx(model: Predictor, source: Path, out: Path, notify: Callable[[str
         "example.py": EXAMPLE.encode(),
     }
     write_checked_folder(target, contents)
+    remove_partial_writes(target.parent, re.escape(target.name), files=ONNX_FILES)
     return difference
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from core.data.tokenizer import tokenize, tokenizer_name, tokenizer_version
 from core.data.vocabulary import UNK_ID
@@ -248,8 +249,5 @@ def load_model(path: str | os.PathLike[str], *, notify: Callable[[str], None] | 
 
 def pad_token_ids(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     """Return the word ids of sentences, none empty, as int64 (B, T), and their lengths, int64 (B,)."""
-    lengths = torch.tensor([len(sentence) for sentence in sentences])
-    tokens = torch.zeros(len(sentences), int(lengths.max()), dtype=torch.int64)
-    for row, sentence in zip(tokens, sentences, strict=True):
-        row[: len(sentence)] = torch.tensor(sentence)
-    return tokens, lengths
+    tokens = [torch.tensor(sentence) for sentence in sentences]
+    return pad_sequence(tokens, batch_first=True), torch.tensor([len(sentence) for sentence in sentences])

@@ -103,8 +103,8 @@ def save_model(path: Path, parts: ModelParts, *, metrics: Mapping[str, Any], car
         "metrics.json": readable_json(dict(metrics)),
         "card.md": card.encode(),
     }
-    remove_partial_writes(path.parent, re.escape(path.name), files=MODEL_FILES)
     write_checked_folder(path, contents)
+    remove_partial_writes(path.parent, re.escape(path.name), files=MODEL_FILES)
 
 
 def model_digest(path: Path) -> str:

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import io
 import os
+import secrets
 import shutil
 import stat
 import sys
@@ -93,16 +94,16 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
         if path.exists() and not path.is_file() and not path.is_dir():
             raise UserError(f"cannot write {path}: a device or a pipe is in the way; choose another path")
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        work = _temporary(path)
+        handle = os.open(work, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
             with os.fdopen(handle, "wb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            apply_umask(Path(name))
-            Path(name).replace(path)
+            work.replace(path)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            work.unlink(missing_ok=True)
             raise
         _sync(path.parent)
 
@@ -119,17 +120,22 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     with os_errors_as_user_errors(path):
         path = Path(os.path.realpath(path))
         path.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        work = _temporary(path)
+        work.mkdir()
         try:
             yield work
             for file in work.rglob("*"):
                 _sync(file)
             _sync(work)
-            apply_umask(work)
             _replace_folder(work, path)
         finally:  # after a success it is the old folder, which another process may have open or remove too
             shutil.rmtree(work, ignore_errors=True)
         _sync(path.parent)
+
+
+def _temporary(path: Path) -> Path:
+    """Return a new hidden name next to `path`; unlike those of tempfile, what it names gets the usual permissions."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
 
 
 def _replace_folder(work: Path, path: Path) -> None:
@@ -193,13 +199,6 @@ def _concerns(used: Path, path: Path) -> bool:
     on_the_way = used in (path, *path.parents, target, *target.parents)
     below = not {path, target}.isdisjoint(used.parents)
     return on_the_way or below or any(part.startswith(f".{target.name}.") for part in used.parts)
-
-
-def apply_umask(path: Path) -> None:
-    """Give a file or folder that only its owner may access the permissions that the umask allows."""
-    current = os.umask(0)
-    os.umask(current)
-    path.chmod((0o777 if path.is_dir() else 0o666) & ~current)
 
 
 def file_mode(path: Path) -> int:

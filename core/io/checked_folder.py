@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import CorruptionError, UserError
-from core.io.atomic import apply_umask, atomic_folder, check_parent, open_regular, os_errors_as_user_errors, sha256_file
+from core.io.atomic import atomic_folder, check_parent, open_regular, os_errors_as_user_errors, sha256_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,7 +56,8 @@ def _write_tensors(path: Path, tensors: "Mapping[str, Tensor]") -> None:
         if reason is None:
             raise
         raise OSError(int(reason[1]), os.strerror(int(reason[1])), str(path)) from error
-    apply_umask(path)  # newer versions of safetensors write a file that only its owner may read
+    # Newer versions of safetensors write a file that only its owner may read.
+    path.chmod(path.parent.stat().st_mode & 0o666)
 
 
 def check_output_folder(path: Path, files: Sequence[str], kind: str) -> Path:

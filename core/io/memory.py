@@ -1,6 +1,8 @@
 """The memory that this process may use, and whether a file of texts can be prepared in it."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from core.errors import DataError
@@ -11,19 +13,31 @@ FIXED_BYTES = 300_000_000
 BYTES_A_BYTE = 6
 """Memory in bytes per byte of a file: 5.1 for a million English sentences (results/reference/large.md). The
 peak is when the audit counts copies."""
+OWN_GROUPS, GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+"""Where Linux lists the control groups of this process, and where their limits are."""
 UNPACKED = 3
 """Minimum ratio of the unpacked to the packed size of a file of texts."""
 
 
 def available_memory() -> int:
     """Return the bytes of memory that this process may use, by the machine and the control group of its container."""
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_group_limits())
+
+
+def _group_limits() -> Iterator[int]:
+    """Yield the limits in bytes of this process's control groups, of version 1 or 2, and of the groups around them."""
     try:
-        with open("/sys/fs/cgroup/memory.max") as file:  # noqa: PTH123 - a pseudo file of the kernel
-            limit = file.read().strip()
+        groups = [line.split(":", 2) for line in OWN_GROUPS.read_text().splitlines()]
     except OSError:
-        return machine
-    return min(machine, int(limit)) if limit.isdecimal() else machine
+        return
+    for _, kinds, path in groups:
+        if kinds in ("", "memory"):
+            root, name = (GROUPS, "memory.max") if not kinds else (GROUPS / kinds, "memory.limit_in_bytes")
+            folder = root / path.lstrip("/")
+            for each in (folder, *folder.parents):
+                if each.is_relative_to(root):
+                    with contextlib.suppress(OSError, ValueError):  # no limit is "max"
+                        yield int((each / name).read_text())
 
 
 def preparation_bytes(path: Path) -> int:

@@ -9,6 +9,9 @@ from collections.abc import Iterator
 
 import torch
 
+from core.config import MAX_THREADS
+from core.errors import check_rules, whole
+
 TRAINING_KERNELS = 512
 """Number of compiled kernels that a training keeps; with 128, a series on TREC took 38 instead of 32 to 34 s."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
@@ -17,7 +20,12 @@ _TRIM_BYTES, _MMAP_BYTES = 2**28, 2**25
 
 @contextlib.contextmanager
 def torch_threads(threads: int) -> Iterator[None]:
-    """Compute with this many CPU threads inside the block, and restore the previous number after it."""
+    """Compute with this many CPU threads inside the block, and restore the previous number after it.
+
+    Raises:
+        ConfigError: The number is not a whole number from 1 to MAX_THREADS.
+    """
+    check_rules({"threads": whole(threads, 1, MAX_THREADS)})
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -103,5 +111,14 @@ def autocast(precision: str, device: str) -> Iterator[None]:
 
 
 def is_gpu(device: str) -> bool:
-    """Return whether it is a CUDA device."""
-    return torch.device(device).type == "cuda"
+    """Return whether it is a CUDA device.
+
+    Raises:
+        ConfigError: It is neither the CPU nor a CUDA device.
+    """
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        kind = None
+    check_rules({"device": (device, "cpu, cuda or cuda:NUMBER", kind in ("cpu", "cuda"))})
+    return kind == "cuda"

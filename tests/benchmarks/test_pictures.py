@@ -4,8 +4,8 @@ import html
 import re
 from pathlib import Path
 
+from benchmarks.inputs.recorded_study import record_study
 from benchmarks.pictures import progress_picture
-from tests.support.recorded_study import record_study
 
 
 def test_the_progress_picture_shows_a_search_on_its_way_as_text(tmp_path: Path) -> None:

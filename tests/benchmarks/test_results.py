@@ -1,20 +1,22 @@
 """benchmarks.results: a file of results survives an interruption, and a short form decides no claim."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from benchmarks.results import add_result, has_result, read_results, verdict
+from benchmarks.results import add_result, has_result, measure_missing, read_results, table_head, verdict
 
 
-def test_a_partial_last_line_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The lines before it are not written again: a kill in between would lose them."""
-    monkeypatch.setattr(Path, "write_bytes", None)
+def test_a_partial_last_line_is_ignored_until_a_result_takes_its_place(tmp_path: Path) -> None:
+    """Reading does not change the file, to which a running command may be adding a line."""
     path = tmp_path / "results.jsonl"
     assert read_results(path) == []
     path.write_text('{"number": 1}\n{"numb')
     assert read_results(path) == [{"number": 1}]
-    assert path.read_text() == '{"number": 1}\n'
+    assert path.read_text() == '{"number": 1}\n{"numb'
+    add_result(path, {"number": 2})
+    assert path.read_text() == '{"number": 1}\n{"number": 2}\n'
 
 
 def test_a_result_is_found_by_some_of_its_values(tmp_path: Path) -> None:
@@ -23,6 +25,26 @@ def test_a_result_is_found_by_some_of_its_values(tmp_path: Path) -> None:
     add_result(path, {"set": "trec", "fold": 2, "test": 0.8})
     assert has_result(path, {"set": "trec", "fold": 2})
     assert not has_result(path, {"set": "trec", "fold": 3})
+
+
+def measure(job: dict[str, Any]) -> dict[str, Any]:
+    return {"set": job["set"], "test": 0.5}
+
+
+@pytest.mark.parametrize("processes", [None, 1])
+def test_only_jobs_without_a_result_are_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], processes: int | None
+) -> None:
+    path = tmp_path / "results.jsonl"
+    add_result(path, {"set": "trec", "test": 0.9})
+    jobs = [{"set": name, "config": {"epochs": 1}} for name in ("trec", "mpqa")]
+    measure_missing(path, jobs, measure, identity=("set",), processes=processes)
+    assert read_results(path) == [{"set": "trec", "test": 0.9}, {"set": "mpqa", "test": 0.5}]
+    assert capsys.readouterr().out == '{"set": "mpqa", "test": 0.5}\n'
+
+
+def test_a_table_begins_with_its_columns_and_a_rule() -> None:
+    assert table_head(("set", "test")) == ["| set | test |", "| --- | --- |"]
 
 
 def test_a_short_form_does_not_decide() -> None:

@@ -199,6 +199,11 @@ def test_pseudo_values_of_accuracy_are_the_correct_sentences() -> None:
     assert found == pytest.approx((labels == predictions).astype(float))
 
 
+def test_a_single_sentence_has_no_pseudo_value() -> None:
+    one = np.array([0])
+    assert np.isnan(METRICS["macro_f1"].pseudo_values(one, one, 2)).tolist() == [True]
+
+
 @pytest.mark.parametrize("name", ["macro_f1", "balanced_accuracy", "mcc", "log_loss", "roc_auc"])
 def test_pseudo_values_have_the_standard_error_of_a_bootstrap(name: str) -> None:
     rng = np.random.default_rng(1)

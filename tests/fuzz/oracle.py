@@ -71,7 +71,7 @@ def limited(seconds: float) -> Iterator[None]:
 
 def run_command(words: list[str], stdin: bytes, place: Place, seconds: float) -> Ended:
     """Run a command line with standard input; its working directory is the place."""
-    from tuning.cli.app import main
+    from tests.support.cli import exit_code
 
     out, err = (
         io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors=each) for each in ("strict", "backslashreplace")
@@ -79,15 +79,12 @@ def run_command(words: list[str], stdin: bytes, place: Place, seconds: float) ->
 
     def call() -> int:
         with (
-            patch.object(sys, "argv", ["sentune", *words]),
             patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8")),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
         ):
             try:
-                main()
-            except SystemExit as ended:
-                return ended.code if isinstance(ended.code, int) else 0
+                return exit_code(*words)
             finally:
                 out.flush()
                 err.flush()

@@ -22,7 +22,7 @@ class ReachedWorkError(UserError):
 
 
 def reach_work(*_: object, **__: object) -> NoReturn:
-    """Stand in for the work."""
+    """Take the place of the work."""
     raise ReachedWorkError
 
 

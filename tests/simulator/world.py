@@ -317,7 +317,7 @@ class _Run:
             self.now, place, worker = heapq.heappop(events)
             if self.now >= self.stop_at:
                 self.stop.requested = True
-            if self._goes_on(worker):
+            if self._continues(worker):
                 self._begin(events, place, worker)
             else:
                 idle.append(place)
@@ -342,7 +342,7 @@ class _Run:
             epoch=epoch, train_loss=1.0, val_loss=1 - accuracy, val_accuracy=accuracy, score=accuracy, seconds=1.0
         )
 
-    def _goes_on(self, worker: _Worker) -> bool:
+    def _continues(self, worker: _Worker) -> bool:
         """Process the end of an epoch; return whether the worker continues."""
         world, job = self.world, worker.job
         trial, config, truth = job.trial, job.config, self.world.truth

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 from optuna.trial import TrialState
 
+from benchmarks.inputs.recorded_study import some_audit
 from core.config import TrialConfig
-from core.training.result import EpochResult, best_epoch
+from core.training.result import best_epoch
+from tests.support.epochs import epoch
 from tuning.journal.predictions import pack_labels
 from tuning.journal.probabilities import epoch_name, pack_log_odds, save_probabilities
 from tuning.journal.records import PLAIN_BASELINE, SEGMENTS, TrialRecord, copied_from, study_attributes
@@ -19,7 +21,7 @@ from tuning.space.load import load_space
 SPACE = load_space("quick")
 SPEC: dict[str, Any] = {
     "fingerprint": "f" * 64,
-    "data": {"dataset": "tiny", "split": "80/10/10"},
+    "data": {"dataset": "tiny", "split": "80/10/10", "validation": "split"},
     "embedding_dim": 8,
     "space": SPACE.to_dict(),
     "seed": 42,
@@ -34,8 +36,9 @@ SPEC: dict[str, Any] = {
 }
 FULL_SPEC = SPEC | {"epochs": 2, "patience": None, "precision": "fp32", "threads": 1, "device": "cpu",
                     "stopping": Asha().to_dict(), "versions": {"torch": "2"}}  # fmt: skip
-"""With all that a command which goes on with a study compares."""
+"""With all that a command which continues a study compares."""
 LABELS = np.arange(200) % 2
+AUDIT = some_audit(("a", "b")) | {"majority_baseline": {"class": "a", "val": 0.5, "train_shares": [0.5, 0.5]}}
 CONFIG = TrialConfig(n_layers=1, hidden_dim=4, pooling="max")
 """Without frozen word vectors: 20 words of 8 numbers, and 8 * 4 * (8 + 4 + 2) + 9 * 2 others."""
 CONFIG_SIZE = 20 * 8 + 8 * 4 * 14 + 18
@@ -43,8 +46,16 @@ CONFIG_SIZE = 20 * 8 + 8 * 4 * 14 + 18
 
 def attributes(**changes: Any) -> dict[str, Any]:
     """Of a study: 200 validation sentences of two classes, 20 words."""
-    kept = {"spec": SPEC, "validation": {"labels": pack_labels(LABELS), "classes": ["a", "b"]}, "vocabulary": 20}
-    return kept | changes
+    kept = {
+        "spec": SPEC,
+        "validation": {"labels": pack_labels(LABELS), "classes": ["a", "b"]},
+        "vocabulary": 20,
+        "audit": AUDIT,
+        "test_fingerprint": "t" * 16,
+        "command": "sentune run tiny",
+    }
+    evaluations = changes.pop("test_evaluations", [])
+    return kept | {f"test_evaluation:{place}": each for place, each in enumerate(evaluations)} | changes
 
 
 def predicting(wrong: Sequence[int] | range) -> dict[str, Any]:
@@ -72,12 +83,6 @@ def trial(number: int, wrong: Sequence[int] | range, **changes: Any) -> TrialRec
     packed = predicting(wrong)
     settings.setdefault("predictions", tuple(packed if each is best else None for each in settings["epochs"]))
     return TrialRecord(**{"copy_of": copied_from(settings["origin"])} | settings)
-
-
-def epoch(number: int, accuracy: float, seconds: float = 0.5) -> EpochResult:
-    return EpochResult(
-        epoch=number, train_loss=0.6, val_loss=0.5, val_accuracy=accuracy, score=accuracy, seconds=seconds
-    )
 
 
 STATES = {"COMPLETE": TrialState.COMPLETE, "PRUNED": TrialState.PRUNED, "FAIL": TrialState.FAIL}
@@ -140,7 +145,7 @@ def reading(trial: int, accuracy: float, **changes: Any) -> dict[str, Any]:
 
 
 def opened(folder: Path) -> str:
-    """As a command that goes on with the study."""
+    """As a command that continues the study."""
     study_attributes(folder)
     with open_study(folder, FULL_SPEC) as journal:
         return "; ".join(record.state for record in journal.records())

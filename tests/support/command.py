@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import pytest
-
 import tuning
 from tests.support.patience import PATIENCE_SECONDS, wait_until
+from tests.support.processes import marked
 from tuning.journal.file import JOURNAL
 from tuning.journal.records import read_study
 
@@ -121,9 +120,8 @@ class Command:
 
     def run_here(self, *words: str, stdin: str | None = None) -> "subprocess.CompletedProcess[str]":
         """Run a verb to its end in this process, which has torch loaded already, and without Ray."""
-        from tests.support.cli import COMMAND
+        from tests.support.cli import exit_code
         from tests.support.local_backend import without_ray
-        from tuning.cli import app
 
         out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
         environment = {"SENTUNE_RESULTS": str(self.results), "COLUMNS": "80"}
@@ -131,19 +129,16 @@ class Command:
             without_ray(),
             contextlib.chdir(self.results),
             patch.dict(os.environ, environment),
-            patch.object(sys, "argv", [PROGRAM, *words]),
-            patch.object(app, "app", COMMAND),
             patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO((stdin or "").encode()), encoding="utf-8")),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
-            pytest.raises(SystemExit) as ended,
         ):
-            app.main()
+            code = exit_code(*words, program=PROGRAM)
         texts = []
         for stream in (out, err):
             stream.seek(0)
             texts.append(stream.read())
-        return subprocess.CompletedProcess(words, int(ended.value.code or 0), *texts)
+        return subprocess.CompletedProcess(words, code, *texts)
 
     def processes(self, name: str) -> list[int]:
         """Marked processes whose command line begins with a path or a title that ends in `name`."""
@@ -206,12 +201,4 @@ class Command:
         return [line.replace("\0", " ")[:200] for _, line in found]
 
     def _marked(self) -> list[tuple[int, str]]:
-        """Number and command line, its words ended by NUL, of each."""
-        found = []
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                if f"SENTUNE_TEST_MARK={self.mark}".encode() in (process / "environ").read_bytes():
-                    found.append((int(process.name), (process / "cmdline").read_bytes().decode(errors="replace")))
-            except OSError:  # it ended meanwhile
-                continue
-        return found
+        return list(marked(f"SENTUNE_TEST_MARK={self.mark}"))

@@ -16,8 +16,9 @@ def outcomes(study: Path) -> dict[str, Any]:
     }
 
 
-def metrics(study: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((study / "model" / "metrics.json").read_text())
+def metrics(study: Path, model: str = "model") -> dict[str, Any]:
+    """Return the metrics of the model folder of this name in the study's folder."""
+    found: dict[str, Any] = json.loads((study / model / "metrics.json").read_text())
     return found
 
 

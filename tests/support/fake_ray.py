@@ -1,6 +1,5 @@
 """A stand-in for Ray Tune in a search."""
 
-import dataclasses
 import random
 from pathlib import Path
 from types import SimpleNamespace
@@ -107,16 +106,13 @@ def searcher_of(journal: StudyJournal, the_plan: StudyConfig, stop: StopSignal) 
 def command(
     folder: Path, the_plan: StudyConfig, workers: int = 1, seed: int = 0, steps: int = 10_000
 ) -> EarlyEnd | None:
-    """Run a study as `sentune run` does: prepare its trials, search, and keep its early end, which is returned."""
+    """Run a study as `sentune run` does: prepare its trials, and search; return its early end."""
     with open_study(folder, {"fingerprint": ""}) as journal:
-        journal.set_study_attr("early_end", None)
         reopen_trials(journal, the_plan)
         ray = FakeRay(journal, the_plan, workers, random.Random(seed))
         if ray.schedule.has_job():
             ray.run(steps)
-        ending = ray.schedule.early_end
-        journal.set_study_attr("early_end", dataclasses.asdict(ending) if ending else None)
-        return ending
+        return ray.schedule.early_end
 
 
 def content(folder: Path) -> list[Any]:

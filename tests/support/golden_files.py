@@ -1,6 +1,8 @@
 """Golden files: read, and compared with what is made now, so that a difference is named by file and line."""
 
+import base64
 import json
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -87,3 +89,16 @@ def leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
             yield from leaves(each, f"{place}/{name}")
     else:
         yield place, value
+
+
+def json_of(content: Any) -> bytes:
+    """One value a line, so that a difference is in one line."""
+    return (json.dumps(content, indent=1) + "\n").encode()
+
+
+def uncompressed(packed: str) -> str:
+    """Packed predictions in a zlib stream that compresses nothing: zlib and zlib-ng compress differently."""
+    raw = zlib.decompress(base64.b64decode(packed))
+    assert len(raw) < 2**16
+    size = len(raw).to_bytes(2, "little") + (len(raw) ^ 0xFFFF).to_bytes(2, "little")
+    return base64.b64encode(b"\x78\x01\x01" + size + raw + zlib.adler32(raw).to_bytes(4, "big")).decode()

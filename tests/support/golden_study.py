@@ -14,7 +14,6 @@ Values that change between runs are replaced by fixed ones: times, the process t
 journal, versions, the code's digest, and the compressed form of packed predictions.
 """
 
-import base64
 import contextlib
 import dataclasses
 import io
@@ -25,7 +24,6 @@ import re
 import shutil
 import sys
 import tempfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,23 +34,21 @@ import torch
 from numpy.typing import NDArray
 from optuna.trial import TrialState
 
+from benchmarks.inputs.recorded_study import some_audit
 from core.config import TrialConfig
-from core.data.corpus import Corpus
 from core.data.load import load_corpus
 from core.io.cache import cache_key, get_or_build
 from core.nn.classifier import SentenceClassifier
-from core.nn.environment import runtime_environment
 from core.training.checkpoint import Checkpoint, load_latest, save
-from core.training.loop import train
 from core.training.result import EpochResult
+from tests.support.cli import exit_code
 from tests.support.corpora import tiny_corpus
 from tests.support.fake_ray import FakeRay
-from tests.support.golden_files import GOLDEN, Files, files_in
-from tests.support.recorded_study import some_audit
+from tests.support.golden_files import GOLDEN, Files, files_in, json_of, uncompressed
+from tests.support.golden_training import training
 from tests.support.studies import write_sentences
 from tests.support.study_configs import plan
-from tuning.cli.app import main as command_line
-from tuning.confirm.execution import record_result, train_run
+from tuning.confirm.execution import record_result
 from tuning.confirm.runs import candidates, plan_runs
 from tuning.journal.predictions import pack_labels
 from tuning.journal.records import SEGMENTS, read_study
@@ -113,17 +109,9 @@ def printed(results: Path) -> Files:
 
 def run(results: Path, *words: str) -> str:
     """What `sentune` prints, in this process and 120 columns wide."""
-    out = io.StringIO()
-    with (
-        patch.dict(os.environ, {"COLUMNS": "120", "SENTUNE_RESULTS": str(results)}),
-        patch.object(sys, "argv", ["sentune", *words]),
-        contextlib.redirect_stdout(out),
-    ):
-        code = None
-        try:
-            command_line()
-        except SystemExit as ended:
-            code = ended.code
+    environment = {"COLUMNS": "120", "SENTUNE_RESULTS": str(results)}
+    with patch.dict(os.environ, environment), contextlib.redirect_stdout(io.StringIO()) as out:
+        code = exit_code(*words)
     assert not code, f"{words} exited with {code}: {out.getvalue()}"
     return out.getvalue()
 
@@ -140,6 +128,7 @@ def write_study(folder: Path) -> None:
         "inputs": {"data": {"dataset": "csv", "sha256": "d" * 64}, "vectors": None, "tokenizer": "nltk-0"},
         "audit": some_audit(corpus.classes),
         "command": "sentune run tiny.csv --name mine",
+        "test_fingerprint": "0" * 16,
         "plain_baseline": {
             "val_predictions": pack_labels((LABELS + (np.arange(60) < 15)) % 2),
             "val_metric": 0.75,
@@ -197,7 +186,7 @@ def finish(journal: StudyJournal, number: int, state: TrialState, outcome: Mappi
 
 
 def fresh(trial: int | None, at: int) -> dict[str, Any]:
-    """What a fresh run came to, with the keys that tuning's train_run gives (`training` has the real ones)."""
+    """The result of a fresh run, with the keys that tuning's train_run gives (`training` has the real ones)."""
     if trial is None:
         correct = np.arange(40) % 4 > 0
         shares = {"val_accuracy": 0.75, "val_sentences": len(LABELS), "test_accuracy": 0.75, "test_sentences": 40}
@@ -231,16 +220,8 @@ def fixed_journal(content: bytes) -> bytes:
     return re.sub(r'"data":"([\w+/=]+)"', lambda found: f'"data":"{uncompressed(found[1])}"', text).encode()
 
 
-def uncompressed(packed: str) -> str:
-    """Packed predictions in a zlib stream that compresses nothing: zlib and zlib-ng compress differently."""
-    raw = zlib.decompress(base64.b64decode(packed))
-    assert len(raw) < 2**16
-    size = len(raw).to_bytes(2, "little") + (len(raw) ^ 0xFFFF).to_bytes(2, "little")
-    return base64.b64encode(b"\x78\x01\x01" + size + raw + zlib.adler32(raw).to_bytes(4, "big")).decode()
-
-
 def rounded(text: str) -> str:
-    """Text with long fractions cut to 10 digits: the last bits of a quantile depend on the processor."""
+    """Text with long fractions cut to 10 digits: the last digits of a quantile depend on the processor."""
     return re.sub(r"-?\d+\.\d{10,}(e[+-]?\d+)?", lambda found: f"{float(found[0]):.10g}", text)
 
 
@@ -364,68 +345,6 @@ def searched(folder: Path, sampler: str) -> bytes:
         for record in read_study(folder)[1]
     ]
     return rounded("".join(f"{json.dumps(line)}\n" for line in lines)).encode()
-
-
-TRAININGS: dict[str, tuple[TrialConfig, Corpus]] = {
-    "frozen": (
-        TrialConfig(
-            hidden_dim=6, bidirectional=False, pooling="mean+max", embedding_dropout=0.1, fc_dropout=0.3,
-            freeze_embedding=True, learning_rate=0.03, lr_schedule="cosine", label_smoothing=0.1, batch_size=16,
-            epochs=3, seed=7,
-        ),
-        tiny_corpus(dim=4),
-    ),
-    "trained": (
-        TrialConfig(
-            n_layers=2, hidden_dim=5, pooling="attention", lstm_dropout=0.2, fc_dropout=0.3, optimizer="adadelta",
-            learning_rate=0.5, embedding_lr_scale=0.5, embedding_max_norm=5.0, ema_decay=0.9, batch_size=16, epochs=3,
-            seed=7,
-        ),
-        tiny_corpus(pretrained=False),
-    ),
-}  # fmt: skip
-MACHINE = ("torch", "cpu", "cpu_capability")
-"""What the bits of a training depend on beside the code."""
-
-
-def training(folder: Path) -> Files:
-    """Real trainings on one thread, what their checkpoints hold, and a fresh run as a worker of `confirm` does it."""
-    runs = {}
-    for name, (config, corpus) in TRAININGS.items():
-        result = train(config, corpus, checkpoint_dir=folder / name)
-        # Seconds are of the clock.
-        epochs = [{k: v for k, v in dataclasses.asdict(epoch).items() if k != "seconds"} for epoch in result.epochs]
-        found = load_latest(folder / name, {**config.to_dict(), "corpus": corpus.fingerprint,
-                                       "embedding_dim": corpus.embedding_dim})  # fmt: skip
-        assert found is not None
-        runs[name] = {
-            "epochs": epochs,
-            "best_epoch": result.best_epoch,
-            "n_parameters": result.n_parameters,
-            "stopped": result.stopped,
-            "weights_sha256": result.weights_sha256,
-            "val_predictions": "".join(map(str, result.val_predictions)),
-            "weights": {key: described(value) for key, value in result.weights.items()},
-            "checkpoint": {key: described(value) for key, value in sorted(found.tensors.items())},
-            "checkpoint_state": sorted(found.state),
-        }
-    config, corpus = TRAININGS["frozen"]
-    fresh_run = train_run(config.to_dict(), corpus, TrialResources(), str(folder / "fresh"))
-    fresh_run["seconds"] = 0.0  # of the clock
-    fresh_run["correct"]["data"] = uncompressed(fresh_run["correct"]["data"])
-    del fresh_run["packed_log_odds"]  # the compression depends on the version of zlib
-    environment = runtime_environment(config.precision, 1, "cpu")
-    machine = {name: environment[name] for name in MACHINE}
-    return {"training.json": json_of({"machine": machine, "runs": runs, "fresh_run": fresh_run})}
-
-
-def described(value: torch.Tensor) -> str:
-    return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
-
-
-def json_of(content: Any) -> bytes:
-    """One value a line, so that a difference is in one line."""
-    return (json.dumps(content, indent=1) + "\n").encode()
 
 
 GROUPS: dict[str, Callable[[Path], Files]] = {

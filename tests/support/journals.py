@@ -7,18 +7,12 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
 from core.config import TrialConfig
-from core.training.result import EpochResult
+from tests.support.epochs import epoch
 from tuning.journal.writer import StudyJournal, open_study
 
 SPEC: dict[str, Any] = {
     "fingerprint": "f" * 64, "data": {"dataset": "tiny"}, "seed": 42, "stopping": {"grace": 2}, "metric": "accuracy",
 }  # fmt: skip
-
-
-def epoch(number: int, accuracy: float) -> EpochResult:
-    return EpochResult(
-        epoch=number, train_loss=0.1 + 0.2, val_loss=1 / 3, val_accuracy=accuracy, score=accuracy, seconds=0.5
-    )
 
 
 def add(journal: StudyJournal) -> int:

@@ -46,7 +46,7 @@ def write_reviews(path: Path, count: int, seed: int = 0) -> None:
 
 
 class NoRay:
-    """Stands in for BackgroundRay, and for the module ray in what its session gives."""
+    """Takes the place of BackgroundRay, and of the module ray in what its session gives."""
 
     exceptions = SimpleNamespace(RayError=(), RayTaskError=())
 
@@ -140,7 +140,7 @@ def without_ray() -> Iterator[None]:
     """Train, fit and probe in this process."""
 
     class Pool:
-        """Stands in for ProcessPoolExecutor."""
+        """Takes the place of ProcessPoolExecutor."""
 
         def __init__(self, *_: object, **__: object) -> None: ...
 

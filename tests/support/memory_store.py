@@ -7,7 +7,7 @@ from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from core.training.result import EpochResult
+from tests.support.epochs import epoch
 from tests.support.fake_ray import Heard
 from tests.support.study_configs import cost
 from tuning.journal.reader import N_EPOCHS
@@ -53,10 +53,6 @@ def resume(store: MemoryStore, config: StudyConfig) -> tuple[EarlyEnd | None, bo
     return schedule.early_end, left
 
 
-def epoch(number: int, accuracy: float) -> EpochResult:
-    return EpochResult(epoch=number, train_loss=1.0, val_loss=1.0, val_accuracy=accuracy, score=accuracy, seconds=1.0)
-
-
 def job_of(schedule: Schedule) -> Job:
     job = schedule.next_job()
     assert isinstance(job, Job)
@@ -65,12 +61,12 @@ def job_of(schedule: Schedule) -> Job:
 
 def train(schedule: Schedule, job: Job, accuracy: float) -> bool:
     """Report the job's epochs; return whether the trial was trained in full."""
-    goes_on = True
+    continues = True
     for number in range(job.first, job.last + 1):
-        assert goes_on
-        goes_on = schedule.report(job.trial, epoch(number, accuracy))
-    schedule.end(job.trial, {"n_parameters": 1} if goes_on else {}, SEGMENT)
-    return goes_on
+        assert continues
+        continues = schedule.report(job.trial, epoch(number, accuracy))
+    schedule.end(job.trial, {"n_parameters": 1} if continues else {}, SEGMENT)
+    return continues
 
 
 def score_of(job: Job) -> float:

@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,8 @@ import uuid
 from pathlib import Path
 
 from tests.support.patience import PATIENCE_SECONDS, wait_until
+from tests.support.ports import held_port
+from tests.support.processes import family, marked
 
 PROGRAM = """
 from ray._private.node import Node
@@ -41,15 +42,14 @@ class Nodes:
             **(env or {}),
         }
         self.started: dict[str, subprocess.Popen[bytes]] = {}
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            self.port = server.getsockname()[1]
         for package in ("core", "tuning"):
             (self.folder / "trap" / package).mkdir(parents=True)
             (self.folder / "trap" / package / "__init__.py").write_text("raise ImportError('not the shipped code')")
-        self.head = self.start(
-            "--head", f"--port={self.port}", "--include-dashboard=false", "--disable-usage-stats", "--no-monitor"
-        )
-        self.address = f"{self._ip()}:{self.port}"
+        with held_port() as port:
+            self.head = self.start(
+                "--head", f"--port={port}", "--include-dashboard=false", "--disable-usage-stats", "--no-monitor"
+            )
+        self.address = f"{self._ip()}:{port}"
 
     def fill(self, count: int) -> None:
         """Start the missing nodes, up to a number besides the head."""
@@ -90,17 +90,9 @@ class Nodes:
                 os.kill(victim, signal.SIGKILL)
         process.wait(PATIENCE_SECONDS)
 
-    def processes(self, name: str, title: bytes = b"") -> list[int]:
+    def processes(self, name: str, title: str = "") -> list[int]:
         """A node's processes whose command line holds `title`."""
-        found = []
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                mine = f"{MARK}={name}".encode() in (process / "environ").read_bytes().split(b"\0")
-                if mine and title in (process / "cmdline").read_bytes():
-                    found.append(int(process.name))
-            except OSError:  # it ended meanwhile
-                continue
-        return found
+        return [pid for pid, line in marked(f"{MARK}={name}") if title in line]
 
     def checkpoints(self, name: str, study: str) -> list[Path]:
         """A study's on a node."""
@@ -119,15 +111,3 @@ class Nodes:
     def _ip(self) -> str:
         log = (self.folder / self.head[:6] / "log").read_text()
         return log.split("Local node IP: ")[1].split()[0]
-
-
-def family(pid: int) -> set[int]:
-    """A process and all that descend from it."""
-    parents = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it ended meanwhile
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-    found = {pid}
-    while more := {child for child, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found

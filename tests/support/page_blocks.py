@@ -9,14 +9,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from tests.support.cli import COMMAND
+from tests.support.cli import exit_code
 from tests.support.local_backend import trained_here, write_reviews
-from tuning.cli import app
 from tuning.scheduling import training_length
 
 ROOT = Path(__file__).parents[2]
@@ -90,17 +90,8 @@ def run_command(line: str) -> str:
     assert "|" not in rest, f"{line!r}: mark its block with <!-- not run: REASON -->"
     if program == "python":
         return subprocess.run([sys.executable, *rest], capture_output=True, text=True, check=True).stdout
-    out, code = io.StringIO(), None
-    with (
-        patch.object(sys, "argv", bounded(words)),
-        patch.object(app, "app", COMMAND),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(io.StringIO()) as err,
-    ):
-        try:
-            app.main()
-        except SystemExit as ended:
-            code = ended.code
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+        code = exit_code(*bounded(words)[1:])
     assert not code, f"{line!r} exited with {code}: {err.getvalue()}"
     if target is not None:
         target.write_text(out.getvalue())

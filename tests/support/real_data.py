@@ -5,6 +5,6 @@ from pathlib import Path
 
 import pytest
 
-_BESIDE = Path(__file__).parents[3] / "shared" / "data"
-MR = Path(os.environ.get("SENTUNE_DATA", _BESIDE)) / "rt-polaritydata.tar.gz"
+_NEXT_TO_THE_CHECKOUT = Path(__file__).parents[3] / "shared" / "data"
+MR = Path(os.environ.get("SENTUNE_DATA", _NEXT_TO_THE_CHECKOUT)) / "rt-polaritydata.tar.gz"
 needs_mr = pytest.mark.skipif(not MR.exists(), reason=f"no {MR.name}: set SENTUNE_DATA to its folder")

@@ -7,7 +7,7 @@ from pathlib import Path
 from optuna.trial import TrialState
 
 from core.config import TrialConfig
-from core.training.result import EpochResult
+from tests.support.epochs import epoch
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.space.load import load_space
 
@@ -19,18 +19,12 @@ SPEC = {
 }
 
 
-def epoch(number: int, accuracy: float, seconds: float = 2.0) -> EpochResult:
-    return EpochResult(
-        epoch=number, train_loss=1.0, val_loss=0.5, val_accuracy=accuracy, score=accuracy, seconds=seconds
-    )
-
-
 def add(journal: StudyJournal, *accuracies: float, origin: str = "sampler", **settings: object) -> int:
     """A running trial with its epochs."""
     config = {**TrialConfig().to_dict(), **settings}
     number = journal.add_trial({}, {}, config, origin)
     for at, accuracy in enumerate(accuracies, 1):
-        journal.record_epoch(number, epoch(at, accuracy))
+        journal.record_epoch(number, epoch(at, accuracy, seconds=2.0))
     return number
 
 

@@ -83,6 +83,9 @@ def make_study(
     kept = {
         "validation": {"labels": pack_labels(labels), "classes": list(corpus.classes)},
         "inputs": corpus.source["inputs"],
+        "audit": corpus.source["audit"],
+        "vocabulary": corpus.trained_words,
+        "test_fingerprint": corpus.test_fingerprint(),
     }
     with open_study(folder, spec, kept) as study_journal:
         for config in configs:

@@ -12,9 +12,10 @@ from tuning.run_options import RunOptions
 from tuning.scheduling.asha import FAILED, Asha
 from tuning.scheduling.study import StudyConfig
 from tuning.scheduling.suggester import Suggester, Suggestion
+from tuning.scheduling.training_length import training_length
 from tuning.scheduling.virtual_clock import VisibleResult
 from tuning.space.load import load_space
-from tuning.study_config import study_config, study_length
+from tuning.study_config import study_config
 
 QUICK = load_space("quick")
 ONE_OR_TWO_LAYERS = load_space("notebook", ["n_layers=int(1,2)", "hidden_dim=16", "lstm_dropout=0", "fc_dropout=0.5",
@@ -117,5 +118,5 @@ def options(results: Path, **changes: Any) -> RunOptions:
 def configured(the_options: RunOptions, fits: int = 2, sentences: int = 1000) -> StudyConfig:
     """What the study does where two trials fit at once, with this number of training sentences."""
     existing = study_attributes(the_options.folder)
-    length = study_length(the_options, existing, sentences)
+    length = training_length(*the_options.given_length, sentences, existing.get("spec"))
     return study_config(the_options, fits, existing, length, the_options.loaded_space)

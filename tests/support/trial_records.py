@@ -1,10 +1,15 @@
 """Trials as the readers of a journal return them."""
 
+from collections import defaultdict
 from typing import Any
 
 from core.config import TrialConfig
-from core.training.result import EpochResult
+from tests.support.epochs import epoch
+from tuning.analysis.assessment import StudyAssessment
 from tuning.journal.records import TrialRecord, copied_from
+
+NOT_ASSESSED = StudyAssessment(n_parameters=defaultdict(lambda: 10), multiplications=defaultdict(lambda: 160))
+"""Of trials without stored predictions: only their sizes are known."""
 
 
 def record(number: int, *accuracies: float, loss: float = 0.5, **changes: Any) -> TrialRecord:
@@ -14,10 +19,7 @@ def record(number: int, *accuracies: float, loss: float = 0.5, **changes: Any) -
         "params": {"n_layers": 2},
         "config": TrialConfig(n_layers=2, learning_rate=0.00123456, freeze_embedding=True).to_dict(),
         "origin": "baseline" if number == 0 else "sampler",
-        "epochs": tuple(
-            EpochResult(epoch=i, train_loss=1.0, val_loss=loss, val_accuracy=a, score=a, seconds=1.5)
-            for i, a in enumerate(accuracies, 1)
-        ),
+        "epochs": tuple(epoch(i, a, val_loss=loss, seconds=1.5) for i, a in enumerate(accuracies, 1)),
         "error": None,
         "n_parameters": 10,
     }

@@ -7,7 +7,7 @@ from tests.support.command import Command
 from tests.support.searches import run
 
 
-def test_failed_trials_stand_in_the_table_and_patience_ends_a_study_that_the_same_command_trains_no_more(
+def test_failed_trials_are_in_the_table_and_patience_ends_a_study_that_the_same_command_trains_no_more(
     command: Command, sentences: Path
 ) -> None:
     """That it ends alike for any number of workers: tests/tuning/scheduling/test_schedule_rounds.py."""

@@ -138,7 +138,7 @@ def at_a_checkpoint(command: Command, study: str, sentences: Path, draw: random.
 
 
 def in_the_cache(command: Command, study: str, sentences: Path, draw: random.Random, folder: Path) -> None:
-    """Kill the driver while it fills an empty cache, and go on with the same one."""
+    """Kill the driver while it fills an empty cache, and continue with the same one."""
     env = {"SENTUNE_CACHE": str(folder / "cache")}
     assert killed_at_write(command, folder, draw, 9, *notebook_run(sentences, study), **env) == -signal.SIGKILL
     ended = command.run(*notebook_run(sentences, study), env=env)
@@ -200,7 +200,7 @@ LATER: dict[str, tuple[tuple[str, ...], int, Callable[[Path], Any]]] = {
     "confirm": (CONFIRM, 14, outcomes),
     "retrain": (RETRAIN, 40, lambda study: results_of(metrics(study))),
 }
-"""Verb -> its options, how many writes it makes at least, and what it comes to."""
+"""Verb -> its options, its minimum number of writes, and its result."""
 PLACES = (*SEARCHES, *LATER, "installation")
 
 
@@ -217,7 +217,7 @@ def at_the_installation_of_a_model(command: Command, study: str, draw: random.Ra
 
 
 @pytest.mark.parametrize("number", range(KILLS))
-def test_killed_anywhere_the_same_command_comes_to_the_same(
+def test_killed_anywhere_the_same_command_gives_the_same_result(
     command: Command, sentences: Path, whole: str, tmp_path: Path, number: int
 ) -> None:
     place, draw, study = PLACES[number % len(PLACES)], random.Random(number), f"killed-{number}"

@@ -53,12 +53,12 @@ def lose_one(nodes: Nodes, study: str) -> None:
 
     def busy() -> list[str]:
         kept = [name for name in nodes.others() if any(path.name in wanted for path in nodes.checkpoints(name, study))]
-        return [name for name in kept if nodes.processes(name, b"ImplicitFunc")]
+        return [name for name in kept if nodes.processes(name, "ImplicitFunc")]
 
     nodes.lose(wait_until(busy, f"no node has a checkpoint of {study} to lose", pause=0.1)[0])
 
 
-def test_the_driver_is_killed_then_a_node_is_lost_and_the_same_command_goes_on(
+def test_the_driver_is_killed_then_a_node_is_lost_and_the_same_command_resumes(
     command: Command, sentences: Path, nodes: Nodes, whole: str
 ) -> None:
     nodes.fill(2)
@@ -67,7 +67,7 @@ def test_the_driver_is_killed_then_a_node_is_lost_and_the_same_command_goes_on(
         command.wait_for_journal("killed", 12)
         os.kill(driver.pid, signal.SIGKILL)
     wait_until(
-        lambda: not [p for name in nodes.started for p in nodes.processes(name, b"ImplicitFunc")],
+        lambda: not [p for name in nodes.started for p in nodes.processes(name, "ImplicitFunc")],
         "workers outlive their driver",
     )
     with command.start(*words, env=DISABLED) as driver:
@@ -193,7 +193,7 @@ def test_another_ray_or_python_is_one_line(nodes: Nodes) -> None:
     connect.check_head(nodes.address)
 
 
-def test_a_machine_that_is_no_node_is_told_how_to_join(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_that_is_no_node_gets_the_command_to_join(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connect, "_raylets", set)
     with pytest.raises(UserError, match=f"run `ray start --address={nodes.address} --num-cpus=0`"):
         connect.local_raylet(nodes.address)

@@ -13,7 +13,7 @@ from tests.support.command import Command, without_waits
 from tests.support.contents import outcomes
 from tests.support.patience import PATIENCE_SECONDS, wait_until
 from tests.support.studies import config_record, make_study, setting, tamper
-from tuning.journal.records import rank_trials, read_study, study_attributes
+from tuning.journal.records import evaluations_on_test, rank_trials, read_study, study_attributes
 
 HOW = ("--top", "2", "--seeds", "2", "--folds", "3", "--workers", "1")
 
@@ -70,7 +70,7 @@ def test_the_cost_comes_first_then_runs_then_table_and_verdict(
     checked = command.succeed("data", "--suspects", "confirmed")
     assert " of 400 sentences, the most probable class is not the label" in checked
     assert "only the validation split" not in checked
-    readings = study_attributes(searched.with_name("confirmed"))["test_evaluations"]
+    readings = evaluations_on_test(study_attributes(searched.with_name("confirmed")))
     assert len(readings) == runs
     assert {reading.get("epochs") for reading in readings if reading["trial"] is not None} == {3}
     assert {reading["verb"] for reading in readings} == {"confirm"}
@@ -124,7 +124,7 @@ def test_after_killed_workers_and_ctrl_c_no_finished_run_is_lost(
     assert list((study / "checkpoints").iterdir()) == []
 
 
-def test_a_run_that_fails_is_told_and_does_not_end_the_rest(
+def test_a_run_that_fails_is_reported_and_does_not_end_the_rest(
     command: Command, study: Path, whole: tuple[str, dict[str, Any]]
 ) -> None:
     second = rank_trials(read_study(study)[1])[1].number

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from tests.support.command import Command
-from tuning.journal.records import read_study
+from tuning.journal.records import evaluations_on_test, read_study
 
 
 def search(sentences: Path, name: str, *more: str) -> tuple[str, ...]:
@@ -38,7 +38,7 @@ def test_each_sentence_outside_the_test_split_is_validated_and_a_kill_changes_no
         "praise",
         "question",
     )
-    readings = read_study(command.results / "whole")[0]["test_evaluations"]
+    readings = evaluations_on_test(read_study(command.results / "whole")[0])
     passes = len(json.loads((command.results / "model" / "metrics.json").read_text())["epochs"])
     assert [(each["verb"], each["on"], each["epochs"]) for each in readings] == [("retrain", "train", passes)]
     refused = command.run_here("retrain", "whole", "--seeds", "2")

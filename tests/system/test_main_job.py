@@ -107,13 +107,6 @@ def test_best_says_what_the_best_accuracy_is_worth(command: Command, rows: list[
     assert "drawn at random: 3" in command.succeed("best", "quick", "--expected")
 
 
-def test_the_first_trial_is_the_notebooks_own_setting(command: Command, said: str) -> None:
-    config = read_study(command.results / "quick")[1][0].config
-    wanted = {"hidden_dim": 128, "n_layers": 2, "optimizer": "adadelta", "learning_rate": 0.25}
-    assert {name: config[name] for name in wanted} == wanted
-    assert (config["lstm_dropout"], config["fc_dropout"]) == (0.2, 0.5)
-
-
 def test_the_same_command_again_trains_nothing(command: Command, said: str) -> None:
     journal = command.results / "quick" / JOURNAL
     before = journal.read_bytes()
@@ -132,14 +125,6 @@ def test_more_trials_add_only_the_missing_ones(command: Command, said: str) -> N
     assert (command.results / "more" / JOURNAL).read_bytes().startswith(trained)  # the trials are opened again
     assert len(command.content("more")) == 5
     assert command.content("more")[:4] == command.content("quick")
-
-
-def test_another_seed_is_refused_with_the_difference(command: Command, said: str) -> None:
-    words = ["7" if word == "1" else word for word in RUN]
-    ended = command.run_here(*words)
-    assert ended.returncode == 2
-    assert "study 'quick' was created with " in ended.stderr
-    assert "seed 1, this command has 7" in ended.stderr
 
 
 def test_retrain_proves_itself_and_saves_a_model(model: tuple[Path, str], rows: list[dict[str, Any]]) -> None:

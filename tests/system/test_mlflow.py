@@ -11,8 +11,9 @@ from optuna.trial import TrialState
 
 from core.errors import ConfigError, UserError
 from core.io.text import redact_uris
+from tests.support.epochs import epoch
 from tests.support.loaded import loaded_by_command
-from tests.support.small_study import SPEC, epoch, small_study
+from tests.support.small_study import SPEC, small_study
 from tuning.tracking import mlflow as mlflow_export
 from tuning.tracking.mlflow import export_to_mlflow
 

@@ -23,7 +23,7 @@ def whole(command: Command, sentences: Path) -> str:
 
 
 def at_once(seconds: float, call: Callable[[], None]) -> SimpleNamespace:
-    """Stand in for a timer."""
+    """Take the place of a timer."""
     call()
     return SimpleNamespace(cancel=lambda: None)
 

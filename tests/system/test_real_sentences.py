@@ -20,6 +20,7 @@ from core.inference.predictor import Predictor, pad_token_ids
 from core.inference.saved_model import ModelParts
 from core.io import cache
 from core.nn.classifier import SentenceClassifier
+from core.nn.runtime import torch_threads
 from tests.support.real_data import MR, needs_mr
 from tests.support.sentences import vocabulary_of
 
@@ -62,16 +63,14 @@ def test_afterwards_importing_nltk_gives_all_of_it() -> None:
 
 
 @pytest.fixture(scope="module")
-def torch_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def one_thread() -> Iterator[None]:
+    with torch_threads(1):
+        yield
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
-@pytest.mark.usefixtures("torch_threads")
-def test_200_real_sentences_come_out_of_onnxruntime_as_of_torch(a_few: list[str], pooling: str) -> None:
+@pytest.mark.usefixtures("one_thread")
+def test_200_real_sentences_have_equal_logits_in_onnxruntime_and_torch(a_few: list[str], pooling: str) -> None:
     """For the other networks, tests/core/inference/test_onnx_export.py has sentences of its own."""
     onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra `export`")
     from core.inference.onnx_graph import build_graph

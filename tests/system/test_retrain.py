@@ -15,7 +15,7 @@ from tests.support.command import Command
 from tests.support.contents import metrics, results_of
 from tests.support.patience import PATIENCE_SECONDS, wait_until
 from tests.support.studies import epoch_record, make_study, setting, tamper
-from tuning.journal.records import rank_trials, read_study, study_attributes
+from tuning.journal.records import evaluations_on_test, rank_trials, read_study, study_attributes
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_strict_is_0_when_reproduced_and_1_when_not(command: Command, study: Pat
     assert command.run_here("retrain", study.name).returncode == 0
 
 
-def test_killed_in_mid_training_it_goes_on_and_comes_out_the_same(
+def test_killed_in_mid_training_it_resumes_with_the_same_result(
     command: Command, study: Path, undisturbed: dict[str, Any]
 ) -> None:
     words = ("retrain", study.name, "--seeds", "3")
@@ -71,7 +71,7 @@ def test_killed_in_mid_training_it_goes_on_and_comes_out_the_same(
     command.succeed(*words)
     assert results_of(metrics(study)) == results_of(undisturbed)
     assert list((study / "checkpoints").iterdir()) == []
-    assert len(study_attributes(study)["test_evaluations"]) >= 3
+    assert len(evaluations_on_test(study_attributes(study))) >= 3
 
 
 KILLED_WHILE = """
@@ -110,7 +110,7 @@ def test_killed_while_it_saves_it_leaves_no_half_a_model(command: Command, study
     assert list(study.glob(".model.*")) == []
 
 
-def test_two_at_once_are_refused_and_ctrl_c_says_that_the_same_command_goes_on(command: Command, study: Path) -> None:
+def test_two_at_once_are_refused_and_ctrl_c_says_that_the_same_command_resumes(command: Command, study: Path) -> None:
     with command.start("retrain", study.name, "--seeds", "100") as first:
         wait_for(study, "checkpoints/*/*/*/epoch-00001")
         second = command.run_here("retrain", study.name, "--out", str(study / "other"))

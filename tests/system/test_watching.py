@@ -7,7 +7,6 @@ import pty
 import re
 import select
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import pytest
 
 from tests.support.command import Command
 from tests.support.patience import PATIENCE_SECONDS
+from tests.support.ports import held_port
 from tests.support.tensorboard import scalars
 from tuning.journal.file import JOURNAL
 from tuning.journal.records import read_study
@@ -56,7 +56,7 @@ def test_a_reader_that_goes_away_ends_no_search(unread: str) -> None:
     ]
 
 
-def test_a_table_that_nobody_reads_to_its_end_is_no_error(command: Command, sentences: Path, watched: Path) -> None:
+def test_a_table_that_no_reader_reads_to_its_end_is_no_error(command: Command, sentences: Path, watched: Path) -> None:
     with command.start(*run(sentences, "watched", "--tensorboard")) as driver:
         assert driver.stdout is not None
         assert driver.stderr is not None
@@ -67,7 +67,7 @@ def test_a_table_that_nobody_reads_to_its_end_is_no_error(command: Command, sent
 
 @pytest.fixture(scope="module")
 def shown(command: Command, sentences: Path, unread: str) -> str:
-    """What a terminal was shown when that search went on."""
+    """What a terminal was shown when that search was resumed."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     env = {**os.environ, "SENTUNE_RESULTS": str(command.results), "SENTUNE_TEST_MARK": command.mark, "TERM": "xterm"}
@@ -105,16 +105,14 @@ def test_tensorboard_reads_what_the_journal_says_and_nothing_twice(
 @pytest.fixture
 def dashboard(watched: Path) -> Iterator[str]:
     """The address of an optuna-dashboard that shows the study."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     program = Path(sys.executable).with_name("optuna-dashboard")
-    words = [str(program), str(watched / JOURNAL), "--host", "127.0.0.1", "--port", str(port)]
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        try:
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
+    with held_port() as port:
+        words = [str(program), str(watched / JOURNAL), "--host", "127.0.0.1", "--port", str(port)]
+        with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+            try:
+                yield f"http://127.0.0.1:{port}"
+            finally:
+                server.terminate()
 
 
 def asked(url: str, patience: float = PATIENCE_SECONDS) -> Any:

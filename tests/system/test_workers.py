@@ -143,7 +143,9 @@ for config in json.load(sys.stdin):
 """
 
 
-def test_twelve_trials_of_one_worker_have_the_bits_of_twelve_fresh_processes(search: Searches, tmp_path: Path) -> None:
+def test_twelve_trials_of_one_worker_are_bit_identical_to_those_of_twelve_fresh_processes(
+    search: Searches, tmp_path: Path
+) -> None:
     """Trials of all sorts, one after the other in the worker. What they report has its reader import no torch."""
     said = search(
         tmp_path / "many",

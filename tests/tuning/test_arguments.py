@@ -44,6 +44,7 @@ def test_a_value_is_converted_to_the_declared_type(value: Any, kind: Any, conver
         (1, bool, "x must be True or False, got 1"),
         ([1], str | Sequence[str], r"x must be a text or a list of texts, got \[1\]"),
         (b"a", str, "x must be a text, got b'a'"),
+        (["a"], str, r"x must be a text, got \['a'\]"),
         ("a\0b", str | None, r"x must be a text, got 'a.x00b'"),
         ("\ud800", Path, r"x must be a path, got '.ud800'"),
         (3, Path, "x must be a path, got 3"),

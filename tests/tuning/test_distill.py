@@ -1,7 +1,6 @@
 """The verb `distill`: the student's targets, the comparison with an earlier run, and errors."""
 
 import dataclasses
-import json
 import shutil
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,6 +15,7 @@ from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.data.load import load_corpus
 from core.errors import ConfigError, DataError, UserError
 from core.inference.predictor import load_model
+from tests.support.contents import metrics
 from tests.support.corpora import tiny_corpus
 from tests.support.models import plain, saved
 from tests.support.studies import data_of, epoch_record, make_study, setting, tamper, write_noisy, write_sentences
@@ -28,7 +28,7 @@ from tuning.distill import (
     new_sentences,
     scale_epoch,
 )
-from tuning.journal.records import Spec, rank_trials, read_study, study_attributes
+from tuning.journal.records import Spec, evaluations_on_test, rank_trials, read_study, study_attributes
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.retrain.command import retrain_trial
 from tuning.retrain.models import RetrainContext
@@ -65,11 +65,6 @@ def distil(study: Path, made: Path, model: Path | None = None, **changes: Any) -
     return distill_model(model or made / "model", DistillOptions(**(options | changes)))
 
 
-def metrics(study: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((study / "small" / "metrics.json").read_text())
-    return found
-
-
 @pytest.mark.slow
 def test_the_first_run_is_recorded_and_the_same_command_is_compared_with_it(
     study: Path, made: Path, capsys: pytest.CaptureFixture[str]
@@ -78,7 +73,7 @@ def test_the_first_run_is_recorded_and_the_same_command_is_compared_with_it(
     out = capsys.readouterr().out
     assert f"teacher: {made / 'model'} (plain-baseline 1)\n" in out
     assert "\nRECORDED 3 epochs, with which the same command will compare its epochs\nval  accuracy 0." in out
-    first = metrics(study)
+    first = metrics(study, "small")
     assert (first["trial"], first["on"], first["teacher_members"]) == (1, "train", {"plain-baseline": 1.0})
     assert "verdict" not in first
     card = (study / "small" / "card.md").read_text()
@@ -86,8 +81,8 @@ def test_the_first_run_is_recorded_and_the_same_command_is_compared_with_it(
     assert first["teacher_digest"] in card
     verdict = distil(study, made)
     assert str(verdict) == "REPRODUCED 3/3 epochs and the final weights"
-    assert metrics(study)["verdict"] == str(verdict)
-    assert metrics(study)["weights_sha256"] == first["weights_sha256"]
+    assert metrics(study, "small")["verdict"] == str(verdict)
+    assert metrics(study, "small")["weights_sha256"] == first["weights_sha256"]
     assert load_model(study / "small").classes == ("bug", "praise")
     assert list((study / "checkpoints").iterdir()) == []
 
@@ -113,7 +108,7 @@ def test_another_result_differs_from_the_first_run(study: Path, made: Path) -> N
 def test_the_test_evaluation_is_logged_for_the_test_split_of_the_study(study: Path, made: Path, tmp_path: Path) -> None:
     (tmp_path / "more.txt").write_text("a great page\na crash on a page\n")
     distil(study, made, unlabelled=str(tmp_path / "more.txt"))
-    (logged,) = study_attributes(study)["test_evaluations"]
+    (logged,) = evaluations_on_test(study_attributes(study))
     assert (logged["verb"], logged["trial"], logged["on"]) == ("distill", None, "train")
     assert held_out_results([logged], logged["split"]) == {}  # it is no result of the trial
     corpus = load_corpus(**data_of(made / "tickets.csv"), cache_dir=made / "cache")
@@ -125,7 +120,7 @@ def test_unlabelled_sentences_join_the_training_sentences(
     study: Path, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     distil(study, made)
-    without = metrics(study)
+    without = metrics(study, "small")
     lines = (made / "tickets.csv").read_text().splitlines()
     in_study = [line.rpartition(",")[0] for line in lines[1:4]]
     more = ["a great page", "", "A GREAT page!", f"{in_study[0].upper()}.", *in_study[1:], "an error on a page"]
@@ -133,7 +128,7 @@ def test_unlabelled_sentences_join_the_training_sentences(
     capsys.readouterr()
     assert distil(study, made, unlabelled=str(tmp_path / "more.txt")) is None
     assert "unlabelled: 2 sentences; 5 left out, which are blank, repeated or in the study\n" in capsys.readouterr().out
-    found = metrics(study)
+    found = metrics(study, "small")
     assert found["unlabelled_sentences"] == 2
     assert found["weights_sha256"] != without["weights_sha256"]
     assert (found["val_sentences"], found["test_sentences"]) == (without["val_sentences"], without["test_sentences"])
@@ -157,8 +152,8 @@ def test_a_sentence_that_is_too_long_is_named_by_its_line(study: Path, made: Pat
 def test_train_and_validation_together(study: Path, made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     distil(study, made, on="train+val")
     assert "training on train and validation together, for the number of steps of" in capsys.readouterr().out
-    assert metrics(study)["train_and_val_sentences"] == 216
-    assert [each["on"] for each in study_attributes(study)["test_evaluations"]] == ["train+val"]
+    assert metrics(study, "small")["train_and_val_sentences"] == 216
+    assert [each["on"] for each in evaluations_on_test(study_attributes(study))] == ["train+val"]
 
 
 @pytest.mark.slow
@@ -173,7 +168,7 @@ def test_a_teacher_of_another_test_split_is_pointed_out(
     out = capsys.readouterr().out
     assert note not in out
     assert f"teacher: {study / 'model'} (model 1)" in out
-    (best,) = [each["val_accuracy"] for each in study_attributes(study)["test_evaluations"] if each["trial"] == 0]
+    (best,) = [each["val_accuracy"] for each in evaluations_on_test(study_attributes(study)) if each["trial"] == 0]
     assert f"val  accuracy {best:.4f} of the teacher\n" in out
 
 

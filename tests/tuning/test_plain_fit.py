@@ -14,7 +14,8 @@ from core.data.load import load_corpus
 from core.log_odds import to_probabilities
 from core.metrics import METRICS
 from core.training.plain_baseline import evaluate_plain, fit_plain_baseline
-from tests.support.assessed_studies import SPEC, epoch
+from tests.support.assessed_studies import SPEC
+from tests.support.epochs import epoch
 from tests.support.patience import PATIENCE_SECONDS
 from tests.support.studies import write_sentences
 from tuning import plain_fit

@@ -9,10 +9,10 @@ from unittest.mock import patch
 
 import pytest
 
+from benchmarks.inputs.recorded_study import some_audit
 from core.errors import ConfigError, UserError
 from tests.support.corpora import tiny_corpus
 from tests.support.local_backend import trained_here, write_reviews
-from tests.support.recorded_study import some_audit
 from tests.support.study_configs import options, plan
 from tuning.forecast.command import make_forecast
 from tuning.journal.file import JOURNAL

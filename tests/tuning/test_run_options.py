@@ -11,12 +11,13 @@ import typer
 from core.data.load import load_corpus
 from core.errors import ConfigError
 from tests.support.corpora import tiny_corpus
+from tests.support.journals import two_trials
 from tests.support.study_configs import configured, options
 from tuning.cli.app import app
 from tuning.journal.records import study_attributes
 from tuning.journal.writer import open_study
 from tuning.resources.machine import TrialResources
-from tuning.run_options import RunOptions
+from tuning.run_options import RunOptions, absolute_data_path, study_folder
 from tuning.scheduling.asha import Asha
 from tuning.scheduling.budget import Budget
 from tuning.scheduling.study import StudyConfig, study_spec
@@ -209,3 +210,29 @@ def test_a_study_may_get_more_trials_or_another_target(tmp_path: Path) -> None:
     before = study_attributes(tmp_path / "s")["spec"]
     made(configured(options(tmp_path, trials=16, target=0.9)), tmp_path / "s")
     assert study_attributes(tmp_path / "s")["spec"] == before
+
+
+def test_a_study_is_found_by_name_and_by_folder(tmp_path: Path) -> None:
+    two_trials(tmp_path / "results" / "mine")
+    assert study_folder("mine", tmp_path / "results") == tmp_path / "results" / "mine"
+    assert study_folder(f"{tmp_path}/results/mine", Path("results")) == tmp_path / "results" / "mine"
+
+
+def test_paths_are_kept_absolute_and_names_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.csv").touch()
+    chosen = RunOptions(dataset="a.csv").data
+    assert (chosen["dataset"], chosen["vectors"]) == (str(tmp_path / "a.csv"), "auto")
+    chosen = RunOptions(dataset="mr:x.tar.gz", vectors="sub/v.vec", split_column="part").data
+    assert (chosen["dataset"], chosen["vectors"]) == (f"mr:{tmp_path}/x.tar.gz", f"{tmp_path}/sub/v.vec")
+    assert chosen["split"] == "column"
+    assert RunOptions(split_column="").data["split"] == "column"
+
+
+def test_names_of_data_are_no_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ["snippets", "mr", "none", "fasttext", "glove-50d", "glove-100d", "glove-200d", "glove-300d"]
+    for name in (*names, "mine.csv"):
+        (tmp_path / name).mkdir()
+    assert [absolute_data_path(name) for name in names] == names
+    assert absolute_data_path("mine.csv") == str(tmp_path / "mine.csv")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from core.errors import ConfigError, CorruptionError, UserError
-from tests.support.memory_store import epoch
+from tests.support.epochs import epoch
 from tests.support.study_configs import outcomes, plan
 from tuning.journal.file import JOURNAL
 from tuning.journal.records import read_study, study_attributes
@@ -21,8 +21,11 @@ from tuning.space.space import STUDY_FIELDS, Space
 from tuning.warm_start import add_warm_start
 
 
-def a_study(folder: Path, count: int = 6, **changes: Any) -> None:
-    """Trials of which every third is stopped, each eighth has failed, and the last one still runs."""
+def a_study(folder: Path, count: int = 6, falling: bool = False, **changes: Any) -> None:
+    """Trials of which every third is stopped, each eighth has failed, and the last one still runs.
+
+    If `falling`, each epoch is worse than the one before.
+    """
     the_plan = plan(seed=1)
     spec = {"fingerprint": "f", "space": the_plan.space.to_dict(), "epochs": 4}
     spec |= {"metric": "accuracy", "epoch_sentences": None} | changes
@@ -31,7 +34,7 @@ def a_study(folder: Path, count: int = 6, **changes: Any) -> None:
             attrs = trial.user_attrs
             journal.add_trial(trial.params, trial.distributions, attrs["config"], attrs["origin"])
             for at, accuracy in trial.intermediate_values.items():
-                journal.record_epoch(number, epoch(at, accuracy))
+                journal.record_epoch(number, epoch(at, accuracy / at if falling else accuracy))
             if number < count - 1:
                 result = None if trial.state.name == "PRUNED" else {}
                 journal.finish_trial(number, trial.state, result, 4)
@@ -58,10 +61,18 @@ def test_finished_trials_are_knowledge_to_the_last_bit(tmp_path: Path) -> None:
     assert [(t.params, t.state, t.value) for t in the_plan.prior_trials] == [
         (t.params, t.state, t.value) for t in theirs
     ]
-    assert the_plan.prior_trials[2].intermediate_values == theirs[2].intermediate_values
+    assert the_plan.prior_trials[2].intermediate_values == {max(theirs[2].intermediate_values): theirs[2].value}
     assert the_plan.warm_start is not None
     assert {"study": "old", "trials": 5}.items() <= the_plan.warm_start.items()
     assert len(kept["prior_trials"]) == 5
+
+
+def test_a_stopped_trial_that_became_worse_shows_its_best_score_like_the_own_trials(tmp_path: Path) -> None:
+    a_study(tmp_path / "old", falling=True)
+    stopped = warm(tmp_path)[0].prior_trials[2]
+    (best, *_, last) = [accuracy / at for at, accuracy in outcomes(plan(seed=1), 6)[2].intermediate_values.items()]
+    assert last < best
+    assert list(stopped.intermediate_values.values()) == [stopped.value] == [best]
 
 
 def test_first_trials_that_the_other_study_tried_are_left_out(tmp_path: Path) -> None:

@@ -27,12 +27,13 @@ from tuning.journal.records import (
     PLAIN_BASELINE,
     TestEvaluation,
     TrialRecord,
+    evaluations_on_test,
     is_candidate,
     rank_trials,
     study_attributes,
 )
 
-MAX_TRIALS = 1000
+MAX_RESAMPLED = 1000
 """Number of best trials that are resampled; a worse trial would hardly ever be chosen."""
 MAX_OUTPUTS = 2**27
 """Maximum number of values in the outputs of these trials: 130 trials of 10 epochs on 100,000 sentences. A prediction
@@ -52,45 +53,45 @@ class HeldOutResult:
     seeds: int
 
 
-def held_out_results(readings: Sequence[TestEvaluation], split: str | None) -> dict[int, HeldOutResult]:
+def held_out_results(evaluations: Sequence[TestEvaluation], split: str) -> dict[int, HeldOutResult]:
     """Return results by trial number; of a seed that was evaluated more than once, the first counts.
 
     A later one with another number of epochs replaces it: a study with more trials has trained the trial further.
 
     Args:
-        readings: The study's test evaluations.
+        evaluations: The study's test evaluations.
         split: The study's split rule; evaluations on other splits, such as folds, do not count.
     """
     by_trial: dict[int, dict[int, TestEvaluation]] = {}
-    for reading in readings:
-        trial, seed = reading["trial"], reading["seed"]
-        if reading["on"] == "train" and reading["split"] == split and trial is not None and seed is not None:
-            first = by_trial.setdefault(trial, {}).setdefault(seed, reading)
-            if reading.get("epochs") != first.get("epochs"):
-                by_trial[trial][seed] = reading
+    for each in evaluations:
+        trial, seed = each["trial"], each["seed"]
+        if each["on"] == "train" and each["split"] == split and trial is not None and seed is not None:
+            first = by_trial.setdefault(trial, {}).setdefault(seed, each)
+            if each.get("epochs") != first.get("epochs"):
+                by_trial[trial][seed] = each
     found = {}
     for trial, seeds in by_trial.items():
-        accuracy = sum(reading["test_accuracy"] for reading in seeds.values()) / len(seeds)
+        accuracy = sum(each["test_accuracy"] for each in seeds.values()) / len(seeds)
         n = int(next(iter(seeds.values()))["test_sentences"])
         interval = wilson(accuracy * n, n)
-        values = [reading["test_metric"] for reading in seeds.values() if "test_metric" in reading]
+        values = [each["test_metric"] for each in seeds.values() if "test_metric" in each]
         metric = sum(values) / len(values) if len(values) == len(seeds) else None
         found[trial] = HeldOutResult(accuracy=accuracy, interval=interval, metric=metric, seeds=len(seeds))
     return found
 
 
-def evaluations_note(readings: Sequence[TestEvaluation], elsewhere: Mapping[str, int]) -> str:
+def evaluations_note(evaluations: Sequence[TestEvaluation], elsewhere: Mapping[str, int]) -> str:
     """Return `the test split was used 3 times: 2 by confirm, 1 by retrain; by study other: 4`."""
     others = "".join(f"; by study {printable(name)}: {count}" for name, count in elsewhere.items())
-    if not readings:
+    if not evaluations:
         return f"this study has not used the test split{others}" if others else "no use of the test split is recorded"
-    by_verb = Counter(str(reading["verb"]) for reading in readings)
-    times = "once" if len(readings) == 1 else f"{len(readings)} times"
+    by_verb = Counter(str(each["verb"]) for each in evaluations)
+    times = "once" if len(evaluations) == 1 else f"{len(evaluations)} times"
     verbs = ", ".join(f"{n} by {verb}" for verb, n in sorted(by_verb.items()))
     return f"the test split was used {times}: {verbs}{others}"
 
 
-def readings_elsewhere(folder: Path, attributes: Mapping[str, Any]) -> dict[str, int]:
+def evaluations_elsewhere(folder: Path, attributes: Mapping[str, Any]) -> dict[str, int]:
     """Return how often other studies of the same results folder used this study's test split, by their names.
 
     A study that cannot be read is left out.
@@ -99,15 +100,13 @@ def readings_elsewhere(folder: Path, attributes: Mapping[str, Any]) -> dict[str,
         folder: Folder of this study.
         attributes: Its user attributes.
     """
-    fingerprint, counts = attributes.get("test_fingerprint"), {}
-    if fingerprint is None:
-        return {}
+    fingerprint, counts = attributes["test_fingerprint"], {}
     for journal in sorted(folder.absolute().parent.glob(f"*/{JOURNAL}")):
         if journal.parent == folder.absolute():
             continue
         with contextlib.suppress(UserError):
-            readings = study_attributes(journal.parent).get("test_evaluations", ())
-            counts[journal.parent.name] = sum(each.get("test_fingerprint") == fingerprint for each in readings)
+            evaluations = evaluations_on_test(study_attributes(journal.parent))
+            counts[journal.parent.name] = sum(each.get("test_fingerprint") == fingerprint for each in evaluations)
     return {name: count for name, count in counts.items() if count}
 
 
@@ -163,11 +162,9 @@ def references(attributes: Mapping[str, Any], labels: NDArray[np.int64]) -> tupl
         predictions = _unpack(stored["val_predictions"], labels, n_classes, "the plain baseline")
         about = "TF-IDF of words and word pairs with logistic regression"
         found.append(reference(PLAIN, about, predictions, stored.get("val_metric")))
-    if majority := attributes.get("audit", {}).get("majority_baseline"):
-        constant, value = majority_baseline(attributes, labels)
-        about = f"the majority class, always {quoted(majority['class'])}"
-        found.append(reference(MAJORITY, about, constant, None if math.isnan(value) else value))
-    return tuple(found)
+    constant, value = majority_baseline(attributes, labels)
+    about = f"the majority class, always {quoted(attributes['audit']['majority_baseline']['class'])}"
+    return (*found, reference(MAJORITY, about, constant, None if math.isnan(value) else value))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -233,8 +230,8 @@ def assess(
     labels = unpack_validation_labels(attributes)
     metric, n_classes = METRICS[attributes["spec"]["metric"]], len(attributes["validation"]["classes"])
     majority = float(metric.oriented(majority_baseline(attributes, labels)[1]))
-    width = attributes["spec"].get("embedding_dim")
-    evaluations = attributes.get("test_evaluations", ())
+    width = attributes["spec"]["embedding_dim"]
+    evaluations = evaluations_on_test(attributes)
     own = _resampled_trials(records, len(labels), n_classes if metric.needs_probabilities else None)
     outputs = {r.number: found for r in own if len(found := _outputs(r, metric, labels, n_classes, folder))}
     known = StudyAssessment(
@@ -242,8 +239,8 @@ def assess(
         n_candidates=sum(map(is_candidate, records)),
         useless=_useless(own, labels, n_classes, majority),
         n_parameters=_sizes(records, attributes),
-        multiplications={r.number: multiplications_per_word(r.trial_config, width) for r in records if width},
-        held_out=held_out_results(evaluations, attributes["spec"].get("data", {}).get("split")),
+        multiplications={r.number: multiplications_per_word(r.trial_config, width) for r in records},
+        held_out=held_out_results(evaluations, attributes["spec"]["data"]["split"]),
         test_evaluations=evaluations,
         references=references(attributes, labels),
     )
@@ -320,8 +317,8 @@ def _conclusions(
 
 
 def _resampled_trials(records: Sequence[TrialRecord], n_sentences: int, n_classes: int | None) -> list[TrialRecord]:
-    """Return the best trials that repeat no other: as many as MAX_TRIALS and MAX_OUTPUTS allow, and at least two."""
-    own = [record for record in rank_trials(records) if record.copy_of is None][:MAX_TRIALS]
+    """Return the best trials that repeat no other: as many as MAX_RESAMPLED and MAX_OUTPUTS allow, and at least two."""
+    own = [record for record in rank_trials(records) if record.copy_of is None][:MAX_RESAMPLED]
     numbers = np.cumsum([n_sentences * (n_classes or len(record.epochs)) for record in own])  # see _outputs
     return own[: max(2, int(np.searchsorted(numbers, MAX_OUTPUTS, side="right")))]
 
@@ -386,10 +383,6 @@ def _tied(records: Sequence[TrialRecord], resamples: Resamples, best: int) -> di
 def _sizes(records: Sequence[TrialRecord], attributes: Mapping[str, Any]) -> dict[int, int]:
     """Return the number of trained parameters: recorded for a complete trial, else computed from its settings."""
     sizes = {record.number: record.n_parameters for record in records if record.n_parameters is not None}
-    if n_words := attributes.get("vocabulary"):
-        width, n_classes = attributes["spec"]["embedding_dim"], len(attributes["validation"]["classes"])
-        for record in records:
-            if record.number not in sizes:
-                config = record.trial_config
-                sizes[record.number] = count_trainable_parameters(config, n_words, width, n_classes)
-    return sizes
+    shape = attributes["vocabulary"], attributes["spec"]["embedding_dim"], len(attributes["validation"]["classes"])
+    unknown = (record for record in records if record.number not in sizes)
+    return sizes | {record.number: count_trainable_parameters(record.trial_config, *shape) for record in unknown}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from core.metrics import METRICS
 from core.stats import Interval
-from tuning.analysis.assessment import PLAIN, HeldOutResult, StudyAssessment, evaluations_note, readings_elsewhere
+from tuning.analysis.assessment import PLAIN, HeldOutResult, StudyAssessment, evaluations_elsewhere, evaluations_note
 from tuning.analysis.ensemble import EnsembleEstimate
 from tuning.analysis.filters import RowFilter, filter_rows
 from tuning.analysis.next_step import NextStep, next_step
@@ -74,13 +74,14 @@ def _summary(study: AssessedStudy) -> list[str]:
     for row in rows:
         if test := assessment.held_out.get(row.trial):
             found.append(_test_note(row, test))
-    return [*found, evaluations_note(assessment.test_evaluations, readings_elsewhere(study.folder, study.attributes))]
+    elsewhere = evaluations_elsewhere(study.folder, study.attributes)
+    return [*found, evaluations_note(assessment.test_evaluations, elsewhere)]
 
 
 def _test_note(row: TrialRow, test: HeldOutResult) -> str:
     """Return the trial's values on the test split: the metric, if its value is stored, and accuracy."""
     seeds = f"; mean of {test.seeds} seeds" if test.seeds > 1 else ""
-    accuracy = f"{test.accuracy:.4f} ({_interval(test.interval)}{seeds})"
+    accuracy = f"{test.accuracy:.4f} ({format_interval(test.interval)}{seeds})"
     if row.metric == "accuracy" or row.test_metric is None:
         return f"Test accuracy of trial {row.trial}: {accuracy}."
     return f"Test {METRICS[row.metric].title} of trial {row.trial}: {row.test_metric:.4f}; accuracy {accuracy}."
@@ -101,7 +102,7 @@ def _best_note(best: TrialRow, assessment: StudyAssessment) -> str:
         return f"{text} It is not corrected for selection bias, because some predictions were not stored."
     return (
         f"{text} That is optimistic, because it was chosen among {assessment.n_candidates} trials and their epochs. "
-        f"Corrected for this selection bias, it is {corrected.value:.4f} ({_interval(corrected.interval)})."
+        f"Corrected for this selection bias, it is {corrected.value:.4f} ({format_interval(corrected.interval)})."
     )
 
 
@@ -110,7 +111,7 @@ def recommendation_note(study: AssessedStudy) -> list[str]:
     row, assessment = study.recommended, study.assessment
     if row is None:
         return []
-    cost = "unknown" if row.multiplications is None else f"{row.multiplications:,} multiplications per word"
+    cost = f"{row.multiplications:,} multiplications per word"
     if row.rank == 1:
         return [
             f"Trial {row.trial} is recommended (+): no trial at less than half its cost ({cost}) is within one "
@@ -121,9 +122,8 @@ def recommendation_note(study: AssessedStudy) -> list[str]:
         f"half its cost ({cost}) is."
     )
     if (difference := assessment.difference) and (own := assessment.recommended_corrected):
-        text += (
-            f" Corrected, it is {_compared(difference, 'the best')}, at {own.value:.4f} ({_interval(own.interval)})."
-        )
+        value = f"{own.value:.4f} ({format_interval(own.interval)})"
+        text += f" Corrected, it is {_compared(difference, 'the best')}, at {value}."
     return [text]
 
 
@@ -143,7 +143,7 @@ def ensemble_lines(ensemble: EnsembleEstimate) -> list[str]:
     """Return the members, and the corrected figure with the gain."""
     value = ensemble.corrected
     return [
-        f"Ensemble of {members_text(ensemble)}: corrected {value.value:.4f} ({_interval(value.interval)}), "
+        f"Ensemble of {members_text(ensemble)}: corrected {value.value:.4f} ({format_interval(value.interval)}), "
         f"{_compared(ensemble.gain, 'the best trial')}."
     ]
 
@@ -152,7 +152,7 @@ def _compared(gain: Corrected, other: str) -> str:
     """Return `0.0101 better than the best trial (95% interval -0.0050 to 0.0252)`, with a remark if 0 is in it."""
     text = f"{abs(gain.value):.4f} {'better' if gain.value >= 0 else 'worse'} than {other}"
     open_question = gain.interval.low <= 0 <= gain.interval.high
-    return f"{text} ({_interval(gain.interval)}{': either may be better' if open_question else ''})"
+    return f"{text} ({format_interval(gain.interval)}{': either may be better' if open_question else ''})"
 
 
 def members_text(ensemble: EnsembleEstimate) -> str:
@@ -163,5 +163,6 @@ def members_text(ensemble: EnsembleEstimate) -> str:
     return text if trials[0][0] == PLAIN else f"trial{'s' * (len(set(ensemble.counts) - {FIXED}) > 1)} {text}"
 
 
-def _interval(interval: Interval) -> str:
+def format_interval(interval: Interval) -> str:
+    """Return `95% interval 0.7353 to 0.8515`."""
     return f"95% interval {interval.low:.4f} to {interval.high:.4f}"

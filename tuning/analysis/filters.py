@@ -19,7 +19,7 @@ class RowFilter:
     """Selection of rows; by default all ranked and failed ones."""
 
     state: str | None = None
-    """State of the trials: done, stopped, failed, paused, or all (also unfinished ones). None: ranked and failed."""
+    """State of the trials: done, stopped, failed, paused, running, or all. None: ranked and failed."""
     where: tuple[Condition, ...] = ()
     """Conditions that must all hold."""
     sort: str = "rank"
@@ -86,13 +86,13 @@ def filter_rows(rows: Sequence[TrialRow], selection: RowFilter) -> list[TrialRow
 def _has_state(row: TrialRow, state: str | None) -> bool:
     if state is None:
         return row.rank is not None or row.state == "FAIL"
-    return state in ("all", STATES.get(row.state))
+    return state in ("all", STATES[row.state])
 
 
 def _holds(condition: Condition, row: TrialRow) -> bool:
     """Return whether a condition holds; a state may have the journal's name or the table's."""
     holds = condition.allows(value_of(row, condition.name))
-    if condition.name != "state" or row.state not in STATES:
+    if condition.name != "state":
         return holds
     shown = condition.allows(STATES[row.state])
     return (holds and shown) if condition.operator == "!=" else (holds or shown)

@@ -11,7 +11,7 @@ from core.errors import UserError
 from core.io.text import printable
 from tuning.analysis.ranking import read_assessed
 from tuning.formatting import align_columns
-from tuning.journal.file import JOURNAL, is_locked
+from tuning.journal.file import JOURNAL, is_searched
 
 TITLES = ("study", "data", "trials", "state", "metric", "best", "corrected")
 MAX_TEXT = 40
@@ -78,7 +78,7 @@ def summarize_study(folder: Path) -> StudySummary:
 
 
 def _state(folder: Path, attributes: Mapping[str, Any], ended: int, goal: int | None) -> str:
-    if is_locked(folder):
+    if is_searched(folder):
         return "running"
     if attributes.get("early_end"):
         return "ended early"

@@ -40,7 +40,7 @@ class NextStep:
 
 def next_step(study: AssessedStudy) -> NextStep | None:
     """Decide on the next step; None if no trial has ended with a value, or if nothing was learned."""
-    row, assessment = study.used, study.assessment
+    row, assessment = study.default_trial, study.assessment
     if row is None or assessment.nothing_learned:
         return None
     trial = row.trial

@@ -15,9 +15,9 @@ from tuning.journal.records import TrialRecord, rank_trials, read_study
 from tuning.scheduling.study import searched_settings
 from tuning.space.space import Space
 
-STATES = {"COMPLETE": "done", "PRUNED": "stopped", "FAIL": "failed", "PAUSED": "paused"}
+STATES = {"COMPLETE": "done", "PRUNED": "stopped", "FAIL": "failed", "PAUSED": "paused", "RUNNING": "running"}
 """Names of the journal's states for users."""
-BASELINE = "* the baseline: two LSTM layers of width 128, not tuned"
+BASELINE_NOTE = "* the baseline: two LSTM layers of width 128, not tuned"
 """Line below tables with a row of the baseline."""
 
 
@@ -81,9 +81,9 @@ class TrialRow:
     """Lower end of the 95% interval of `difference`."""
     difference_high: float | None
     """Upper end of this interval."""
-    multiplications: int | None
+    multiplications: int
     """Number of multiplications per word in prediction."""
-    n_parameters: int | None
+    n_parameters: int
     """Number of trained parameters; frozen word vectors do not count."""
     corrected: float | None
     """On the rows of the best trial, the recommended trial and the ensemble: `val_metric`, corrected for selection
@@ -155,9 +155,7 @@ COLUMNS = (
     TrialColumn(field="best_epoch", title="best", place=8, main=True),
     TrialColumn(field="epochs", title="epochs", place=9, main=True),
     TrialColumn(field="seconds", format="{:.1f}".format, title="sec", place=10, main=True),
-    TrialColumn(
-        field="state", format=lambda state: STATES.get(state, state.lower()), title="state", place=11, main=True
-    ),
+    TrialColumn(field="state", format=STATES.__getitem__, title="state", place=11, main=True),
     TrialColumn(field="tied", title="tied", place=7, main=True),
     *(TrialColumn(field=name, main=True) for name in ("recommended", "baseline")),
     *(TrialColumn(field=name) for name in ("origin", "copy_of", "error")),
@@ -289,8 +287,8 @@ def _row(
         useless=assessment.useless.get(number),
         weight=assessment.ensemble.weights.get(number) if assessment.ensemble else None,
         **_figure("difference", difference),
-        multiplications=assessment.multiplications.get(number),
-        n_parameters=assessment.n_parameters.get(number, record.n_parameters),
+        multiplications=assessment.multiplications[number],
+        n_parameters=assessment.n_parameters[number],
         **_figure("corrected", corrected),
         test_metric=None if test is None else test.accuracy if metric.name == "accuracy" else test.metric,
         test_accuracy=test.accuracy if test else None,
@@ -351,7 +349,7 @@ class AssessedStudy:
         return next((row for row in self.rows if row.recommended), None)
 
     @property
-    def used(self) -> TrialRow | None:
+    def default_trial(self) -> TrialRow | None:
         """The trial that `retrain` uses by default: the recommended one, else the best."""
         return self.recommended or self.winner
 

@@ -60,15 +60,13 @@ def nothing_learned(metric: str) -> list[str]:
 def majority_baseline(attributes: Mapping[str, Any], labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], float]:
     """Return (n,) predictions and the value of a classifier that ignores the n validation sentences with these labels.
 
-    The shares of the classes are those of the train split; without an audit, those of the labels.
+    The shares of the classes are those of the train split.
 
     Raises:
         CorruptionError: The audit has another number of classes.
     """
     metric, classes = METRICS[attributes["spec"]["metric"]], attributes["validation"]["classes"]
-    audited = attributes.get("audit", {}).get("majority_baseline")
-    own = np.bincount(labels, minlength=len(classes)) / len(labels)
-    shares = np.array(audited["train_shares"]) if audited else own
+    shares = np.array(attributes["audit"]["majority_baseline"]["train_shares"])
     if len(shares) != len(classes):
         raise journal_damage("the audit of the study", f"it has shares of {len(shares)} of {len(classes)} classes")
     return np.full_like(labels, shares.argmax()), majority_score(metric, labels, shares)

@@ -23,7 +23,7 @@ from core.metrics import METRICS
 from tuning.formatting import csv_table, short_names, text_table
 from tuning.journal.predictions import unpack_validation_labels
 from tuning.journal.probabilities import epoch_name, file_name, load_probabilities
-from tuning.journal.records import TrialRecord, is_candidate, rank_trials, read_study
+from tuning.journal.records import TrialRecord, is_candidate, is_validated_in_folds, rank_trials, read_study
 
 BEST = 4
 """The best 1/BEST of the trials count, at least one."""
@@ -110,7 +110,7 @@ def suspects_of(
         UserError: The study has no probabilities yet, or its data cannot be read.
     """
     spec, classes = attributes["spec"], tuple(attributes["validation"]["classes"])
-    if spec["data"].get("validation", "split") == "split" and (names := _fold_files(attributes)):
+    if not is_validated_in_folds(spec) and (names := _fold_files(attributes)):
         texts = load_texts(spec["data"], spec["fingerprint"], cache_dir)
         if found := _over_folds(folder, spec["data"], names, cache_dir):
             return find_suspects(*found, classes, texts), len(texts)
@@ -173,7 +173,7 @@ def suspects_text(folder: Path, cache_dir: Path | None, form: str) -> str:
     if form == "csv":
         return csv_table([field.name for field in fields(Suspect)], map(astuple, found))
     labels = unpack_validation_labels(attributes)
-    only_validation = attributes["spec"]["data"].get("validation", "split") == "split" and n_sentences == len(labels)
+    only_validation = not is_validated_in_folds(attributes["spec"]) and n_sentences == len(labels)
     return "\n".join([*_table(found), "", *_notes(found, n_sentences, only_validation=only_validation)])
 
 

@@ -12,7 +12,7 @@ from core.io.text import escape_markdown, printable
 from core.metrics import METRICS
 from tuning.analysis.assessment import Reference, StudyAssessment
 from tuning.analysis.random_search_curve import CurvePoint, RandomSearchCurve
-from tuning.analysis.ranking import BASELINE, TrialColumn, TrialRow, columns_of, other_fields
+from tuning.analysis.ranking import BASELINE_NOTE, TrialColumn, TrialRow, columns_of, other_fields
 from tuning.formatting import (
     align_columns,
     brief_settings,
@@ -101,7 +101,7 @@ def _wrapped(paragraphs: Iterable[str], width: int) -> Iterator[str]:
 def _baseline_notes(rows: Sequence[TrialRow], titles: Sequence[str]) -> Iterator[str]:
     """Yield the meaning of the star and of the column `gain`, if the table has them."""
     if any(row.baseline for row in rows):
-        yield BASELINE
+        yield BASELINE_NOTE
         if "gain" in titles:
             metric = METRICS[rows[0].metric]
             yield f"gain: {metric.title} {'above' if metric.higher_is_better else 'below'} the baseline"

@@ -105,11 +105,10 @@ def _with_interval(value: float, interval: Interval | None) -> tuple[str, str]:
 
 
 def _state(record: TrialRecord) -> str:
-    state = STATES.get(record.state, "running")
     why = f" ({printable(record.error)})" if record.error else ""
     copy = f", repeats trial {record.copy_of}" if record.copy_of is not None else ""
     best = f", best epoch {record.best.epoch}" if record.best else ""
-    return f"{state}{why}{copy}{best}"
+    return f"{STATES[record.state]}{why}{copy}{best}"
 
 
 def _epoch_table(record: TrialRecord) -> list[str]:

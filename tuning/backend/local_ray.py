@@ -108,7 +108,10 @@ def local_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
         node = running_node()
         processes = ray_processes(node)
         # Processes that Ray's processes have started survive them by minutes.
-        orphans = [child for process in processes.values() for child in psutil.Process(process.pid).children()]
+        orphans: list[psutil.Process] = []
+        for process in processes.values():
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended, which _watch reports
+                orphans += psutil.Process(process.pid).children()
         for name, process in processes.items():
             threading.Thread(target=_watch, args=(name, process, node, over, orphans, lost), daemon=True).start()
         stack.callback(over.acquire, blocking=False)

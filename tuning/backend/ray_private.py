@@ -119,12 +119,19 @@ def low_memory_is_a_death() -> Iterator[None]:
         RayActorManager._actor_task_failed = usual
 
 
-def skip_callback_telemetry() -> None:
+@contextlib.contextmanager
+def without_callback_telemetry() -> Iterator[None]:
     """Skip Ray's count of callbacks for telemetry, which is off: it imports MLflow, W&B and Comet for seconds."""
-    with contextlib.suppress(ImportError):  # another version of Ray
+    try:
         from ray.air._internal import usage
-
-        usage.tag_callbacks = lambda callbacks: None
+    except ImportError:  # another version of Ray
+        yield
+        return
+    usual, usage.tag_callbacks = usage.tag_callbacks, lambda callbacks: None
+    try:
+        yield
+    finally:
+        usage.tag_callbacks = usual
 
 
 NODE_SECONDS = 10

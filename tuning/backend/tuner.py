@@ -12,7 +12,7 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from core.data.corpus import Corpus
 from tuning.backend.adapters import RayScheduler, RaySearcher
 from tuning.backend.interrupt import InterruptHandler
-from tuning.backend.ray_private import low_memory_is_a_death, skip_callback_telemetry
+from tuning.backend.ray_private import low_memory_is_a_death, without_callback_telemetry
 from tuning.resources.machine import TrialResources
 from tuning.scheduling.budget import EarlyEnd
 from tuning.scheduling.schedule import MAX_RESTARTS, Schedule
@@ -86,7 +86,6 @@ def _run_trials(schedule: Schedule, corpus_ref: Any, backend: RayBackend, interr
     import ray
     from ray import tune
 
-    skip_callback_telemetry()
     scratch = schedule.store.folder.absolute() / ".ray"
     shutil.rmtree(scratch, ignore_errors=True)  # left by a killed driver
 
@@ -121,7 +120,7 @@ def _run_trials(schedule: Schedule, corpus_ref: Any, backend: RayBackend, interr
         ),
     )
     try:
-        with low_memory_is_a_death():
+        with low_memory_is_a_death(), without_callback_telemetry():
             tuner.fit()
     except Exception:
         if not interrupt.reason:  # a full disk makes Ray fail as well

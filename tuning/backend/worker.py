@@ -61,10 +61,15 @@ def run_trial(
             device=device,
         )
     except Exception as error:  # a bad setting must not end the study
-        tune.report({"result": failure_result(error, share, gpu)})
+        report_failure(error, share, gpu)
         return
     names = ("n_parameters", "weights_sha256", "environment")
     tune.report({"result": {name: getattr(result, name) for name in names}})
+
+
+def report_failure(error: Exception, share: float = 0, gpu: Gpu | None = None) -> None:
+    """Report `failure_result` as the result of the trial."""
+    tune.report({"result": failure_result(error, share, gpu)})
 
 
 def select_device(share: float) -> tuple[str, Gpu | None]:

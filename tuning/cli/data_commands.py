@@ -9,7 +9,15 @@ from core.errors import ConfigError, CorruptionError, UserError
 from tuning.cli.options import takes_data_options
 from tuning.console import READING_DATA, print_data, print_note, say_if_slow
 from tuning.formatting import format_megabytes
-from tuning.run_options import CacheDir, OutputOption, Results, RunOptions, study_folder
+from tuning.run_options import (
+    DATA_OPTIONS,
+    CacheDir,
+    OutputOption,
+    Results,
+    RunOptions,
+    corpus_arguments,
+    study_folder,
+)
 
 
 def _show_cache(folder: Path, verify: bool) -> None:
@@ -72,7 +80,8 @@ def data(
     """Fetch, audit and cache DATASET, and print the audit."""
     if list_ + verify + clear + (suspects is not None) > 1:
         raise ConfigError("--list, --verify, --clear and --suspects exclude one another; pass one of them")
-    has_data = arguments != RunOptions().data | {"allow_leak": True}
+    defaults = {name: getattr(RunOptions, name) for name in DATA_OPTIONS}
+    has_data = arguments != corpus_arguments(defaults | {"allow_leak": True})
     if suspects is not None:
         if has_data:
             raise ConfigError("--suspects reads the data of its study; leave out DATASET and its options")

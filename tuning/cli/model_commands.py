@@ -8,102 +8,29 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from core.config import MAX_THREADS
 from core.errors import ConfigError
 from core.io.atomic import expand_user
+from tuning.cli.options import takes_options
 from tuning.console import print_note, say_if_slow
-from tuning.run_options import (
-    DataOption,
-    Encoding,
-    OutputOption,
-    OutputPath,
-    ResourcesOption,
-    Results,
-    study_folder,
-)
+from tuning.run_options import OutputOption, OutputPath, Results, study_folder
+from tuning.serving.options import AtAccuracy, MinProbability, ModelFolder, PredictOptions, Threads
 
 if TYPE_CHECKING:
     from core.inference.predictor import Predictor
 
 ServerOption = partial(typer.Option, rich_help_panel="Server")
-Folder = Annotated[Path, typer.Argument(help="Model folder, written by retrain, ensemble or distill.", metavar="MODEL")]
-MinProbability = Annotated[
-    float | None,
-    OutputOption(
-        help="Give no label if the most probable class is less probable than P. Default: always give one.",
-        metavar="P",
-        show_default=False,
-    ),
-]
-AtAccuracy = Annotated[
-    float | None,
-    OutputOption(
-        help="Choose the smallest P such that at least this fraction of the labels is correct. That is decided by the "
-        "lower end of a 95% interval on the validation sentences. Default: none, use --min-probability.",
-        metavar="A",
-        show_default=False,
-    ),
-]
-
-Threads = Annotated[
-    int,
-    ResourcesOption(
-        help="Number of CPU threads. More threads help large models on an idle machine, and slow down small ones.",
-        min=1,
-        max=MAX_THREADS,
-    ),
-]
 
 
-def predict(
-    model: Folder,
-    texts: Annotated[
-        list[str] | None, typer.Argument(help="Sentences to classify. Default: none, use --file.", metavar="TEXT ...")
-    ] = None,
-    file: Annotated[
-        str | None,
-        DataOption(
-            help="File or pipe with one sentence per line, or a table; - is standard input. Default: none, use TEXT."
-        ),
-    ] = None,
-    text_column: Annotated[
-        str | None,
-        DataOption(help="Column with the sentences, if --file is a table. Default: that of the training data."),
-    ] = None,
-    encoding: Encoding = None,
-    format: Annotated[
-        Literal["text", "json"], OutputOption(help="Output format. With json, each line is one object.")
-    ] = "text",
-    probabilities: Annotated[bool, OutputOption("--probabilities", help="Add the probability of every class.")] = False,
-    min_probability: MinProbability = None,
-    at_accuracy: AtAccuracy = None,
-    threads: Threads = 1,
-    out: Annotated[
-        Path | None,
-        OutputPath(help="Output file, which is written as a whole or not at all. Default: standard output."),
-    ] = None,
-) -> None:
+@takes_options(PredictOptions)
+def predict(options: PredictOptions) -> None:
     """Label sentences. Prints label, probability and text, separated by tabs. Writes a table as CSV.
 
     Reads a file or a pipe of any length, and writes each part as soon as it is labelled. The label of a sentence
     without an answer is empty in text and CSV, and null in JSON.
     """
-    from tuning.serving.abstention import Abstention
-    from tuning.serving.predict import PredictOptions, predict_texts
+    from tuning.serving.predict import predict_texts
 
-    folder = expand_user(str(model))
-    options = PredictOptions(
-        model=folder,
-        texts=texts or (),
-        file=file,
-        text_column=text_column,
-        encoding=encoding,
-        as_json=format == "json",
-        probabilities=probabilities,
-        abstention=Abstention(min_probability=min_probability, at_accuracy=at_accuracy),
-        out=out,
-    )
-    predict_texts(lambda: _load(folder, threads), print_note, options)
+    predict_texts(lambda: _load(options.model, options.threads), print_note, options)
 
 
 def export(
@@ -147,7 +74,7 @@ def export(
 
 
 def serve(
-    model: Folder,
+    model: ModelFolder,
     port: Annotated[int, ServerOption(help="Port to listen on; 0 uses a free one.", min=0, max=65535)] = 8000,
     host: Annotated[
         str, ServerOption(help="Address to listen on; 0.0.0.0 accepts requests from other machines.")

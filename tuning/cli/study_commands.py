@@ -18,13 +18,13 @@ from tuning.console import (
     say_if_slow,
 )
 from tuning.run_options import CacheDir, OutputOption, OutputPath, Results, study_folder
-from tuning.study_options import ConfirmOptions, DistillOptions, EnsembleOptions, RetrainOptions, Study
+from tuning.study_options import ConfirmOptions, DistillOptions, EnsembleOptions, RetrainOptions, StudyArgument
 
 LOADING = "loading torch ..."
 
 
 def best(
-    study: Study,
+    study: StudyArgument,
     top: Annotated[
         int | None,
         OutputOption(
@@ -33,9 +33,9 @@ def best(
         ),
     ] = None,
     state: Annotated[
-        Literal["done", "stopped", "failed", "paused", "all"] | None,
+        Literal["done", "stopped", "failed", "paused", "running", "all"] | None,
         OutputOption(
-            help="Show only trials in this state; all also includes unfinished trials. Default: ranked and failed ones."
+            help="Show only trials in this state; all includes running trials. Default: ranked and failed ones."
         ),
     ] = None,
     where: Annotated[
@@ -99,7 +99,7 @@ def list_studies(
 
 
 def report(
-    study: Study,
+    study: StudyArgument,
     out: Annotated[
         Path | None, OutputPath(help="HTML file to write. Default: report.html in the study's folder.")
     ] = None,

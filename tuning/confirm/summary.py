@@ -159,9 +159,9 @@ def summarize(
         difference = _differences({first: good[first], PLAIN: again}, metric, compared).get(PLAIN)
         rows.append(_reference_row(PLAIN, plain, metric, difference))
     values = {f"{split}_{metric.name}": (plain or {}).get(f"majority_{split}") for split in ("val", "test")}
-    if majority := attributes.get("audit", {}).get("majority_baseline"):
-        shares = {f"{split}_accuracy": majority[split] for split in ("val", "test") if split in majority}
-        rows.append(_reference_row(MAJORITY, values | shares, metric))
+    majority = attributes["audit"]["majority_baseline"]
+    shares = {f"{split}_accuracy": majority[split] for split in ("val", "test") if split in majority}
+    rows.append(_reference_row(MAJORITY, values | shares, metric))
     return Summary(
         study=study,
         metric=metric.name,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from core.io.text import printable
 from core.metrics import METRICS, Metric
 from tuning.analysis.assessment import MAJORITY, PLAIN
-from tuning.analysis.ranking import BASELINE
+from tuning.analysis.ranking import BASELINE_NOTE
 from tuning.confirm.summary import Folds, SettingRow, Summary
 from tuning.formatting import text_table
 
@@ -108,7 +108,7 @@ def summary_notes(summary: Summary) -> list[str]:
             f"val, test: {METRICS[summary.metric].title} on these splits; sd: its standard deviation over seeds"
         )
     if any(row.baseline for row in summary.rows):
-        lines.append(BASELINE)
+        lines.append(BASELINE_NOTE)
     if any(row.recommended for row in summary.rows):
         lines.append("+ recommended, as in `sentune best`")
     alone = any(row.difference is not None and row.difference.sentences_half is None for row in summary.rows)

@@ -13,8 +13,8 @@ from core.metrics import METRICS
 from core.training.evaluate import evaluate_logits
 from tuning.ensemble.members import TrainedMember
 from tuning.journal.writer import StudyJournal
-from tuning.retrain.calibrated import Outputs, calibration_lines
-from tuning.retrain.models import output_figures
+from tuning.retrain.calibrated import Outputs, calibration_figures, calibration_lines
+from tuning.retrain.models import class_figures
 from tuning.retrain.output import print_classes
 from tuning.retrain.training import held_out_metrics, split_name
 
@@ -27,7 +27,8 @@ def measure(journal: StudyJournal, members: Sequence[TrainedMember], corpus: Cor
         members: Members, at least one.
         corpus: The data.
         on: The splits that the members were trained on. With train+val, and of a study in folds, the validation figures
-            are those of other trainings, which did not see the sentences, and their names begin with `verified_`.
+            are those of other trainings, which did not see the sentences: their names begin with `verified_`, and
+            there are none by class.
 
     Returns:
         Figures for the model folder.
@@ -44,7 +45,10 @@ def measure(journal: StudyJournal, members: Sequence[TrainedMember], corpus: Cor
     outputs = _outputs(
         corpus, average([each.val for each in members], weights), average(tests, weights) if tests else None
     )
-    figures = _figures(metric, val_name, outputs) | output_figures(outputs["val"], outputs.get("test"), corpus.classes)
+    figures = _figures(metric, val_name, outputs) | calibration_figures(outputs["val"], outputs.get("test"))
+    for split, found in outputs.items():
+        if split == "test" or val_name == "val":
+            figures |= class_figures(split, found, corpus.classes)
     _log(journal, corpus, figures, on, None)
     print(f"ensemble: {_summary(figures, metric)}")
     print(*calibration_lines(figures, len(outputs["val"].labels)), sep="\n")

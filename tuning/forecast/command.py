@@ -22,7 +22,7 @@ from tuning.resources.machine import Machine
 from tuning.run_options import RunOptions
 from tuning.scheduling.schedule import KEPT_PAUSED
 from tuning.scheduling.study import StudyConfig
-from tuning.study_config import plan_search
+from tuning.study_config import check_search, plan_search
 
 RAY_BYTES = 500_000_000
 """Memory in bytes of Ray's processes and the driver."""
@@ -227,6 +227,7 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
     machine = Machine.here(gpus=bool(options.resources.gpus_per_trial))
     existing = study_attributes(options.folder)
     fits = options.resources.max_parallel(machine)
+    check_search(options, fits, existing)
     search = plan_search(options, machine, fits, existing, say)
     if existing and (differences := spec_differences(existing["spec"], search.spec)):
         say(f"study {options.folder.name!r} is another search ({differences[0]}); choose another --name for this one")

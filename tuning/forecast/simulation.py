@@ -20,7 +20,7 @@ from tuning.scheduling.study import StudyConfig
 
 SIMULATED_TRIALS = 30_000
 """Number of trials in all simulations of one forecast together."""
-MAX_TRIALS = 3_000
+MAX_SIMULATED = 3_000
 """Number of trials in one simulation. A longer search is scaled: 10 simulations of 100,000 trials would take 18 s."""
 FAVOURITES = 3
 """Number of configurations that a sampler prefers: half of the later trials cost as much as one of these."""
@@ -95,9 +95,9 @@ def forecast(
     rng = default_rng(0)
     count = max(10, min(300, SIMULATED_TRIALS // plan.n_trials))
     simulated, known, factor = plan, trained, 1.0
-    if plan.n_trials > MAX_TRIALS:  # only new trials: of those that have begun, few epochs are left
+    if plan.n_trials > MAX_SIMULATED:  # only new trials: of those that have begun, few epochs are left
         new = plan.n_trials - len(trained)
-        simulated, known = dataclasses.replace(plan, n_trials=max(1, min(new, MAX_TRIALS))), {}
+        simulated, known = dataclasses.replace(plan, n_trials=max(1, min(new, MAX_SIMULATED))), {}
         factor = new / simulated.n_trials
     runs = [_simulate(simulated, costs, workers, known, rng, factor) for _ in range(count)]
     epochs, seconds = zip(*runs, strict=True)

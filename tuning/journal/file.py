@@ -21,8 +21,12 @@ JOURNAL = "study.journal"
 
 
 @contextlib.contextmanager
-def study_lock(folder: Path) -> Iterator[None]:
+def study_lock(folder: Path, searches: bool = False) -> Iterator[None]:
     """Lock the study in `folder` while the block runs; the system releases it when the process dies.
+
+    Args:
+        folder: Folder of the study.
+        searches: Whether this process trains the study's trials, as `is_searched` says.
 
     Raises:
         UserError: Another process has the lock; the message names its number and host.
@@ -39,21 +43,23 @@ def study_lock(folder: Path) -> Iterator[None]:
         ) from None
     try:
         who = {"pid": os.getpid(), "host": socket.gethostname(), "started": _start_ticks(os.getpid())}
-        atomic_write(holder, json.dumps(who).encode())
+        atomic_write(holder, json.dumps({**who, "searches": searches}).encode())
         yield
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
 
 
-def is_locked(folder: Path) -> bool:
-    """Return whether a process runs the study in `folder`, as far as this host can determine.
+def is_searched(folder: Path) -> bool:
+    """Return whether a process trains the trials of the study in `folder`, as far as this host can determine.
 
     It reads the driver's file and does not request the lock. Otherwise a driver that starts at this time would fail.
     """
     who = _driver(folder)
-    if who is None or who["host"] != socket.gethostname():
-        return who is not None
+    if who is None or not who["searches"]:
+        return False
+    if who["host"] != socket.gethostname():
+        return True
     try:
         with contextlib.suppress(PermissionError):  # another user's
             os.kill(who["pid"], 0)
@@ -73,11 +79,12 @@ def _start_ticks(pid: int) -> int | None:
 
 
 def _driver(folder: Path) -> dict[str, Any] | None:
-    """Return number, host and start of the process that runs the study; None if the file is missing or damaged."""
+    """Return the content of `driver.json`; None if the file is missing or damaged."""
     try:
         who = json.loads(read_regular(folder / "driver.json"))
         pid = int(who["pid"])
-        return {"pid": pid, "host": str(who["host"]), "started": who.get("started")} if 0 < pid < 2**31 else None
+        found = {"pid": pid, "host": str(who["host"]), "started": who["started"], "searches": who["searches"]}
+        return found if 0 < pid < 2**31 else None
     except (OSError, LookupError, TypeError, ValueError, ArithmeticError, RecursionError):
         return None
 

@@ -15,7 +15,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any, NoReturn
 
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution, json_to_distribution
+from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.trial import TrialState
 
 from core.config import METRIC_NAMES
@@ -27,6 +27,9 @@ from tuning.journal.predictions import journal_damage
 N_EPOCHS = "n_epochs"
 """User attribute of a closed trial: the number of its epochs that count, if it has more. Later epochs were trained when
 the study had fewer trials."""
+
+TEST_EVALUATION = "test_evaluation:"
+"""Start of the names of the study's user attributes with an evaluation on a test split; a number follows."""
 
 Shape = Any
 MAX_JOURNAL_INT = 2**53
@@ -82,7 +85,7 @@ RESULT = {
 SEGMENT = {"worker?": str, "since": is_finite, "until": is_finite, "paused?": POSITIVE}
 BIN = {**dict.fromkeys(("low", "high", "confidence", "accuracy"), is_fraction), "sentences": POSITIVE}
 DIAGRAM = {"error": is_fraction, "bins": [BIN]}
-TEST_EVALUATION = {
+EVALUATION = {
     "verb": str, "trial": (int, type(None)), "seed": (int, type(None)), "on": str, "split": (str, type(None)),
     "test_accuracy": is_fraction, "test_metric?": is_finite, "test_sentences": POSITIVE, "test_fingerprint?": str,
     "epochs?": POSITIVE,
@@ -109,12 +112,12 @@ AUDIT = {
 }
 STUDY_SHAPE = {
     "spec?": SPEC, "validation?": {"labels": PACKED, "classes": is_texts}, "vocabulary?": POSITIVE,
-    "test_evaluations?": [TEST_EVALUATION], "inputs?": dict, "audit?": AUDIT, "command?": str,
+    "inputs?": dict, "audit?": AUDIT, "command?": str,
     "gpu_share?": {"share": is_fraction, "peak_bytes": COUNT, "smallest_bytes": COUNT},
     "goal?": {"trials?": POSITIVE}, "test_fingerprint?": str, "id?": str,
     "plain_baseline?": {"val_predictions": PACKED, "val_metric?": is_finite},
 }  # fmt: skip
-"""Shapes of the user attributes of the study, except `early_end` and its fresh runs."""
+"""Shapes of the user attributes of the study, except `early_end` and those with a number in their name."""
 EARLY_END = {"reason": str, "n_trials": is_positive_or_null}
 FRESH_RUN = {
     **dict.fromkeys(("trial?", "seed?", "fold?", "folds?"), (int, type(None))),
@@ -185,6 +188,8 @@ def check_study(attributes: Mapping[str, Any]) -> None:
             check_schema(value, FRESH_RUN, name)
         elif name.startswith("distill:"):
             check_schema(value, DISTILLED, name)
+        elif name.startswith(TEST_EVALUATION):
+            check_schema(value, EVALUATION, name)
 
 
 def check_trial(attributes: Mapping[str, Any]) -> None:
@@ -335,13 +340,9 @@ def _local(moment: str | None) -> datetime | None:
 
 def _parameter(distribution: BaseDistribution, value: Any) -> Any:
     """Return the value of a parameter from the number in the journal; ValueError if it is outside the distribution."""
-    parameter = distribution.to_external_repr(value)
-    if isinstance(distribution, FloatDistribution | IntDistribution):
-        steps = (parameter - distribution.low) / (distribution.step or 1)
-        is_step = distribution.step is None or abs(steps - round(steps)) < 1e-8
-        if not (is_finite(parameter) and parameter <= distribution.high and steps >= 0 and is_step):
-            raise ValueError(f"{parameter!r} is no value of {distribution}")
-    return parameter
+    if not distribution._contains(value):
+        raise ValueError(f"{str(value)[:40]!r} is no value of {distribution}")
+    return distribution.to_external_repr(value)
 
 
 @functools.lru_cache(maxsize=1024)

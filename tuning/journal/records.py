@@ -18,10 +18,10 @@ from core.metrics import METRICS
 from core.training.result import EpochResult, best_epoch
 from tuning.journal.file import JOURNAL
 from tuning.journal.predictions import Packed, journal_damage
-from tuning.journal.reader import N_EPOCHS, WrittenTrial, read_journal
+from tuning.journal.reader import N_EPOCHS, TEST_EVALUATION, WrittenTrial, read_journal
 
 Spec = Mapping[str, Any]
-STUDY_FORMAT = 9
+STUDY_FORMAT = 10
 """Version of the names and the layout of a journal's attributes."""
 PLAIN_BASELINE = "plain_baseline"
 """The study's user attribute with the plain baseline's results (tuning.plain_fit)."""
@@ -31,7 +31,7 @@ was paused, `paused` is the number of epochs)."""
 
 
 class TestEvaluation(TypedDict):
-    """One evaluation on a test split, as the study's user attribute `test_evaluations` lists them."""
+    """One evaluation on a test split: the study's user attribute `test_evaluation:3` is the fourth one."""
 
     verb: str
     """`retrain`, `confirm`, `ensemble` or `distill`."""
@@ -55,6 +55,16 @@ class TestEvaluation(TypedDict):
     """Number of epochs that were trained; a trial that was stopped has fewer."""
     calibration: NotRequired[Mapping[str, Any]]
     """Reliability diagrams `before` and `after` the calibration of a saved model (tuning.retrain.calibrated)."""
+
+
+def is_validated_in_folds(spec: Spec) -> bool:
+    """Return whether each epoch is evaluated on all training sentences, by cross-validation (--validation folds:K)."""
+    return spec["data"]["validation"] != "split"  # type: ignore[no-any-return]
+
+
+def evaluations_on_test(attributes: Mapping[str, Any]) -> list[TestEvaluation]:
+    """Return all evaluations on a test split, in order, from the study's user attributes."""
+    return [value for name, value in attributes.items() if name.startswith(TEST_EVALUATION)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

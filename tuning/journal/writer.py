@@ -3,11 +3,12 @@
 The journal is an Optuna `JournalStorage` file, which Optuna's tools can open. The study's user attributes are: `spec`
 (all inputs), `id` (random), `goal` (of the latest command), `validation` (labels), `vocabulary` (number of trained
 words), `inputs` (of the corpus), `audit` (warnings), `command` (that created the study), `early_end` (the budget that
-ended it), `gpu_share` (the choice of a fraction), `prior_trials` (of a warm start), `test_evaluations`,
-`test_fingerprint` (of the test split), `plain_baseline` (predictions), `confirm:...` (results of fresh runs) and
-`distill:...` (epochs of a distilled model). A trial's attributes are: `config` (all settings), `origin` (its source),
-`epoch:3` (one for each epoch), `segments` (on earlier workers), `oom` (the error if its fraction of a GPU was too
-small), `result` (of its worker) and `n_epochs` (the number of epochs that count, if not all do).
+ended it), `gpu_share` (the choice of a fraction), `prior_trials` (of a warm start), `test_evaluation:3` (one for each
+evaluation on the test split), `test_fingerprint` (of the test split), `plain_baseline` (predictions), `confirm:...`
+(results of fresh runs) and `distill:...` (epochs of a distilled model). A trial's attributes are: `config` (all
+settings), `origin` (its source), `epoch:3` (one for each epoch), `segments` (on earlier workers), `oom` (the error if
+its fraction of a GPU was too small), `result` (of its worker) and `n_epochs` (the number of epochs that count, if not
+all do).
 """
 
 import contextlib
@@ -33,8 +34,16 @@ from tuning.formatting import truncate
 from tuning.journal.file import JOURNAL, open_journal, study_lock, truncate_partial_line
 from tuning.journal.predictions import Packed, journal_damage
 from tuning.journal.probabilities import epoch_name, save_probabilities, trial_name
-from tuning.journal.reader import N_EPOCHS, check_written_trial, closes_trial, strict
-from tuning.journal.records import Spec, TestEvaluation, TrialRecord, check_format, recorded_epochs, to_record
+from tuning.journal.reader import N_EPOCHS, TEST_EVALUATION, check_written_trial, closes_trial, strict
+from tuning.journal.records import (
+    Spec,
+    TestEvaluation,
+    TrialRecord,
+    check_format,
+    evaluations_on_test,
+    recorded_epochs,
+    to_record,
+)
 
 MEASURED = ("val_accuracy", "test_accuracy", "test_sentences", "test_fingerprint", "epochs", "calibration")
 """Keys of a TestEvaluation that are figures of the model."""
@@ -169,12 +178,12 @@ class StudyJournal:
     @property
     def test_evaluations(self) -> list[TestEvaluation]:
         """All evaluations on a test split so far."""
-        return list(self.attributes.get("test_evaluations", ()))
+        return evaluations_on_test(self.attributes)
 
     def log_test_evaluation(
         self, figures: Mapping[str, Any], *, verb: str, trial: int | None, seed: int | None, on: str, split: str
     ) -> None:
-        """Append an evaluation on a test split to the study's list, if the figures have one.
+        """Record an evaluation on a test split, if the figures have one.
 
         Args:
             figures: Figures of the model, with the keys in MEASURED and the metric as `test_macro_f1`; further keys are
@@ -189,7 +198,7 @@ class StudyJournal:
         measured = {name: figures[name] for name in MEASURED if name in figures}
         also = {"test_metric": value} if metric != "accuracy" and math.isfinite(value) else {}
         entry = {**about, **measured, **also, "time": datetime.now(UTC).isoformat(timespec="seconds")}
-        self.set_study_attr("test_evaluations", [*self.test_evaluations, entry])
+        self.set_study_attr(f"{TEST_EVALUATION}{len(self.test_evaluations)}", entry)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -218,13 +227,16 @@ class StudyJournal:
 
 
 @contextlib.contextmanager
-def open_study(folder: Path, spec: Spec, attributes: Mapping[str, Any] | None = None) -> Iterator[StudyJournal]:
+def open_study(
+    folder: Path, spec: Spec, attributes: Mapping[str, Any] | None = None, searches: bool = False
+) -> Iterator[StudyJournal]:
     """Open the study in `folder` for writing, or create it.
 
     Args:
         folder: Folder of the study.
         spec: The spec that the study must have.
         attributes: More user attributes for a new study; ignored if the study exists.
+        searches: Whether this process trains the study's trials.
 
     Raises:
         UserError: Another process is running this study.
@@ -234,7 +246,7 @@ def open_study(folder: Path, spec: Spec, attributes: Mapping[str, Any] | None = 
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # sentune has its own messages
     with os_errors_as_user_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    with study_lock(folder):
+    with study_lock(folder, searches):
         journal = folder / JOURNAL
         with os_errors_as_user_errors(journal):
             truncate_partial_line(journal)

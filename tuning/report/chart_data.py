@@ -17,15 +17,15 @@ from core.metrics import METRICS, Metric
 from tuning.analysis.ranking import STATES, AssessedStudy, TrialRow, read_assessed
 from tuning.analysis.trial_detail import ClassResults, class_results
 from tuning.formatting import format_value
-from tuning.journal.file import is_locked
-from tuning.journal.records import RANKED, RunSegment, TestEvaluation, TrialRecord
+from tuning.journal.file import is_searched
+from tuning.journal.records import RANKED, RunSegment, TestEvaluation, TrialRecord, evaluations_on_test
 from tuning.scheduling.samplers import quiet_optuna
 from tuning.space.expressions import is_number
 from tuning.space.space import midpoint
 
-MAX_TRIALS = 1000
+MAX_CHARTED = 1000
 """Maximum number of trials shown one by one; the size of the page is proportional."""
-KEEP_BEST = MAX_TRIALS // 2
+KEEP_BEST = MAX_CHARTED // 2
 """Number of best trials among them."""
 TREES, DEPTH = 16, 8
 """Size of the random forest for the importances. On 1,000 trials with 18 settings, Optuna's 64 levels took seven times
@@ -59,7 +59,7 @@ def study_chart_data(folder: Path) -> ChartData:
     Raises:
         UserError: There is no such study.
     """
-    return chart_data(read_assessed(folder), running=is_locked(folder))
+    return chart_data(read_assessed(folder), running=is_searched(folder))
 
 
 def chart_data(study: AssessedStudy, *, running: bool) -> ChartData:
@@ -75,7 +75,7 @@ def chart_data(study: AssessedStudy, *, running: bool) -> ChartData:
     for row in sample_trials(study):
         record = study.records[row.trial]
         fields = {name: value for name, value in row.to_dict().items() if name != "params"}
-        fields |= {"state": STATES.get(row.state, "running"), "kind": _kind(study, record)}
+        fields |= {"state": STATES[row.state], "kind": _kind(study, record)}
         table = {name: None if value is None else plain(value) for name, value in fields.items()}
         settings = {name: plain(value) for name, value in row.params.items()}
         idle = [at for at, dimension in enumerate(study.space.dimensions) if dimension.name not in record.params]
@@ -85,12 +85,12 @@ def chart_data(study: AssessedStudy, *, running: bool) -> ChartData:
 
 
 def sample_trials(study: AssessedStudy) -> Sequence[TrialRow]:
-    """Return the rows of about MAX_TRIALS trials at most; the choice is deterministic.
+    """Return the rows of about MAX_CHARTED trials at most; the choice is deterministic.
 
     They are the best trials, the baseline, each trial that was better than all earlier ones, and an evenly spaced
     sample of the rest. The line of the best so far therefore does not change.
     """
-    if len(study.rows) <= MAX_TRIALS:
+    if len(study.rows) <= MAX_CHARTED:
         return study.rows
     kept, highest = {row.trial for at, row in enumerate(study.rows) if at < KEEP_BEST or row.baseline}, -math.inf
     for record in sorted((record for _, record in study.ranked), key=lambda record: record.number):
@@ -98,7 +98,7 @@ def sample_trials(study: AssessedStudy) -> Sequence[TrialRow]:
             kept.add(record.number)
             highest = record.best.score
     rest = [record.number for record in study.records if record.number not in kept]
-    room = max(0, MAX_TRIALS - len(kept))
+    room = max(0, MAX_CHARTED - len(kept))
     kept |= {rest[at * len(rest) // room] for at in range(room)}
     return [row for row in study.rows if row.trial in kept]
 
@@ -109,7 +109,7 @@ def _kind(study: AssessedStudy, record: TrialRecord) -> str:
         return "best"
     if record.origin == "baseline" and record.state in RANKED:
         return "baseline"
-    return STATES.get(record.state, "running")
+    return STATES[record.state]
 
 
 def _segments(record: TrialRecord, until: datetime) -> list[tuple[str, int, int]]:
@@ -125,14 +125,15 @@ def _segments(record: TrialRecord, until: datetime) -> list[tuple[str, int, int]
     return [(each.worker or "lost", round(1000 * each.since), round(1000 * each.until)) for each in segments]
 
 
-def used_results(study: AssessedStudy) -> ClassResults | None:
-    """Return the scores of `study.used` for the classes; None if its predictions were not recorded."""
-    return None if study.used is None else class_results(study.records[study.used.trial], study.attributes)
+def default_results(study: AssessedStudy) -> ClassResults | None:
+    """Return the scores of `study.default_trial` for the classes; None if its predictions were not recorded."""
+    row = study.default_trial
+    return None if row is None else class_results(study.records[row.trial], study.attributes)
 
 
 def calibrated_evaluation(study: AssessedStudy) -> TestEvaluation | None:
     """Return the last evaluation on a test split of a model that was calibrated; None if there is none."""
-    evaluations: Sequence[TestEvaluation] = study.attributes.get("test_evaluations", ())
+    evaluations = evaluations_on_test(study.attributes)
     return next((each for each in reversed(evaluations) if each.get("calibration")), None)
 
 

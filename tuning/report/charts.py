@@ -10,7 +10,7 @@ from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from core.io.text import printable
 from tuning.analysis.random_search_curve import random_search_curve
-from tuning.report.chart_data import ChartData, calibrated_evaluation, plain, setting_importances, used_results
+from tuning.report.chart_data import ChartData, calibrated_evaluation, default_results, plain, setting_importances
 from tuning.scheduling.asha import Asha
 from tuning.space.space import Dimension
 
@@ -241,7 +241,7 @@ def calibration(data: ChartData) -> alt.LayerChart:
 
 def confusion(data: ChartData) -> alt.LayerChart:
     """Draw the recommended trial's confusions on validation: numbers of sentences, shaded by share of the label."""
-    results = used_results(data.study)
+    results = default_results(data.study)
     names = [printable(name) for name in data.study.attributes["validation"]["classes"]]
     rows = [
         {"label": label, "answer": answer, "sentences": count, "share": plain(count / max(1, sum(line)))}

@@ -9,7 +9,7 @@ from pathlib import Path
 from core.errors import check_rules
 from core.io.atomic import atomic_write, check_parent, file_mode
 from tuning.console import say_if_slow
-from tuning.journal.file import is_locked
+from tuning.journal.file import is_searched
 from tuning.report.chart_data import study_chart_data
 from tuning.report.compose import render_page, vega_bundle
 from tuning.report.figures import Figure, figures, write_images
@@ -51,7 +51,7 @@ def write_report(
     make = functools.partial(page, folder, cache_dir=cache_dir, command=command)
     announced, pause = False, EVERY_SECONDS
     try:
-        while watch and is_locked(folder):
+        while watch and is_searched(folder):
             vega_bundle()  # only the first call takes time
             began = time.monotonic()
             atomic_write(out, make(every_seconds=pause)[0])
@@ -73,7 +73,7 @@ def write_report(
 
 def _wait(folder: Path, seconds: int) -> None:
     """Wait this long, or until the study has ended."""
-    while seconds > 0 and is_locked(folder):
+    while seconds > 0 and is_searched(folder):
         time.sleep(min(seconds, EVERY_SECONDS))
         seconds -= EVERY_SECONDS
 

@@ -52,7 +52,7 @@ def render_page(
     drawn = {key: each for key, each in drawn.items() if key != "confusion"}  # the page has a table instead
     css, vega, js = _asset("page.css"), vega_bundle(), _asset("page.js")
     states = Counter(record.state for record in study.records)
-    counts = [f"{states[state]} {word}" for state, word in {**STATES, "RUNNING": "not ended"}.items() if states[state]]
+    counts = [f"{states[state]} {word}" for state, word in STATES.items() if states[state]]
     charts, datasets = specifications({key: each.chart for key, each in drawn.items() if each.chart})
     main, more = ([each.field for each in columns_of(study.rows) if each.main == part] for part in (True, False))
     # The page hides what follows the settings on paper, and columns that are empty.
@@ -69,14 +69,14 @@ def render_page(
         "version": version("sentune"),
         "state_counts": ", ".join(counts) or "no trial yet",
         "verdict": page_verdict(study),
-        "used": study.used,
+        "default_trial": study.default_trial,
         "cards": cards(study),
         "notes": [*remarks(study), *spec_notes(study.spec)],
         "shown": len(data.rows),
         "figures": drawn,
         "parts": list(charts),
         "audit": _audit(study),
-        "command": without_folders(study.attributes.get("command", "")),
+        "command": without_folders(study.attributes["command"]),
         "typed": without_folders(command),
         "about": about(study.spec),
         "wrong": wrong,
@@ -89,8 +89,6 @@ def render_page(
 
 def _audit(study: AssessedStudy) -> list[tuple[str, list[str]]]:
     """Return the lines of the data's audit by heading."""
-    if "audit" not in study.attributes:
-        return []
     try:
         return audit_sections(study.attributes["audit"], study.spec["metric"])
     except (LookupError, TypeError, ValueError, AttributeError) as error:

@@ -15,7 +15,7 @@ from core.io.atomic import atomic_write
 from tuning.analysis.random_search_curve import random_search_curve
 from tuning.journal.records import TestEvaluation
 from tuning.report import charts
-from tuning.report.chart_data import ChartData, calibrated_evaluation, study_chart_data, used_results
+from tuning.report.chart_data import ChartData, calibrated_evaluation, default_results, study_chart_data
 
 MIN_TRIALS = 8
 """With fewer trials, no importances are computed."""
@@ -76,7 +76,7 @@ def reasons(data: ChartData) -> dict[str, str]:
     elif len(set(own)) == 1:
         why["importances"] = f"All {len(own)} ended trials have the same {data.metric.title}; there are no differences."
     if "confusion" not in why:
-        results = used_results(study)
+        results = default_results(study)
         if results is None:
             why["confusion"] = "The study has no predictions of this trial on the validation split."
         elif len(results.scores) > WIDEST_CHART:

@@ -1,11 +1,12 @@
 """The page's first figures and remarks: the bias-corrected value, the baselines, and the recommended trial."""
 
 import shlex
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 from core.metrics import METRICS
-from tuning.analysis.assessment import MAJORITY, PLAIN, evaluations_note, readings_elsewhere
-from tuning.analysis.best import ensemble_note, members_text, recommendation_note
+from core.stats import Interval
+from tuning.analysis.assessment import MAJORITY, PLAIN, evaluations_elsewhere, evaluations_note
+from tuning.analysis.best import ensemble_note, format_interval, members_text, recommendation_note
 from tuning.analysis.next_step import next_step
 from tuning.analysis.ranking import AssessedStudy
 from tuning.analysis.recommendation import nothing_learned
@@ -24,22 +25,22 @@ class Card:
 
 def page_verdict(study: AssessedStudy) -> list[str]:
     """Return sentences on which model to use, its expected score, and whether it is better than the plain baseline."""
-    used, assessment = study.used, study.assessment
-    if used is None:
+    row, assessment = study.default_trial, study.assessment
+    if row is None:
         return ["No trial has ended with a value yet."]
     if assessment.nothing_learned:
         return [f"{line[0].upper()}{line[1:]}." for line in nothing_learned(study.spec["metric"])]
     step, ensemble = next_step(study), assessment.ensemble
-    assert step is not None  # a trial is used, and something was learned
-    found = [f"Use trial {used.trial}."]
+    assert step is not None  # there is a trial, and something was learned
+    found = [f"Use trial {row.trial}."]
     value = assessment.recommended_corrected
     if step.verb != "retrain":
-        found = [f"The best choice of the trials is {used.trial}."]
+        found = [f"The best choice of the trials is {row.trial}."]
     if step.verb == "ensemble" and ensemble is not None:
         found, value = [f"Use the ensemble: {_ensemble_command(study)}."], ensemble.corrected
     if value is not None:
-        between = f"95% interval {value.interval.low:.4f} to {value.interval.high:.4f}"
-        found.append(f"Its expected {METRICS[used.metric].title} on new sentences is {value.value:.4f} ({between}).")
+        between = format_interval(value.interval)
+        found.append(f"Its expected {METRICS[row.metric].title} on new sentences is {value.value:.4f} ({between}).")
     if step.remark:
         found.append(f"{step.remark[0].upper()}{step.remark[1:]}.")
     elif assessment.gain_over_plain is not None:
@@ -53,48 +54,46 @@ def page_verdict(study: AssessedStudy) -> list[str]:
 def cards(study: AssessedStudy) -> list[Card]:
     """Return the figures of the best trial and of its baselines; none before a trial has ended."""
     winner, assessment = study.winner, study.assessment
-    if winner is None or winner.val_accuracy is None:
+    if winner is None or winner.val_accuracy is None or winner.interval_low is None or winner.interval_high is None:
         return []
+    own = Interval(low=winner.interval_low, high=winner.interval_high)
     metric = METRICS[winner.metric]
     found = [
         Card("Accuracy" if metric.name != "accuracy" else "Best validation accuracy", winner.val_accuracy,
-              f"trial {winner.trial}, epoch {winner.best_epoch}{_interval(winner.interval_low, winner.interval_high)}")
+              f"trial {winner.trial}, epoch {winner.best_epoch}; {format_interval(own)}")
     ]  # fmt: skip
     if metric.name != "accuracy" and winner.val_metric is not None:
         found.insert(0, Card(f"Best validation {metric.title}", winner.val_metric, f"trial {winner.trial}"))
-    if winner.corrected is not None:
+    if corrected := assessment.corrected:
         detail = (
-            f"expected on new sentences, after choosing the best of {assessment.n_candidates} trials and their epochs"
+            f"expected on new sentences, after choosing the best of {assessment.n_candidates} trials and their epochs; "
+            f"{format_interval(corrected.interval)}"
         )
-        between = _interval(winner.corrected_low, winner.corrected_high)
-        found.insert(0, Card("Corrected for selection bias", winner.corrected, detail + between))
+        found.insert(0, Card("Corrected for selection bias", corrected.value, detail))
     if (ensemble := assessment.ensemble) and ensemble.gains:
-        over_best = f"{ensemble.gain.value:+.4f}{_interval(*astuple(ensemble.gain.interval))}"
-        detail = f"{members_text(ensemble)}, corrected{_interval(*astuple(ensemble.corrected.interval))}"
+        over_best = f"{ensemble.gain.value:+.4f}; {format_interval(ensemble.gain.interval)}"
+        detail = f"{members_text(ensemble)}, corrected; {format_interval(ensemble.corrected.interval)}"
         detail += f". Corrected gain over the best trial: {over_best}. Run {_ensemble_command(study)}"
         found.append(Card("Ensemble", ensemble.corrected.value, detail))
-    if winner.test_accuracy is not None:
-        seeds = assessment.held_out[winner.trial].seeds
-        measured = f"mean of {seeds} seeds" if seeds > 1 else "one seed"
-        detail = f"{measured}{_interval(winner.test_low, winner.test_high)}"
+    if test := assessment.held_out.get(winner.trial):
+        measured = f"mean of {test.seeds} seeds" if test.seeds > 1 else "one seed"
+        detail = f"{measured}; {format_interval(test.interval)}"
         if metric.name != "accuracy" and winner.test_metric is not None:
             found.append(Card(f"Test {metric.title}", winner.test_metric, measured))
-        found.append(Card("Test accuracy", winner.test_accuracy, detail))
+        found.append(Card("Test accuracy", test.accuracy, detail))
     baseline = next((row for row in study.rows if row.baseline and row.rank is not None), None)
     if baseline is not None and baseline.val_metric is not None:
         same = baseline.trial == winner.trial
         detail = "is the best" if same else f"the best trial gains {winner.gain_over_baseline:+.4f}"
-        if winner.corrected_gain is not None:
-            between = _interval(winner.corrected_gain_low, winner.corrected_gain_high)
-            detail += f", corrected {winner.corrected_gain:+.4f}{between}"
-        found.append(Card("Baseline setting", baseline.val_metric, f"trial {baseline.trial}: {detail}"))
+        if gain := assessment.corrected_gain:
+            detail += f", corrected {gain.value:+.4f}; {format_interval(gain.interval)}"
+        found.append(Card("Baseline", baseline.val_metric, f"trial {baseline.trial}: {detail}"))
     for reference in assessment.references:
         value, detail = reference.value, f"{metric.title} of {reference.about}"
         if metric.name == "accuracy":
-            between = _interval(*astuple(reference.interval))
-            value, detail = reference.accuracy, f"{reference.about}{between}"
+            value, detail = reference.accuracy, f"{reference.about}; {format_interval(reference.interval)}"
         if reference.name == PLAIN and (gain := assessment.gain_over_plain):
-            detail += f". Corrected gain over it: {gain.value:+.4f}{_interval(*astuple(gain.interval))}"
+            detail += f". Corrected gain over it: {gain.value:+.4f}; {format_interval(gain.interval)}"
         if value is not None:
             found.append(Card(TITLES[reference.name], value, detail))
     return found
@@ -110,14 +109,10 @@ def remarks(study: AssessedStudy) -> list[str]:
         found += ensemble_note(assessment, _ensemble_command(study))
     if assessment.corrected is None:
         found.append("The best is not corrected for selection bias, because some predictions were not stored.")
-    elsewhere = readings_elsewhere(study.folder, study.attributes)
+    elsewhere = evaluations_elsewhere(study.folder, study.attributes)
     return [*found, evaluations_note(assessment.test_evaluations, elsewhere)]
 
 
 def _ensemble_command(study: AssessedStudy) -> str:
     """Return the command without folders, which name users and machines."""
     return f"sentune ensemble {shlex.quote(study.name)} --out DIR"
-
-
-def _interval(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f"; 95% interval {low:.4f} to {high:.4f}"

@@ -11,7 +11,7 @@ from core.errors import UserError
 from tuning.analysis.ranking import AssessedStudy
 from tuning.analysis.suspects import Suspect, suspects_of
 from tuning.analysis.trial_detail import ClassResults
-from tuning.report.chart_data import used_results
+from tuning.report.chart_data import default_results
 
 MAX_SUSPECTS = 60
 """Maximum number of sentences shown."""
@@ -62,4 +62,4 @@ def mistakes_section(study: AssessedStudy, cache_dir: Path | None) -> MistakesSe
     except UserError as error:
         note = f"The sentences cannot be shown: {error}"
     classes = tuple(study.attributes["validation"]["classes"])
-    return MistakesSection(classes=classes, results=used_results(study), suspects=suspects, note=note)
+    return MistakesSection(classes=classes, results=default_results(study), suspects=suspects, note=note)

@@ -14,7 +14,7 @@ from tuning.analysis.assessment import assess
 from tuning.analysis.recommendation import nothing_learned
 from tuning.console import ASSESSING, command_line, say_if_slow
 from tuning.formatting import format_settings
-from tuning.journal.records import Spec, TrialRecord, is_candidate, rank_trials, read_study
+from tuning.journal.records import Spec, TrialRecord, is_candidate, is_validated_in_folds, rank_trials, read_study
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.retrain.calibrated import calibration_lines
 from tuning.retrain.environment_diff import (
@@ -45,7 +45,7 @@ def retrain_trial(options: RetrainOptions) -> Reproduction:
         UserError: There is no such study or trial, another process runs the study, or the model cannot be written.
     """
     spec = read_study(options.folder)[0]["spec"]
-    if options.seeds > 1 and spec["data"].get("validation", "split") != "split":
+    if options.seeds > 1 and is_validated_in_folds(spec):
         raise ConfigError("--seeds must be 1 for a study validated in folds, whose model is trained on all folds")
     check_model_folder(options.model_folder)
     with open_study(options.folder, spec) as journal:

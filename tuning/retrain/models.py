@@ -100,7 +100,9 @@ def evaluate_model(context: RetrainContext, result: TrainResult) -> TrainedModel
     figures = {
         **metrics_of(result, context.corpus, test),
         "val_loss_standard_error": val.loss_standard_error,
-        **output_figures(*outputs, context.corpus.classes),
+        **class_figures("val", outputs[0], context.corpus.classes),
+        **class_figures("test", outputs[1], context.corpus.classes),
+        **calibration_figures(*outputs),
     }
     model = TrainedModel(
         config=result.config,
@@ -147,12 +149,6 @@ def refit_on_both(context: RetrainContext, verified: TrainResult, say: Callable[
     )
     _log_test(context, model, "train+val" if corpus.folds is None else "train")
     return model
-
-
-def output_figures(val: Outputs, test: Outputs | None, classes: Sequence[str]) -> dict[str, Any]:
-    """Return the figures of the classes and of the calibration of a model."""
-    by_class = class_figures("val", val, classes) | class_figures("test", test, classes)
-    return by_class | calibration_figures(val, test)
 
 
 def class_figures(name: str, outputs: Outputs | None, classes: Sequence[str]) -> dict[str, Any]:

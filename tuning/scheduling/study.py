@@ -161,7 +161,7 @@ def study_id(name: str, attributes: Mapping[str, Any]) -> str:
 
     Args:
         name: Name of the study.
-        attributes: User attributes of the study: `spec`, and `id` unless an earlier version created it.
+        attributes: User attributes of the study.
     """
-    content = canonical_json(dict(attributes["spec"])) + attributes.get("id", "").encode()
+    content = canonical_json(dict(attributes["spec"])) + attributes["id"].encode()
     return f"{name}-{hashlib.sha256(content).hexdigest()[:12]}"

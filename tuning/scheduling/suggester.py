@@ -58,7 +58,9 @@ class Suggester:
         origins = ["baseline"] * config.baseline + ["try_first"] * (len(own) - config.baseline)
         self._first_origins = (*origins, *[PORTFOLIO] * len(config.first_trials.settings))
         self._sampler = SAMPLERS[config.sampler]
-        prior = _shown_prior(config.prior_trials)
+        scores = [trial.values[0] for trial in config.prior_trials]
+        ranked = sorted(range(len(scores)), key=lambda number: (-scores[number], number))
+        prior = [config.prior_trials[number] for number in _sample(ranked)]
         self._prior = [prior_view(trial, i, config.sampler) for i, trial in enumerate(prior, 1)]
         self._always = {dimension.name for dimension in config.space.dimensions if not dimension.when}
         self._views = _Views(config, first_number=len(self._prior) + 1)
@@ -177,35 +179,26 @@ class _Views:
         self._views[number] = result_view(self.trials[number], view_number, result, self.config)
 
     def shown(self) -> Iterable[FrozenTrial]:
-        """Return the trials for the sampler: all, or MAX_SHOWN of them.
-
-        Of many trials, a quarter are those with the best results, and up to a quarter the newest without a result. The
-        others are an even sample of the remaining results.
-        """
+        """Return the trials for the sampler: all, or MAX_SHOWN of them, at most a quarter without a result."""
         if len(self._views) <= MAX_SHOWN:
             return self._views
-        share = MAX_SHOWN // 4
-        best = [number for _, number in self._ranked[:share]]
-        running = [n for n in range(len(self._views) - 1, -1, -1) if n not in self._latest][:share]
-        others = _even_sample(sorted(n for _, n in self._ranked[share:]), MAX_SHOWN - len(best) - len(running))
-        return [self._views[number] for number in sorted([*best, *running, *others])]
+        running = [n for n in range(len(self._views) - 1, -1, -1) if n not in self._latest][: MAX_SHOWN // 4]
+        return [self._views[number] for number in _sample([number for _, number in self._ranked], running)]
 
 
-def _shown_prior(trials: Sequence[FrozenTrial]) -> Sequence[FrozenTrial]:
-    """Return the trials of `--warm-start` for the sampler: all, or the best quarter of MAX_SHOWN and an even sample."""
-    if len(trials) <= MAX_SHOWN:
-        return trials
-    ranked = sorted(range(len(trials)), key=lambda number: (-trials[number].values[0], number))
-    share = MAX_SHOWN // 4
-    shown = sorted([*ranked[:share], *_even_sample(sorted(ranked[share:]), MAX_SHOWN - share)])
-    return [trials[number] for number in shown]
+def _sample(ranked: Sequence[int], running: Sequence[int] = ()) -> list[int]:
+    """Return the numbers of at most MAX_SHOWN trials, in order.
 
-
-def _even_sample(numbers: Sequence[int], count: int) -> Sequence[int]:
-    """Return all numbers, or `count` of them at equal distances."""
-    if len(numbers) <= count:
-        return numbers
-    return [numbers[at * len(numbers) // count] for at in range(count)]
+    Args:
+        ranked: Trials with a result, best first. The best quarter of MAX_SHOWN are in the sample. The others are in it
+            at equal distances by number.
+        running: Trials without a result; all of them are in the sample.
+    """
+    best, others = ranked[: MAX_SHOWN // 4], sorted(ranked[MAX_SHOWN // 4 :])
+    room = MAX_SHOWN - len(best) - len(running)
+    if len(others) > room:
+        others = [others[at * len(others) // room] for at in range(room)]
+    return sorted([*best, *running, *others])
 
 
 def _key(config: TrialConfig) -> bytes:

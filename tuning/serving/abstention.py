@@ -67,9 +67,6 @@ class Abstention:
         return found
 
 
-ALWAYS_ANSWER = Abstention()
-
-
 def _lower_bound(row: CoverageRow) -> float:
     return wilson(row["correct"], row["sentences"]).low
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from core.data.columns import read_texts, require_column
 from core.data.datasets import encoding_of
@@ -53,7 +54,8 @@ def line_batches(file: str, encoding: str | None, notify: Notify, option: str = 
     """
     name, where = normalize_encoding(encoding) if encoding else "utf-8", f"{option} {printable(file)}"
     first, misfits = 1, False
-    with _open_stream(file) as stream:
+    stdin: Any = sys.stdin.buffer  # its type is that of any binary stream
+    with contextlib.nullcontext(stdin) if file == "-" else open_unpacked(Path(file), pipes=True) as stream:
         for lines in _decoded_lines(stream, name, where):
             bad = next((place for place, line in enumerate(lines) if _MISFIT in line), None)
             if bad is not None:
@@ -66,15 +68,6 @@ def line_batches(file: str, encoding: str | None, notify: Notify, option: str = 
                 part = lines[start : start + ROWS_AT_ONCE]
                 yield TextBatch(texts=part, source=f"{where}, line", numbers=range(first, first + len(part)))
                 first += len(part)
-
-
-@contextlib.contextmanager
-def _open_stream(file: str) -> Iterator[io.BufferedReader]:
-    if file == "-":
-        yield sys.stdin.buffer  # type: ignore[misc]  # typed as any binary stream
-        return
-    with open_unpacked(Path(file), pipes=True) as stream:
-        yield stream
 
 
 def _decoded_lines(stream: io.BufferedReader, encoding: str, where: str) -> Iterator[list[str]]:

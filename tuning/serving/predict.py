@@ -2,70 +2,23 @@
 
 import itertools
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.data.readers import ROWS_AT_ONCE, Table, format_of
+from core.data.readers import ROWS_AT_ONCE, Table
 from core.errors import ConfigError
 from core.io import cache
-from core.io.atomic import expand_user
 from core.io.text import Notify, printable, quoted
-from tuning.serving.abstention import ALWAYS_ANSWER, Abstention
-from tuning.serving.inputs import ENDINGS, TextBatch, line_batches, table_batch, table_parts
-from tuning.serving.outputs import csv_header, format_csv, format_lines, open_output, output_problem
+from tuning.serving.inputs import TextBatch, line_batches, table_batch, table_parts
+from tuning.serving.options import PredictOptions
+from tuning.serving.outputs import csv_header, format_csv, format_lines, open_output
 
 if TYPE_CHECKING:
     from core.inference.predictor import Predictor
 
 FEW_KNOWN = 0.5
 """Share of unknown words from which a label is unreliable."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PredictOptions:
-    """Texts to label, and form of the output."""
-
-    model: Path
-    """Model folder, none of whose files is replaced."""
-    texts: Sequence[str] = ()
-    """Sentences from the command line."""
-    file: str | None = None
-    """A file or a pipe with one sentence per line, or a table; - is standard input."""
-    text_column: str | None = None
-    """Column of a table; None for the one that the model was trained on."""
-    encoding: str | None = None
-    """Encoding of `file`; None for UTF-8 in lines, and for detection in a table."""
-    as_json: bool = False
-    """Whether to write JSON lines instead of text or CSV."""
-    probabilities: bool = False
-    """Whether to write the probability of every class, not only of the label."""
-    abstention: Abstention = ALWAYS_ANSWER
-    out: Path | None = None
-    """Output file; None for standard output."""
-
-    def __post_init__(self) -> None:
-        if self.file is not None and self.file.startswith("~"):
-            object.__setattr__(self, "file", str(expand_user(self.file)))
-        path = None if self.file is None else Path(self.file)
-        rules = {
-            "pass sentences, or --file with one sentence per line (- for standard input)": bool(self.texts)
-            != bool(self.file),
-            f"--text-column must be used with --file and a file ending in {ENDINGS} (.gz too)": self.text_column is None
-            or self.is_table,
-            "--encoding must be used with --file": self.encoding is None or path is not None,
-        }
-        problems = [problem for problem, holds in rules.items() if not holds]
-        if self.out is not None and (problem := output_problem(self.out, path, self.model)):
-            problems.append(problem)
-        if problems:
-            raise ConfigError("; ".join(problems))
-
-    @property
-    def is_table(self) -> bool:
-        """Whether the name of the file is that of a table."""
-        return self.file is not None and format_of(Path(self.file)) is not None
 
 
 def predict_texts(load: Callable[[], "Predictor"], notify: Notify, options: PredictOptions) -> None:

@@ -15,7 +15,7 @@ from core.errors import ConfigError, UserError
 from core.io.text import Notify, printable
 from tuning.console import signals_handled_by
 from tuning.formatting import content_policy
-from tuning.serving.abstention import ALWAYS_ANSWER, Abstention
+from tuning.serving.abstention import Abstention
 from tuning.serving.hosts import LOCAL_NAMES, check_hosts, hosts_of
 from tuning.serving.limits import Gate, TokenBucket, client_of, count_words
 from tuning.serving.metrics import CONTENT_TYPE, Metrics
@@ -59,9 +59,7 @@ def make_app(
 
 def _as_json(guess: "Prediction") -> str:
     """Return a prediction as JSON in ASCII, because UTF-8 cannot encode every class name."""
-    from tuning.serving.schema import Answer  # pydantic is of the extra `serve`
-
-    return json.dumps({name: getattr(guess, name) for name in Answer.model_fields})
+    return json.dumps({name: getattr(guess, name) for name in guess.__slots__})
 
 
 def _make_routes(
@@ -180,8 +178,8 @@ def serve_model(
     host: str,
     port: int,
     rate: int,
+    abstention: Abstention,
     allowed_hosts: str | None = None,
-    abstention: Abstention = ALWAYS_ANSWER,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM, then answer the pending requests.
 
@@ -191,8 +189,8 @@ def serve_model(
         name: Name of the model for the page.
         host, port: Address to listen on.
         rate: Maximum number of words per second from one client, on average.
-        allowed_hosts: More host names, see `hosts_of`.
         abstention: Rule for texts without a label.
+        allowed_hosts: More host names, see `hosts_of`.
 
     Raises:
         UserError: A package is missing, the port is taken, or the model cannot be used.

@@ -122,7 +122,15 @@ class ProgressDisplay(Callback):
             output.update(bundle(self._lines(*NOTEBOOK_SIZE)), raw=True)
         output.update(bundle([self._summary()]), raw=True)
 
+    def _estimate(self) -> None:
+        """Simulate the rest of the search without the lock, for which the driver would wait."""
+        with self.lock:
+            work = self.progress.new_estimate()
+        if work is not None:
+            work()
+
     def _lines(self, width: int, height: int) -> list[str]:
+        self._estimate()
         with self.lock:
             return live_block(self.progress, self._elapsed(), width, height)
 
@@ -152,6 +160,7 @@ class ProgressDisplay(Callback):
         return lines
 
     def _summary(self) -> str:
+        self._estimate()
         with self.lock:
             return f"{status_line(self.progress)} | {rate_line(self.progress, self._elapsed())}"
 

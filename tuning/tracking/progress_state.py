@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 from typing import Any
 
@@ -119,9 +119,14 @@ class SearchProgress:
 
     def seconds_left(self) -> float | None:
         """Estimate the time until the search ends; None before the first epoch."""
-        return self.remaining.seconds(
-            lambda: {number: [(e.score, e.seconds) for e in each] for number, each in self.trained.items()}
-        )
+        return self.remaining.seconds(self._scores)
+
+    def new_estimate(self) -> Callable[[], None] | None:
+        """Return the slow part of `seconds_left`, which needs no lock; None if the last estimate is recent."""
+        return self.remaining.new_estimate(self._scores)
+
+    def _scores(self) -> dict[int, list[tuple[float, float]]]:
+        return {number: [(e.score, e.seconds) for e in each] for number, each in self.trained.items()}
 
     def epochs_a_second(self) -> float:
         """Return the rate since the first trial began; 0 before the first epoch."""

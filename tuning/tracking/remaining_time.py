@@ -1,5 +1,6 @@
 """The remaining time of a search, by a simulation of its rest (tuning.scheduling.simulated_backend)."""
 
+import dataclasses
 import math
 import random
 import time
@@ -11,6 +12,8 @@ from tuning.scheduling.asha import FAILED
 from tuning.scheduling.simulated_backend import simulate
 from tuning.scheduling.study import StudyConfig
 
+Epochs = Mapping[int, Sequence[tuple[float, float]]]
+"""Score and seconds of each epoch, by trial."""
 SHARE = 0.02
 """Share of the time that simulations may take: the result of one that took a second is used for 50."""
 
@@ -28,28 +31,41 @@ class RemainingTime:
     """Virtual cost of each trial that has started; trials that repeat another one have none."""
     closed: set[int] = field(default_factory=set)
     """Trials that have ended and cannot continue: complete, perhaps by `--patience`, or failed."""
-    _kept: float | None = None
-    _made: float = 0.0
-    _valid_until: float = -math.inf
+    _kept: float | None = field(default=None, init=False)
+    _made: float = field(default=0.0, init=False)
+    _valid_until: float = field(default=-math.inf, init=False)
 
     def add(self, number: int, config: TrialConfig) -> None:
         """Record a trial that has started."""
         if number not in self.costs:
             self.costs[number] = self.cost(config)
 
-    def seconds(self, epochs: Callable[[], Mapping[int, Sequence[tuple[float, float]]]]) -> float | None:
+    def seconds(self, epochs: Callable[[], Epochs]) -> float | None:
         """Return the estimate, or None before the first epoch.
 
         Args:
             epochs: Called for a new estimate; returns score and seconds of each epoch, by trial.
         """
         now = time.monotonic()
-        if now >= self._valid_until or self._kept is None:
-            self._kept, self._made = self._estimate(epochs()), now
-            self._valid_until = now + (time.monotonic() - now) / SHARE
-        return None if self._kept is None else max(0.0, self._kept - (now - self._made))
+        if work := self.new_estimate(epochs):
+            work()
+        return None if self._kept is None else max(0.0, self._kept - max(0.0, now - self._made))
 
-    def _estimate(self, epochs: Mapping[int, Sequence[tuple[float, float]]]) -> float | None:
+    def new_estimate(self, epochs: Callable[[], Epochs]) -> Callable[[], None] | None:
+        """Return the work for a new estimate, as a function of a copy of this state; None if the last one is recent."""
+        now = time.monotonic()
+        if self._kept is not None and now < self._valid_until:
+            return None
+        known, copied = epochs(), dataclasses.replace(self, costs=dict(self.costs), closed=set(self.closed))
+
+        def work() -> None:
+            began = time.monotonic()
+            self._kept, self._made = copied._estimate(known), now
+            self._valid_until = began + (time.monotonic() - began) / SHARE
+
+        return work
+
+    def _estimate(self, epochs: Epochs) -> float | None:
         trained = {number: len(rows) for number, rows in epochs.items() if rows and number in self.costs}
         work = sum(self.costs[number] * count for number, count in trained.items())
         if not work:

@@ -5,14 +5,12 @@ trial's file. Therefore no epoch is in it twice, and the partial file of a kille
 """
 
 import contextlib
-import importlib.util
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from core.config import TrialConfig
-from core.errors import ConfigError
 from core.io.atomic import atomic_folder
 from core.io.checked_folder import remove_partial_writes
 from core.training.result import EpochResult
@@ -22,16 +20,6 @@ from tuning.journal.writer import StudyJournal
 from tuning.scheduling.schedule import Callback
 
 FOLDER = "tensorboard"
-
-
-def check_tensorboard() -> None:
-    """Check that event files can be written.
-
-    Raises:
-        ConfigError: The package that writes them is not installed.
-    """
-    if importlib.util.find_spec("tensorboardX") is None:
-        raise ConfigError("--tensorboard needs more packages; run pip install tensorboard tensorboardX")
 
 
 class TensorBoardCallback(Callback):

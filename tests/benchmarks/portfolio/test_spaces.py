@@ -6,7 +6,6 @@ import pytest
 
 from benchmarks.portfolio.record import capped
 from benchmarks.portfolio.spaces import (
-    drawn,
     good,
     importance_rows,
     importances,
@@ -14,6 +13,7 @@ from benchmarks.portfolio.spaces import (
     part_of,
     parts_of,
     picture,
+    random_configurations,
     range_rows,
 )
 from tests.support.portfolio_recording import POOLINGS, recording
@@ -32,7 +32,7 @@ def test_the_parts_of_a_range_are_equal_on_its_scale() -> None:
 
 def test_a_quarter_of_the_configurations_is_good_on_each_set(tmp_path: Path) -> None:
     found = recording(tmp_path)
-    numbers = drawn(found, "default")
+    numbers = random_configurations(found, "default")
     assert [round(float(share), 2) for share in good(found, numbers).mean(axis=1)] == [0.27, 0.27, 0.27]
 
 
@@ -47,7 +47,7 @@ def test_ranges_without_a_good_configuration_are_marked(tmp_path: Path) -> None:
 
 def test_each_learning_rate_of_adam_adamw_and_rmsprop_is_in_one_row(tmp_path: Path) -> None:
     found = recording(tmp_path)
-    configs = [found.config(number) for number in drawn(found, "default")]
+    configs = [found.config(number) for number in random_configurations(found, "default")]
     rows = [row.split(" | ") for row in range_rows(found, "default") if row.startswith("| learning_rate (")]
     assert [row[1] for row in rows] == ["0.0001 to 0.0003", "0.0003 to 0.001", "0.001 to 0.002", "0.002 to 0.01"]
     assert sum(int(row[2]) for row in rows) == sum(config.optimizer != "adadelta" for config in configs)

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from benchmarks.quality import ensemble_selection
-from benchmarks.quality.confirm_verdicts import simulated, verdicts
+from benchmarks.quality.confirm_verdicts import simulate_answers, verdicts
 from benchmarks.quality.recorded_epochs import RecordedEpochs, configurations
 from benchmarks.quality.selection_bias import (
     EPOCHS,
     NO_FOLDER,
     claims,
-    drawn,
+    draw_search,
     outcome,
-    replayed,
+    replay_search,
     row,
     study,
     true_accuracies,
@@ -44,7 +44,7 @@ def recorded() -> RecordedEpochs:
 
 
 def test_a_search_trains_the_baseline_in_full_and_promotes_the_best(recorded: RecordedEpochs) -> None:
-    records = replayed(recorded, np.arange(TRIALS), np.arange(SENTENCES))
+    records = replay_search(recorded, np.arange(TRIALS), np.arange(SENTENCES))
     epochs = [len(record.epochs) for record in records]
     assert epochs[0] == EPOCHS
     assert min(epochs) == 1
@@ -53,7 +53,7 @@ def test_a_search_trains_the_baseline_in_full_and_promotes_the_best(recorded: Re
 
 def test_on_the_whole_population_the_raw_figure_is_the_true_one(recorded: RecordedEpochs) -> None:
     chosen = np.arange(TRIALS)
-    records = replayed(recorded, chosen, np.arange(SENTENCES))
+    records = replay_search(recorded, chosen, np.arange(SENTENCES))
     judged, true = assess(records, study(recorded.labels), NO_FOLDER), true_accuracies(recorded, chosen)
     found = outcome(records, judged, true)
     assert found.raw == pytest.approx(0)
@@ -68,7 +68,7 @@ def test_a_row_has_means_and_each_claim_a_verdict(recorded: RecordedEpochs) -> N
     chosen, draws = np.arange(TRIALS), []
     for seed in range(3):
         sentences = np.random.default_rng(seed).integers(0, SENTENCES, 300)
-        records = replayed(recorded, chosen, sentences)
+        records = replay_search(recorded, chosen, sentences)
         judged = assess(records, study(recorded.labels[sentences]), NO_FOLDER)
         draws.append(outcome(records, judged, true_accuracies(recorded, chosen)))
     cells = row((300, TRIALS), draws)
@@ -97,7 +97,7 @@ def test_on_the_whole_population_the_ensembles_raw_figure_is_the_true_one_of_the
 def test_the_tables_of_ensembles_have_a_line_for_each_size_and_rule(recorded: RecordedEpochs) -> None:
     draws = []
     for seed in range(2):
-        chosen, sentences = drawn(recorded, (300, TRIALS), seed)
+        chosen, sentences = draw_search(recorded, (300, TRIALS), seed)
         assert (chosen[0], sorted(chosen)) == (0, list(range(TRIALS)))
         draws.append(ensemble_selection.outcome(recorded, chosen, sentences))
     assert ensemble_selection.row((300, TRIALS), draws)["n"] == "300"
@@ -111,7 +111,7 @@ def test_the_tables_of_ensembles_have_a_line_for_each_size_and_rule(recorded: Re
 
 
 def test_simulated_settings_differ_by_their_true_difference_and_disagree_as_often_as_they_should() -> None:
-    found = simulated(np.random.default_rng(0), 200_000, 3, 0.05)
+    found = simulate_answers(np.random.default_rng(0), 200_000, 3, 0.05)
     assert found.mean() == pytest.approx(0.05, abs=0.02)
     assert np.abs(found).mean() == pytest.approx(0.15, abs=0.005)
 

@@ -1,10 +1,10 @@
 """The time of the first result."""
 
-import os
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from benchmarks.search import first_result as module
@@ -19,7 +19,7 @@ def test_epochs_that_are_recorded_between_two_polls_are_a_result(
     monkeypatch.setattr(sys, "executable", str(search))
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     monkeypatch.setattr(module, "write_many", lambda path, count: None)
-    monkeypatch.setattr(module, "workers_of", lambda driver, name: [os.getpid()])
+    monkeypatch.setattr(module, "descendants", lambda driver, title: [psutil.Process()])
     monkeypatch.setattr(module, "n_epochs", lambda journal: 2)
     found = module.first_result(10)
     assert found["path"] > 0

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from benchmarks.search.growth import parse, shown, table, verdict
+from benchmarks.search.growth import describe_growth, format_figure, parse, table
 
 
 def test_a_row_says_how_many_times_as_much_as_the_row_before() -> None:
@@ -14,16 +14,16 @@ def test_a_row_says_how_many_times_as_much_as_the_row_before() -> None:
 
 @pytest.mark.parametrize(("last", "word"), [(140.0, "near linear (at most 14.0"), (160.0, "NOT LINEAR (at most 16.0")])
 def test_the_steepest_step_decides(last: float, word: str) -> None:
-    assert verdict([(10, 1.0), (100, 10.0), (1000, last)]).startswith(word)
+    assert describe_growth([(10, 1.0), (100, 10.0), (1000, last)]).startswith(word)
 
 
 def test_a_step_of_another_factor_counts_as_one_of_ten() -> None:
-    assert "at most 16.0 times" in verdict([(10, 1.0), (1000, 256.0)])
+    assert "at most 16.0 times" in describe_growth([(10, 1.0), (1000, 256.0)])
 
 
 @pytest.mark.parametrize(("value", "text"), [(1234.5, "1,234"), (12.345, "12.3"), (0.00012, "0.00012")])
 def test_figures_are_written_without_powers_of_ten(value: float, text: str) -> None:
-    assert shown(value) == text
+    assert format_figure(value) == text
 
 
 @pytest.mark.parametrize("words", [["--sizes", "10", "100"], ["--only", "trials", "--sizes", "10"]])

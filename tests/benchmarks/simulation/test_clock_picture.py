@@ -1,8 +1,11 @@
 """The picture's clock makes the decisions of the study."""
 
+from dataclasses import replace
+
 from benchmarks.simulation.clock_picture import config_of, decisions
-from core.training.result import EpochResult
 from tests.support.corpora import tiny_corpus
+from tests.support.epochs import epoch
+from tests.support.trial_records import record
 from tuning.journal.records import TrialRecord
 from tuning.resources.machine import TrialResources
 from tuning.scheduling.asha import Asha
@@ -26,22 +29,9 @@ STUDY = StudyConfig(
 )
 
 
-def record(number: int, score: float) -> TrialRecord:
+def scored(number: int, score: float) -> TrialRecord:
     """A trial whose accuracy is low if its score is high."""
-    epochs = tuple(
-        EpochResult(epoch=epoch, train_loss=0.0, val_loss=0.0, val_accuracy=1 - score, score=score, seconds=1.0)
-        for epoch in (1, 2)
-    )
-    return TrialRecord(
-        number=number,
-        state="COMPLETE",
-        params={},
-        config={},
-        origin="random",
-        epochs=epochs,
-        error=None,
-        n_parameters=1,
-    )
+    return record(number, epochs=tuple(replace(epoch(at, 1 - score), score=score) for at in (1, 2)))
 
 
 def test_the_configuration_is_read_back_from_the_spec() -> None:
@@ -50,6 +40,6 @@ def test_the_configuration_is_read_back_from_the_spec() -> None:
 
 def test_the_trial_with_the_best_score_is_promoted() -> None:
     jobs = decisions(
-        STUDY, CorpusShape.of(tiny_corpus()), [record(at, score) for at, score in enumerate((0.1, 0.9, 0.2))]
+        STUDY, CorpusShape.of(tiny_corpus()), [scored(at, score) for at, score in enumerate((0.1, 0.9, 0.2))]
     )
     assert [(job.trial, job.last) for job in jobs] == [(0, 1), (1, 1), (1, 2), (2, 1)]

@@ -2,12 +2,12 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from benchmarks.simulation.order_price import Case, rows, searched, table_of
+from benchmarks.simulation.order_price import Case, compare_lags, rows, table_of
 
 
 def test_both_searches_are_compared_at_equal_epochs_of_the_same_trials() -> None:
     case = Case(space="notebook", workers=8)
-    (clock, free), (slow, _) = searched(case, (1.0, 0.0), seed=1)
+    (clock, free), (slow, _) = compare_lags(case, (1.0, 0.0), seed=1)
     assert free.epochs > case.trials
     assert 0.7 < clock.best <= table_of(case).best
     assert 0 < slow.utilization < clock.utilization <= 1

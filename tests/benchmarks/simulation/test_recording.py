@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.simulation.recording import kept, read_recording, record_all, write_recording
+from benchmarks.simulation.recording import read_finished, read_recording, record_all, write_recording
 
 ABOUT = {"seed": 1}
 
@@ -21,21 +21,21 @@ def record(path: Path, count: int, about: dict[str, Any] = ABOUT) -> list[dict[s
 
 def test_a_part_file_continues_without_its_partial_line_and_another_command_restarts(tmp_path: Path) -> None:
     path, part = tmp_path / "c.json.gz", tmp_path / "c.json.gz.part"
-    assert kept(path, ABOUT) == []
+    assert read_finished(path, ABOUT) == []
     with part.open("a") as file:
         file.write('{"number": 0}\n{"num')
-    assert kept(path, ABOUT) == [{"number": 0}]
-    assert part.read_text() == '{"seed": 1}\n{"number": 0}\n'
-    assert kept(path, {"seed": 2}) == []
+    assert read_finished(path, ABOUT) == [{"number": 0}]
+    assert read_finished(path, {"seed": 2}) == []
+    assert part.read_text() == '{"seed": 2}\n'
 
 
 def test_the_part_file_is_replaced_and_never_emptied(tmp_path: Path) -> None:
     """A kill while it is written again would otherwise lose the trainings of hours."""
     part, old = tmp_path / "c.json.gz.part", tmp_path / "old"
-    part.write_text('{"seed": 1}\n{"number": 0}\n{"num')
+    part.write_text('{"seed": 1}\n{"number": 0}\n')
     old.hardlink_to(part)
-    kept(tmp_path / "c.json.gz", ABOUT)
-    assert old.read_text() == '{"seed": 1}\n{"number": 0}\n{"num'
+    read_finished(tmp_path / "c.json.gz", {"seed": 2})
+    assert old.read_text() == '{"seed": 1}\n{"number": 0}\n'
 
 
 def test_an_interrupted_recording_trains_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,7 +62,7 @@ def test_a_label_that_is_not_needed_is_found_by_its_usual_name_only() -> None:
         choose_columns(table(a=["x"], b=["y"]), None, None, label_needed=False)
 
 
-def test_two_short_columns_are_not_told_apart() -> None:
+def test_two_short_columns_are_not_distinguished() -> None:
     with pytest.raises(DataError, match=r"data.csv: pass --text-column .* and --label-column .* has 'foo', 'bar'"):
         choose_columns(table(foo=["a"], bar=["b"]), None, None)
 
@@ -83,7 +83,7 @@ def test_columns_with_unusual_names_are_found_by_their_content() -> None:
     assert choose_columns(table(**TICKETS | {"body": chinese, "subject": TICKETS["ticket"]}), None, None)[0] == "body"
 
 
-def test_two_columns_with_sentences_or_with_labels_are_not_told_apart() -> None:
+def test_two_columns_with_sentences_or_with_labels_are_not_distinguished() -> None:
     answer: list[str | None] = [f"we are sorry and will look at the page {i}" for i in range(6)]
     with pytest.raises(DataError, match=r"pass --text-column \(which column holds the text\); it has"):
         choose_columns(table(**TICKETS, answer=answer), None, "queue")
@@ -160,7 +160,7 @@ def test_half_stars_keep_their_point() -> None:
 
 
 @pytest.mark.parametrize("odd", ["nan", "inf", "1_0", "x"])
-def test_numbers_beside_a_word_are_words(odd: str) -> None:
+def test_numbers_in_a_column_with_a_word_are_words(odd: str) -> None:
     assert encode_labels(table(label=["9", "10", odd]), "label")[1] == tuple(sorted(["9", "10", odd]))
 
 
@@ -190,7 +190,7 @@ def test_one_class_is_refused_by_name() -> None:
         encode_labels(table(label=["spam", "spam "]), "label")
 
 
-@pytest.mark.parametrize("rows", [5_000, 10_000, 100_000])
+@pytest.mark.parametrize("rows", [5_000, 100_000])
 def test_five_thousand_labels_are_text_or_ids_however_many_rows_there_are(rows: int) -> None:
     cells: list[str | None] = [f"user {i % 5000}" for i in range(rows)]
     stars: list[str | None] = [str(i % 5) for i in range(rows)]

@@ -1,9 +1,6 @@
 """load_corpus on a user's files: the arrays, the key, the cache and the errors."""
 
 import pickle
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,25 +18,7 @@ from core.data.tokenizer import tokenize, tokenizer_name
 from core.errors import ConfigError, DataError, UserError
 from core.io import cache
 from tests.support.archives import everything_in, tar_gz
-
-Load = Callable[..., Corpus]
-
-
-def csv_of(n: int = 40) -> str:
-    rows = [f"the {'good' if i % 2 else 'bad'} film number {i},{'pos' if i % 2 else 'neg'}" for i in range(n)]
-    return "\n".join(["text,label", *rows]) + "\n"
-
-
-@pytest.fixture
-def load(tmp_path: Path) -> Load:
-    """load_corpus of reviews.csv, with a cache of its own and without vectors by default."""
-    (tmp_path / "reviews.csv").write_text(csv_of())
-
-    def loading(dataset: str | None = None, **options: Any) -> Corpus:
-        options = {"vectors": "none", "cache_dir": tmp_path / "cache"} | options
-        return load_corpus(dataset or str(tmp_path / "reviews.csv"), **options)
-
-    return loading
+from tests.support.reviews import Load, csv_of
 
 
 def sentence(corpus: Corpus, row: int) -> list[str]:
@@ -81,7 +60,7 @@ def test_sentences_can_be_read_back_and_only_train_makes_the_vocabulary(load: Lo
         assert sentence(corpus, row) == expected
 
 
-def test_what_it_is_stands_in_its_source(load: Load, tmp_path: Path) -> None:
+def test_the_source_of_a_corpus_describes_it(load: Load, tmp_path: Path) -> None:
     source = load().source
     assert source["dataset"] == str(tmp_path / "reviews.csv")
     assert {"n_sentences": 40, "vectors": "none", "split": "80/10/10", "split_seed": 42}.items() <= source.items()
@@ -92,7 +71,7 @@ def test_what_it_is_stands_in_its_source(load: Load, tmp_path: Path) -> None:
     assert set(source["inputs"]) == {"data", "vectors", "tokenizer", "split"}
 
 
-def test_arrays_are_memory_maps_that_nobody_can_write_and_pickle_takes_out_of_band(load: Load) -> None:
+def test_arrays_are_read_only_memory_maps_and_pickle_takes_them_out_of_band(load: Load) -> None:
     corpus = load()
     for array in (corpus.tokens, corpus.offsets, corpus.labels, corpus.split):
         assert type(array) is np.ndarray
@@ -120,33 +99,6 @@ def test_a_damaged_entry_is_named_and_built_again(load: Load, tmp_path: Path) ->
     reported: list[str] = []
     assert (load(progress=reported.append).tokens == load().tokens).all()
     assert reported == [f"cache entry damaged: {file} has changed since it was written; building it again"]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"seed": 43},
-        {"split": "notebook"},
-        {"split": "folds:5", "fold": 0},
-        {"split": "folds:5", "fold": 1},
-        {"text_column": "text"},
-        {"label_column": "label"},
-        {"encoding": "cp1252"},
-        {"tokenizer": "unicode"},
-        {"vectors": "v.vec"},
-    ],
-)
-def test_another_option_is_another_key(load: Load, tmp_path: Path, change: dict[str, Any]) -> None:
-    (tmp_path / "v.vec").write_text("good 1 2\n")
-    if "vectors" in change:
-        change = {"vectors": str(tmp_path / "v.vec")}
-    assert load(**change).fingerprint != load().fingerprint
-
-
-def test_another_nltk_is_another_key(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = load().fingerprint
-    monkeypatch.setattr(core.data.load, "tokenizer_version", lambda tokenizer: "nltk-0/word_tokenize/lower")
-    assert load().fingerprint != first
 
 
 def test_rows_that_lack_something_are_left_out_on_request(load: Load, tmp_path: Path) -> None:
@@ -217,25 +169,6 @@ def test_a_text_is_read_once_for_the_choice_and_the_corpus(load: Load, monkeypat
     assert len(read) == 1
 
 
-def test_a_tokenizer_that_is_none_is_refused(load: Load) -> None:
-    with pytest.raises(
-        ConfigError, match="--tokenizer must be one of auto, english, unicode, characters, got 'french'"
-    ):
-        load(tokenizer="french")
-
-
-@pytest.mark.parametrize("split", ["notebook", "column"])
-def test_a_seed_that_decides_nothing_is_not_in_the_key(load: Load, tmp_path: Path, split: str) -> None:
-    options: dict[str, Any] = {"split": split}
-    if split == "column":
-        rows = ["a b,x,train", "c d,y,train", "e f,x,val"]
-        (tmp_path / "reviews.csv").write_text("\n".join(["text,label,side", *rows]))
-        options["split_column"] = "side"
-    one, two = load(seed=1, **options), load(seed=2, **options)
-    assert one.fingerprint == two.fingerprint
-    assert one.source == two.source
-
-
 def test_the_same_file_elsewhere_is_the_same_corpus(load: Load, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     copy = tmp_path / "other" / "copied.csv"
@@ -245,11 +178,7 @@ def test_the_same_file_elsewhere_is_the_same_corpus(load: Load, tmp_path: Path) 
     assert (here.source["dataset"], there.source["dataset"]) == (str(tmp_path / "reviews.csv"), str(copy))
 
 
-def test_an_encoding_is_the_same_given_or_found(load: Load) -> None:
-    assert load(encoding="UTF8").fingerprint == load().fingerprint
-
-
-def test_a_file_that_is_not_utf8_is_read_and_told(load: Load, tmp_path: Path) -> None:
+def test_a_file_that_is_not_utf8_is_read_with_a_note(load: Load, tmp_path: Path) -> None:
     text = csv_of().replace("film", "séance très réussie à côté du café")
     (tmp_path / "reviews.csv").write_bytes(text.encode("cp1252"))
     reported: list[str] = []
@@ -282,21 +211,8 @@ def test_vectors_of_a_file_fill_the_rows_of_their_words(load: Load, tmp_path: Pa
     assert ["the", 32] in coverage["missing"]
 
 
-def test_another_width_than_that_of_the_vectors_is_refused(load: Load, tmp_path: Path) -> None:
-    (tmp_path / "v.vec").write_text("good 1 2\nfilm 3 4\n")
-    assert load(vectors=str(tmp_path / "v.vec"), embedding_dim=2).embedding_dim == 2
-    message = r"--embedding-dim must be 2, the width of vectors '.*v\.vec', got 300; leave it out, or choose"
-    with pytest.raises(ConfigError, match=message):
-        load(vectors=str(tmp_path / "v.vec"), embedding_dim=300)
-
-
 def test_the_width_without_vectors_is_asked_for(load: Load) -> None:
     assert load(embedding_dim=20).embedding_dim == 20
-
-
-def test_folds_test_every_sentence_once(load: Load) -> None:
-    tested = np.stack([load(split="folds:4", fold=fold).split == TEST for fold in range(4)])
-    assert (tested.sum(axis=0) == 1).all()
 
 
 COLUMN = ["text,label,side", "a b,x,train", "c d,y,train", "e f,x,val", "g h,y,Test"]
@@ -355,61 +271,18 @@ def test_our_own_splits_never_leak(load: Load, tmp_path: Path) -> None:
         assert found["duplicates_within"]["train"]["near"] > 0
 
 
-def test_mr_archive_and_folder_have_one_fingerprint(load: Load, tmp_path: Path) -> None:
+def test_the_movie_reviews_are_read_from_a_path(load: Load, tmp_path: Path) -> None:
     files = {
         f"rt-polarity.{end}": "\n".join(f"{word} film {i}" for i in range(9)).encode()
         for end, word in (("neg", "bad"), ("pos", "good"))
     }
     (tmp_path / "mr.tar.gz").write_bytes(tar_gz(files))
-    (tmp_path / "mr").mkdir()
-    for name, data in files.items():
-        (tmp_path / "mr" / name).write_bytes(data)
-    archive, folder = load(f"mr:{tmp_path / 'mr.tar.gz'}"), load(f"mr:{tmp_path / 'mr'}")
-    assert archive.fingerprint == folder.fingerprint
-    assert archive.classes == ("negative", "positive")
-
-
-@pytest.mark.parametrize("dataset", ["reviews", "reviews.txt", "Snippets", "", "a\x1b.xml"])
-def test_an_unknown_dataset_is_refused(load: Load, dataset: str) -> None:
-    with pytest.raises(ConfigError, match=r"dataset must be snippets, mr, mr:PATH or a file ending in \.csv, \.tsv"):
-        load_corpus(dataset)
+    assert load(f"mr:{tmp_path / 'mr.tar.gz'}").classes == ("negative", "positive")
 
 
 def test_a_missing_file_is_named(load: Load) -> None:
     with pytest.raises(DataError, match=r"none\.csv: no such file; check the path"):
         load("none.csv")
-
-
-@pytest.mark.parametrize("dataset", ["snippets", "mr", "mr:x"])
-def test_options_of_files_are_refused_elsewhere(load: Load, dataset: str) -> None:
-    with pytest.raises(
-        ConfigError, match=f"--text-column and --encoding must be used with a file, got dataset '{dataset}'"
-    ):
-        load(dataset, text_column="a", encoding="utf-8")
-
-
-def test_parquet_has_no_encoding(load: Load, tmp_path: Path) -> None:
-    (tmp_path / "a.parquet").write_bytes(b"")
-    with pytest.raises(ConfigError, match=r"--encoding must be used with a text file, got .*a\.parquet"):
-        load(str(tmp_path / "a.parquet"), encoding="utf-8")
-
-
-@pytest.mark.parametrize("dim", [0, -1, 8193, 1.5, True, "300"])
-def test_an_impossible_width_is_refused(load: Load, dim: Any) -> None:
-    with pytest.raises(ConfigError, match=f"--embedding-dim must be a whole number from 1 to 8192, got {dim!r}"):
-        load(embedding_dim=dim)
-
-
-@pytest.mark.parametrize("seed", [-1, 2**32, 0.5, True])
-def test_an_impossible_seed_is_refused(load: Load, seed: Any) -> None:
-    with pytest.raises(ConfigError, match=r"seed must be a whole number from 0 to 2\*\*32 - 1, got"):
-        load(seed=seed)
-
-
-@pytest.mark.parametrize("options", [{"split": "column"}, {"split": "notebook", "split_column": "label"}])
-def test_split_column_and_its_rule_go_together(load: Load, options: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="split column and --split-column must be used together"):
-        load(**options)
 
 
 def test_a_tiny_class_is_named_and_nothing_stays(load: Load, tmp_path: Path) -> None:
@@ -437,67 +310,3 @@ def test_an_entry_that_another_process_removes_after_its_check_is_one_line(
     monkeypatch.setattr(cache, "get_or_build", cleared)
     with pytest.raises(UserError, match=r"/corpora/\w+/\w+\.\w+ was removed meanwhile; run the same command"):
         load()
-
-
-def test_importing_core_is_light_and_load_corpus_needs_no_torch() -> None:
-    code = (
-        "import sys, core; "
-        "assert not {'numpy', 'core.errors'} & set(sys.modules); "
-        "from core import load_corpus, Corpus, ConfigError; "
-        "heavy = {'torch', 'nltk', 'pandas', 'pyarrow', 'sklearn', 'ray', 'optuna'} & set(sys.modules); "
-        "assert not heavy, heavy"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_every_public_name_is_there() -> None:
-    assert all(getattr(core, name).__name__ == name for name in core.__all__)
-    assert sorted(core.__all__) == sorted(dir(core))
-
-
-def test_another_name_is_no_attribute() -> None:
-    with pytest.raises(AttributeError, match="module 'core' has no attribute 'nothing'"):
-        core.nothing  # noqa: B018 - the access is the test
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> dict[str, Any]:
-    """Arguments of load_corpus for a small file."""
-    path = tmp_path / "tickets.csv"
-    rows = [f"Ticket No. {i} about page {i * 7},{'ab'[i % 2]}" for i in range(80)]
-    path.write_text("\n".join(["text,label", *rows]))
-    return {"dataset": str(path), "vectors": "none", "embedding_dim": 4, "text_column": None, "label_column": None,
-            "split_column": None, "encoding": None}  # fmt: skip
-
-
-@pytest.fixture
-def corpus(data: dict[str, Any], tmp_path: Path) -> Corpus:
-    return load_corpus(**data, cache_dir=tmp_path / "cache")
-
-
-def test_they_stand_in_the_order_of_the_split(data: dict[str, Any], corpus: Corpus, tmp_path: Path) -> None:
-    texts = load_texts(data, corpus.fingerprint, tmp_path / "cache", only_validation=True)
-    assert len(texts) == 8
-    for text, place in zip(texts, corpus.indices(VAL), strict=True):
-        assert text.startswith("Ticket No. ")
-        known = [word if word in corpus.words else "<unk>" for word in tokenize(text, "english")]
-        ids = corpus.tokens[corpus.offsets[place] : corpus.offsets[place + 1]]
-        assert [corpus.words[token] for token in ids] == known
-
-
-def test_nothing_is_built_for_them(data: dict[str, Any], corpus: Corpus, tmp_path: Path) -> None:
-    with pytest.raises(
-        UserError, match=r"the study's data are not in the cache .*empty; run the study's command again"
-    ):
-        load_texts(data, corpus.fingerprint, tmp_path / "empty")
-    assert not (tmp_path / "empty").exists()
-
-
-def test_a_file_that_has_changed_or_is_gone_is_refused(data: dict[str, Any], corpus: Corpus, tmp_path: Path) -> None:
-    path = Path(data["dataset"])
-    path.write_text(path.read_text().replace("page", "book"))
-    with pytest.raises(DataError, match=r"tickets\.csv has changed since the study was created; restore the old file"):
-        load_texts(data, corpus.fingerprint, tmp_path / "cache")
-    path.unlink()
-    with pytest.raises(DataError, match=r"tickets\.csv"):
-        load_texts(data, corpus.fingerprint, tmp_path / "cache")

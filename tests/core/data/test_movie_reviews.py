@@ -79,7 +79,7 @@ def test_archive_folder_and_inner_folder_are_the_same_data(tmp_path: Path) -> No
     assert located[0].read().texts == located[2].read().texts == ["so bad", "cliché", "so good"]
 
 
-def test_files_that_are_not_the_published_ones_are_taken_and_told(tmp_path: Path) -> None:
+def test_files_that_are_not_the_published_ones_are_taken_with_a_note(tmp_path: Path) -> None:
     (tmp_path / "x.tar.gz").write_bytes(tar_gz(FILES))
     reported: list[str] = []
     resolve_mr_at(tmp_path / "x.tar.gz", reported.append)

@@ -1,9 +1,8 @@
-"""Text files and Parquet become tables; errors name file and line."""
+"""Text files become tables; errors name file and line."""
 
 import contextlib
 import gzip
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.data import readers
-from core.data.readers import MAX_CELL, Table, arrow_columns, format_of, read_table
+from core.data.readers import MAX_CELL, Table, format_of, read_table
 from core.errors import DataError, UserError
 
 
@@ -240,129 +239,8 @@ def test_a_gzip_that_is_cut_short_is_refused(tmp_path: Path) -> None:
         read(tmp_path, "a.csv.gz", packed[:-20])
 
 
-def parquet(folder: Path, **columns: object) -> Path:
-    import pyarrow
-    import pyarrow.parquet
-
-    pyarrow.parquet.write_table(pyarrow.table(columns), folder / "a.parquet")
-    return folder / "a.parquet"
-
-
-def test_parquet_columns_of_plain_values(tmp_path: Path) -> None:
-    table = read_table(
-        parquet(tmp_path, text=["a", None], label=[1, 0], mark=[True, None], share=[0.5, 1.0], vector=[[1], [2]]), ""
-    )
-    assert table.columns == {
-        "text": ["a", None],
-        "label": ["1", "0"],
-        "mark": ["true", None],
-        "share": ["0.5", "1.0"],
-    }
-    assert table.unsupported_columns == {"vector": "list<element: int64>"}
-    assert table.location(1).endswith("a.parquet, row 2")
-
-
-def test_equal_cells_of_parquet_are_one_object(tmp_path: Path) -> None:
-    import pyarrow
-    import pyarrow.parquet
-
-    pyarrow.parquet.write_table(pyarrow.table({"text": ["a", "b"], "stars": [1000, 1000]}), tmp_path / "a.parquet")
-    one, other = read_table(tmp_path / "a.parquet", "").columns["stars"]
-    assert one is other
-
-
-def test_a_parquet_file_may_have_any_name(tmp_path: Path) -> None:
-    import pyarrow
-    import pyarrow.parquet
-
-    pyarrow.parquet.write_table(pyarrow.table({"text": ["a"]}), tmp_path / "a.parquet")
-    path = Path(os.fsdecode(bytes(tmp_path) + b"/\xff\xfe.parquet"))
-    (tmp_path / "a.parquet").rename(path)
-    assert read_table(path, "").columns == {"text": ["a"]}
-    assert readers.format_of(Path("a.parquet.gz")) is None
-
-
-def test_a_parquet_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
-    import pyarrow
-    import pyarrow.parquet
-
-    table = pyarrow.Table.from_arrays([pyarrow.array(["a"]), pyarrow.array(["b"])], names=["text", "text"])
-    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
-    with pytest.raises(DataError, match=r"a.parquet: column 'text' occurs twice; rename one"):
-        read_table(tmp_path / "a.parquet", "")
-
-
-def test_a_huge_cell_of_parquet_is_refused_with_its_row(tmp_path: Path) -> None:
-    path = parquet(tmp_path, text=["a", "b" * (MAX_CELL + 1)], label=[0, 1])
-    with pytest.raises(DataError, match=r"a.parquet, row 2: column 'text' has 131,073 characters"):
-        read_table(path, "")
-
-
-@pytest.mark.parametrize("encoded", [False, True])
-def test_the_size_of_parquet_is_that_of_its_cells_although_equal_ones_are_stored_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoded: bool
-) -> None:
-    import pyarrow
-
-    cells = pyarrow.array(["x" * 1000] * 3000)
-    path = parquet(tmp_path, text=cells.dictionary_encode() if encoded else cells)
-    assert path.stat().st_size < 100_000
-    monkeypatch.setattr(readers, "MAX_ARCHIVE_BYTES", 4_000_000)
-    assert len(read_table(path, "").lines) == 3000
-    monkeypatch.setattr(readers, "MAX_ARCHIVE_BYTES", 2_000_000)
-    with pytest.raises(DataError, match=r"a\.parquet: unpacks to 0 GiB, more than 0; use a part of the file"):
-        read_table(path, "")
-
-
-def test_parquet_that_is_read_in_parts_may_have_any_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = parquet(tmp_path, text=[f"{row:01000}" for row in range(3000)])
-    monkeypatch.setattr(readers, "MAX_ARCHIVE_BYTES", 2_000_000)
-    with pytest.raises(DataError, match=r"a\.parquet: unpacks to 0 GiB, more than 0; use a part of the file"):
-        read_table(path, "")
-    assert sum(len(part.lines) for part in readers.read_table_in_parts(path, "")) == 3000
-
-
 def test_nan_is_nothing(tmp_path: Path) -> None:
-    assert read_table(parquet(tmp_path, label=[1.0, float("nan")]), "").columns == {"label": ["1.0", None]}
     assert read(tmp_path, "a.jsonl", b'{"label": 1}\n{"label": NaN}\n').columns == {"label": ["1", None]}
-
-
-def test_parquet_dictionaries_are_plain(tmp_path: Path) -> None:
-    import pyarrow
-
-    table = read_table(parquet(tmp_path, label=pyarrow.array(["a", "b", "a"]).dictionary_encode()), "")
-    assert table.columns == {"label": ["a", "b", "a"]}
-
-
-def test_string_views_are_plain() -> None:
-    """Not read from a file, because older versions of pyarrow write none."""
-    import pyarrow
-
-    views = pyarrow.array(["a", None], pyarrow.string_view())
-    assert arrow_columns({"text": views}, str) == ({"text": ["a", None]}, {})
-
-
-def test_too_little_memory_for_parquet_is_no_fault_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import pyarrow.parquet
-
-    def full(self: object, rows: int) -> None:
-        raise pyarrow.ArrowMemoryError("malloc of size 64 failed")
-
-    path = parquet(tmp_path, text=["a"])
-    monkeypatch.setattr(pyarrow.parquet.ParquetFile, "iter_batches", full)
-    with pytest.raises(MemoryError, match="malloc of size 64 failed"):
-        read_table(path, "")
-
-
-def test_parquet_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"a\.parquet: not a readable Parquet file"):
-        read(tmp_path, "a.parquet", b"text,label\na,0\n")
-
-
-def test_parquet_that_is_cut_short_is_refused(tmp_path: Path) -> None:
-    path = parquet(tmp_path, text=["a"] * 1000)
-    with pytest.raises(DataError, match=r"a\.parquet: not a readable Parquet file"):
-        read(tmp_path, "a.parquet", path.read_bytes()[:-9])
 
 
 CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
@@ -394,7 +272,7 @@ def test_a_file_of_a_million_lines_is_read(tmp_path: Path) -> None:
 
 
 @given(st.sampled_from(["a.csv", "a.tsv", "a.jsonl", "a.parquet", "a.csv.gz"]), st.binary(max_size=200))
-def test_any_bytes_are_a_table_or_an_error_of_ours(
+def test_any_bytes_are_a_table_or_a_user_error(
     tmp_path_factory: pytest.TempPathFactory, name: str, data: bytes
 ) -> None:
     try:

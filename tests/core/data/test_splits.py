@@ -265,7 +265,7 @@ def parse_rule(rule: str, fold: Any) -> int | None:
     return SplitRule.of(rule, 1, fold, "part" if rule == "column" else None).count
 
 
-def test_rules_are_told_apart() -> None:
+def test_each_rule_has_its_number_of_folds() -> None:
     assert parse_rule("80/10/10", None) is None
     assert parse_rule("notebook", None) is None
     assert parse_rule("column", None) is None

@@ -67,7 +67,7 @@ def test_words_are_bytes_of_utf8(tmp_path: Path) -> None:
 
 
 def test_words_with_spaces_in_them_are_passed_over(tmp_path: Path) -> None:
-    """GloVe's 840B file has such rows; no token of ours has a space."""
+    """GloVe's 840B file has such rows; no token of a tokenizer has a space."""
     text = "at 1 2\n. . . 7 8\nat name@domain.com 5 6\n. 3 4\n"
     assert read(tmp_path, text, "at", ".") == {"at": [1, 2], ".": [3, 4]}
 
@@ -157,7 +157,7 @@ def test_what_is_written_is_read(
 
 @pytest.mark.slow
 @given(st.binary(max_size=120))
-def test_any_bytes_are_rows_or_an_error_of_ours(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+def test_any_bytes_are_rows_or_a_data_error(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     try:
         found = read(tmp_path_factory.mktemp("v"), data, "a", "0")
     except DataError as error:

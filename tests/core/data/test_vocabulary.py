@@ -59,7 +59,7 @@ def test_words_of_validation_and_test_are_unknown() -> None:
     assert encode_corpus(tokenized, [*words, "d"])[0].tolist() == [2, 3, 3, 1, 4]
 
 
-def test_progress_is_told_when_it_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_reported_when_it_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.data.vocabulary._QUIET_SECONDS", -1.0)
     reported: list[str] = []
     tokenize_all(["a"] * 2001, "english", reported.append)
@@ -72,7 +72,7 @@ def test_unknown_words_and_empty_sentences_are_unknown_tokens() -> None:
     assert vocabulary.encode([]) == [1]
 
 
-def test_a_sentence_that_spells_the_padding_word_is_not_padding() -> None:
+def test_a_sentence_with_the_padding_word_is_not_padding() -> None:
     vocabulary = vocabulary_of([["<pad>", "good"]])
     assert vocabulary.words == (PAD, UNK, "good")
     assert vocabulary.encode(["<pad>", "<unk>", "good"]) == [1, 1, 2]

@@ -78,7 +78,7 @@ def test_a_card_tells_data_settings_licences_and_command(line: str) -> None:
     assert line in card().splitlines()
 
 
-def test_each_accuracy_has_its_interval_and_how_it_came_to_be() -> None:
+def test_each_accuracy_has_its_interval_and_its_origin() -> None:
     rows = [line for line in card().splitlines() if line.startswith(("| val accuracy", "| test accuracy"))]
     assert rows[0].startswith("| val accuracy | 0.79 | 0.7644 to 0.8135, on 1,057 sentences | ")
     assert "the figure is optimistic" in rows[0]
@@ -162,7 +162,7 @@ def test_of_the_teachers_path_only_its_name_is_shown() -> None:
     assert "| teacher | ensemble |  | the model whose" in card(metrics={"teacher": "/home/alice/s/ensemble"})
 
 
-def test_every_figure_that_retrain_writes_says_how_it_came_to_be() -> None:
+def test_every_figure_that_retrain_writes_has_its_origin() -> None:
     names = ["best_epoch", "val_accuracy", "val_loss", "val_sentences", "test_accuracy", "test_loss", "test_sentences"]
     names += ["trial", "search_trials", "changed_since_the_search", "verdict", "weights_sha256", "data_fingerprint"]
     table = card(metrics=dict.fromkeys(names, 1)).split("## Figures\n\n")[1].split("\n\n")[0].splitlines()[2:]

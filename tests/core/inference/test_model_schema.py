@@ -16,11 +16,13 @@ from safetensors.torch import load_file, save_file
 
 from core.errors import CorruptionError, UserError
 from core.inference.predictor import load_model
+from core.inference.saved_model import LAYOUT
+from tests.support.json_places import container, places
 from tests.support.models import lstm, mixture, predictor, resum, saved
 
 ODD: list[Any] = [
     *(None, True, False, 0, -1, 1, 2.5, 1e308, -1e308, math.nan, math.inf, 10**30, "", "x", "\ud800", "\x1b[31m"),
-    *([], {}, [[]], [None], [1, 2], {"a": 1}, ["x", "x"], [["x"]], {"layout": 3}, "9" * 1000),
+    *([], {}, [[]], [None], [1, 2], {"a": 1}, ["x", "x"], [["x"]], {"layout": LAYOUT}, "9" * 1000),
 ]
 """Values in place of others."""
 
@@ -44,9 +46,9 @@ def tamper(path: Path, file: str, change: Callable[[Any], Any]) -> Path:
         ("vocabulary.json", ["<pad>"], "vocabulary.json: a vocabulary must begin with <pad> and <unk>"),
         ("vocabulary.json", ["<pad>", "<unk>", "a", "a", "b", "c"], "vocabulary.json: .* once, got 'a' twice"),
         ("vocabulary.json", ["<pad>", "<unk>", []], "vocabulary.json must be a list of texts"),
-        ("vocabulary.json", ["<pad>", "<unk>"], "model.safetensors does not fit config.json"),
+        ("vocabulary.json", ["<pad>", "<unk>"], "model.safetensors does not fit config.json.*embedding.weight"),
         ("config.json", [], "config.json must be an object, got '\\[\\]'"),
-        ("config.json", {"layout": 3}, "config.json has no tokenizer"),
+        ("config.json", {"layout": LAYOUT}, "config.json has no tokenizer"),
         ("metrics.json", [], "metrics.json must be an object"),
         ("metrics.json", {"coverage": {}}, "metrics.json: coverage must be a list, got '{}'"),
         ("metrics.json", {"coverage": [{}]}, "metrics.json: coverage.0 has no min_probability"),
@@ -66,20 +68,24 @@ def test_a_file_of_another_content_is_named(tmp_path: Path, file: str, change: A
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("layout", "3", "config.json: layout must be 3, got '\"3\"'"),
+        ("layout", "x", f"config.json: layout must be {LAYOUT}, got '\"x\"'"),
         ("tokenizer", 3, "config.json: tokenizer must be a text, got '3'"),
         ("text_column", 3, "config.json: text_column must be a text or null, got '3'"),
         ("embedding_dim", 10**12, "config.json: embedding_dim must be a whole number from 1 to 8192"),
         ("embedding_dim", 4, "model.safetensors does not fit config.json"),
-        ("temperature", 0, "config.json: temperature must be a number from 0.001 to 1000, got '0'"),
+        ("temperature", 0, "config.json: temperature must be a number from 0.05 to 20, got '0'"),
         ("temperature", math.nan, "config.json: temperature must be .*, got 'NaN'"),
+        ("temperature", math.inf, "config.json: temperature must be .*, got 'Infinity'"),
         ("members", [], "config.json: members must be a list with a member"),
         ("members.0", "x", "config.json: members.0 must be an object"),
         ("members.0.name", "../model", "config.json: members.0.name must be model, trial-NUMBER or plain-baseline"),
+        ("members.0.name", "trial-../1", r"config.json: members.0.name must be .*, got '\"trial-\.\./1"),
         ("members.0.name", "trial-0", "config.json: members.0.file must be trial-0.safetensors"),
         ("members.0.file", "/etc/passwd", "config.json: members.0.file must be model.safetensors"),
         ("members.0.weight", 0.5, "config.json: the sum of the weights must be 1, got '0.5'"),
         ("members.0.weight", -1, "config.json: members.0.weight must be above 0 and at most 1, got '-1'"),
+        ("members.0.weight", 1.5, r"config.json: members.0.weight must be .*, got '1\.5'"),
+        ("members.0.weight", math.nan, "config.json: members.0.weight must be .*, got 'NaN'"),
         ("members.0.kind", "plain", "config.json: members.0.kind must be lstm"),
         ("members.0.config", [], "config.json: members.0.config must be an object"),
         ("members.0.config.hidden_dim", 8192, "model.safetensors does not fit config.json"),
@@ -87,11 +93,8 @@ def test_a_file_of_another_content_is_named(tmp_path: Path, file: str, change: A
 )
 def test_a_setting_that_breaks_its_rule_is_named(tmp_path: Path, key: str, value: Any, message: str) -> None:
     def change(settings: Any) -> Any:
-        *above, last = [int(part) if part.isdigit() else part for part in key.split(".")]
-        place = settings
-        for part in above:
-            place = place[part]
-        place[last] = value
+        place = tuple(int(part) if part.isdigit() else part for part in key.split("."))
+        container(settings, place)[place[-1]] = value
         return settings
 
     with pytest.raises(CorruptionError, match=f"the model in .* is damaged: {message}"):
@@ -118,7 +121,7 @@ def test_members_of_one_name_are_refused(tmp_path: Path) -> None:
     def change(settings: Any) -> Any:
         return settings | {"members": [settings["members"][0] | {"weight": 0.5}] * 2}
 
-    with pytest.raises(CorruptionError, match="the members' names must be different"):
+    with pytest.raises(CorruptionError, match=r"the members' names must be different, got .*trial-1.*trial-1"):
         load_model(tamper(saved(tmp_path, lstm("trial-1")), "config.json", change))
 
 
@@ -157,6 +160,7 @@ def test_what_is_no_json_is_named(tmp_path: Path, file: str, data: bytes) -> Non
         ("plain-baseline", "ngrams", lambda x: x + 9, ".*: its n-grams are not in order, or have unknown words"),
         ("plain-baseline", "ngrams", lambda x: -x.flip(0), ".*: its n-grams are not in order, or have unknown words"),
         ("plain-baseline", "ngrams", lambda x: x * 0 + 2, ".*: its n-grams are not in order, or have unknown words"),
+        ("plain-baseline", "coefficients", lambda x: torch.cat([x, x[:1]]), r"does not fit config.json.*\(3, 3\)"),
         ("plain-baseline", "intercepts", lambda x: x[0], "does not fit config.json"),
         (
             "plain-baseline",
@@ -176,7 +180,7 @@ def test_tensors_that_cannot_be_used_are_named(
     tensors[name] = change(tensors.get(name)).contiguous()
     save_file(tensors, path / f"{file}.safetensors")
     resum(path)
-    with pytest.raises(CorruptionError, match=rf"is damaged: {file}.safetensors:? ?{message}"):
+    with pytest.raises(CorruptionError, match=rf"is damaged: {file}.safetensors:? ?{message}.*; run the command"):
         load_model(path)
 
 
@@ -209,12 +213,6 @@ def test_a_name_that_cannot_be_is_no_model(name: str) -> None:
         load_model(name)
 
 
-def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Return the path of each value in a JSON document."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [path, *(found for key, below in items for found in places(below, (*path, key)))]
-
-
 def refusal(path: Path) -> str:
     """Use a model; return the message of the error, empty if it works."""
     try:
@@ -234,11 +232,9 @@ def test_any_other_value_anywhere_is_refused_or_works(tmp_path: Path) -> None:
         original = (path / file).read_bytes()
         for _ in range(60):
             document = [json.loads(original)]
-            *above, last = draw.choice([(0, *each) for each in places(document[0])])
-            parent: Any = document
-            for key in above:
-                parent = parent[key]
-            if draw.random() < 0.2 and above:
+            place = draw.choice(list(places(document)))
+            parent, last = container(document, place), place[-1]
+            if draw.random() < 0.2 and len(place) > 1:
                 del parent[last]
             elif isinstance(parent, list) and draw.random() < 0.2:
                 parent.append(copy.deepcopy(parent[last]))

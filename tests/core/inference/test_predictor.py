@@ -16,7 +16,7 @@ from core.calibration import apply_temperature
 from core.config import TrialConfig
 from core.data.tokenizer import tokenizer_version
 from core.data.vocabulary import Vocabulary
-from core.errors import ConfigError, CorruptionError, DataError, UserError
+from core.errors import ConfigError, DataError, UserError
 from core.inference.members import LstmMember, Member, PlainMember
 from core.inference.predictor import MAX_TOKENS, Predictor, load_model
 from core.inference.saved_model import ModelParts, save_model
@@ -170,19 +170,6 @@ def test_a_model_cuts_texts_with_its_own_tokenizer(tmp_path: Path, tokenizer: st
 def test_a_model_with_an_unknown_tokenizer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"another version of sentune \(unknown tokenizer 'klingon'; choose one of"):
         load_model(saved(tmp_path, tokenizer="regex-2030.1/klingon/lower"))
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"words": WORDS[:-1]}, r"trial-0.safetensors does not fit config.json.*embedding.weight"),
-        ({"members": [plain(intercepts=(0, 0, 0))]}, r"plain-baseline.safetensors does not fit config.json.*\(3, 3\)"),
-    ],
-)
-def test_a_member_that_does_not_fit_the_rest_is_named(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
-    path = saved(tmp_path, **({"members": mixture()} | changes))
-    with pytest.raises(CorruptionError, match=rf"the model in .*model is damaged: {message}.*; run the command that"):
-        load_model(path)
 
 
 TEXTS = ["good", "bad", "good bad good", "", "zzz", "naïve good zzz bad"]

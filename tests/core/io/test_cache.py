@@ -59,7 +59,7 @@ def test_two_folders_hold_the_same_bytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["words.json", "tokens.npy", "manifest.json"])
-def test_every_flipped_bit_is_found_named_and_mended(tmp_path: Path, name: str) -> None:
+def test_every_flipped_bit_is_found_named_and_repaired(tmp_path: Path, name: str) -> None:
     path = cache.get_or_build(tmp_path, "corpora", INPUTS, fill).path
     whole = (path / name).read_bytes()
     for bit in range(0, len(whole) * 8, 7):
@@ -246,7 +246,7 @@ def test_an_absent_cache_is_empty(tmp_path: Path) -> None:
     assert cache.clear(tmp_path / "none") == 0
 
 
-def test_clear_frees_what_is_ours_and_nothing_else(tmp_path: Path) -> None:
+def test_clear_removes_the_files_of_the_cache_and_no_others(tmp_path: Path) -> None:
     path = cache.get_or_build(tmp_path, "corpora", INPUTS, fill).path
     (path.parent / f".{path.name}.left0000").mkdir()
     (tmp_path / "corpora" / "wiki").mkdir()
@@ -307,17 +307,17 @@ def test_clear_accepts_that_another_process_removes_a_file(tmp_path: Path, monke
 
 
 def test_clear_takes_away_what_it_had_to_wait_for(tmp_path: Path) -> None:
-    began, go_on = threading.Event(), threading.Event()
+    began, may_continue = threading.Event(), threading.Event()
 
     def slow(folder: Path) -> None:
         fill(folder)
         began.set()
-        assert go_on.wait(PATIENCE_SECONDS)
+        assert may_continue.wait(PATIENCE_SECONDS)
 
     builder = threading.Thread(target=cache.get_or_build, args=(tmp_path, "corpora", INPUTS, slow))
     builder.start()
     assert began.wait(PATIENCE_SECONDS)
-    assert cache.clear(tmp_path, lambda line: go_on.set()) > 0
+    assert cache.clear(tmp_path, lambda line: may_continue.set()) > 0
     builder.join()
     assert cache.entries(tmp_path) == []
 

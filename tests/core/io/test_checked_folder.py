@@ -52,12 +52,14 @@ def test_what_another_process_is_writing_now_stays(tmp_path: Path) -> None:
     assert fresh.exists()
 
 
-def test_a_place_that_is_not_there_yet_has_none(tmp_path: Path) -> None:
+def test_a_folder_that_does_not_exist_has_no_partial_writes(tmp_path: Path) -> None:
     remove_partial_writes(tmp_path / "new", "model", files=MODEL_FILES)
     assert not (tmp_path / "new").exists()
 
 
-def test_a_place_that_may_not_be_listed_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_may_not_be_listed_keeps_its_partial_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(path: Path) -> Iterator[Path]:
         raise PermissionError(path)
 

@@ -16,6 +16,26 @@ def test_this_machine_has_some_memory() -> None:
     assert 100e6 < available_memory() < 1e15
 
 
+@pytest.mark.parametrize(
+    ("groups", "files", "limit"),
+    [
+        ("0::/\n", {"memory.max": "5000000\n"}, 5_000_000),
+        ("0::/job/step\n", {"job/step/memory.max": "max\n", "job/memory.max": "4000000\n"}, 4_000_000),
+        ("9:memory:/job\n8:cpu:/\n", {"memory/job/memory.limit_in_bytes": "3000000\n"}, 3_000_000),
+    ],
+)
+def test_the_memory_is_that_of_the_control_groups_of_both_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, groups: str, files: dict[str, str], limit: int
+) -> None:
+    (tmp_path / "own").write_text(groups)
+    monkeypatch.setattr(memory, "OWN_GROUPS", tmp_path / "own")
+    monkeypatch.setattr(memory, "GROUPS", tmp_path)
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert available_memory() == limit
+
+
 @pytest.mark.parametrize(("name", "size", "need"), [("a.csv", 10**6, 306), ("a.csv.gz", 10**6, 318), ("a.csv", 0, 300)])
 def test_the_need_grows_with_the_file_and_more_with_a_packed_one(
     tmp_path: Path, name: str, size: int, need: int

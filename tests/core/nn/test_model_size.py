@@ -11,13 +11,12 @@ from core.nn.model_size import count_trainable_parameters
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("freeze", [False, True])
-@pytest.mark.parametrize("pretrained", [False, True])
-def test_it_is_what_training_changes(pooling: str, bidirectional: bool, freeze: bool, pretrained: bool) -> None:
+def test_it_is_what_training_changes(pooling: str, bidirectional: bool, freeze: bool) -> None:
     for n_layers in (1, 3):
         config = TrialConfig(
             n_layers=n_layers, hidden_dim=5, bidirectional=bidirectional, pooling=pooling, freeze_embedding=freeze
         )
-        model = SentenceClassifier(config, 11, 7, 3, torch.zeros(11, 7) if pretrained else None)
+        model = SentenceClassifier(config, 11, 7, 3)
         model.initialize(torch.Generator().manual_seed(0))
         counted = sum(p.numel() for p in model.parameters() if p.requires_grad)
         assert count_trainable_parameters(config, vocabulary=11, embedding_dim=7, n_classes=3) == counted

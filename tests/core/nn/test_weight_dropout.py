@@ -71,7 +71,7 @@ def test_loss_and_gradients_are_those_of_an_lstm_written_step_by_step() -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_the_fused_layer_gives_the_bits_of_torchs_module_with_the_masked_weights(precision: str) -> None:
+def test_the_fused_layer_is_bit_identical_to_torchs_module_with_the_masked_weights(precision: str) -> None:
     model, whole = new_model(), new_model(0.0)
     whole.load_state_dict(masked(model))
     vectors = model.embedding.weight.detach()

@@ -163,7 +163,7 @@ def test_the_reason_is_found_in_the_words_of_safetensors(
     assert os.listdir(tmp_path) == []
 
 
-def test_what_is_wrong_without_the_system_having_said_so_is_a_fault_of_ours(
+def test_an_error_without_an_error_of_the_system_is_no_user_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:

@@ -45,7 +45,7 @@ def test_figures_are_those_of_the_plain_forward_pass(pooling: str, bidirectional
     assert judged.accuracy == (expected.argmax(dim=1) == labels).float().mean().item()
 
 
-def test_what_stands_after_a_sentence_is_ignored_by_the_plain_forward_pass() -> None:
+def test_what_follows_a_sentence_is_ignored_by_the_plain_forward_pass() -> None:
     config = TrialConfig(hidden_dim=6, pooling="last")
     model = SentenceClassifier(config, 40, 8, 3)
     model.load_state_dict(trained(config), assign=True)

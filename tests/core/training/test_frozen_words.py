@@ -66,7 +66,7 @@ def test_training_is_the_same_and_their_vectors_stay(changes: dict[str, Any]) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("changes", SETTINGS)
-def test_they_may_be_in_the_sentences_that_a_refit_adds(changes: dict[str, Any]) -> None:
+def test_frozen_words_may_be_in_the_sentences_that_a_refit_adds(changes: dict[str, Any]) -> None:
     _, more = corpora()
     config = small(**changes)
     result = train(config, more)

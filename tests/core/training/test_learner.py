@@ -79,8 +79,10 @@ RATES = {"adadelta": 0.5, "adam": 1e-2, "adamw": 1e-2, "rmsprop": 1e-2}
         pytest.param(True, True, 10, marks=pytest.mark.slow),
     ],
 )
-def test_fifty_steps_agree_with_plain_torch(optimizer: str, bidirectional: bool, frozen: bool, steps: int) -> None:
-    """Fifty of each optimizer, kind of LSTM and kind of word vectors, ten of the combinations that are left."""
+def test_steps_of_each_optimizer_agree_with_plain_torch(
+    optimizer: str, bidirectional: bool, frozen: bool, steps: int
+) -> None:
+    """Fifty steps of each optimizer, kind of LSTM and kind of word vectors, ten of the combinations that are left."""
     config = TrialConfig(
         optimizer=optimizer,
         bidirectional=bidirectional,
@@ -200,16 +202,16 @@ def test_no_sentence_sees_its_neighbours_or_padding(pooling: str) -> None:
         vectors = model.embedding.weight[ids].detach().requires_grad_()  # (B, T, E)
         places = torch.arange(27).reshape(3, 9).t()
         logits = model.forward_batch(vectors.reshape(27, -1), places, lengths)
-        (slope,) = torch.autograd.grad(logits[0].sum(), vectors)
-        results.append((logits[0], slope[0, :4]))
-        assert torch.count_nonzero(slope[0, 4:]) == 0
-        assert torch.count_nonzero(slope[1:]) == 0
+        (gradient,) = torch.autograd.grad(logits[0].sum(), vectors)
+        results.append((logits[0], gradient[0, :4]))
+        assert torch.count_nonzero(gradient[0, 4:]) == 0
+        assert torch.count_nonzero(gradient[1:]) == 0
     assert torch.equal(results[0][0], results[1][0])
     assert torch.equal(results[0][1], results[1][1])
 
 
 def test_not_even_infinite_padding_is_seen() -> None:
-    """Poolings mask what stands after the end rather than multiply it by zero."""
+    """Poolings mask what follows the end rather than multiply it by zero."""
     from core.nn.sequence import attention_pool, max_pool, mean_pool
 
     states = torch.ones(5, 2, 3)
@@ -249,11 +251,11 @@ def test_clipping_counts_the_word_vectors_gradient() -> None:
     corpus = tiny_corpus()
     config = TrialConfig(optimizer="rmsprop", hidden_dim=4, clip_norm=1e-3)
     learner = Learner(new_model(config, corpus))
-    slopes: list[Tensor] = []
-    learner.optimizer.step = lambda rate, flat, rows, vectors, words: slopes.extend([flat, words])  # type: ignore[method-assign]
+    gradients: list[Tensor] = []
+    learner.optimizer.step = lambda rate, flat, rows, vectors, words: gradients.extend([flat, words])  # type: ignore[method-assign]
     learner.step(batches(corpus, 8, 1)[0], 0.1, None)
-    assert slopes[1].norm() > 0
-    assert torch.cat([s.reshape(-1) for s in slopes]).norm().item() == pytest.approx(1e-3, rel=1e-2)
+    assert gradients[1].norm() > 0
+    assert torch.cat([s.reshape(-1) for s in gradients]).norm().item() == pytest.approx(1e-3, rel=1e-2)
 
 
 @pytest.mark.parametrize(
@@ -269,7 +271,7 @@ def test_clipping_counts_the_word_vectors_gradient() -> None:
         ("plateau", 0.5, [1.0, 1.1, 0.8, 0.9, 0.7], 0.25),
     ],
 )
-def test_schedules(schedule: str, done: float, losses: list[float], factor: float) -> None:
+def test_the_learning_rate_follows_its_schedule(schedule: str, done: float, losses: list[float], factor: float) -> None:
     assert lr_multiplier(schedule, done, losses) == pytest.approx(factor)
 
 

@@ -55,7 +55,7 @@ def test_single_precision_stays_close(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw"])
-def test_lazy_adam_leaves_resting_rows_where_they_are(name: str) -> None:
+def test_lazy_adam_leaves_resting_rows_unchanged(name: str) -> None:
     table = lazily(name, torch.float32, inexact_lazy_adam=True)
     assert torch.equal(table[5], start(torch.float32)[5])
     assert not torch.equal(table[4], start(torch.float32)[4])
@@ -71,5 +71,5 @@ def test_lazy_adam_leaves_resting_rows_where_they_are(name: str) -> None:
         ({"optimizer": "adamw", "inexact_lazy_adam": True}, True),
     ],
 )
-def test_rows_wait_only_where_that_is_exact_or_asked_for(settings: dict[str, Any], by_row: bool) -> None:
+def test_rows_wait_only_if_that_is_exact_or_asked_for(settings: dict[str, Any], by_row: bool) -> None:
     assert Optimizer(TrialConfig(**settings), torch.zeros(1), torch.zeros(2, 2)).by_row is by_row

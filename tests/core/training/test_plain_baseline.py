@@ -54,7 +54,7 @@ def test_probabilities_are_those_of_scikit_learn_on_the_same_words(n_classes: in
 
 
 @pytest.mark.parametrize("at_once", [1, 7, 84])
-def test_the_same_bits_with_any_number_of_sentences_counted_at_once(
+def test_bit_identical_with_any_number_of_sentences_counted_at_once(
     at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     corpus = tiny_corpus(n_classes=3)
@@ -79,7 +79,7 @@ def test_the_memory_of_a_fit_includes_the_outputs_of_many_classes() -> None:
     assert max_fit_bytes(0, len(split), 2_000) - max_fit_bytes(0, 0, 2_000) == pytest.approx(found, rel=0.05)
 
 
-def test_the_same_bits_with_any_number_of_threads() -> None:
+def test_bit_identical_with_any_number_of_threads() -> None:
     corpus = tiny_corpus(n_classes=3)
     with threadpool_limits(2):
         first = on_validation(fitted(corpus), corpus)

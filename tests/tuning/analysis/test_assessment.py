@@ -15,19 +15,19 @@ from tests.support.assessed_studies import (
     CONFIG_SIZE,
     SPEC,
     attributes,
-    epoch,
     predicting,
     reading,
     store_probabilities,
     trial,
     write_study,
 )
+from tests.support.epochs import epoch
 from tuning.analysis.assessment import (
     StudyAssessment,
     assess,
+    evaluations_elsewhere,
     evaluations_note,
     held_out_results,
-    readings_elsewhere,
 )
 from tuning.analysis.ranking import trial_rows
 from tuning.analysis.recommendation import majority_baseline
@@ -106,7 +106,9 @@ def test_without_a_trial_better_than_the_majority_class_nothing_was_learned() ->
     ("name", "value"), [("accuracy", 0.75), ("macro_f1", 3 / 7), ("roc_auc", 0.5), ("mcc", 0.0), ("log_loss", 0.5623)]
 )
 def test_the_majority_class_has_a_value_in_every_metric(name: str, value: float) -> None:
-    constant, found = majority_baseline(attributes(spec=SPEC | {"metric": name}), np.array([0, 0, 0, 1]))
+    audit = {"majority_baseline": {"class": "a", "train_shares": [0.75, 0.25]}}
+    kept = attributes(spec=SPEC | {"metric": name}, audit=audit)
+    constant, found = majority_baseline(kept, np.array([0, 0, 0, 1]))
     assert constant.tolist() == [0] * 4
     assert found == pytest.approx(value, abs=1e-4)
 
@@ -137,10 +139,10 @@ def test_readings_of_the_same_test_split_by_other_studies_are_counted(tmp_path: 
     write_study(tmp_path / "second", trials(), attributes(test_fingerprint="same"))
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken/study.journal").write_bytes(b"{}\n")
-    found = readings_elsewhere(tmp_path / "second", attributes(test_fingerprint="same"))
+    found = evaluations_elsewhere(tmp_path / "second", attributes(test_fingerprint="same"))
     assert found == {"first": 1}
     assert evaluations_note([], found) == "this study has not used the test split; by study first: 1"
-    assert readings_elsewhere(tmp_path / "second", attributes()) == {}
+    assert evaluations_elsewhere(tmp_path / "second", attributes()) == {}
 
 
 def test_the_size_of_a_stopped_trial_is_worked_out_and_that_of_a_complete_one_taken() -> None:
@@ -282,7 +284,7 @@ def test_every_reading_counts_in_the_note() -> None:
     assert evaluations_note([], {}) == "no use of the test split is recorded"
 
 
-def test_the_rows_show_it() -> None:
+def test_a_row_has_the_accuracy_on_test_and_the_number_of_evaluations() -> None:
     readings = [reading(1, 0.75), reading(1, 0.6, on="train+val")]
     found = [trial(0, range(60)), trial(1, range(50))]
     first, second = trial_rows(found, (), assessment=judge(found, test_evaluations=readings))

@@ -15,7 +15,6 @@ from tests.support.assessed_studies import (
     FULL_SPEC,
     SPEC,
     attributes,
-    epoch,
     predicting,
     reading,
     trial,
@@ -23,20 +22,15 @@ from tests.support.assessed_studies import (
     write_study_with_ensemble,
 )
 from tests.support.cli import sentune
+from tests.support.epochs import epoch
+from tests.support.golden_files import GOLDEN
 from tests.support.pages import made
 from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter, parse_where
 from tuning.console import study_command
 
-FIELDS = [
-    "rank", "trial", "metric", "val_metric", "val_accuracy",
-    "best_epoch", "epochs", "seconds", "state", "baseline", "origin", "copy_of", "error",
-    "interval_low", "interval_high", "gain_over_baseline",
-    "corrected_gain", "corrected_gain_low", "corrected_gain_high", "tied", "recommended", "useless", "weight",
-    "difference", "difference_low", "difference_high", "multiplications", "n_parameters",
-    "corrected", "corrected_low", "corrected_high", "test_metric", "test_accuracy",
-    "test_low", "test_high", "test_evaluations",
-]  # fmt: skip
+FIELDS = (GOLDEN / "study" / "best.csv").read_text().partition(",n_layers,")[0].split(",")
+"""Columns of the table, before those of the settings."""
 
 
 def trials() -> list[Any]:
@@ -65,6 +59,7 @@ def test_the_table_reads_as_documented(study: Path) -> None:
     above, below = text.split("\n\n")
     assert below.splitlines() == [
         "* the baseline: two LSTM layers of width 128, not tuned",
+        "major: the majority class, always 'a'",
         "trial 3 failed: TrainingError: the loss is nan",
         "tied: with at least 95% confidence, one of these trials is the truly best one",
         "- never recommended: predicts one class, or is not better than the majority",
@@ -106,6 +101,7 @@ def test_the_table_reads_as_documented(study: Path) -> None:
         ["2", "2+", "0.7950", "0.734-0.845", "yes", "2", "2", "1.0", "stopped", "2"],
         ["3", "0*", "0.6000", "0.531-0.665", "no", "2", "2", "1.0", "done", "4"],
         ["-", "3", "-", "-", "-", "-", "0", "0.0", "failed", "4"],
+        ["-", "major", "0.5000", "0.431-0.569", *["-"] * 6],
     ]
 
 
@@ -161,7 +157,7 @@ def test_the_table_says_what_an_ensemble_would_gain_and_how_to_make_it(tmp_path:
 def test_json_and_csv_have_the_ensemble_and_the_weights_of_its_members(tmp_path: Path) -> None:
     write_study_with_ensemble(tmp_path / "s", (range(40), range(60, 110), range(120, 180)), range(100, 150))
     rows = json.loads(table_of(tmp_path / "s", RowFilter(), "json"))
-    assert [row["trial"] for row in rows] == [0, 1, 2, "ensemble", "plain"]
+    assert [row["trial"] for row in rows] == [0, 1, 2, "ensemble", "plain", "major"]
     ensemble = rows[3]
     assert (ensemble["state"], ensemble["metric"], list(ensemble)) == ("ENSEMBLE", "accuracy", [*FIELDS, "params"])
     assert sum(row["weight"] or 0 for row in rows) == pytest.approx(1)
@@ -203,7 +199,7 @@ def test_the_metric_of_the_study_is_shown_on_the_test_split_if_it_is_stored(tmp_
     assert "Test macro F1 of trial 0: 0.5500; accuracy 0.7750 (95% interval 0.7316 to 0.8132; mean of 2 seeds)." in text
     assert "Test accuracy of trial 1: 0.7000 (95%" in text
     rows = json.loads(table_of(tmp_path / "s", RowFilter(), "json"))
-    assert [row["test_metric"] for row in rows] == [pytest.approx(0.55), None]
+    assert [row["test_metric"] for row in rows] == [pytest.approx(0.55), None, None]
     shown = made(tmp_path / "s").text
     assert "Test macro F1" in shown
     assert "0.5500" in shown
@@ -216,7 +212,7 @@ def test_the_table_of_80_columns_is_80_wide(study: Path, monkeypatch: pytest.Mon
 
 def test_json_and_csv_have_the_documented_fields(study: Path) -> None:
     rows = json.loads(table_of(study, RowFilter(), "json"))
-    assert [list(row) for row in rows] == [[*FIELDS, "params"]] * 5
+    assert [list(row) for row in rows] == [[*FIELDS, "params"]] * 6
     assert (rows[0]["trial"], rows[0]["tied"], rows[0]["test_evaluations"]) == (1, True, 2)
     assert rows[0]["test_accuracy"] == rows[0]["test_metric"] == pytest.approx(0.775)
     assert rows[0]["corrected_low"] < rows[0]["corrected"] < rows[0]["corrected_high"]

@@ -80,7 +80,7 @@ def test_the_selection_follows_the_rules_in_each_resample(metric: str, n_classes
             assert row.tolist() == np.bincount(expected, minlength=14).tolist()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10**6), n_models=st.integers(1, 6), n=st.integers(2, 12), size=st.integers(1, 6),
     plain=st.booleans(),

@@ -3,8 +3,9 @@
 import pytest
 
 from core.errors import ConfigError
-from tests.support.assessed_studies import CONFIG, epoch, trial
-from tuning.analysis.assessment import StudyAssessment
+from tests.support.assessed_studies import CONFIG, trial
+from tests.support.epochs import epoch
+from tests.support.trial_records import NOT_ASSESSED
 from tuning.analysis.filters import RowFilter, filter_rows, parse_where
 from tuning.analysis.ranking import TrialRow, trial_rows
 
@@ -19,12 +20,12 @@ ROWS = trial_rows(
     [
         trial(0, range(60), config=config(clip_norm=None)),
         trial(1, range(50), state="PRUNED", config=config(n_layers=2, freeze_embedding=True)),
-        trial(2, range(40), epochs=(epoch(1, 0.8, 9.0),), config=config(n_layers=3, optimizer="adadelta")),
+        trial(2, range(40), epochs=(epoch(1, 0.8, seconds=9.0),), config=config(n_layers=3, optimizer="adadelta")),
         trial(3, range(70), state="FAIL", error="TrainingError: NaN", config=config()),
         trial(4, range(70), state="RUNNING", config=config()),
     ],
     SEARCHED,
-    StudyAssessment(),
+    NOT_ASSESSED,
 )
 
 
@@ -68,7 +69,14 @@ def test_several_conditions_must_all_hold() -> None:
 
 @pytest.mark.parametrize(
     ("state", "expected"),
-    [(None, [2, 1, 0, 3]), ("done", [2, 0]), ("stopped", [1]), ("failed", [3]), ("all", [2, 1, 0, 3, 4])],
+    [
+        (None, [2, 1, 0, 3]),
+        ("done", [2, 0]),
+        ("stopped", [1]),
+        ("failed", [3]),
+        ("running", [4]),
+        ("all", [2, 1, 0, 3, 4]),
+    ],
 )
 def test_states_are_asked_for_by_name(state: str | None, expected: list[int]) -> None:
     assert numbers(filter_rows(ROWS, RowFilter(state=state))) == expected
@@ -131,5 +139,7 @@ def test_no_rows_are_shown_of_a_study_without_trials() -> None:
 
 
 def test_a_state_must_be_known() -> None:
-    with pytest.raises(ConfigError, match="--state must be one of done, stopped, failed, paused, all, got 'complete'"):
+    with pytest.raises(
+        ConfigError, match="--state must be one of done, stopped, failed, paused, running, all, got 'complete'"
+    ):
         RowFilter(state="complete")

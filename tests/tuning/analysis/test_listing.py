@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.inputs.recorded_study import record_study
 from tests.support.assessed_studies import write_study_with_ensemble
-from tests.support.recorded_study import record_study
 from tuning.analysis.listing import list_text
 from tuning.analysis.ranking import read_assessed
 from tuning.journal.file import JOURNAL
@@ -52,7 +52,7 @@ def test_json_has_every_field(results: Path) -> None:
 
 def test_a_study_that_runs_says_so(tmp_path: Path) -> None:
     record_study(tmp_path / "one", trials=4, goal={"trials": 4})
-    (tmp_path / "one" / "driver.json").write_text('{"pid": 1, "host": "another"}')
+    (tmp_path / "one" / "driver.json").write_text('{"pid": 1, "host": "another", "started": null, "searches": true}')
     assert "4/4  running" in list_text(tmp_path, "table")
 
 

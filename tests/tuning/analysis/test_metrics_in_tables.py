@@ -5,8 +5,7 @@ import json
 
 import pytest
 
-from tests.support.trial_records import record
-from tuning.analysis.assessment import StudyAssessment
+from tests.support.trial_records import NOT_ASSESSED, record
 from tuning.analysis.random_search_curve import random_search_curve
 from tuning.analysis.ranking import TrialRow, trial_rows
 from tuning.analysis.tables import render_curve, render_table
@@ -31,7 +30,7 @@ LOSS = [scored(0, "log_loss", (0.9, -0.5), origin="baseline"), scored(1, "log_lo
 
 
 def rows_of(trials: list[TrialRecord]) -> list[TrialRow]:
-    return trial_rows(trials, SEARCHED, StudyAssessment())
+    return trial_rows(trials, SEARCHED, NOT_ASSESSED)
 
 
 def test_the_metric_ranks_and_chooses_the_epoch() -> None:

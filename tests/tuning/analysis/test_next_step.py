@@ -5,15 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.assessed_studies import (
-    CONFIG,
-    attributes,
-    epoch,
-    predicting,
-    trial,
-    write_study,
-    write_study_with_ensemble,
-)
+from tests.support.assessed_studies import CONFIG, attributes, predicting, trial, write_study, write_study_with_ensemble
+from tests.support.epochs import epoch
 from tests.support.pages import made
 from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from core.errors import UserError
-from tests.support.assessed_studies import epoch, trial
+from tests.support.assessed_studies import trial
+from tests.support.epochs import epoch
 from tuning.analysis.random_search_curve import RandomSearchCurve, expected_best, random_search_curve
 from tuning.analysis.tables import render_curve, sample_budgets
 

@@ -10,8 +10,9 @@ import pytest
 from core.data.corpus import TEST, VAL
 from core.data.load import load_corpus
 from core.log_odds import round_log_odds
-from tests.support.assessed_studies import SPEC, attributes, epoch, trial, write_study
+from tests.support.assessed_studies import SPEC, attributes, trial, write_study
 from tests.support.cli import sentune
+from tests.support.epochs import epoch
 from tuning.analysis.suspects import find_suspects, mean_probabilities, suspects_of, suspects_text
 from tuning.confirm.runs import ConfirmRun
 from tuning.journal.predictions import pack_labels

@@ -6,10 +6,9 @@ import json
 from collections.abc import Sequence
 
 from core.config import TrialConfig
-from tests.support.trial_records import record
-from tuning.analysis.assessment import StudyAssessment
+from tests.support.trial_records import NOT_ASSESSED, record
 from tuning.analysis.filters import RowFilter, filter_rows
-from tuning.analysis.ranking import BASELINE, COLUMNS, TrialRow, trial_rows
+from tuning.analysis.ranking import BASELINE_NOTE, COLUMNS, TrialRow, trial_rows
 from tuning.analysis.tables import render_table, split_settings
 from tuning.journal.records import TrialRecord
 
@@ -19,7 +18,7 @@ SEARCHED = ("n_layers", "learning_rate", "freeze_embedding")
 
 
 def rows_of(records: Sequence[TrialRecord], searched: Sequence[str] = SEARCHED) -> list[TrialRow]:
-    return trial_rows(records, searched, StudyAssessment())
+    return trial_rows(records, searched, NOT_ASSESSED)
 
 
 def test_the_baseline_and_failures_are_in_every_table() -> None:
@@ -52,6 +51,7 @@ def test_json_has_the_values_of_each_row() -> None:
         "origin": "baseline",
         "gain_over_baseline": 0.0,
         "recommended": False,
+        "multiplications": 160,
         "n_parameters": 10,
         "test_evaluations": 0,
         "params": {"n_layers": 2, "learning_rate": 0.00123456, "freeze_embedding": True},
@@ -72,7 +72,7 @@ def test_markdown_has_as_many_cells_in_each_line() -> None:
     assert lines[0].endswith("| layers | freeze |")
     assert [line.count("|") for line in lines[:4]] == [13] * 4
     assert "| 2 | 0\\* | 0.5000 |" in lines[3]
-    assert lines[4:] == ["", f"\\{BASELINE}", "", "gain: accuracy above the baseline"]
+    assert lines[4:] == ["", f"\\{BASELINE_NOTE}", "", "gain: accuracy above the baseline"]
 
 
 def test_a_wide_table_has_one_line_for_each_trial_and_a_narrow_one_has_settings_below() -> None:
@@ -88,7 +88,7 @@ def test_a_wide_table_has_one_line_for_each_trial_and_a_narrow_one_has_settings_
     assert max(map(len, narrow)) <= 70
     for lines in (wide, narrow):
         assert any(" 0*  " in line for line in lines)
-        assert BASELINE in lines
+        assert BASELINE_NOTE in lines
         assert ("gain: accuracy above the baseline" in lines) == ("gain" in lines[1])
 
 
@@ -144,7 +144,7 @@ def test_data_are_no_markup_in_markdown() -> None:
     table = render_table(rows_of([record(0, 0.5)]), "md", notes=[note])
     shown = r"&lt;b&gt; \[a\](b) \`c\` d\\e \_\_proto\_\_ \~\~x\~\~ https\://x.org"
     assert table.endswith(f"\n{shown}")
-    rows = trial_rows([record(0, config=record(0).config | {"pooling": "<img src=x>"})], ["pooling"], StudyAssessment())
+    rows = trial_rows([record(0, config=record(0).config | {"pooling": "<img src=x>"})], ["pooling"], NOT_ASSESSED)
     assert render_table(rows, "md").startswith("all trials shown: pool=&lt;img src=x&gt;\n")
 
 

@@ -68,7 +68,7 @@ def figures(reports: list[dict[str, Any]]) -> list[Any]:
     return [epochs, [r["result"]["weights_sha256"] for r in reports if "result" in r]]
 
 
-def test_a_trial_goes_on_from_the_storage_on_another_node(nodes: list[Node], tmp_path: Path) -> None:
+def test_a_trial_resumes_from_the_storage_on_another_node(nodes: list[Node], tmp_path: Path) -> None:
     first, second, third = nodes
     whole = third.run(CheckpointStore(study="whole", on_node=True, storage=None))
     keeping = CheckpointStore(study="s", on_node=True, storage=str(tmp_path / "storage"))
@@ -87,7 +87,7 @@ def test_a_trial_goes_on_from_the_storage_on_another_node(nodes: list[Node], tmp
     assert trained == [2], "it began with the checkpoint of epoch 2"
 
 
-def test_without_a_storage_it_begins_again_and_comes_to_the_same(nodes: list[Node]) -> None:
+def test_without_a_storage_it_begins_again_with_the_same_result(nodes: list[Node]) -> None:
     first, second, _ = nodes
     keeping = CheckpointStore(study="s", on_node=True, storage=None)
     lost = first.run(keeping, dies_after=2)
@@ -153,9 +153,18 @@ def test_the_folder_on_a_node_belongs_to_this_user_alone(tmp_path: Path, monkeyp
         node_root()
 
 
+def test_a_node_that_came_later_and_has_no_folder_ends_the_search_with_the_reason(nodes: list[Node]) -> None:
+    """A trial that failed for this reason would change decisions."""
+    root = nodes[0].folder / f"sentune-{os.getuid()}"
+    root.write_text("in the way")
+    (report,) = nodes[0].run(CheckpointStore(study="s", on_node=True, storage=None))
+    assert report["result"].keys() == {"user_error"}
+    assert str(root) in report["result"]["user_error"]
+
+
 def test_studies_of_one_name_do_not_meet() -> None:
     attributes = {"spec": {"seed": 1}, "id": "a"}
     assert study_id("s", attributes) == study_id("s", dict(attributes))
     assert study_id("s", attributes) != study_id("s", attributes | {"spec": {"seed": 2}})
     assert study_id("s", attributes) != study_id("s", attributes | {"id": "b"})
-    assert study_id("s", {"spec": {"seed": 1}}).startswith("s-")
+    assert study_id("s", attributes).startswith("s-")

@@ -35,7 +35,7 @@ def fetched(stored: Path, node: Path) -> Checkpoint | None:
     return load_latest(node, TRAINING)
 
 
-def test_another_node_goes_on_from_the_newest_checkpoint(stored: Path, tmp_path: Path) -> None:
+def test_another_node_resumes_from_the_newest_checkpoint(stored: Path, tmp_path: Path) -> None:
     found = fetched(stored, tmp_path / "other")
     assert found is not None
     assert (found.epoch, found.state, found.tensors["weights"].tolist()) == (4, {"of": 4}, [4.0] * 3)

@@ -8,7 +8,7 @@ from optuna.trial import TrialState
 
 from tests.support.assessed_studies import FULL_SPEC, attributes, opened, trial, write_study
 from tests.support.corpora import tiny_corpus
-from tests.support.journals import epoch
+from tests.support.epochs import epoch
 from tests.support.local_backend import NoRay
 from tests.support.memory_store import MemoryStore, job_of, train
 from tests.support.study_configs import cost, plan
@@ -36,7 +36,7 @@ def at(moment: str) -> type[datetime]:
 
 
 @pytest.mark.slow
-def test_a_study_whose_clock_was_set_back_is_read_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_study_whose_clock_was_set_back_is_read_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trial 1 begins now and ends years before."""
     whole = [trial(0, range(40)), trial(1, range(30), state="RUNNING")]
     write_study(tmp_path / "s", whole, attributes(spec=FULL_SPEC))

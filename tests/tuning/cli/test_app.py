@@ -19,7 +19,6 @@ from tests.support.cli import COMMAND, sentune
 from tests.support.journals import two_trials
 from tests.support.models import saved
 from tests.support.studies import write_sentences
-from tuning import run_options
 from tuning.cli.app import main
 
 Capture = pytest.CaptureFixture[str]
@@ -53,25 +52,6 @@ def test_characters_that_the_terminal_lacks_are_escapes(
     assert sentune(monkeypatch, capsys, "data", str(tmp_path / "tickets.csv"), *cache)[0] == 0
     terminal.seek(0)
     assert r"\u574f 30 (50.0%), \u597d 30 (50.0%)" in terminal.read()
-
-
-def test_a_study_is_found_by_name_and_by_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    two_trials(tmp_path / "results" / "mine")
-    assert run_options.study_folder("mine", tmp_path / "results") == tmp_path / "results" / "mine"
-    assert run_options.study_folder(f"{tmp_path}/results/mine", Path("results")) == tmp_path / "results" / "mine"
-
-
-def test_paths_are_kept_absolute_and_names_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "a.csv").touch()
-    chosen = run_options.RunOptions(dataset="a.csv").data
-    assert (chosen["dataset"], chosen["vectors"]) == (str(tmp_path / "a.csv"), "auto")
-    chosen = run_options.RunOptions(dataset="mr:x.tar.gz", vectors="sub/v.vec", split_column="part").data
-    assert (chosen["dataset"], chosen["vectors"]) == (f"mr:{tmp_path}/x.tar.gz", f"{tmp_path}/sub/v.vec")
-    assert chosen["split"] == "column"
-    assert run_options.RunOptions(split_column="").data["split"] == "column"
 
 
 def test_python_m_tuning_is_the_same_program() -> None:
@@ -205,15 +185,6 @@ def test_each_option_of_a_path_expands_the_home_folder() -> None:
     paths = [each for each in options if each.type_descriptor.annotation is Path]
     assert {"results", "cache_dir", "out"} <= {each.name for each in paths}
     assert [each.name for each in paths if each.type_descriptor.parameter_info.parser is not expand_user] == []
-
-
-def test_names_of_data_are_no_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    names = ["snippets", "mr", "none", "fasttext", "glove-50d", "glove-100d", "glove-200d", "glove-300d"]
-    for name in (*names, "mine.csv"):
-        (tmp_path / name).mkdir()
-    assert [run_options.absolute_data_path(name) for name in names] == names
-    assert run_options.absolute_data_path("mine.csv") == str(tmp_path / "mine.csv")
 
 
 @pytest.mark.slow

@@ -29,7 +29,7 @@ from tuning.confirm.command import confirm_study, estimate_cost
 from tuning.confirm.execution import execute, fit_run, record_result, remove_checkpoints, train_run
 from tuning.confirm.runs import ConfirmRun, candidates, plan_runs
 from tuning.journal.predictions import unpack_labels
-from tuning.journal.records import study_attributes
+from tuning.journal.records import evaluations_on_test, study_attributes
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.resources.machine import TrialResources
 from tuning.study_options import ConfirmOptions
@@ -153,7 +153,7 @@ def test_an_outcome_is_kept_with_its_reading_and_its_checkpoints_go(tmp_path: Pa
     kept = study_attributes(tmp_path)
     assert kept["confirm:1:5"]["test_accuracy"] == outcome["test_accuracy"]
     assert (kept["confirm:1:5"]["trial"], kept["confirm:1:5"]["seed"]) == (1, 5)
-    (reading,) = kept["test_evaluations"]
+    (reading,) = evaluations_on_test(kept)
     assert (reading["verb"], reading["trial"], reading["seed"], reading["on"]) == ("confirm", 1, 5, "train")
 
 
@@ -250,7 +250,7 @@ def test_settings_that_cannot_be_trained_are_kept_and_other_failures_are_tried_a
         assert RUN.key not in journal.attributes
         record_result(journal, RUN, failure_result(TrainingError("NaN")))
         assert journal.attributes[RUN.key]["error"] == "TrainingError: NaN"
-        assert "test_evaluations" not in journal.attributes
+        assert journal.test_evaluations == []
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from tuning.confirm.tables import render_summary, verdict
 from tuning.journal.predictions import pack_labels
 
 SPEC = {"seed": 42, "metric": "accuracy", "data": {"split": "80/10/10"}}
+KEPT = {"spec": SPEC, "audit": {"majority_baseline": {"class": "a", "val": 0.55, "test": 0.52}}}
 SENTENCES = 1000
 
 
@@ -51,7 +52,7 @@ def summary(scores: dict[int | None, list[float]], top: int = 4, folds: int | No
             known[run.key] = outcome(value, **({"majority_test": 0.5 + run.fold / 100} if run.trial is None else {}))
         elif at < len(scores.get(run.trial, [])):
             known[run.key] = outcome(scores[run.trial][at], parameters=1000 * (run.trial or 0) + 500)
-    return summarize("mine", chosen, runs, {"spec": SPEC} | known | more)
+    return summarize("mine", chosen, runs, KEPT | known | more)
 
 
 CLOSE: dict[int | None, list[float]] = {
@@ -84,7 +85,7 @@ def test_a_study_without_a_finished_trial_is_refused() -> None:
 
 def test_means_and_differences_are_paired_over_seeds_and_corrected() -> None:
     found = summary({**CLOSE, 0: [0.78, 0.76, 0.77]})
-    first, second, _, fourth, baseline = found.rows
+    first, second, _, fourth, baseline, _ = found.rows
     assert (first.trial, first.test_accuracy, first.difference) == (1, pytest.approx(0.81), None)
     assert first.sd == pytest.approx(0.01)
     assert baseline.difference is not None
@@ -102,7 +103,7 @@ def test_means_and_differences_are_paired_over_seeds_and_corrected() -> None:
 def test_the_choice_of_sentences_has_its_own_share() -> None:
     """The first is right on sentences 0..809 of the mean seed, the other on fewer: they differ on few sentences."""
     found = summary({**CLOSE, 0: [0.60, 0.61, 0.62]})
-    baseline = found.rows[-1].difference
+    baseline = found.rows[-2].difference
     assert baseline is not None
     differences = (np.arange(SENTENCES) < 800).astype(float) - (np.arange(SENTENCES) < 600)
     expected = 1.96 * differences.std(ddof=1) / SENTENCES**0.5
@@ -112,7 +113,7 @@ def test_the_choice_of_sentences_has_its_own_share() -> None:
 def test_a_single_setting_is_compared_with_nothing() -> None:
     chosen = candidates([record(0, state="FAIL", origin="baseline"), record(1, 0.8, origin="sampler")], 1)
     runs = plan_runs(SPEC, chosen, 2, None)
-    found = summarize("mine", chosen, runs, {"spec": SPEC} | {run.key: outcome(0.8) for run in runs if run.trial == 1})
+    found = summarize("mine", chosen, runs, KEPT | {run.key: outcome(0.8) for run in runs if run.trial == 1})
     assert not any(line.startswith("too few runs succeeded to compare the settings") for line in verdict(found))
 
 
@@ -156,7 +157,7 @@ def test_a_setting_that_is_better_than_the_winner_is_named() -> None:
 def test_where_the_baseline_setting_won_nothing_beat_it() -> None:
     chosen = candidates([record(0, 0.9, origin="baseline"), record(1, 0.8, origin="sampler")], 2)
     runs = plan_runs(SPEC, chosen, 2, None)
-    found = summarize("mine", chosen, runs, {"spec": SPEC} | {run.key: outcome(0.8) for run in runs})
+    found = summarize("mine", chosen, runs, KEPT | {run.key: outcome(0.8) for run in runs})
     assert verdict(found)[1] == "the baseline is the search's best: no other trial is better"
 
 
@@ -181,7 +182,7 @@ def test_a_fold_with_an_impossible_accuracy_is_damage() -> None:
 
 def test_the_plain_baseline_is_compared_with_the_search_and_over_the_same_folds() -> None:
     found = summary({**CLOSE, 0: [0.6, 0.6, 0.6], None: [0.75]}, folds=5)
-    row = found.rows[-1]
+    row = found.rows[-2]
     assert (row.trial, row.seeds, row.test_accuracy, row.sd, row.rank) == ("plain", (), 0.75, None, None)
     assert row.difference is not None
     assert row.difference.mean == pytest.approx(0.06)
@@ -203,13 +204,11 @@ def test_a_plain_baseline_that_failed_is_reported() -> None:
 
 
 def test_the_majority_class_is_below_with_its_shares_of_both_splits() -> None:
-    audit = {"majority_baseline": {"class": "a", "val": 0.55, "test": 0.52}}
-    row = summary({**CLOSE, 0: [0.6, 0.6, 0.6]}, audit=audit).rows[-1]
+    row = summary({**CLOSE, 0: [0.6, 0.6, 0.6]}).rows[-1]
     assert (row.trial, row.val_accuracy, row.test_accuracy, row.difference) == ("major", 0.55, 0.52, None)
     plain = {"confirm:plain": outcome(0.7, val_mcc=0.4, test_mcc=0.4, majority_val=0.0, majority_test=0.0)}
-    spec = {"spec": SPEC | {"metric": "mcc"}}
-    chosen = candidates(study(), 1)
-    row = summarize("mine", chosen, plan_runs(spec["spec"], chosen, 2, None), spec | plain | {"audit": audit}).rows[-1]
+    chosen, spec = candidates(study(), 1), SPEC | {"metric": "mcc"}
+    row = summarize("mine", chosen, plan_runs(spec, chosen, 2, None), KEPT | {"spec": spec} | plain).rows[-1]
     assert (row.trial, row.val_metric, row.test_metric, row.test_accuracy) == ("major", 0.0, 0.0, 0.52)
 
 
@@ -220,8 +219,8 @@ def test_a_failed_run_and_a_missing_one_are_reported_and_the_rest_counts() -> No
     broken, lost = runs[2], runs[4]
     known[broken.key] = {"error": "TrainingError: NaN \x1b[31m"}
     del known[lost.key]
-    found = summarize("mine", chosen, runs, {"spec": SPEC} | known)
-    assert [len(row.seeds) for row in found.rows] == [2, 2, 3, 0]
+    found = summarize("mine", chosen, runs, KEPT | known)
+    assert [len(row.seeds) for row in found.rows[:-1]] == [2, 2, 3, 0]
     assert found.rows[1].difference is None
     assert "too few runs" not in verdict(found)[0]
     text = render_summary(found, "table")
@@ -235,14 +234,15 @@ def test_runs_of_one_trial_with_different_numbers_of_sentences_are_refused() -> 
     known: dict[str, Any] = {run.key: outcome(0.8) for run in runs}
     known[runs[0].key] |= {"correct": pack_labels(np.ones(SENTENCES - 1, int))}
     with pytest.raises(CorruptionError, match=r"fresh runs of trials 1 and .*they have different numbers of sentences"):
-        summarize("mine", chosen, runs, {"spec": SPEC} | known)
+        summarize("mine", chosen, runs, KEPT | known)
 
 
 def test_without_a_test_split_validation_is_compared_and_that_is_said() -> None:
     chosen = candidates(study(), 2)
     runs = plan_runs(SPEC, chosen, 2, None)
     without = {k: v for k, v in outcome(0.8).items() if not k.startswith("test_")}
-    found = summarize("mine", chosen, runs, {"spec": SPEC} | dict.fromkeys((run.key for run in runs), without))
+    kept = KEPT | {"audit": {"majority_baseline": {"class": "a", "val": 0.55}}}
+    found = summarize("mine", chosen, runs, kept | dict.fromkeys((run.key for run in runs), without))
     assert found.compared == "val"
     assert (
         "there is no test split: compared on the validation split, on which these settings were chosen"
@@ -253,7 +253,9 @@ def test_without_a_test_split_validation_is_compared_and_that_is_said() -> None:
 def test_where_the_metric_is_undefined_on_the_test_split_validation_is_compared_and_that_is_said() -> None:
     chosen, spec = candidates(study(), 2), SPEC | {"metric": "roc_auc"}
     runs = plan_runs(spec, chosen, 2, None)
-    found = summarize("mine", chosen, runs, {"spec": spec} | {run.key: outcome(0.8, val_roc_auc=0.9) for run in runs})
+    found = summarize(
+        "mine", chosen, runs, KEPT | {"spec": spec} | {run.key: outcome(0.8, val_roc_auc=0.9) for run in runs}
+    )
     assert found.compared == "val"
     text = render_summary(found, "table")
     assert "ROC AUC is undefined on the test split: compared on the validation split, on which" in text
@@ -264,7 +266,7 @@ def test_without_a_run_that_succeeded_no_split_is_called_compared() -> None:
     chosen = candidates(study(), 2)
     runs = plan_runs(SPEC, chosen, 2, None)
     failed = {run.key: {"error": "TrainingError: NaN"} for run in runs}
-    assert "compared on" not in render_summary(summarize("mine", chosen, runs, {"spec": SPEC} | failed), "table")
+    assert "compared on" not in render_summary(summarize("mine", chosen, runs, KEPT | failed), "table")
 
 
 def test_the_table_fits_a_terminal_and_json_holds_everything() -> None:
@@ -275,7 +277,7 @@ def test_the_table_fits_a_terminal_and_json_holds_everything() -> None:
     assert lines[6].split()[1:8] == ["0*", "3", "0.6200", "0.6100", "0.0100", "0.200", "+-"]
     content = json.loads(render_summary(found, "json"))
     assert content["verdict"] == verdict(found)
-    assert [row["trial"] for row in content["rows"]] == [1, 2, 3, 4, 0]
+    assert [row["trial"] for row in content["rows"]] == [1, 2, 3, 4, 0, "major"]
     assert content["rows"][4]["difference"]["tied"] is False
     assert [each["folds"] for each in content["folds"]] == [3] * 4
 
@@ -299,8 +301,8 @@ def test_another_metric_is_compared_in_its_own_direction() -> None:
         run.key: outcome(0.8, val_log_loss=losses[run.trial], test_log_loss=losses[run.trial] + at / 1000)
         for at, run in enumerate(runs)
     }
-    found = summarize("mine", chosen, runs, {"spec": spec} | known)
-    first, second, baseline, plain = found.rows
+    found = summarize("mine", chosen, runs, KEPT | {"spec": spec} | known)
+    first, second, baseline, plain, _ = found.rows
     assert (found.metric, found.compared, first.val_metric) == ("log_loss", "test", pytest.approx(0.4))
     assert second.difference is not None
     assert baseline.difference is not None
@@ -323,7 +325,7 @@ def test_a_metric_without_upper_bound_is_never_in_points() -> None:
         values = (0.4 if run.trial == 1 else 0.6) + np.random.default_rng(0).normal(0, 1, 500) * (run.trial == 1)
         more = {"val_log_loss": values.mean(), "test_log_loss": values.mean(), "pseudo_values": values.tolist()}
         known[run.key] = outcome(0.8, **more)
-    lines = verdict(summarize("mine", chosen, runs, {"spec": spec} | known))
+    lines = verdict(summarize("mine", chosen, runs, KEPT | {"spec": spec} | known))
     assert lines[2].startswith("(of that, chance in the 1,000 test sentences is +- 0.08")
 
 
@@ -338,7 +340,7 @@ def test_the_error_of_sentences_counts_for_any_metric() -> None:
         values = value + (noise[run.trial - 1] if run.trial in (1, 2) else 0 * noise[0])
         more = {"val_macro_f1": value, "test_macro_f1": value, "pseudo_values": values.tolist()}
         known[run.key] = outcome(value, **more)
-    found = summarize("mine", chosen, runs, {"spec": SPEC | {"metric": "macro_f1"}} | known)
+    found = summarize("mine", chosen, runs, KEPT | {"spec": SPEC | {"metric": "macro_f1"}} | known)
     difference = found.rows[1].difference
     assert difference is not None
     assert difference.sentences_half == pytest.approx(Z * (noise[0] - noise[1]).std(ddof=1) / 500**0.5)

@@ -2,7 +2,6 @@
 
 import errno
 import io
-import json
 import os
 import re
 import shutil
@@ -20,6 +19,7 @@ from core.inference.members import LstmMember, PlainMember
 from core.inference.predictor import load_model
 from core.inference.saved_model import read_model
 from core.io import checked_folder
+from tests.support.contents import metrics
 from tests.support.studies import (
     add_plain_baseline,
     config_record,
@@ -33,7 +33,7 @@ from tuning.backend.background_ray import BackgroundRay
 from tuning.backend.interrupt import InterruptHandler
 from tuning.ensemble import members
 from tuning.ensemble.command import make_ensemble
-from tuning.journal.records import Spec, TrialRecord, study_attributes
+from tuning.journal.records import Spec, TrialRecord, evaluations_on_test, study_attributes
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.study_options import EnsembleOptions
 
@@ -108,16 +108,11 @@ def ensemble(study: Path, made: Path, **changes: Any) -> bool:
     return make_ensemble(EnsembleOptions(study=str(study), cache_dir=made / "cache", **changes))
 
 
-def metrics(study: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((study / "ensemble" / "metrics.json").read_text())
-    return found
-
-
 @pytest.mark.slow
 def test_members_are_verified_measured_and_saved_as_one_model(ensembled: tuple[Path, str]) -> None:
     study, out = ensembled
     saved = read_model(study / "ensemble")
-    assert [each.name for each in saved.members] == [row["name"] for row in metrics(study)["members"]]
+    assert [each.name for each in saved.members] == [row["name"] for row in metrics(study, "ensemble")["members"]]
     assert len(saved.members) > 1
     assert sum(each.weight for each in saved.members) == pytest.approx(1)
     for each in saved.members:
@@ -137,18 +132,18 @@ def test_the_saved_model_predicts_what_was_measured(ensembled: tuple[Path, str],
 
     right = sum(label == row[1] for label, row in zip(labels, rows, strict=True)) / len(rows)
     assert right > 0.6
-    confusion = np.array(metrics(study)["test_confusion"])
-    assert confusion.trace() / confusion.sum() == metrics(study)["test_accuracy"]
+    confusion = np.array(metrics(study, "ensemble")["test_confusion"])
+    assert confusion.trace() / confusion.sum() == metrics(study, "ensemble")["test_accuracy"]
 
 
 @pytest.mark.slow
 def test_each_evaluation_of_the_test_split_is_logged(ensembled: tuple[Path, str]) -> None:
     study, _ = ensembled
-    *each, whole = study_attributes(study)["test_evaluations"]
+    *each, whole = evaluations_on_test(study_attributes(study))
     assert {found["verb"] for found in (*each, whole)} == {"ensemble"}
-    assert (whole["trial"], whole["calibration"]) == (None, metrics(study)["calibration"])
-    assert len(each) == len(metrics(study)["members"])
-    assert metrics(study)["test_evaluations"] == len(each) + 1
+    assert (whole["trial"], whole["calibration"]) == (None, metrics(study, "ensemble")["calibration"])
+    assert len(each) == len(metrics(study, "ensemble")["members"])
+    assert metrics(study, "ensemble")["test_evaluations"] == len(each) + 1
 
 
 @pytest.mark.slow
@@ -156,16 +151,18 @@ def test_trained_on_both_splits_the_validation_figures_are_those_of_verified_tra
     ensembled: tuple[Path, str], made: Path, tmp_path: Path
 ) -> None:
     study = shutil.copytree(ensembled[0], tmp_path / "s")
-    train_only = metrics(study)
+    train_only = metrics(study, "ensemble")
 
     ensemble(study, made, on="train+val")
 
-    both = metrics(study)
+    both = metrics(study, "ensemble")
     assert both["verified_val_accuracy"] == train_only["val_accuracy"]
-    assert "val_accuracy" not in both
+    assert not {"val_accuracy", "val_classes", "val_confusion"} & both.keys()
+    assert "Classes of the validation split" not in (study / "ensemble" / "card.md").read_text()
+    assert "test_classes" in both
     assert both["weights_sha256"].keys() == train_only["weights_sha256"].keys()
     assert set(both["weights_sha256"].values()).isdisjoint(train_only["weights_sha256"].values())
-    assert study_attributes(study)["test_evaluations"][-1]["on"] == "train+val"
+    assert evaluations_on_test(study_attributes(study))[-1]["on"] == "train+val"
 
 
 def test_a_size_of_one_has_one_member(study: Path, made: Path) -> None:
@@ -307,12 +304,16 @@ def test_a_trial_that_cannot_be_trained_is_named(study: Path, made: Path) -> Non
         ({"size": 0}, "--size must be from 1 to 100, got 0"),
         ({"max_cost": 0}, "--max-cost must be from 1 to 1,000,000,000,000,000, got 0"),
         ({"workers": 0}, "--workers must be from 1 to 10,000, got 0"),
-        ({"max_cost": 1}, "multiplications per word"),
     ],
 )
-def test_options_that_cannot_be_are_refused(study: Path, made: Path, changes: dict[str, Any], said: str) -> None:
+def test_options_that_break_a_rule_are_named(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        ensemble(study, made, **changes)
+        EnsembleOptions(study="s", **changes)
+
+
+def test_a_cost_below_that_of_each_model_is_refused(study: Path, made: Path) -> None:
+    with pytest.raises(ConfigError, match="multiplications per word"):
+        ensemble(study, made, max_cost=1)
 
 
 def test_a_study_without_probabilities_is_refused(study: Path, made: Path) -> None:
@@ -337,9 +338,9 @@ def test_the_members_of_a_study_in_folds_are_trained_on_all_folds(made: Path, tm
 
     ensemble(tmp_path / "s", made, on="train+val")
 
-    found = metrics(tmp_path / "s")
+    found = metrics(tmp_path / "s", "ensemble")
     assert found["verified_val_sentences"] == 600 - found["test_sentences"]
-    assert {each["on"] for each in study_attributes(tmp_path / "s")["test_evaluations"]} == {"train"}
+    assert {each["on"] for each in evaluations_on_test(study_attributes(tmp_path / "s"))} == {"train"}
     for member in read_model(tmp_path / "s" / "ensemble").members:
         assert isinstance(member, LstmMember)
         assert not any(name.startswith("fold") for name in member.weights)

@@ -3,6 +3,7 @@
 import itertools
 import subprocess
 import sys
+import time
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -137,13 +138,28 @@ def test_a_process_of_the_probe_that_dies_is_one_line(monkeypatch: pytest.Monkey
         probe(plan(), [], {}, None, side_by_side=2, threads=1, device="cpu")
 
 
-def test_a_process_measures_its_hand_and_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def probed(monkeypatch: pytest.MonkeyPatch) -> tuple[list[float], float, int]:
+    """Two configurations, measured in this process."""
     monkeypatch.setattr("tuning.forecast.probe.load_corpus", lambda **options: tiny_corpus())
     configs = [TrialConfig(hidden_dim=4), TrialConfig(hidden_dim=4, n_layers=2)]
-    costs, start, peak = _probe_process(
+    return _probe_process(
         configs=configs, heavy=configs[:1], data={}, cache_dir=None, threads=1, device="cpu", began=0.0
     )
+
+
+def test_a_process_measures_each_configuration_and_its_own_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = time.time()
+    costs, start, _ = probed(monkeypatch)
     assert len(costs) == 2
     assert all(cost > 0 for cost in costs)
-    assert start > 1e9  # since 1970
-    assert 50e6 < peak < 5e9
+    assert before <= start <= time.time()  # the probe began in 1970
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="the peak is read from /proc")
+def test_the_peak_memory_of_a_process_is_that_of_linux(monkeypatch: pytest.MonkeyPatch) -> None:
+    def high_water_mark() -> int:
+        return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
+
+    before = high_water_mark()
+    _, _, peak = probed(monkeypatch)
+    assert before <= peak <= high_water_mark()

@@ -103,7 +103,7 @@ def test_a_larger_reduction_factor_trains_fewer_epochs() -> None:
 
 @pytest.mark.slow
 def test_a_search_of_many_trials_is_simulated_with_fewer_and_scaled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulation, "MAX_TRIALS", 300)
+    monkeypatch.setattr(simulation, "MAX_SIMULATED", 300)
     whole, longer = forecast(plan(n_trials=300), SURE, 2), forecast(plan(n_trials=30_000), SURE, 2)
     assert longer.whole_epochs == 120_000
     assert longer.epochs.middle / whole.epochs.middle == pytest.approx(100, rel=0.05)

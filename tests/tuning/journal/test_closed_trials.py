@@ -10,7 +10,8 @@ from optuna.trial import TrialState
 
 from core.errors import UserError
 from core.log_odds import to_probabilities
-from tests.support.journals import SPEC, add, epoch, two_trials
+from tests.support.epochs import epoch
+from tests.support.journals import SPEC, add, two_trials
 from tuning.journal.file import JOURNAL
 from tuning.journal.probabilities import epoch_name, load_probabilities, pack_log_odds
 from tuning.journal.reader import N_EPOCHS

@@ -24,7 +24,7 @@ def test_a_thousand_sentences_of_two_classes_take_a_few_hundred_characters() -> 
 
 
 def test_every_flipped_bit_is_found() -> None:
-    """But for bits of the compression that say nothing about the classes."""
+    """Except a bit of the compression that does not change the classes."""
     packed = pack_labels(np.random.default_rng(0).integers(0, 3, 100))
     raw = base64.b64decode(packed["data"])
     found = 0

@@ -124,7 +124,7 @@ def test_a_header_that_claims_more_than_the_memory_is_damage(tmp_path: Path) -> 
         load_probabilities(tmp_path, "00003-5", 1057, 2)
 
 
-def test_those_of_another_split_are_damage(tmp_path: Path) -> None:
+def test_probabilities_of_another_number_of_sentences_are_damage(tmp_path: Path) -> None:
     save_probabilities(tmp_path, "00003-5", pack_log_odds(LOG_ODDS))
     with pytest.raises(CorruptionError, match=r"must be int16 of shape \(9, 1\)"):
         load_probabilities(tmp_path, "00003-5", 9, 2)

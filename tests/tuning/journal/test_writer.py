@@ -5,8 +5,9 @@ import json
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,9 +17,10 @@ from optuna.trial import TrialState
 
 from core.config import TrialConfig
 from core.errors import ConfigError, CorruptionError, UserError
-from tests.support.journals import SPEC, add, epoch, two_trials
+from tests.support.epochs import epoch
+from tests.support.journals import SPEC, add, two_trials
 from tuning.journal.file import JOURNAL
-from tuning.journal.records import read_study, study_attributes
+from tuning.journal.records import evaluations_on_test, read_study, study_attributes
 from tuning.journal.writer import StudyJournal, open_study
 
 
@@ -33,7 +35,7 @@ def test_what_was_written_is_read_to_the_last_bit(tmp_path: Path) -> None:
 
 
 def test_an_attribute_that_the_study_lacks_is_a_damaged_journal(tmp_path: Path) -> None:
-    """Not a KeyError: somebody else may have removed its record."""
+    """Not a KeyError: another program may have removed its record."""
     with open_study(tmp_path / "s", SPEC) as study_journal:
         assert study_journal.attributes.get("inputs") is None
         with pytest.raises(CorruptionError, match="'inputs' is missing"):
@@ -302,17 +304,20 @@ def read(study_journal: StudyJournal, verb: str = "retrain", **changes: Any) -> 
     return len(study_journal.test_evaluations)
 
 
-def test_readings_add_up_over_processes_with_what_was_read_and_when(tmp_path: Path) -> None:
+def test_readings_add_up_over_processes_with_what_was_read_and_when(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
+    monkeypatch.setattr("tuning.journal.writer.datetime", SimpleNamespace(now=now.astimezone))
     two_trials(tmp_path)
     with open_study(tmp_path, SPEC) as study_journal:
         assert [read(study_journal), read(study_journal)] == [1, 2]
     with open_study(tmp_path, SPEC) as study_journal:
         assert read(study_journal, verb="confirm", val_accuracy=None) == 3
-    readings = study_attributes(tmp_path)["test_evaluations"]
+    readings = evaluations_on_test(study_attributes(tmp_path))
     assert [reading["verb"] for reading in readings] == ["retrain", "retrain", "confirm"]
     assert readings[0]["test_accuracy"] == 0.7
-    age = datetime.now(UTC) - datetime.fromisoformat(readings[2]["time"])
-    assert timedelta(seconds=-1) <= age < timedelta(minutes=5)
+    assert readings[2]["time"] == "2026-01-02T03:04:05+00:00"
 
 
 @pytest.mark.parametrize(
@@ -341,7 +346,7 @@ def test_figures_without_a_test_split_are_not_logged(tmp_path: Path) -> None:
         assert study_journal.test_evaluations == []
 
 
-def test_the_trials_are_as_they_were(tmp_path: Path) -> None:
+def test_an_evaluation_on_test_changes_no_trial(tmp_path: Path) -> None:
     two_trials(tmp_path)
     before = read_study(tmp_path)[1]
     with open_study(tmp_path, SPEC) as study_journal:

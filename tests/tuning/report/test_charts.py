@@ -10,12 +10,12 @@ import pytest
 import vl_convert
 from optuna.trial import TrialState
 
+from benchmarks.inputs.recorded_study import BEGAN, record_study
 from tests.support.assessed_studies import FULL_SPEC, attributes, trial, write_study
 from tests.support.pages import chart_data_of
-from tests.support.recorded_study import BEGAN, record_study
 from tests.support.small_study import add, small_study
 from tuning.report import charts
-from tuning.report.chart_data import ChartData, setting_importances, used_results
+from tuning.report.chart_data import ChartData, default_results, setting_importances
 from tuning.report.figures import WIDEST_CHART, Figure, figures, reasons
 from tuning.scheduling.asha import Asha
 
@@ -160,8 +160,10 @@ def test_the_timeline_has_a_bar_for_each_time_that_a_worker_had_a_trial(data: Ch
 
 
 def test_a_trial_that_paused_has_several_bars(tmp_path: Path) -> None:
-    with small_study(tmp_path / "s") as journal:
-        journal.set_study_attr("validation", attributes()["validation"])
+    kept = attributes()
+    with small_study(tmp_path / "s", kept.pop("spec")) as journal:
+        for name, value in kept.items():
+            journal.set_study_attr(name, value)
         number = add(journal, 0.5)
         segment = {"worker": "node/7", "since": 100.0, "until": 107.0}
         journal.set_trial_attr(number, "segments", [segment, {"worker": "node/8", "since": 108.0, "until": 109.0}])
@@ -198,7 +200,7 @@ def test_the_losses_of_the_best_trial_have_two_lines(data: ChartData) -> None:
 
 
 def test_the_confusions_are_those_of_the_table(data: ChartData) -> None:
-    results = used_results(data.study)
+    results = default_results(data.study)
     assert results is not None
     drawn = svg(charts.confusion(data))
     found = re.findall(r'aria-label="answer: (\w+); label: (\w+); sentences: (\d+)', drawn)
@@ -242,8 +244,8 @@ def calibrated(data: ChartData, error: float) -> ChartData:
         "on": "train",
         "calibration": {"before": {"error": 0.15, "bins": bins}, "after": {"error": error, "bins": bins}},
     }
-    evaluations = [{"verb": "confirm", "trial": 3}, last]
-    study = replace(data.study, attributes={**data.study.attributes, "test_evaluations": evaluations})
+    evaluations = {"test_evaluation:0": {"verb": "confirm", "trial": 3}, "test_evaluation:1": last}
+    study = replace(data.study, attributes={**data.study.attributes, **evaluations})
     return replace(data, study=study)
 
 

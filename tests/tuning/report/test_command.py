@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from benchmarks.inputs.recorded_study import record_study
 from core.errors import UserError
-from tests.support.recorded_study import record_study
 from tuning.journal.file import study_lock
 from tuning.report import command as verb
 from tuning.report.chart_data import ChartData
@@ -20,7 +20,7 @@ def write(folder: Path, *, watch: bool = False) -> None:
 
 
 @pytest.mark.slow
-def test_the_page_is_written_beside_the_journal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_page_is_written_next_to_the_journal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record_study(tmp_path / "s", trials=3)
     write(tmp_path / "s")
     assert capsys.readouterr().out == f"report written to {tmp_path}/s/report.html\n"
@@ -85,14 +85,14 @@ def test_watching_makes_the_page_again_until_the_study_ends(
 
     monkeypatch.setattr("time.sleep", nap)
     monkeypatch.setattr(verb, "PAUSE", 0)
-    driver = study_lock(folder)
+    driver = study_lock(folder, searches=True)
     driver.__enter__()
     write(folder, watch=True)
     assert len(seen) == 2
-    assert all('data-watch="5"' in page and "2 not ended" in page for page in seen)
+    assert all('data-watch="5"' in page and "2 running" in page for page in seen)
     last = (folder / "report.html").read_text()
     assert "data-watch" not in last
-    assert "not ended" not in last
+    assert "2 running" not in last
     assert capsys.readouterr().out.splitlines() == [
         f"{folder}/report.html is updated every 5 s while the study runs; press Ctrl-C to stop",
         f"report written to {folder}/report.html",
@@ -121,7 +121,7 @@ def test_a_page_that_takes_long_is_made_less_often(
     monkeypatch.setattr(verb, "page", make)
     monkeypatch.setattr(verb, "vega_bundle", str)
     with ExitStack() as driver:
-        driver.enter_context(study_lock(tmp_path))
+        driver.enter_context(study_lock(tmp_path, searches=True))
         write(tmp_path, watch=True)
     assert made == [(0.0, 5), (25.5, 23), (43.0, None)]
     assert "is updated every 23 s while" in capsys.readouterr().out
@@ -137,24 +137,6 @@ def test_a_watch_that_is_interrupted_leaves_a_page_that_does_not_wait(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("time.sleep", interrupt)
-    with study_lock(tmp_path / "s"), pytest.raises(KeyboardInterrupt):
+    with study_lock(tmp_path / "s", searches=True), pytest.raises(KeyboardInterrupt):
         write(tmp_path / "s", watch=True)
     assert "data-watch" not in (tmp_path / "s" / "report.html").read_text()
-
-
-@pytest.mark.slow
-def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "s"
-    record_study(folder, trials=3)
-    write(folder)
-    old = (folder / "report.html").read_bytes()
-    record_study(folder, trials=6)
-
-    def full(handle: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(UserError, match=r"cannot write .*report\.html: the disk is full"):
-        write(folder)
-    assert (folder / "report.html").read_bytes() == old
-    assert sorted(path.name for path in folder.iterdir()) == ["report.html", "study.journal"]

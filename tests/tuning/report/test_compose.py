@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from benchmarks.inputs.recorded_study import record_study, some_audit
 from core.errors import CorruptionError
 from core.io.text import printable
 from tests.support.assessed_studies import write_study_with_ensemble
 from tests.support.pages import Page, made
-from tests.support.recorded_study import record_study, some_audit
 from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter
 from tuning.report.charts import CONFIG, KINDS, SHADES
@@ -103,9 +103,9 @@ def best_and_others(folder: Path) -> dict[Any, dict[str, Any]]:
 def test_a_test_accuracy_that_was_read_is_shown(tmp_path: Path) -> None:
     record_study(tmp_path / "s")
     winner = best(tmp_path / "s")[0]["trial"]
-    reading = {"verb": "retrain", "trial": winner, "seed": 42, "on": "train", "split": None, "val_accuracy": 0.7,
+    reading = {"verb": "retrain", "trial": winner, "seed": 42, "on": "train", "split": "80/10/10", "val_accuracy": 0.7,
                "test_accuracy": 0.625, "test_sentences": 200, "time": "2026-01-02T03:04:05"}  # fmt: skip
-    record_study(tmp_path / "s", test_evaluations=[reading])
+    record_study(tmp_path / "s", **{"test_evaluation:0": reading})
     assert "0.6250" in made(tmp_path / "s").text
     assert best(tmp_path / "s")[0]["test_accuracy"] == 0.625
 
@@ -162,14 +162,6 @@ def test_nothing_is_loaded_from_elsewhere(page: Page) -> None:
         for name in ("src", "href", "srcset", "action", "data"):
             assert re.match(r"#|data:,$", attributes.get(name) or "#"), tag
     assert "url(" not in page.raw["style"]
-
-
-@pytest.mark.slow
-def test_the_page_says_what_the_study_does_not_keep(tmp_path: Path) -> None:
-    record_study(tmp_path / "s", audit=None, command=None)
-    page = made(tmp_path / "s")
-    assert "This study has no audit" in page.text
-    assert "not recorded in this study" in page.text
 
 
 def test_a_study_without_trials_has_a_page(tmp_path: Path) -> None:

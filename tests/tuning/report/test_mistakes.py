@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.inputs.recorded_study import record_study
 from core.class_report import class_report, confusion_matrix
 from core.data.corpus import VAL
 from core.data.load import load_corpus
 from core.log_odds import round_log_odds
 from tests.support.pages import made
-from tests.support.recorded_study import record_study
 from tuning.analysis.ranking import read_assessed
 from tuning.analysis.trial_detail import ClassResults
 from tuning.journal.probabilities import epoch_name, pack_log_odds, save_probabilities
@@ -38,9 +38,9 @@ def test_the_confusions_agree_with_the_accuracy_in_the_table(tmp_path: Path) -> 
     study = read_assessed(tmp_path / "s")
     found = mistakes_section(study, tmp_path)
     assert found.results is not None
-    assert study.used is not None
+    assert study.default_trial is not None
     confusion = found.results.confusion
-    assert np.trace(confusion) / confusion.sum() == study.used.val_accuracy
+    assert np.trace(confusion) / confusion.sum() == study.default_trial.val_accuracy
 
 
 def test_without_a_trial_that_has_ended_the_page_does_not_say_that_no_label_is_doubtful(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def tickets(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def study(tickets: Path, tmp_path: Path) -> Path:
-    """A study of that file, which is in the cache beside it; its winner is sure that the first label is wrong."""
+    """A study of that file, which is in the cache next to it; its winner is sure that the first label is wrong."""
     data = {"dataset": str(tickets), "vectors": "none", "embedding_dim": 4, "seed": 42, "text_column": None,
             "label_column": None, "split_column": None, "encoding": None}  # fmt: skip
     corpus = load_corpus(**data, cache_dir=tmp_path / "cache")  # type: ignore[arg-type]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.inputs.recorded_study import record_study
 from tests.support.pages import made
-from tests.support.recorded_study import record_study
 from tuning.analysis.ranking import AssessedStudy, TrialRow, read_assessed
 from tuning.report import chart_data as module
 from tuning.report.chart_data import chart_data, sample_trials
@@ -23,7 +23,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def study(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AssessedStudy:
     """120 trials, of which 40 may be shown."""
-    monkeypatch.setattr(module, "MAX_TRIALS", 40)
+    monkeypatch.setattr(module, "MAX_CHARTED", 40)
     monkeypatch.setattr(module, "KEEP_BEST", 20)
     return read_assessed(folder)
 

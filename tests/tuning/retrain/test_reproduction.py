@@ -10,6 +10,7 @@ from core.errors import CorruptionError
 from core.training.loop import train
 from core.training.result import EpochResult, TrainResult
 from tests.support.corpora import tiny_corpus
+from tests.support.epochs import epoch
 from tests.support.trial_records import record
 from tuning.journal.predictions import pack_labels
 from tuning.journal.records import TrialRecord
@@ -20,10 +21,7 @@ THREADS = EnvironmentChange(name="threads", was=1, now=2)
 
 
 def epochs(*accuracies: float) -> list[EpochResult]:
-    return [
-        EpochResult(epoch=i, train_loss=0.3, val_loss=0.4, val_accuracy=a, score=a, seconds=1.0)
-        for i, a in enumerate(accuracies, 1)
-    ]
+    return [epoch(i, a, val_loss=0.4) for i, a in enumerate(accuracies, 1)]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +66,7 @@ def test_the_first_difference_is_named_with_both_values_and_by_how_much() -> Non
 
 
 def test_one_epoch_among_equal_ones_is_called_so() -> None:
-    """Training cannot come back to the same bits: the record is what has changed."""
+    """A training cannot return to bit-identical epochs: the record has changed."""
     other = epochs(0.5, 0.6, 0.7)
     other[1] = dataclasses.replace(other[1], val_loss=0.5)
     found = compare(epochs(0.5, 0.6, 0.7), other)

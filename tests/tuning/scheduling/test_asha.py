@@ -6,7 +6,7 @@ import random
 import pytest
 
 from core.errors import ConfigError
-from tuning.scheduling.asha import FAILED, Asha, Rung
+from tuning.scheduling.asha import Asha, Rung
 
 
 @pytest.mark.parametrize(
@@ -119,22 +119,22 @@ class SortedRung:
         return None
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_promotions_agree_with_a_full_order_of_all_scores(seed: int) -> None:
+def test_promotions_agree_with_a_full_order_of_all_scores() -> None:
     """Trials come in any order, with ties and with trials that do not pause; promotions come between them."""
-    rng = random.Random(seed)
-    rung, reference, reduction = Rung(), SortedRung(), rng.randint(2, 4)
-    trials = rng.sample(range(80), 80)
-    found = []
-    while trials:
-        if rng.random() < 0.6:
-            trial, score, pause = trials.pop(), rng.randint(0, 15) / 15, rng.random() < 0.9
-            rung.add(trial, score, pause=pause)
-            reference.add(trial, score, pause=pause)
-        else:
-            found.append(rung.pop_promotable(reduction))
-            assert found[-1] == reference.pop_promotable(reduction)
-    assert len([trial for trial in found if trial is not None]) >= 5
+    for seed in range(40):
+        rng = random.Random(seed)
+        rung, reference, reduction = Rung(), SortedRung(), rng.randint(2, 4)
+        trials = rng.sample(range(80), 80)
+        found = []
+        while trials:
+            if rng.random() < 0.6:
+                trial, score, pause = trials.pop(), rng.randint(0, 15) / 15, rng.random() < 0.9
+                rung.add(trial, score, pause=pause)
+                reference.add(trial, score, pause=pause)
+            else:
+                found.append(rung.pop_promotable(reduction))
+                assert found[-1] == reference.pop_promotable(reduction), seed
+        assert len([trial for trial in found if trial is not None]) >= 5, seed
 
 
 class Counted(float):
@@ -165,7 +165,3 @@ def test_an_answer_compares_a_number_of_scores_that_grows_with_the_logarithm() -
         n_promoted += rung.pop_promotable(4) is not None
     assert n_promoted > n // 5
     assert Counted.count / n < 12 * math.log2(n)
-
-
-def test_a_failed_score_is_below_every_other() -> None:
-    assert FAILED < -1e308

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.memory_store import MemoryStore, epoch, job_of, schedule_of, train
+from tests.support.epochs import epoch
+from tests.support.memory_store import MemoryStore, job_of, schedule_of, train
 from tests.support.study_configs import plan
 from tuning.scheduling.asha import Asha
 from tuning.scheduling.schedule import KEPT_PAUSED, Schedule

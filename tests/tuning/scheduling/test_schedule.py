@@ -12,8 +12,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from ray.tune.search import Searcher
 
 from core.config import TrialConfig
+from tests.support.epochs import epoch
 from tests.support.fake_ray import FakeRay, command, content, searcher_of
-from tests.support.memory_store import epoch
 from tests.support.study_configs import ONE_OR_TWO_LAYERS, plan
 from tuning.journal.records import SEGMENTS, read_study
 from tuning.journal.writer import open_study
@@ -129,18 +129,14 @@ def test_a_failed_trial_does_not_end_the_study(tmp_path: Path) -> None:
         assert isinstance(searcher.suggest("ray1"), dict)
 
 
-def test_a_trial_whose_worker_died_is_handed_out_again_and_fails_the_third_time(tmp_path: Path) -> None:
+def test_a_trial_whose_worker_died_is_handed_out_again(tmp_path: Path) -> None:
     with open_study(tmp_path / "s", {"fingerprint": ""}) as journal:
         searcher = searcher_of(journal, plan(), StopSignal())
-        for death in range(3):
-            job = searcher.suggest(f"ray{death}")
-            assert isinstance(job, dict)
-            assert job["number"] == 0
-            assert journal.records()[0].state == "RUNNING"
-            searcher.on_trial_complete(f"ray{death}", None, error=True)
-        record = journal.records()[0]
-        assert record.error == "its worker died three times (killed, or out of memory)"
-        assert len(record.segments) == 3
+        searcher.suggest("ray0")
+        searcher.on_trial_complete("ray0", None, error=True)
+        job = searcher.suggest("ray1")
+        assert isinstance(job, dict)
+        assert (job["number"], journal.records()[0].state) == (0, "RUNNING")
 
 
 def settled(folder: Path) -> list[tuple[str, str, int]]:

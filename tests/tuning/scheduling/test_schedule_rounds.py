@@ -1,6 +1,5 @@
 """Budgets that end a study, and trials that run again on a whole GPU."""
 
-import dataclasses
 import random
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from core.io.atomic import atomic_write
 from tests.support.fake_ray import FakeRay, command, content
 from tests.support.study_configs import plan
 from tuning.journal.file import JOURNAL
-from tuning.journal.records import read_study, study_attributes
+from tuning.journal.records import read_study
 from tuning.journal.writer import open_study
 from tuning.scheduling.budget import Budget
 from tuning.scheduling.schedule import OOM
@@ -61,23 +60,10 @@ def test_patience_ends_a_study_at_the_same_trial_for_any_workers(tmp_path: Path)
     assert content(tmp_path / "1") == content(tmp_path / "3") == content(tmp_path / "6")
 
 
-@pytest.mark.slow
-def test_a_study_that_a_target_has_ended_continues_without_it_to_the_same_study(
-    tmp_path: Path, free: Path, budget: Budget
-) -> None:
-    assert command(tmp_path / "ended", plan(budget=budget), 5) is not None
-    assert command(tmp_path / "ended", plan(), 5) is None
-    assert study_attributes(tmp_path / "ended")["early_end"] is None
-    assert content(tmp_path / "ended") == content(free)
-
-
-@pytest.mark.parametrize(("fewer", "workers"), [(1, 1), (5, 4), (9, 2)])
-def test_a_study_that_gets_more_trials_is_the_one_that_is_made_at_once(
-    tmp_path: Path, free: Path, fewer: int, workers: int
-) -> None:
+def test_a_study_that_gets_more_trials_is_the_one_that_is_made_at_once(tmp_path: Path, free: Path) -> None:
     """Its journal limits the epochs of trials that were trained for longer in the shorter study."""
-    command(tmp_path / "more", plan(n_trials=fewer), workers, seed=1)
-    command(tmp_path / "more", plan(), workers, seed=2)
+    command(tmp_path / "more", plan(n_trials=5), workers=4, seed=1)
+    command(tmp_path / "more", plan(), workers=4, seed=2)
     assert content(tmp_path / "more") == content(free)
     with open_study(tmp_path / "more", SPEC) as more, open_study(free, SPEC) as once:
         assert [trial.values for trial in more.trials()] == [trial.values for trial in once.trials()]
@@ -110,7 +96,7 @@ def test_a_command_that_is_killed_when_it_opens_the_trials_again_changes_nothing
             command(tmp_path / "more", plan())
     left = (tmp_path / "more" / JOURNAL).read_bytes().splitlines()
     assert (len(left) < len(lines)) == (moment == "after")
-    assert set(left) <= set(lines) | {line for line in left if b"early_end" in line}
+    assert set(left) <= set(lines)
     states = {record.state for record in read_study(tmp_path / "more")[1]}
     assert states == {"COMPLETE", "PRUNED" if moment == "before" else "PAUSED"}
     command(tmp_path / "more", plan(), 3)
@@ -124,12 +110,6 @@ def test_a_longer_study_that_is_killed_often_is_the_one_that_is_made_at_once(
         command(tmp_path / "killed", plan(**changes), 3, seed, steps=6)
     command(tmp_path / "killed", plan(), 2)
     assert content(tmp_path / "killed") == content(free)
-
-
-def test_the_reason_is_kept_with_the_study(tmp_path: Path, budget: Budget) -> None:
-    ending = command(tmp_path / "s", plan(budget=budget))
-    assert ending is not None
-    assert study_attributes(tmp_path / "s")["early_end"] == dataclasses.asdict(ending)
 
 
 @pytest.fixture(scope="module")

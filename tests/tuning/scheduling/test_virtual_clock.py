@@ -2,12 +2,10 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
-
-import pytest
 
 from tuning.scheduling.asha import FAILED, Asha
 from tuning.scheduling.simulated_backend import ScoreFunction, SimulatedEpoch, simulate
@@ -53,6 +51,10 @@ class Study:
             ended=self.ended,
             baseline=self.baseline,
         )
+
+    def clock_with(self, exist: Collection[tuple[int, int]]) -> VirtualClock:
+        """Return a new clock for which the results of these trials at these epochs exist."""
+        return self.clock(lambda trial, epoch: self.score(trial, epoch) if (trial, epoch) in exist else None)
 
     def rows(self) -> list[Row]:
         """Return all jobs: trial, first epoch, last epoch, begin and end."""
@@ -147,21 +149,21 @@ def random_study(rng: random.Random) -> Study:
 SEEDS = range(60)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_a_decision_uses_the_results_whose_virtual_end_is_a_lag_ago_and_no_others(seed: int) -> None:
-    study = random_study(random.Random(seed))
-    clock = study.clock()
-    results: list[tuple[float, int, int]] = []  # visible from, trial, epoch
-    costs = study.costs
-    while isinstance(job := clock.next_job(), VirtualJob):
-        expected = [(trial, epoch) for visible, trial, epoch in sorted(results) if visible <= job.begin]
-        assert [(result.trial, result.epoch) for result in clock.log] == expected
-        cost = costs[job.trial]
-        assert cost is not None
-        for stop in clock.stops:
-            if job.first <= stop <= job.last:
-                results.append((job.begin + cost * (stop - job.first + 1) + study.lag, job.trial, stop))
-    assert len(clock.log) == len(results)
+def test_a_decision_uses_the_results_whose_virtual_end_is_a_lag_ago_and_no_others() -> None:
+    for seed in SEEDS:
+        study = random_study(random.Random(seed))
+        clock = study.clock()
+        results: list[tuple[float, int, int]] = []  # visible from, trial, epoch
+        costs = study.costs
+        while isinstance(job := clock.next_job(), VirtualJob):
+            expected = [(trial, epoch) for visible, trial, epoch in sorted(results) if visible <= job.begin]
+            assert [(result.trial, result.epoch) for result in clock.log] == expected, seed
+            cost = costs[job.trial]
+            assert cost is not None, seed
+            for stop in clock.stops:
+                if job.first <= stop <= job.last:
+                    results.append((job.begin + cost * (stop - job.first + 1) + study.lag, job.trial, stop))
+        assert len(clock.log) == len(results), seed
 
 
 def decision(study: Study, stops: Sequence[int], log: Sequence[VisibleResult], jobs: Sequence[VirtualJob]) -> Row:
@@ -186,40 +188,40 @@ def decision(study: Study, stops: Sequence[int], log: Sequence[VisibleResult], j
     return (trial, epoch + 1, study.epochs, 0, 0)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_each_decision_is_that_of_a_full_order_of_the_visible_scores(seed: int) -> None:
+def test_each_decision_is_that_of_a_full_order_of_the_visible_scores() -> None:
     """The best promotable trial of the highest rung, else a new trial; at the end the best paused one, if needed."""
-    study = random_study(random.Random(seed))
-    clock = study.clock()
-    jobs: list[VirtualJob] = []
-    while isinstance(job := clock.next_job(), VirtualJob):
-        assert row_of(job)[:3] == decision(study, clock.stops, clock.log, jobs)[:3]
-        jobs.append(job)
-    failed = {result.trial for result in clock.log if result.score == FAILED}
-    others = {job.trial for job in jobs} - failed - {0}
-    assert not others or [job for job in jobs if job.trial in others and job.last == study.epochs]
+    for seed in SEEDS:
+        study = random_study(random.Random(seed))
+        clock = study.clock()
+        jobs: list[VirtualJob] = []
+        while isinstance(job := clock.next_job(), VirtualJob):
+            assert row_of(job)[:3] == decision(study, clock.stops, clock.log, jobs)[:3], seed
+            jobs.append(job)
+        failed = {result.trial for result in clock.log if result.score == FAILED}
+        others = {job.trial for job in jobs} - failed - {0}
+        assert not others or [job for job in jobs if job.trial in others and job.last == study.epochs], seed
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_each_trial_is_trained_epoch_by_epoch_and_the_baseline_in_one_job(seed: int) -> None:
-    study = random_study(random.Random(seed))
-    next_epoch: Counter[int] = Counter()
-    ends: Counter[int] = Counter()
-    for job in jobs_of(study.clock()):
-        assert job.first == next_epoch[job.trial] + 1
-        assert job.begin >= ends[job.trial]
-        next_epoch[job.trial], ends[job.trial] = job.last, job.end  # type: ignore[assignment]
-    assert next_epoch[0] == study.epochs
-    assert [row[:3] for row in study.rows() if row[0] == 0] == [(0, 1, study.epochs)]
-    assert set(next_epoch) == {number for number, cost in enumerate(study.costs) if cost is not None}
+def test_each_trial_is_trained_epoch_by_epoch_and_the_baseline_in_one_job() -> None:
+    for seed in SEEDS:
+        study = random_study(random.Random(seed))
+        next_epoch: Counter[int] = Counter()
+        ends: Counter[int] = Counter()
+        for job in jobs_of(study.clock()):
+            assert job.first == next_epoch[job.trial] + 1, seed
+            assert job.begin >= ends[job.trial], seed
+            next_epoch[job.trial], ends[job.trial] = job.last, job.end  # type: ignore[assignment]
+        assert next_epoch[0] == study.epochs, seed
+        assert [row[:3] for row in study.rows() if row[0] == 0] == [(0, 1, study.epochs)], seed
+        assert set(next_epoch) == {number for number, cost in enumerate(study.costs) if cost is not None}, seed
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_at_most_as_many_jobs_overlap_as_there_are_virtual_workers(seed: int) -> None:
-    study = random_study(random.Random(seed))
-    jobs = jobs_of(study.clock())
-    for job in jobs:
-        assert sum(other.begin <= job.begin < other.end for other in jobs) <= study.parallelism
+def test_at_most_as_many_jobs_overlap_as_there_are_virtual_workers() -> None:
+    for seed in SEEDS:
+        study = random_study(random.Random(seed))
+        jobs = jobs_of(study.clock())
+        for job in jobs:
+            assert sum(other.begin <= job.begin < other.end for other in jobs) <= study.parallelism, seed
 
 
 def test_the_baseline_is_not_paused_when_it_is_the_worst() -> None:
@@ -280,7 +282,7 @@ def test_nothing_is_decided_after_the_visible_results_have_ended_the_study() -> 
 def test_a_decision_waits_for_a_result_that_it_uses_and_for_no_other() -> None:
     exist: set[tuple[int, int]] = set()
     study = Study([0.5, 0.6, 0.4], epochs=2, parallelism=2, lag=1.0)
-    clock = study.clock(lambda trial, epoch: study.score(trial, epoch) if (trial, epoch) in exist else None)
+    clock = study.clock_with(exist)
     assert [clock.next_job() is NoJob.WAIT for _ in range(4)] == [False, False, False, True]
     exist |= {(1, 1), (2, 1), (0, 2)}
     assert clock.next_job() is NoJob.WAIT
@@ -288,23 +290,23 @@ def test_a_decision_waits_for_a_result_that_it_uses_and_for_no_other() -> None:
     assert isinstance(clock.next_job(), VirtualJob)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_to_ask_while_a_result_is_missing_changes_nothing(seed: int) -> None:
+def test_to_ask_while_a_result_is_missing_changes_nothing() -> None:
     """Results arrive one at a time, in any order; the clock is asked many times before each."""
-    rng = random.Random(seed)
-    study = random_study(rng)
-    exist: set[tuple[int, int]] = set()
-    clock = study.clock(lambda trial, epoch: study.score(trial, epoch) if (trial, epoch) in exist else None)
-    missing: list[tuple[int, int]] = []
-    jobs = []
-    while (job := clock.next_job()) is not NoJob.DONE:
-        if isinstance(job, VirtualJob):
-            jobs.append(job)
-            missing += [(job.trial, stop) for stop in clock.stops if job.first <= stop <= job.last]
-        else:
-            assert [clock.next_job() for _ in range(3)] == [NoJob.WAIT] * 3
-            exist.add(missing.pop(rng.randrange(len(missing))))
-    assert [row_of(job) for job in jobs] == study.rows()
+    for seed in SEEDS:
+        rng = random.Random(seed)
+        study = random_study(rng)
+        exist: set[tuple[int, int]] = set()
+        clock = study.clock_with(exist)
+        missing: list[tuple[int, int]] = []
+        jobs = []
+        while (job := clock.next_job()) is not NoJob.DONE:
+            if isinstance(job, VirtualJob):
+                jobs.append(job)
+                missing += [(job.trial, stop) for stop in clock.stops if job.first <= stop <= job.last]
+            else:
+                assert [clock.next_job() for _ in range(3)] == [NoJob.WAIT] * 3, seed
+                exist.add(missing.pop(rng.randrange(len(missing))))
+        assert [row_of(job) for job in jobs] == study.rows(), seed
 
 
 class Recorded:
@@ -340,25 +342,25 @@ def searched(
     return [row_of(job) for job in jobs], epochs
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_the_jobs_are_the_same_for_any_number_and_speed_of_real_workers(seed: int) -> None:
-    rng = random.Random(seed)
-    study = random_study(rng)
-    for _ in range(4):
-        assert searched(study, rng)[0] == study.rows()
+def test_the_jobs_are_the_same_for_any_number_and_speed_of_real_workers() -> None:
+    for seed in SEEDS:
+        rng = random.Random(seed)
+        study = random_study(rng)
+        for _ in range(4):
+            assert searched(study, rng)[0] == study.rows(), seed
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_the_jobs_are_the_same_after_any_number_of_restarts(seed: int) -> None:
+def test_the_jobs_are_the_same_after_any_number_of_restarts() -> None:
     """Each restart finds the epochs that were trained before it, and trains only the others."""
-    rng = random.Random(seed)
-    study = random_study(rng)
-    trained: Counter[int] = Counter()
-    n_epochs = sum(row[2] - row[1] + 1 for row in study.rows())
-    for _ in range(3):
-        _, epochs = searched(study, rng, trained)
-        for epoch in epochs[: rng.randint(0, n_epochs // 3)]:
-            trained[epoch.trial] = epoch.epoch
-    jobs, epochs = searched(study, rng, trained)
-    assert jobs == study.rows()
-    assert len(epochs) == n_epochs - trained.total()
+    for seed in SEEDS:
+        rng = random.Random(seed)
+        study = random_study(rng)
+        trained: Counter[int] = Counter()
+        n_epochs = sum(row[2] - row[1] + 1 for row in study.rows())
+        for _ in range(3):
+            _, epochs = searched(study, rng, trained)
+            for epoch in epochs[: rng.randint(0, n_epochs // 3)]:
+                trained[epoch.trial] = epoch.epoch
+        jobs, epochs = searched(study, rng, trained)
+        assert jobs == study.rows(), seed
+        assert len(epochs) == n_epochs - trained.total(), seed

@@ -4,7 +4,7 @@ import pytest
 
 from core.calibration import CoverageRow
 from core.errors import ConfigError, UserError
-from tuning.serving.abstention import ALWAYS_ANSWER, Abstention
+from tuning.serving.abstention import Abstention
 
 TABLE = [
     CoverageRow(min_probability=0.5, sentences=1000, correct=800),
@@ -15,8 +15,8 @@ TABLE = [
 
 
 def test_by_default_every_sentence_gets_a_label() -> None:
-    assert ALWAYS_ANSWER.threshold(TABLE, pytest.fail) is None
-    assert ALWAYS_ANSWER.threshold([], pytest.fail) is None
+    assert Abstention().threshold(TABLE, pytest.fail) is None
+    assert Abstention().threshold([], pytest.fail) is None
 
 
 def test_a_probability_is_taken_as_it_is() -> None:

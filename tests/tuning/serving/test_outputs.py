@@ -10,8 +10,9 @@ from core.data.readers import read_table
 from core.errors import ConfigError
 from core.inference.predictor import load_model
 from tests.support.models import saved
+from tuning.serving.options import PredictOptions
 from tuning.serving.outputs import output_problem
-from tuning.serving.predict import PredictOptions, predict_texts
+from tuning.serving.predict import predict_texts
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from core.calibration import CoverageRow
 from core.errors import ConfigError, DataError, UserError
 from core.inference.predictor import Predictor, load_model
 from tests.support.models import saved
-from tuning.serving.abstention import Abstention
-from tuning.serving.predict import PredictOptions, predict_texts
+from tuning.serving.options import PredictOptions
+from tuning.serving.predict import predict_texts
 
 
 @pytest.fixture
@@ -50,12 +50,12 @@ def test_below_the_minimum_the_label_is_empty_or_null(
     minimum = sorted(guess.probability for guess in guesses)[1]
     labels = [guess.label if guess.probability >= minimum else None for guess in guesses]
     assert labels.count(None) == 1
-    request: dict[str, Any] = {"abstention": Abstention(min_probability=minimum), "probabilities": True}
+    request: dict[str, Any] = {"min_probability": minimum, "probabilities": True}
     lines = [line.split("\t") for line in answer(model, capsys, texts=texts, **request).splitlines()]
     assert [line[:2] for line in lines] == [
         [label or "", f"{guess.probability:.4f}"] for label, guess in zip(labels, guesses, strict=True)
     ]
-    rows = [json.loads(line) for line in answer(model, capsys, texts=texts, as_json=True, **request).splitlines()]
+    rows = [json.loads(line) for line in answer(model, capsys, texts=texts, format="json", **request).splitlines()]
     assert [(row["label"], row["probabilities"]) for row in rows] == [
         (label, guess.probabilities) for label, guess in zip(labels, guesses, strict=True)
     ]
@@ -70,12 +70,12 @@ def test_an_accuracy_is_looked_up_in_the_models_own_table(tmp_path: Path, capsys
     coverage = [CoverageRow(min_probability=1.0, sentences=50, correct=50)]
     model = load_model(saved(tmp_path, metrics={"coverage": coverage}))
     assert model.coverage == tuple(coverage)
-    said = answer(model, capsys, texts=["good"], abstention=Abstention(at_accuracy=0.9), notify=print)
+    said = answer(model, capsys, texts=["good"], at_accuracy=0.9, notify=print)
     assert said.splitlines()[0].startswith("--at-accuracy 0.9 is --min-probability 1: ")
     assert said.splitlines()[1].startswith("\t0.")
     message = r"--at-accuracy 0.95 is not reached .*; pass at most 0.9286, which labels 100.0%"
     with pytest.raises(UserError, match=message):
-        answer(model, capsys, texts=["good"], abstention=Abstention(at_accuracy=0.95))
+        answer(model, capsys, texts=["good"], at_accuracy=0.95)
 
 
 HOSTILE = ["", "\x1b[31m red", "\u202e turned", "two\nlines", "half \ud800", '"quoted", too', "再见"]
@@ -84,7 +84,7 @@ HOSTILE = ["", "\x1b[31m red", "\u202e turned", "two\nlines", "half \ud800", '"q
 def test_json_is_an_object_a_line_and_comes_back_as_it_was(
     model: Predictor, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = answer(model, capsys, texts=HOSTILE, as_json=True, probabilities=True)
+    said = answer(model, capsys, texts=HOSTILE, format="json", probabilities=True)
     rows = [json.loads(line) for line in said.splitlines()]
     assert said.isascii()
     assert [row["text"] for row in rows] == HOSTILE
@@ -94,7 +94,7 @@ def test_json_is_an_object_a_line_and_comes_back_as_it_was(
 
 
 def test_json_without_probabilities_has_the_label_alone(model: Predictor, capsys: pytest.CaptureFixture[str]) -> None:
-    row = json.loads(answer(model, capsys, texts=["bad good again bad"], as_json=True))
+    row = json.loads(answer(model, capsys, texts=["bad good again bad"], format="json"))
     assert list(row) == ["text", "label", "probability", "unknown_words"]
     assert row["unknown_words"] == 0.25
 
@@ -152,7 +152,7 @@ def test_a_table_is_read_by_the_column_that_the_model_was_trained_on(
     assert said == answer(model, capsys, file=str(tmp_path / "in.csv"), text_column="body")
     assert [row["id"] for row in rows_of(said)] == ["1", "2"]
     assert notes == ["reading column 'body', as in the training data (--text-column chooses another)"]
-    said = answer(model, capsys, file=str(tmp_path / "in.csv"), as_json=True)
+    said = answer(model, capsys, file=str(tmp_path / "in.csv"), format="json")
     assert [json.loads(line)["text"] for line in said.splitlines()] == ["good bad", "bad"]
 
 
@@ -186,7 +186,7 @@ def test_columns_that_a_csv_cannot_hold_are_named(
         r"the output lacks the columns 'tags' (list<element: int64>), '\x1bday' (date32[day]): CSV is written of "
         "texts, numbers and truth values only"
     ]
-    answer(model, capsys, notify=pytest.fail, as_json=True, **request)
+    answer(model, capsys, notify=pytest.fail, format="json", **request)
 
 
 def test_a_file_may_be_in_the_home_folder(
@@ -214,7 +214,7 @@ def test_a_table_that_was_labelled_before_is_refused(
     assert [row["unknown_words"] for row in rows_of((tmp_path / "out.csv").read_text())][1] == "1.0"
     with pytest.raises(DataError, match=r"out.csv: has a column 'predicted_label', which predict adds; rename it"):
         answer(model, capsys, file=str(tmp_path / "out.csv"), text_column="body")
-    said = answer(model, capsys, file=str(tmp_path / "out.csv"), text_column="body", as_json=True)  # adds no column
+    said = answer(model, capsys, file=str(tmp_path / "out.csv"), text_column="body", format="json")  # adds no column
     assert len(said.splitlines()) == 3
 
 

@@ -23,13 +23,15 @@ from tests.support.pages import Page
 from tests.support.patience import PATIENCE_SECONDS, wait_until
 from tests.support.servers import running, started
 from tuning.serving import request_queue
-from tuning.serving.schema import MAX_CHARACTERS
+from tuning.serving.abstention import Abstention
+from tuning.serving.schema import MAX_CHARACTERS, Answer
 from tuning.serving.server import bind_socket, make_app, serve_model
 
 pytest.importorskip("uvicorn", reason="needs the extra `serve`")
 pytest.importorskip("fastapi", reason="needs the extra `serve`")
 
 MINIMUM = 0.7
+LOCAL: dict[str, Any] = {"host": "127.0.0.1", "port": 0, "rate": 1, "abstention": Abstention()}
 Ask = Callable[..., tuple[int, Any]]
 
 
@@ -255,13 +257,21 @@ def test_a_text_counts_at_least_as_the_probabilities_in_its_answer() -> None:
         waiting.close()
 
 
-def test_a_stopping_server_answers_what_waits() -> None:
-    model = BlockedModel()
+def test_a_stopping_server_answers_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model's batch ends only after the server has begun to stop."""
+    import uvicorn
+
+    model, stop = BlockedModel(), uvicorn.Server.shutdown
+
+    async def shutdown(server: uvicorn.Server, sockets: list[socket.socket] | None = None) -> None:
+        model.may_end.set()
+        await stop(server, sockets)
+
+    monkeypatch.setattr(uvicorn.Server, "shutdown", shutdown)
     with contextlib.ExitStack() as stack:
         port = stack.enter_context(running(make_app(model, "x", rate=1000), PATIENCE_SECONDS))  # type: ignore[arg-type]
         waiting = post(port, "one")
         assert model.began.wait(PATIENCE_SECONDS)
-        threading.Timer(0.2, model.may_end.set).start()
         stack.close()
         assert waiting.getresponse().status == 200
         waiting.close()
@@ -309,7 +319,7 @@ def test_a_taken_port_is_one_line() -> None:
         ("fe80::1", r"cannot listen on fe80::1: .*; pass --host 127.0.0.1 or 0.0.0.0"),
     ],
 )
-def test_an_address_that_is_not_ours_is_one_line(host: str, message: str) -> None:
+def test_an_address_of_another_machine_is_one_line(host: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         bind_socket(host, 0)
 
@@ -333,16 +343,20 @@ def test_a_port_for_the_administrator_is_one_line(monkeypatch: pytest.MonkeyPatc
         bind_socket("127.0.0.1", 80)
 
 
+def test_an_answer_in_the_schema_has_the_fields_of_a_prediction() -> None:
+    assert [*Answer.model_fields] == [*Prediction.__slots__]
+
+
 @pytest.mark.parametrize("package", ["fastapi", "uvicorn"])
 def test_without_its_packages_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(UserError, match=f"serve needs the package {package}; run pip install fastapi uvicorn"):
-        serve_model(pytest.fail, print, "model", host="127.0.0.1", port=0, rate=1)
+        serve_model(pytest.fail, print, "model", **LOCAL)
 
 
 def test_the_models_error_comes_before_anything_is_served(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError, match="there is no saved model"):
-        serve_model(lambda: load_model(tmp_path / "none"), print, "none", host="127.0.0.1", port=0, rate=1)
+        serve_model(lambda: load_model(tmp_path / "none"), print, "none", **LOCAL)
     assert capsys.readouterr().out == ""
 
 
@@ -352,7 +366,7 @@ def test_the_allowed_names_are_listed_if_some_are_refused(
 ) -> None:
     monkeypatch.setattr("uvicorn.Server.run", lambda server, sockets: None)
     said: list[str] = []
-    serve_model(lambda: model, said.append, "m", host="127.0.0.1", port=0, rate=1, allowed_hosts=allowed)
+    serve_model(lambda: model, said.append, "m", **LOCAL, allowed_hosts=allowed)
     names = "localhost, 127.0.0.1, [::1], a.example"
     assert said == [f"requests for other names than {names} are refused (--allowed-hosts adds names)"] * notes
 
@@ -370,5 +384,5 @@ def test_a_client_that_names_another_address_does_not_evade_its_rate(
                     statuses.append(connection.getresponse().status)
 
     monkeypatch.setattr("uvicorn.Server.run", ask)
-    serve_model(lambda: model, pytest.fail, "m", host="127.0.0.1", port=0, rate=1)
+    serve_model(lambda: model, pytest.fail, "m", **LOCAL)
     assert statuses == [200, 429]

@@ -2,7 +2,6 @@
 
 import copy
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import optuna
@@ -15,6 +14,7 @@ from optuna.trial import FixedTrial, create_trial
 from core.config import TrialConfig
 from core.errors import ConfigError, CorruptionError, UserError
 from tests.support.expressions import distributions, refusal
+from tests.support.json_places import Place, container, places
 from tuning.space.load import load_space
 from tuning.space.presets import PRESETS
 from tuning.space.space import DEFAULTS, Dimension, Space, midpoint
@@ -219,25 +219,14 @@ def test_damaged_json_is_reported_as_damage(content: Any) -> None:
         Space.from_dict(content)
 
 
-def places(content: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The path to every part of a JSON value but the whole."""
-    items = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
-    for key, value in items:
-        yield (*path, key)
-        yield from places(value, (*path, key))
-
-
 JSON = load_space("default").to_dict()
 VALUES = st.none() | st.booleans() | st.integers(-3, 3) | st.floats() | st.text(max_size=3)
 
 
 @given(st.sampled_from(list(places(JSON))), VALUES | st.lists(VALUES, max_size=2) | st.dictionaries(st.text(), VALUES))
-def test_a_value_that_was_changed_in_the_json_is_refused_or_harmless(path: tuple[Any, ...], value: Any) -> None:
+def test_a_value_that_was_changed_in_the_json_is_refused_or_harmless(path: Place, value: Any) -> None:
     content = copy.deepcopy(JSON)
-    part = content
-    for key in path[:-1]:
-        part = part[key]
-    part[path[-1]] = value
+    container(content, path)[path[-1]] = value
     message = refusal(Space.from_dict, content, kind=UserError)
     assert "\n" not in message
 

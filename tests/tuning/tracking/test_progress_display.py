@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from core.config import TrialConfig
+from tests.support.epochs import epoch
 from tests.support.patience import PATIENCE_SECONDS, wait_until
-from tests.support.small_study import epoch
 from tests.support.study_configs import cost, plan
 from tests.support.trial_records import record
 from tuning.tracking import progress_display as module
@@ -96,6 +96,25 @@ def test_lines_are_overwritten_only_where_that_works(out: io.StringIO, environ: 
     assert moves_cursor(Console(file=out, _environ=environ), environ) is moves
 
 
+def test_the_driver_does_not_wait_for_the_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
+    out, begun, may_continue = io.StringIO(), threading.Event(), threading.Event()
+
+    def slow(*_: object) -> float:
+        begun.set()
+        assert may_continue.wait(10)
+        return 60.0
+
+    monkeypatch.setattr(module, "REFRESH_SECONDS", 0.01)
+    monkeypatch.setattr(RemainingTime, "_estimate", slow)
+    with ProgressDisplay(Console(file=out), state()) as progress:
+        progress.on_trial_start(5, TrialConfig())
+        assert begun.wait(10)
+        progress.on_trial_pause(5)  # while the rest is simulated
+        assert not may_continue.is_set()
+        may_continue.set()
+        wait_until(lambda: "about 1:00 left" in out.getvalue(), "the estimate is not shown")
+
+
 def test_a_notebook_replaces_one_output_and_keeps_the_failures(monkeypatch: pytest.MonkeyPatch) -> None:
     found: list[dict[str, str]] = []
 
@@ -125,7 +144,7 @@ def test_a_log_gets_fewer_lines_the_longer_the_search() -> None:
 
 
 def test_epochs_within_a_pause_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The clock stands still, so that all are within the first pause; the last line comes at the end."""
+    """The clock does not move, so that all are within the first pause; the last line comes at the end."""
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: 100.0))
     monkeypatch.setattr(module, "REFRESH_SECONDS", 0.001)
     out = io.StringIO()

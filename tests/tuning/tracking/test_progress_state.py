@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from core.config import TrialConfig
-from tests.support.small_study import epoch
+from tests.support.epochs import epoch
 from tests.support.study_configs import plan
 from tests.support.trial_records import record
 from tuning.journal.records import TrialRecord

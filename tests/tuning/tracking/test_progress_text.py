@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from core.config import TrialConfig
-from tests.support.small_study import epoch
+from tests.support.epochs import epoch
 from tests.support.study_configs import cost, plan
 from tests.support.trial_records import record
 from tuning.formatting import format_clock

@@ -104,7 +104,7 @@ def ticking(*moments: float) -> SimpleNamespace:
 def test_an_estimate_that_took_a_second_is_kept_for_50_and_counts_down(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is asked at 0, 10, 49.9 and 50 seconds; each estimate takes a second."""
     monkeypatch.setattr(remaining_time, "SHARE", 0.02)
-    monkeypatch.setattr(remaining_time, "time", ticking(0.0, 1.0, 10.0, 49.9, 50.0, 51.0))
+    monkeypatch.setattr(remaining_time, "time", ticking(0, 0, 0, 1, 10, 10, 49.9, 49.9, 50, 50, 50, 51))
 
     def unused() -> Epochs:
         raise AssertionError("the epochs are not needed for an estimate that is kept")

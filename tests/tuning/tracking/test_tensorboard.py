@@ -8,11 +8,11 @@ import pytest
 from optuna.trial import TrialState
 
 from core.config import TrialConfig
-from core.errors import ConfigError
-from tests.support.small_study import add, epoch, small_study
+from tests.support.epochs import epoch
+from tests.support.small_study import add, small_study
 from tests.support.tensorboard import accuracies, hparams, scalars
 from tuning.tracking import tensorboard as module
-from tuning.tracking.tensorboard import TensorBoardCallback, check_tensorboard
+from tuning.tracking.tensorboard import TensorBoardCallback
 
 SEARCHED = ["hidden_dim", "bidirectional", "ema_decay"]
 
@@ -106,9 +106,3 @@ def test_what_cannot_be_written_is_said_once_and_ends_no_search(
     assert said == [
         f"cannot write {tmp_path}/s/tensorboard: No space left on device; the search continues without event files"
     ]
-
-
-def test_without_a_writer_the_option_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"--tensorboard needs .* pip install tensorboard tensorboardX"):
-        check_tensorboard()

@@ -1,0 +1,160 @@
+"""train() with checkpoints: a training that was interrupted ends as one that was not."""
+
+import dataclasses
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from core.config import OPTIMIZERS
+from core.errors import ConfigError, StopTraining
+from core.training.loop import train
+from core.training.result import EpochResult, best_epoch
+from tests.support.corpora import tiny_corpus
+from tests.support.trainings import Died, assert_bit_identical, dying_after, small
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "precision"),
+    [
+        ("adam", "fp32"),
+        pytest.param("adadelta", "bf16", marks=pytest.mark.slow),
+        *(pytest.param(name, "fp32", marks=pytest.mark.slow) for name in OPTIMIZERS if name != "adam"),
+        pytest.param("adamw", "bf16", marks=pytest.mark.slow),
+    ],
+)
+def test_ten_epochs_are_four_a_death_and_six_more(optimizer: str, precision: str, tmp_path: Path) -> None:
+    corpus = tiny_corpus(pretrained=False, n_sentences=60)
+    config = small(
+        optimizer=optimizer,
+        precision=precision,
+        epochs=10,
+        n_layers=2,
+        embedding_dropout=0.1,
+        lstm_dropout=0.2,
+        embedding_max_norm=2.0,
+    )
+    with pytest.raises(Died):
+        train(config, corpus, report=dying_after(4), checkpoint_dir=tmp_path)
+    torch.rand(5)  # what else happens in the second process
+    resumed = train(config, corpus, checkpoint_dir=tmp_path)
+    assert_bit_identical(resumed, train(config, corpus))
+    assert "before_resume" not in resumed.environment
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("pretrained", "changes"),
+    [
+        (True, {"freeze_embedding": True, "embedding_max_norm": 1.0}),
+        (True, {"inexact_lazy_adam": True, "weight_decay": 0.01}),
+        (False, {"ema_decay": 0.8, "lr_schedule": "plateau"}),
+        (False, {"ema_decay": 0.8, "optimizer": "adadelta", "lr_schedule": "cosine"}),
+        (False, {"freeze_embedding": True, "embedding_max_norm": 1.0}),
+        (False, {"inexact_lazy_adam": True, "weight_decay": 0.01}),
+        (False, {"patience": 2, "learning_rate": 0.05}),
+        (False, {"weight_dropout": 0.5, "n_layers": 2, "precision": "bf16"}),
+        (False, {"epoch_sentences": 30, "ema_decay": 0.8, "lr_schedule": "cosine"}),
+        (False, {"epoch_sentences": 150, "optimizer": "adadelta", "weight_dropout": 0.3}),
+    ],
+)
+def test_a_resume_restores_whatever_a_setting_needs(pretrained: bool, changes: dict[str, Any], tmp_path: Path) -> None:
+    corpus = tiny_corpus(pretrained=pretrained)
+    config = small(epochs=5, **changes) if "learning_rate" not in changes else small(**{"epochs": 9, **changes})
+    with pytest.raises(Died):
+        train(config, corpus, report=dying_after(3), checkpoint_dir=tmp_path)
+    whole = train(config, corpus)
+    resumed = train(config, corpus, checkpoint_dir=tmp_path)
+    assert_bit_identical(resumed, whole)
+    assert resumed.stopped == whole.stopped
+
+
+def test_after_a_resume_the_known_epochs_are_reported_first(tmp_path: Path) -> None:
+    heard: list[EpochResult] = []
+    with pytest.raises(Died):
+        train(small(), tiny_corpus(), report=dying_after(2), checkpoint_dir=tmp_path)
+    result = train(small(), tiny_corpus(), report=heard.append, checkpoint_dir=tmp_path)
+    assert tuple(heard) == result.epochs
+    assert [e.epoch for e in heard] == [1, 2, 3, 4]
+
+
+def test_a_finished_training_is_only_read_again(tmp_path: Path) -> None:
+    first = train(small(), tiny_corpus(), checkpoint_dir=tmp_path)
+    again = train(small(), tiny_corpus(), checkpoint_dir=tmp_path)
+    assert again.epochs == first.epochs  # seconds too: nothing was trained
+    assert_bit_identical(again, first)
+
+
+def test_the_checkpoints_may_be_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    train(small(epochs=1), tiny_corpus(), checkpoint_dir="~/checkpoints")
+    assert (tmp_path / "checkpoints" / "epoch-00001").is_dir()
+
+
+def test_a_listener_may_stop_at_an_epoch_that_it_hears_again(tmp_path: Path) -> None:
+    with pytest.raises(Died):
+        train(small(), tiny_corpus(), report=dying_after(2), checkpoint_dir=tmp_path)
+    result = train(small(), tiny_corpus(), report=dying_after(2, StopTraining), checkpoint_dir=tmp_path)
+    assert result.stopped == "report"
+    assert len(result.epochs) == 2
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_passes_through_and_leaves_a_whole_checkpoint(error: type[BaseException], tmp_path: Path) -> None:
+    with pytest.raises(error):
+        train(small(), tiny_corpus(), report=dying_after(3, error), checkpoint_dir=tmp_path)
+    assert_bit_identical(train(small(), tiny_corpus(), checkpoint_dir=tmp_path), train(small(), tiny_corpus()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [{}, {"ema_decay": 0.9}, {"embedding_max_norm": 1.0}])
+def test_a_checkpoint_holds_the_best_weights_only_where_they_are_older(changes: dict[str, Any], tmp_path: Path) -> None:
+    config = small(epochs=8, learning_rate=0.05, **changes)
+    whole = train(config, tiny_corpus(pretrained=False))
+    held = []
+    for epoch in range(1, 9):
+        with pytest.raises(Died):
+            train(config, tiny_corpus(pretrained=False), report=dying_after(epoch), checkpoint_dir=tmp_path)
+        names = load_file(tmp_path / f"epoch-{epoch:05d}" / "tensors.safetensors").keys()
+        held.append(any(name.startswith("best.") for name in names))
+    assert held == [best_epoch(whole.epochs[:epoch]).epoch < epoch for epoch in range(1, 9)]
+    assert set(held) == {True, False}
+    assert_bit_identical(train(config, tiny_corpus(pretrained=False), checkpoint_dir=tmp_path), whole)
+
+
+@pytest.mark.slow
+def test_a_damaged_checkpoint_costs_an_epoch_and_no_bit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(Died):
+        train(small(), tiny_corpus(), report=dying_after(3), checkpoint_dir=tmp_path)
+    file = tmp_path / "epoch-00003" / "tensors.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+    with caplog.at_level(logging.WARNING, "core.training.checkpoint"):
+        resumed = train(small(), tiny_corpus(), checkpoint_dir=tmp_path)
+    assert "epoch-00003 is damaged" in caplog.text
+    assert_bit_identical(resumed, train(small(), tiny_corpus()))
+
+
+def test_another_trainings_checkpoint_is_refused(tmp_path: Path) -> None:
+    train(small(epochs=1), tiny_corpus(), checkpoint_dir=tmp_path)
+    with pytest.raises(ConfigError, match=r"belongs to another training \(hidden_dim 5, now 6\); choose another"):
+        train(small(epochs=1, hidden_dim=6), tiny_corpus(), checkpoint_dir=tmp_path)
+    other = dataclasses.replace(tiny_corpus(), fingerprint="1" * 64)
+    with pytest.raises(ConfigError, match=r"\(corpus 0{64}, now 1{64}\)"):
+        train(small(epochs=1), other, checkpoint_dir=tmp_path)
+    wider = dataclasses.replace(tiny_corpus(pretrained=False), fingerprint=tiny_corpus().fingerprint, embedding_dim=77)
+    with pytest.raises(ConfigError, match=r"\(embedding_dim \d+, now 77\)"):
+        train(small(epochs=1), wider, checkpoint_dir=tmp_path)
+
+
+def test_a_resume_elsewhere_is_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Died):
+        train(small(), tiny_corpus(), report=dying_after(2), checkpoint_dir=tmp_path)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "another")
+    resumed = train(small(), tiny_corpus(), checkpoint_dir=tmp_path)
+    assert resumed.environment["cpu_capability"] == "another"
+    assert resumed.environment["before_resume"]["cpu_capability"] != "another"
+    again = train(small(), tiny_corpus(), checkpoint_dir=tmp_path)
+    assert again.environment == resumed.environment  # nothing has changed since
