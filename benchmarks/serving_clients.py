@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil  # a dependency of Ray
+import psutil
 
 REOPEN_SECONDS = 0.1
 """Pause before an attacker opens a closed connection again."""

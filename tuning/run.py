@@ -195,7 +195,7 @@ def _describe(options: RunOptions, existing: Mapping[str, Any], search: PlannedS
         left_out = plan.first_trials.left_out
         unfit = f"; {left_out} left out, not in the space" if left_out else ""
         hint = "" if existing else " (--first-trials chooses)"
-        _say(f"first trials  {first['trials']} settings of {first['source']}{hint}{unfit}")
+        _say(f"first trials  {first['trials']} from {first['source']}{hint}{unfit}")
     if search.choice is not None:
         _say(str(search.choice))
     if remark := METRICS[plan.metric].remark(corpus.labels[corpus.validation()], corpus.classes):

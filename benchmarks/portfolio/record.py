@@ -3,10 +3,10 @@
     SENTUNE_DATA=DIR python -m benchmarks.portfolio.record         200 configurations, two processes: hours
     SENTUNE_DATA=DIR python -m benchmarks.portfolio.record --configurations 2 --sets trec --out /tmp/p.json.gz
 
-The first configuration is the baseline. Of the others, two thirds are drawn at random from default.yaml and one
-third from quick.yaml, with capped hidden size. These files hold the presets as they were when the recording began, so
-that it can continue after a preset has changed. Those whose epoch costs more than `--cost` epochs of the baseline
-setting are drawn again: without that, 3 of 8 configurations took 70% of the time.
+The first configuration is the baseline. Of the others, two thirds are drawn at random from default.yaml and one third
+from quick.yaml, with capped hidden size. These files hold the presets as they were when the recording began, so that it
+can continue after a preset has changed. Those whose epoch costs more than `--cost` epochs of the baseline are drawn
+again: without that, 3 of 8 configurations took 70% of the time.
 
 Each set has one fixed split 80/10/10, and each training has the number of epochs that `--epochs auto` chooses for the
 set. The curve has for each epoch the validation accuracy, the validation loss and the test accuracy. Seconds are

@@ -183,12 +183,13 @@ def record(
 
 
 def study(labels: NDArray[np.int64], metric: str = "accuracy") -> dict[str, Any]:
-    """Return what `assess` reads of a study's attributes."""
+    """Return what `assess` reads of a study's attributes; the training split has the class shares of the labels."""
+    shares = np.bincount(labels, minlength=2) / len(labels)
     return {
         "spec": {"metric": metric, "embedding_dim": 50, "data": {"split": "80/10/10"}},
         "validation": {"labels": pack_labels(labels), "classes": ["a", "b"]},
         "vocabulary": 10_000,
-        "audit": {"majority_baseline": {"class": "a", "train_shares": [0.5, 0.5]}},
+        "audit": {"majority_baseline": {"class": "ab"[shares.argmax()], "train_shares": shares.tolist()}},
     }
 
 

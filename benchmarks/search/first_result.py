@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import psutil  # a dependency of Ray
+import psutil
 
 from benchmarks.inputs.many_sentences import write_many
 from benchmarks.results import table_head, table_row, verdict

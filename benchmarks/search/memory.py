@@ -17,7 +17,7 @@ import tempfile
 import time
 from typing import Any
 
-import psutil  # a dependency of Ray
+import psutil
 
 from benchmarks.results import verdict
 from core import load_corpus

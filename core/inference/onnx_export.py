@@ -9,7 +9,6 @@ example.py        twenty lines that use it
 SHA256SUMS        digests of the files above
 """
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from core.data.tokenizer import tokenizer_as_regexes
 from core.errors import UserError
 from core.inference.members import LstmMember, PlainMember, tensors_of
 from core.inference.predictor import Predictor, pad_token_ids
-from core.io.checked_folder import check_output_folder, readable_json, remove_partial_writes, write_checked_folder
+from core.io.checked_folder import check_output_folder, readable_json, replace_checked_folder
 
 ONNX_FILES = ("model.onnx", "tokenizer.json", "vocabulary.json", "labels.json", "card.md", "example.py")
 MAX_ONNX_BYTES = (1 << 31) - (1 << 23)
@@ -100,8 +99,7 @@ def export_onnx(model: Predictor, source: Path, out: Path, notify: Callable[[str
         "card.md": card,
         "example.py": EXAMPLE.encode(),
     }
-    write_checked_folder(target, contents)
-    remove_partial_writes(target.parent, re.escape(target.name), files=ONNX_FILES)
+    replace_checked_folder(target, contents, ONNX_FILES)
     return difference
 
 

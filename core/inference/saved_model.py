@@ -13,7 +13,6 @@ SHA256SUMS          digests of the files above; `sha256sum -c SHA256SUMS` checks
 
 import contextlib
 import hashlib
-import re
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,9 +31,8 @@ from core.io.checked_folder import (
     CHECKSUMS,
     check_output_folder,
     readable_json,
-    remove_partial_writes,
+    replace_checked_folder,
     verify_checksums,
-    write_checked_folder,
 )
 
 if TYPE_CHECKING:
@@ -103,8 +101,7 @@ def save_model(path: Path, parts: ModelParts, *, metrics: Mapping[str, Any], car
         "metrics.json": readable_json(dict(metrics)),
         "card.md": card.encode(),
     }
-    write_checked_folder(path, contents)
-    remove_partial_writes(path.parent, re.escape(path.name), files=MODEL_FILES)
+    replace_checked_folder(path, contents, MODEL_FILES)
 
 
 def model_digest(path: Path) -> str:

@@ -44,6 +44,23 @@ def write_checked_folder(path: Path, contents: Mapping[str, "bytes | Mapping[str
         (folder / CHECKSUMS).write_bytes(sums.encode())
 
 
+def replace_checked_folder(
+    path: Path, contents: Mapping[str, "bytes | Mapping[str, Tensor]"], files: Sequence[str]
+) -> None:
+    """Write as `write_checked_folder` does, and remove what killed writes of this folder have left.
+
+    Before the write it is removed only if there is a folder: else a copy of the old one may be all that is left of it.
+
+    Args:
+        path, contents: As in `write_checked_folder`.
+        files: As in `remove_partial_writes`.
+    """
+    if path.exists():
+        remove_partial_writes(path.parent, re.escape(path.name), files=files)
+    write_checked_folder(path, contents)
+    remove_partial_writes(path.parent, re.escape(path.name), files=files)
+
+
 def _write_tensors(path: Path, tensors: "Mapping[str, Tensor]") -> None:
     """Write tensors from their own memory: copying 86 MB to bytes first takes as long as writing them."""
     from safetensors import SafetensorError

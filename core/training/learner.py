@@ -1,8 +1,8 @@
 """Learner: a model with all training state, one step of it, and train_epoch: the steps of one epoch."""
 
 import math
-import warnings
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,15 +21,22 @@ from core.training.ema import ExponentialMovingAverage
 from core.training.optim import Optimizer
 
 
+class _Writable:
+    """An array's memory without its read-only flag, through numpy's array interface."""
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self.array = array  # keeps the memory alive
+        self.__array_interface__ = {**array.__array_interface__, "data": (array.ctypes.data, False)}
+
+
 def as_tensor(array: NDArray[np.float32], *, copy: bool) -> Tensor:
     """Return the array as a tensor.
 
-    Without a copy, many processes share one memory-mapped matrix. The caller must not write: if the memory is mapped
-    read-only, the kernel kills a process that writes.
+    Without a copy, many processes share one memory-mapped matrix. torch has no read-only tensors and warns about such
+    arrays, so the read-only flag is hidden from it. The caller must not write: if the memory is mapped read-only, the
+    kernel kills a process that writes.
     """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # torch has no read-only tensors
-        return from_numpy(np.array(array) if copy else array)
+    return from_numpy(np.array(array) if copy else np.asarray(_Writable(array)))
 
 
 class Learner:

@@ -63,7 +63,8 @@ def train(
 
     Raises:
         DataError: The corpus has no training or no validation sentences, or the metric is undefined on their labels.
-        ConfigError: The checkpoint belongs to another training, or the precision is bf16 on a GPU.
+        ConfigError: The checkpoint belongs to another training, the precision is bf16 on a GPU, or there is no such
+            number of threads or device.
         TrainingError: The loss is not a finite number.
         UserError: The checkpoint cannot be written.
     """

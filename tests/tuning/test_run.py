@@ -64,11 +64,11 @@ def test_hints_that_an_existing_study_cannot_follow_are_for_a_new_one(
     new = capsys.readouterr().out
     assert "small data  --validation folds:5 evaluates" in new
     assert "precision   fp32 (--precision chooses)\n" in new
-    assert "first trials  1 settings of portfolio (--first-trials chooses)\n" in new
+    assert "first trials  1 from portfolio (--first-trials chooses)\n" in new
     _describe(options(tmp_path), {"spec": {}}, search)
     old = capsys.readouterr().out
     assert "small data" not in old
-    assert "precision   fp32 (as recorded in the study)\nfirst trials  1 settings of portfolio\n" in old
+    assert "precision   fp32 (as recorded in the study)\nfirst trials  1 from portfolio\n" in old
 
 
 @pytest.mark.slow
@@ -132,7 +132,9 @@ def test_a_command_that_is_killed_while_it_waits_for_the_plain_baseline_has_ende
         pytest.raises(InterruptedError),
     ):
         search_study(run)
-    assert study_attributes(run.folder)["early_end"]["n_trials"] < 9
+    ended = study_attributes(run.folder)["early_end"]
+    assert ended["n_trials"] < 9
+    assert ended["reason"].startswith("target 0.01 reached by trial ")
 
 
 @pytest.mark.slow

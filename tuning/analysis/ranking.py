@@ -315,7 +315,7 @@ class AssessedStudy:
 
     folder: Path
     attributes: Mapping[str, Any]
-    """User attributes of the study: spec, audit, command, validation, test_evaluations, ..."""
+    """User attributes of the study: spec, audit, command, validation, ..."""
     records: Sequence[TrialRecord]
     """All trials by number."""
     assessment: StudyAssessment

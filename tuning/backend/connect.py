@@ -122,7 +122,7 @@ def local_raylet(address: str) -> str:
 
 def _raylets() -> set[str]:
     """Return the ids of the nodes of all clusters that run on this machine."""
-    import psutil  # a dependency of Ray
+    import psutil  # Ray brings it along
 
     found: set[str] = set()
     for process in psutil.process_iter():

@@ -92,7 +92,7 @@ def local_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
     Raises:
         UserError: Ray does not start.
     """
-    import psutil  # a dependency of Ray
+    import psutil  # Ray brings it along
 
     problem = (
         "Ray did not start ({}); check that the machine has enough memory, threads and free processors, and run the "

@@ -204,7 +204,8 @@ def _differences(good: Mapping[Any, Mapping[int, Outcome]], metric: Metric, comp
 def _sentence_error(pairs: Sequence[tuple[Outcome, Outcome]], metric: Metric, where: str) -> float | None:
     """Return the standard error over sentences of the difference averaged over seeds.
 
-    It is 1 for a single sentence, and None if the metric is undefined without some of the sentences.
+    It is None if the metric is undefined without some of the sentences, and for a single sentence. The accuracy of a
+    single sentence has the error 1.
     """
 
     def values(outcome: Outcome) -> NDArray[np.float64]:

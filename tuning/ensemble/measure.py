@@ -26,9 +26,9 @@ def measure(journal: StudyJournal, members: Sequence[TrainedMember], corpus: Cor
         journal: Journal of the study.
         members: Members, at least one.
         corpus: The data.
-        on: The splits that the members were trained on. With train+val, and of a study in folds, the validation figures
-            are those of other trainings, which did not see the sentences: their names begin with `verified_`, and
-            there are none by class.
+        on: The splits that the members were trained on. With train+val, or for a study in folds, the validation
+            figures are those of other trainings, which did not see the sentences. Their names begin with `verified_`,
+            and there are none by class.
 
     Returns:
         Figures for the model folder.

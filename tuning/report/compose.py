@@ -52,7 +52,8 @@ def render_page(
     drawn = {key: each for key, each in drawn.items() if key != "confusion"}  # the page has a table instead
     css, vega, js = _asset("page.css"), vega_bundle(), _asset("page.js")
     states = Counter(record.state for record in study.records)
-    counts = [f"{states[state]} {word}" for state, word in STATES.items() if states[state]]
+    words = STATES | {"RUNNING": "not ended"}  # a killed search has such trials, too
+    counts = [f"{states[state]} {word}" for state, word in words.items() if states[state]]
     charts, datasets = specifications({key: each.chart for key, each in drawn.items() if each.chart})
     main, more = ([each.field for each in columns_of(study.rows) if each.main == part] for part in (True, False))
     # The page hides what follows the settings on paper, and columns that are empty.

@@ -148,7 +148,7 @@ def spec_notes(spec: Mapping[str, Any]) -> list[str]:
     """Return the notes on a study's origin, for below its table."""
     notes = []
     if (first := spec["first_trials"]) and first["source"] != PORTFOLIO:  # that is the default
-        notes.append(f"first trials: {first['trials']} settings of {first['source']}")
+        notes.append(f"first trials: {first['trials']} from {first['source']}")
     if start := spec["warm_start"]:
         notes.append(f"warm start: the sampler used {start['trials']} trials of study {start['study']}")
     if spec["epoch_sentences"] is not None:

@@ -89,10 +89,10 @@ def test_watching_makes_the_page_again_until_the_study_ends(
     driver.__enter__()
     write(folder, watch=True)
     assert len(seen) == 2
-    assert all('data-watch="5"' in page and "2 running" in page for page in seen)
+    assert all('data-watch="5"' in page and "2 not ended" in page for page in seen)
     last = (folder / "report.html").read_text()
     assert "data-watch" not in last
-    assert "2 running" not in last
+    assert "2 not ended" not in last
     assert capsys.readouterr().out.splitlines() == [
         f"{folder}/report.html is updated every 5 s while the study runs; press Ctrl-C to stop",
         f"report written to {folder}/report.html",
@@ -140,3 +140,21 @@ def test_a_watch_that_is_interrupted_leaves_a_page_that_does_not_wait(
     with study_lock(tmp_path / "s", searches=True), pytest.raises(KeyboardInterrupt):
         write(tmp_path / "s", watch=True)
     assert "data-watch" not in (tmp_path / "s" / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "s"
+    record_study(folder, trials=3)
+    write(folder)
+    old = (folder / "report.html").read_bytes()
+    record_study(folder, trials=6)
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(UserError, match=r"cannot write .*report\.html: the disk is full"):
+        write(folder)
+    assert (folder / "report.html").read_bytes() == old
+    assert sorted(path.name for path in folder.iterdir()) == ["report.html", "study.journal"]
