@@ -18,7 +18,7 @@ from tuning.formatting import content_policy
 from tuning.serving.abstention import Abstention
 from tuning.serving.hosts import LOCAL_NAMES, check_hosts, hosts_of
 from tuning.serving.limits import Gate, TokenBucket, client_of, count_words
-from tuning.serving.metrics import CONTENT_TYPE, Metrics
+from tuning.serving.metrics import CONTENT_TYPE, Metrics, QueueCollector
 from tuning.serving.request_queue import SMALL_WORDS, RequestQueue
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def make_app(
     """
     queue = RequestQueue(lambda texts: [_as_json(each) for each in model.predict(texts, min_probability)])
     metrics, bucket = Metrics(), TokenBucket(rate)
+    metrics.registry.register(QueueCollector(queue))
     app = _make_routes(model, name, min_probability, queue, bucket, metrics)
     return Gate(check_hosts(app, hosts), bucket, metrics, lambda: queue.retry_after(large=True))
 
@@ -96,7 +97,7 @@ def _make_routes(
 
     @app.get("/metrics", response_class=PlainTextResponse)
     async def figures() -> Response:
-        return Response(metrics.render(_queue_figures(queue)), headers={"content-type": CONTENT_TYPE})
+        return Response(metrics.render(), headers={"content-type": CONTENT_TYPE})
 
     @app.post("/predict", response_model=Answers, responses=UNUSABLE)
     async def predict(request: Request, asked: Texts) -> Response:
@@ -121,15 +122,6 @@ def _make_routes(
         return answer({"detail": f"{place or 'body'}: {first['msg']}"}, 422)
 
     return app
-
-
-def _queue_figures(queue: RequestQueue) -> dict[str, tuple[str, float]]:
-    return {
-        "words_total": ("Labelled words, estimated.", queue.labelled_words),
-        "label_seconds_total": ("Seconds in which the model labelled words.", queue.busy_seconds),
-        "queue_requests": ("Requests that wait for the model.", queue.requests),
-        "queue_words": ("Words of waiting requests that are not labelled yet.", queue.words),
-    }
 
 
 def _page() -> tuple[str, dict[str, str]]:
@@ -197,11 +189,14 @@ def serve_model(
     """
     try:
         import fastapi  # noqa: F401
+        import prometheus_client  # noqa: F401
         import uvicorn
 
         from tuning.serving.connections import IDLE_SECONDS, GuardedProtocol, raise_file_limit
     except ModuleNotFoundError as error:
-        raise UserError(f"serve needs the package {error.name}; run pip install fastapi uvicorn") from error
+        raise UserError(
+            f"serve needs the package {error.name}; run pip install fastapi uvicorn prometheus-client"
+        ) from error
     hosts = hosts_of(host, allowed_hosts)
     with bind_socket(host, port) as listening:
         model = load()

@@ -347,7 +347,7 @@ def test_an_answer_in_the_schema_has_the_fields_of_a_prediction() -> None:
     assert [*Answer.model_fields] == [*Prediction.__slots__]
 
 
-@pytest.mark.parametrize("package", ["fastapi", "uvicorn"])
+@pytest.mark.parametrize("package", ["fastapi", "prometheus_client", "uvicorn"])
 def test_without_its_packages_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(UserError, match=f"serve needs the package {package}; run pip install fastapi uvicorn"):
