@@ -103,7 +103,7 @@ def test_a_trial_that_continues_after_its_run_was_closed_is_updated(tmp_path: Pa
         journal.reopen()
         export_to_mlflow(tmp_path, uri)
         assert exported(uri, tmp_path.name)[1].info.status == "RUNNING"
-        journal.record_epoch(1, epoch(2, 0.9))
+        journal.record_epoch(1, epoch(2, 0.9, seconds=2.0))
         journal.finish_trial(1, TrialState.COMPLETE, {}, 2)
         export_to_mlflow(tmp_path, uri)
     run = exported(uri, tmp_path.name)[1]
