@@ -109,6 +109,7 @@ def part_of(corpus: Corpus, sentences: np.ndarray[Any, np.dtype[np.int64]]) -> C
         labels=corpus.labels[sentences],
         split=corpus.split[sentences],
         words=tuple(corpus.words[i] for i in words),
+        frozen_words=int((words >= corpus.trained_words).sum()),
         vectors=None if corpus.vectors is None else np.array(corpus.vectors[words]),
         fingerprint=f"{corpus.fingerprint}, {len(sentences)} sentences",
     )

@@ -1,6 +1,7 @@
 """The part of the data, and the recorded trainings."""
 
 import argparse
+import dataclasses
 
 import numpy as np
 
@@ -13,9 +14,11 @@ ARGUMENTS = argparse.Namespace(trials=6, epochs=3, hidden=64, seed=1)
 
 
 def test_a_part_has_the_same_words_in_each_sentence() -> None:
-    corpus = tiny_corpus()
+    corpus = dataclasses.replace(tiny_corpus(), frozen_words=10)
     sentences = np.array([3, 17, 40])
     part = part_of(corpus, sentences)
+    assert part.frozen_words > 0
+    assert part.words[part.trained_words :] == tuple(word for word in part.words if word in corpus.words[-10:])
     assert part.words[:2] == ("<pad>", "<unk>")
     assert len(part.words) == len(np.unique(part.tokens)) + 2
     for new, old in enumerate(sentences):
