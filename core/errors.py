@@ -12,7 +12,7 @@ Any other exception that escapes is a bug in sentune.
 """
 
 from collections.abc import Mapping
-from numbers import Integral, Real
+from numbers import Real
 
 MAX_VALUE = 300
 """Number of characters of a value that a message shows."""
@@ -56,8 +56,8 @@ def in_range(value: float | None, low: float, high: float, why: str = "") -> tup
 
 
 def is_whole(value: object, low: int, high: int) -> bool:
-    """Return whether a value is a whole number, no truth value, from `low` to `high`."""
-    return isinstance(value, Integral) and not isinstance(value, bool) and low <= int(value) <= high
+    """Return whether a value is an int of Python, which JSON can hold, no truth value, from `low` to `high`."""
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
 def whole(value: object, low: int, high: int) -> tuple[object, str, bool]:

@@ -262,6 +262,7 @@ def test_bf16_on_a_gpu_is_refused() -> None:
     ("options", "message"),
     [
         ({"threads": 0}, r"^threads must be a whole number from 1 to 1024, got 0$"),
+        ({"threads": np.int64(2)}, r"^threads must be a whole number from 1 to 1024, got np.int64\(2\)$"),
         ({"threads": "2"}, r"^threads must be a whole number from 1 to 1024, got '2'$"),
         ({"device": "gpu"}, r"^device must be cpu, cuda or cuda:NUMBER, got 'gpu'$"),
     ],
