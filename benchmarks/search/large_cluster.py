@@ -110,6 +110,12 @@ def orders(table: Table, workers: int) -> tuple[list[int], list[str]]:
 
 def rates(pending: int) -> Rates:
     """Measure with `pending` running and `pending` finished trials, and through Ray with `pending` open ones."""
+    suggestion, report, record = driver_seconds(pending)
+    return Rates(suggestion=suggestion, report=report, record=record, trial=overhead.run("open", pending)["a_trial"])
+
+
+def driver_seconds(pending: int) -> tuple[float, float, float]:
+    """Return the seconds of a suggestion, of a report and of writing an epoch, with as many trials as `rates`."""
     space = load_space("default")
     the_plan = StudyConfig(
         space=space, n_trials=4 * pending, epochs=2 * EPOCHS, parallelism=pending, seed=7, stopping=Asha()
@@ -119,8 +125,8 @@ def rates(pending: int) -> Rates:
         record_study(study, trials=2 * pending, space="default", sentences=1000, running=pending)
         with open_study(study, study_attributes(study)["spec"]) as journal:
             suggestion = next_suggestion(the_plan, journal)["seconds"]
-            report, record = reports(journal, the_plan)
-    return Rates(suggestion=suggestion, report=report, record=record, trial=overhead.run("open", pending)["a_trial"])
+            journal.reopen()  # with more epochs and trials, the schedule continues trials that are closed
+            return suggestion, *reports(journal, the_plan)
 
 
 def reports(journal: StudyJournal, the_plan: StudyConfig) -> tuple[float, float]:
