@@ -18,7 +18,7 @@ from core.metrics import METRICS, Metric
 from core.nn.model_size import count_trainable_parameters, multiplications_per_word
 from core.stats import ALPHA, Interval, holm, wilson
 from tuning.analysis.ensemble import SIZE, EnsembleEstimate, estimate_ensemble, load_plain_probabilities, read_library
-from tuning.analysis.recommendation import NOT_BETTER, ONE_CLASS, Recommendation, majority_baseline
+from tuning.analysis.recommendation import ONE_CLASS, Recommendation, majority_baseline, useless_trials
 from tuning.analysis.selection_bias import FIXED, REPEATS, Corrected, Resamples, n_repeats
 from tuning.journal.file import JOURNAL
 from tuning.journal.predictions import journal_damage, unpack_labels, unpack_validation_labels
@@ -80,15 +80,28 @@ def held_out_results(evaluations: Sequence[TestEvaluation], split: str) -> dict[
     return found
 
 
-def evaluations_note(evaluations: Sequence[TestEvaluation], elsewhere: Mapping[str, int]) -> str:
-    """Return `the test split was used 3 times: 2 by confirm, 1 by retrain; by study other: 4`."""
-    others = "".join(f"; by study {printable(name)}: {count}" for name, count in elsewhere.items())
-    if not evaluations:
-        return f"this study has not used the test split{others}" if others else "no use of the test split is recorded"
-    by_verb = Counter(str(each["verb"]) for each in evaluations)
-    times = "once" if len(evaluations) == 1 else f"{len(evaluations)} times"
-    verbs = ", ".join(f"{n} by {verb}" for verb, n in sorted(by_verb.items()))
-    return f"the test split was used {times}: {verbs}{others}"
+def evaluations_note(evaluations: Sequence[TestEvaluation], elsewhere: Mapping[str, int], split: str) -> str:
+    """Return `the test split was used 3 times: 2 by confirm, 1 by retrain; by study other: 4`.
+
+    Args:
+        evaluations: Evaluations by the study.
+        elsewhere: Number of evaluations by other studies.
+        split: Rule that made the test split of the study; evaluations on other splits are counted separately.
+    """
+    if not evaluations and not elsewhere:
+        return "no use of the test split is recorded"
+    by_verb = Counter(str(each["verb"]) for each in evaluations if each["split"] == split)
+    parts = ["this study has not used the test split"]
+    if own := by_verb.total():
+        verbs = ", ".join(f"{n} by {verb}" for verb, n in sorted(by_verb.items()))
+        parts = [f"the test split was used {_times(own)}: {verbs}"]
+    if other := len(evaluations) - own:
+        parts.append(f"test sentences of other splits {_times(other)}")
+    return "; ".join([*parts, *(f"by study {printable(name)}: {count}" for name, count in elsewhere.items())])
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def evaluations_elsewhere(folder: Path, attributes: Mapping[str, Any]) -> dict[str, int]:
@@ -234,10 +247,14 @@ def assess(
     evaluations = evaluations_on_test(attributes)
     own = _resampled_trials(records, len(labels), n_classes if metric.needs_probabilities else None)
     outputs = {r.number: found for r in own if len(found := _outputs(r, metric, labels, n_classes, folder))}
+    shown = {number: found[0] for number, found in outputs.items()}
+    if not metric.needs_probabilities:
+        stored = ((r.number, validation_predictions(r, labels, n_classes)) for r in own)
+        shown = {number: predictions for number, predictions in stored if predictions is not None}
     known = StudyAssessment(
         sentences=len(labels),
         n_candidates=sum(map(is_candidate, records)),
-        useless=_useless(own, labels, n_classes, majority),
+        useless=useless_trials(own, majority, shown),
         n_parameters=_sizes(records, attributes),
         multiplications={r.number: multiplications_per_word(r.trial_config, width) for r in records},
         held_out=held_out_results(evaluations, attributes["spec"]["data"]["split"]),
@@ -323,14 +340,6 @@ def _resampled_trials(records: Sequence[TrialRecord], n_sentences: int, n_classe
     return own[: max(2, int(np.searchsorted(numbers, MAX_OUTPUTS, side="right")))]
 
 
-def _useless(own: Sequence[TrialRecord], labels: NDArray[np.int64], n_classes: int, majority: float) -> dict[int, str]:
-    """Return why trials may not be recommended, by number."""
-    found = {r.number: NOT_BETTER for r in own if r.best is not None and r.best.score <= majority}
-    stored = ((r.number, validation_predictions(r, labels, n_classes)) for r in own)
-    constant = (number for number, predictions in stored if predictions is not None and not np.ptp(predictions))
-    return found | dict.fromkeys(constant, ONE_CLASS)
-
-
 def _outputs(
     record: TrialRecord, metric: Metric, labels: NDArray[np.int64], n_classes: int, folder: Path
 ) -> list[NDArray[Any]]:
@@ -371,7 +380,7 @@ def _unpack(packed: Mapping[str, Any], labels: NDArray[np.int64], n_classes: int
 def _tied(records: Sequence[TrialRecord], resamples: Resamples, best: int) -> dict[int, bool]:
     """Test the paired differences to the best trial (normal, by resampled errors; Holm's correction over all)."""
     lead = resamples.raw[resamples.places[best]] - resamples.raw
-    errors = np.maximum(resamples.errors(resamples.places[best]), 1e-12)
+    errors = np.maximum(resamples.errors(resamples.places[best]), 1 / resamples.n)  # n sentences cannot resolve less
     p_values = [2 * NormalDist().cdf(-float(z)) for z in lead / errors]
     others = [number for number in resamples.places if number not in (best, FIXED)]
     adjusted = holm([p_values[resamples.places[number]] for number in others])

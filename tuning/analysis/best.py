@@ -75,7 +75,7 @@ def _summary(study: AssessedStudy) -> list[str]:
         if test := assessment.held_out.get(row.trial):
             found.append(_test_note(row, test))
     elsewhere = evaluations_elsewhere(study.folder, study.attributes)
-    return [*found, evaluations_note(assessment.test_evaluations, elsewhere)]
+    return [*found, evaluations_note(assessment.test_evaluations, elsewhere, study.spec["data"]["split"])]
 
 
 def _test_note(row: TrialRow, test: HeldOutResult) -> str:
@@ -101,9 +101,15 @@ def _best_note(best: TrialRow, assessment: StudyAssessment) -> str:
     if (corrected := assessment.corrected) is None:
         return f"{text} It is not corrected for selection bias, because some predictions were not stored."
     return (
-        f"{text} That is optimistic, because it was chosen among {assessment.n_candidates} trials and their epochs. "
+        f"{text} That is optimistic, because it was chosen among {candidates_text(assessment, best.metric)}. "
         f"Corrected for this selection bias, it is {corrected.value:.4f} ({format_interval(corrected.interval)})."
     )
+
+
+def candidates_text(assessment: StudyAssessment, metric: str) -> str:
+    """Return from what the best trial was chosen, as far as the corrected figure takes this into account."""
+    trials = f"{assessment.n_candidates} trials"
+    return trials if METRICS[metric].needs_probabilities else f"{trials} and their epochs"
 
 
 def recommendation_note(study: AssessedStudy) -> list[str]:

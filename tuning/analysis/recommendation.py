@@ -1,6 +1,6 @@
 """The recommendation: a cheap trial that is within one standard error of the best (Breiman et al. 1984)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from core.metrics import METRICS, majority_score
 from tuning.analysis.selection_bias import FIXED, Resamples
 from tuning.journal.predictions import journal_damage
+from tuning.journal.records import TrialRecord
 
 ALIKE = 2.0
 """Trials with at most this many times the multiplications of the cheapest one count as equally cheap, and the best of
 them is recommended. Otherwise a model that is 5% cheaper would be recommended although it loses a point of accuracy."""
 ONE_CLASS, NOT_BETTER = "one class", "not better"
-"""Reasons why a trial is never recommended: it predicts a single class; it is not better than the majority class."""
+"""Reasons why a trial is never recommended: its predictions (or probabilities) are constant; it is not better than the
+majority class."""
 NOTHING_LEARNED = "nothing was learned: no trial is shown to be better than always predicting the majority class"
 
 
@@ -49,6 +51,22 @@ class Recommendation:
         alike = np.where(near & (self.multiplications <= ALIKE * cheapest), scores, -np.inf)
         equal = alike == alike.max(axis=1, keepdims=True)
         return np.asarray(np.where(equal, self.sizes, np.inf).argmin(axis=1))
+
+
+def useless_trials(
+    records: Sequence[TrialRecord], majority: float, outputs: Mapping[int, NDArray[Any]]
+) -> dict[int, str]:
+    """Return why trials may not be recommended, by number.
+
+    Args:
+        records: The trials.
+        majority: Score of always predicting the majority class.
+        outputs: Predictions (n,) by number, or the probabilities (n, C) if the metric needs them: with a rare class, a
+            good model may predict one class with different probabilities.
+    """
+    found = {r.number: NOT_BETTER for r in records if r.best is not None and r.best.score <= majority}
+    constant = (number for number, each in outputs.items() if not np.ptp(each, axis=0).any())
+    return found | dict.fromkeys(constant, ONE_CLASS)
 
 
 def nothing_learned(metric: str) -> list[str]:

@@ -40,7 +40,7 @@ def verdict(summary: Summary) -> list[str]:
     lines = [_among(first, ranked, metric)] if ranked else []
     lines += _over(summary, "the baseline", next((row for row in others if row.baseline), None))
     if first.baseline:
-        lines.append("the baseline is the search's best: no other trial is better")
+        lines.append("the baseline is the search's best: no other trial was better in the search")
     lines += _over(summary, "the plain baseline", next((row for row in others if row.trial == PLAIN), None))
     return [*lines, *(_over_folds(folds, metric) for folds in summary.folds)]
 

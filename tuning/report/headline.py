@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from core.metrics import METRICS
 from core.stats import Interval
 from tuning.analysis.assessment import MAJORITY, PLAIN, evaluations_elsewhere, evaluations_note
-from tuning.analysis.best import ensemble_note, format_interval, members_text, recommendation_note
+from tuning.analysis.best import candidates_text, ensemble_note, format_interval, members_text, recommendation_note
 from tuning.analysis.next_step import next_step
 from tuning.analysis.ranking import AssessedStudy
 from tuning.analysis.recommendation import nothing_learned
@@ -66,7 +66,7 @@ def cards(study: AssessedStudy) -> list[Card]:
         found.insert(0, Card(f"Best validation {metric.title}", winner.val_metric, f"trial {winner.trial}"))
     if corrected := assessment.corrected:
         detail = (
-            f"expected on new sentences, after choosing the best of {assessment.n_candidates} trials and their epochs; "
+            f"expected on new sentences, after choosing the best of {candidates_text(assessment, metric.name)}; "
             f"{format_interval(corrected.interval)}"
         )
         found.insert(0, Card("Corrected for selection bias", corrected.value, detail))
@@ -110,7 +110,7 @@ def remarks(study: AssessedStudy) -> list[str]:
     if assessment.corrected is None:
         found.append("The best is not corrected for selection bias, because some predictions were not stored.")
     elsewhere = evaluations_elsewhere(study.folder, study.attributes)
-    return [*found, evaluations_note(assessment.test_evaluations, elsewhere)]
+    return [*found, evaluations_note(assessment.test_evaluations, elsewhere, study.spec["data"]["split"])]
 
 
 def _ensemble_command(study: AssessedStudy) -> str:

@@ -13,6 +13,7 @@ from core.stats import wilson
 from tests.support.assessed_studies import (
     CONFIG,
     CONFIG_SIZE,
+    LABELS,
     SPEC,
     attributes,
     predicting,
@@ -32,7 +33,7 @@ from tuning.analysis.assessment import (
 from tuning.analysis.ranking import trial_rows
 from tuning.analysis.recommendation import majority_baseline
 from tuning.journal.predictions import pack_labels
-from tuning.journal.probabilities import epoch_name
+from tuning.journal.probabilities import epoch_name, pack_log_odds, save_probabilities
 from tuning.journal.records import TrialRecord
 
 WRONG = {0: range(30, 110), 1: range(40), 2: range(42), 3: range(90, 140), 4: range(20, 100)}
@@ -102,6 +103,19 @@ def test_without_a_trial_better_than_the_majority_class_nothing_was_learned() ->
     assert not judge(trials()).nothing_learned
 
 
+def test_a_good_ranking_that_predicts_one_class_may_be_recommended(tmp_path: Path) -> None:
+    """All probabilities of the second class are below 0.5 in trial 0, and equal in trial 1."""
+    found = []
+    for number, (score, spread) in enumerate([(1.0, 1), (0.6, 0)]):
+        epochs = (dataclasses.replace(epoch(1, 0.5), score=score),)
+        found.append(trial(number, range(0, 200, 2), epochs=epochs, predictions=(pack_labels(np.zeros_like(LABELS)),)))
+        log_odds = (-2048 + 1024 * spread * LABELS).astype(np.int16)
+        save_probabilities(tmp_path, epoch_name(number, 1), pack_log_odds(log_odds[:, None]))
+    judged = assess(found, attributes(spec=SPEC | {"metric": "roc_auc"}), tmp_path)
+    assert judged.useless == {1: "one class"}
+    assert (judged.recommended, judged.nothing_learned) == (0, False)
+
+
 @pytest.mark.parametrize(
     ("name", "value"), [("accuracy", 0.75), ("macro_f1", 3 / 7), ("roc_auc", 0.5), ("mcc", 0.0), ("log_loss", 0.5623)]
 )
@@ -141,7 +155,7 @@ def test_readings_of_the_same_test_split_by_other_studies_are_counted(tmp_path: 
     (tmp_path / "broken/study.journal").write_bytes(b"{}\n")
     found = evaluations_elsewhere(tmp_path / "second", attributes(test_fingerprint="same"))
     assert found == {"first": 1}
-    assert evaluations_note([], found) == "this study has not used the test split; by study first: 1"
+    assert evaluations_note([], found, "80/10/10") == "this study has not used the test split; by study first: 1"
     assert evaluations_elsewhere(tmp_path / "second", attributes()) == {}
 
 
@@ -279,9 +293,14 @@ def test_other_splits_and_other_training_data_do_not_count_for_the_row(change: d
 
 def test_every_reading_counts_in_the_note() -> None:
     readings = [reading(3, 0.7), reading(3, 0.7, split="folds:10"), reading(4, 0.7, verb="retrain")]
-    assert evaluations_note(readings, {}) == "the test split was used 3 times: 2 by confirm, 1 by retrain"
-    assert evaluations_note(readings[:1], {}) == "the test split was used once: 1 by confirm"
-    assert evaluations_note([], {}) == "no use of the test split is recorded"
+    assert evaluations_note(readings, {}, "80/10/10") == (
+        "the test split was used 2 times: 1 by confirm, 1 by retrain; test sentences of other splits once"
+    )
+    assert evaluations_note(readings[:1], {}, "80/10/10") == "the test split was used once: 1 by confirm"
+    assert evaluations_note(readings[1:2], {}, "80/10/10") == (
+        "this study has not used the test split; test sentences of other splits once"
+    )
+    assert evaluations_note([], {}, "80/10/10") == "no use of the test split is recorded"
 
 
 def test_a_row_has_the_accuracy_on_test_and_the_number_of_evaluations() -> None:

@@ -158,7 +158,7 @@ def test_where_the_baseline_setting_won_nothing_beat_it() -> None:
     chosen = candidates([record(0, 0.9, origin="baseline"), record(1, 0.8, origin="sampler")], 2)
     runs = plan_runs(SPEC, chosen, 2, None)
     found = summarize("mine", chosen, runs, KEPT | {run.key: outcome(0.8) for run in runs})
-    assert verdict(found)[1] == "the baseline is the search's best: no other trial is better"
+    assert verdict(found)[1] == "the baseline is the search's best: no other trial was better in the search"
 
 
 def test_folds_give_mean_spread_and_the_interval_over_all_sentences() -> None:
