@@ -17,8 +17,9 @@ from core.stats import wilson
 
 BINS = 15
 """Bins of equal width of a reliability diagram, as in Guo et al. 2017."""
-MIN_SENTENCES = 100
-"""With fewer validation sentences no temperature is fitted, see benchmarks/quality/calibration.py."""
+MIN_SENTENCES, MIN_MISTAKES = 100, 5
+"""With fewer validation sentences, or fewer mistakes on them, no temperature is fitted, see
+benchmarks/quality/calibration.py. Without a mistake the lowest temperature would always be the best one."""
 LIMITS = (0.05, 20.0)
 """Smallest and largest temperature."""
 FLOOR = 1e-12
@@ -52,7 +53,7 @@ class CoverageRow(TypedDict):
 
 
 def fit_temperature(labels: Labels, probabilities: NDArray[np.floating]) -> float:
-    """Return the temperature with the lowest log loss; 1 for fewer than MIN_SENTENCES sentences.
+    """Return the temperature with the lowest log loss; 1 for too few sentences or mistakes.
 
     Args:
         labels: (n,).
@@ -60,7 +61,8 @@ def fit_temperature(labels: Labels, probabilities: NDArray[np.floating]) -> floa
     """
     from scipy.optimize import minimize_scalar
 
-    if len(labels) < MIN_SENTENCES:
+    mistakes = int((probabilities.argmax(axis=1) != labels).sum())
+    if len(labels) < MIN_SENTENCES or mistakes < MIN_MISTAKES:
         return 1.0
     logs = np.log(np.maximum(probabilities.astype(np.float64), FLOOR))
     chosen = logs[np.arange(len(labels)), labels]

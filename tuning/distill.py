@@ -261,6 +261,6 @@ def _measured(options: DistillOptions, context: RetrainContext, result: TrainRes
     else:
         model = evaluate_model(context, result)
         print_figures(model)
-    print(*calibration_lines(model.figures, len(context.corpus.validation())), sep="\n")
+    print(*calibration_lines(model.figures), sep="\n")
     print_classes(model.figures, context.corpus.classes)
     return model

@@ -1,12 +1,15 @@
 """When does a temperature help, and do the accuracies of `--at-accuracy` hold?
 
-    python -m benchmarks.quality.calibration            2,000 draws of each size: two minutes
+    python -m benchmarks.quality.calibration            2,000 draws of each size: three minutes
     python -m benchmarks.quality.calibration --quick    50 of each: shows that it works, not what holds
 
-The models are those of benchmarks.quality.recorded_epochs with an accuracy of at least GOOD. A draw takes one of them
-and n of the 5,000 sentences as its validation split. The other sentences are the truth. The first table compares log
-loss and expected calibration error on them, with the temperature fitted on the n sentences and without. The second
-table asks for the probability whose answers have a given accuracy. It counts how often their true accuracy is lower.
+The models are those of benchmarks.quality.recorded_epochs with an accuracy of at least GOOD. A draw takes n of the
+5,000 sentences as its validation split. The other sentences are the truth. The first table takes any of the models. It
+compares log loss and expected calibration error on the other sentences, with the temperature fitted on the n sentences
+and without. The second table simulates models that make few mistakes: their scores are normal, right up to a factor,
+and a draw has another number of mistakes among its n sentences. The third table takes the best of TRIALS models on the
+n sentences, as a search does, and asks for the probability whose answers have a given accuracy. It counts how often
+their true accuracy is lower.
 """
 
 import argparse
@@ -14,7 +17,9 @@ from collections.abc import Iterator, Sequence
 from statistics import fmean
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from benchmarks.quality.recorded_epochs import RecordedEpochs
 from benchmarks.quality.selection_bias import read_record
@@ -37,6 +42,12 @@ ACCURACIES = (0.8, 0.85, 0.9)
 """Requested accuracies of the answers."""
 GOOD = 0.65
 """Accuracy of a model that takes part."""
+MISTAKES = (0, 2, 4, 9, 19, 39)
+"""Limits of the rows of the second table."""
+FACTORS = (1.0, 1.5, 2.5)
+"""Temperatures at which the simulated probabilities are right."""
+TRIALS = 16
+"""Models from which the best one is chosen."""
 
 
 def main() -> None:
@@ -45,10 +56,12 @@ def main() -> None:
     draws = 50 if parser.parse_args().quick else 2000
     labels, models = read_record().labels, outputs(read_record())
     print(f"{len(models)} models, {draws} draws of each size\n")
-    calibration.MIN_SENTENCES = 2  # what it should be is the question
+    calibration.MIN_SENTENCES, calibration.MIN_MISTAKES = 2, 0  # what they should be is the question
     print(*table_head(("sentences", "log loss", "worse", "calibration error", "worse")), sep="\n")
     for n in SIZES:
         print(table_row(temperature_row(labels, models, n, draws)), flush=True)
+    print("", *table_head(("mistakes", *(f"right at temperature {factor}" for factor in FACTORS))), sep="\n")
+    print(*mistake_rows(draws), sep="\n", flush=True)
     columns = ("sentences", "accuracy", "no such probability", "answered", "below the accuracy")
     print("", *table_head(columns), sep="\n")
     for n in SIZES[2:]:
@@ -64,20 +77,21 @@ def outputs(recorded: RecordedEpochs) -> list[NDArray[np.float32]]:
 
 
 def draw_splits(
-    labels: NDArray[np.int64], models: Sequence[NDArray[np.float32]], n: int, draws: int
-) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield the probabilities of a model, n sentences, and all others."""
+    n_sentences: int, n: int, draws: int
+) -> Iterator[tuple[Generator, NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield a generator, n sentences, and all others."""
     for draw in range(draws):
         random = np.random.default_rng([n, draw])
-        order = random.permutation(len(labels))
-        yield models[random.integers(len(models))], order[:n], order[n:]
+        order = random.permutation(n_sentences)
+        yield random, order[:n], order[n:]
 
 
 def temperature_row(
     labels: NDArray[np.int64], models: Sequence[NDArray[np.float32]], n: int, draws: int
 ) -> Sequence[str]:
     losses, errors = [], []
-    for probabilities, val, others in draw_splits(labels, models, n, draws):
+    for random, val, others in draw_splits(len(labels), n, draws):
+        probabilities = models[random.integers(len(models))]
         found = apply_temperature(probabilities[others], fit_temperature(labels[val], probabilities[val]))
         both = probabilities[others].astype(np.float64), found
         before, after = (float(sentence_losses(labels[others], each).mean()) for each in both)
@@ -88,12 +102,37 @@ def temperature_row(
     return (f"{n:,}", *(part for each in (losses, errors) for part in (f"{fmean(each):+.4f}", _share(each))))
 
 
+def mistake_rows(draws: int) -> Iterator[str]:
+    """Yield, by number of mistakes, the mean change of the log loss with its number of draws, for each of FACTORS."""
+    changes: dict[tuple[int, float], list[float]] = {}
+    for factor in FACTORS:
+        for random, val, others in draw_splits(5_000, 200, draws):
+            odds = random.normal(0, 5 * 40 ** random.random(), 5_000)
+            labels = (random.random(5_000) < expit(odds)).astype(np.int64)
+            probabilities = np.stack([expit(-factor * odds), expit(factor * odds)], axis=1)
+            mistakes = int((probabilities[val].argmax(axis=1) != labels[val]).sum())
+            found = apply_temperature(probabilities[others], fit_temperature(labels[val], probabilities[val]))
+            before, after = (
+                float(sentence_losses(labels[others], each).mean()) for each in (probabilities[others], found)
+            )
+            row = next((limit for limit in MISTAKES if mistakes <= limit), None)
+            if row is not None:
+                changes.setdefault((row, factor), []).append(after - before)
+    for low, limit in zip((0, *(limit + 1 for limit in MISTAKES[:-1])), MISTAKES, strict=True):
+        cells = [changes.get((limit, factor), []) for factor in FACTORS]
+        shown = (f"{fmean(each):+.4f} ({len(each):,} draws)" if each else "" for each in cells)
+        yield table_row((f"{low} to {limit}" if low < limit else str(limit), *shown))
+
+
 def answers_row(
     labels: NDArray[np.int64], models: Sequence[NDArray[np.float32]], n: int, accuracy: float, draws: int
 ) -> Sequence[str]:
     answered, below = [], []
-    for probabilities, val, others in draw_splits(labels, models, n, draws):
-        correct = probabilities.argmax(axis=1) == labels
+    right = np.stack([each.argmax(axis=1) == labels for each in models])
+    for random, val, others in draw_splits(len(labels), n, draws):
+        tried = random.permutation(len(models))[:TRIALS]
+        best = tried[right[tried][:, val].mean(axis=1).argmax()]
+        correct, probabilities = right[best], models[best]
         least = find_min_probability(coverage_table(correct[val], probabilities[val]), accuracy)
         if least is None:
             continue

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from core.calibration import MIN_SENTENCES, describe_errors
+from core.calibration import MIN_MISTAKES, MIN_SENTENCES, describe_errors
 from core.class_report import WIDEST_MATRIX
 from core.data.vocabulary import MAX_WORDS
 from core.inference.members import LstmMember, Member
@@ -35,8 +35,7 @@ _EXPLANATIONS = {
     "trial": "number of the trial in the search",
     "search_trials": "number of trials of the search with a validation accuracy; the best of many is partly better by "
     "chance",
-    "temperature": "temperature of the probabilities, fitted on the validation split unless that is too small; 1 "
-    "changes nothing",
+    "temperature": "temperature of the probabilities, fitted on the validation split; 1 (not fitted) changes nothing",
     "weights_sha256": "digest of the trained weights; equal digests mean bit-identical weights",
     "test_fingerprint": "digest of which sentences are the test split",
     "teacher": "the model whose probabilities, averaged with the labels, this one was trained on",
@@ -81,7 +80,7 @@ def render_model_card(
         for name, value in metrics.items()
         if name not in _METRICS_ELSEWHERE and not name.endswith("_standard_error")
     )
-    calibrated = metrics.get("verified_val_sentences", metrics.get("val_sentences", MIN_SENTENCES)) >= MIN_SENTENCES
+    calibrated = metrics.get("temperature", 1) != 1
     line = printable(without_folders(command))
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", line)), default=0))  # longer than any in the command
     sections = [
@@ -121,8 +120,8 @@ _CALIBRATED = (
     "Probabilities are calibrated by one temperature for texts like the data above; for other texts they may be wrong."
 )
 _NOT_CALIBRATED = (
-    f"Probabilities are not calibrated, because there were fewer than {MIN_SENTENCES} validation sentences; they are "
-    "usually too extreme."
+    "Probabilities are not calibrated, and usually too extreme: a temperature is fitted by `sentune retrain` with at "
+    f"least {MIN_SENTENCES} validation sentences and {MIN_MISTAKES} mistakes on them."
 )
 _LIMITS = """\
 - The model knows the words of its training split, and the most frequent words of its file of word vectors, at most

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from core.calibration import (
     BINS,
+    MIN_MISTAKES,
     MIN_SENTENCES,
     ROWS,
     apply_temperature,
@@ -41,11 +42,22 @@ def test_few_sentences_get_no_temperature() -> None:
     assert fit_temperature(labels, probabilities) == 1
 
 
-def test_a_perfect_classifier_has_a_finite_temperature() -> None:
+@pytest.mark.parametrize(("mistakes", "fitted"), [(0, False), (MIN_MISTAKES - 1, False), (MIN_MISTAKES, True)])
+def test_too_few_mistakes_give_no_temperature(mistakes: int, fitted: bool) -> None:
+    labels = np.arange(4 * MIN_SENTENCES) % 2
+    probabilities = np.where(labels[:, None] == np.arange(2), 0.8, 0.2)
+    labels[:mistakes] = 1 - labels[:mistakes]
+
+    assert (fit_temperature(labels, probabilities) < 0.5) == fitted
+    assert (fit_temperature(labels, probabilities) == 1) == (not fitted)
+
+
+def test_a_classifier_that_is_always_certain_has_a_finite_temperature() -> None:
     labels = np.arange(MIN_SENTENCES) % 2
     probabilities = np.where(labels[:, None] == np.arange(2), 1.0, 0.0)
+    labels[:MIN_MISTAKES] = 1 - labels[:MIN_MISTAKES]
 
-    assert 0 < fit_temperature(labels, probabilities) < 1
+    assert 1 < fit_temperature(labels, probabilities) <= 20
     assert apply_temperature(probabilities, 0.05).tolist() == probabilities.tolist()
 
 

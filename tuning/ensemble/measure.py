@@ -51,7 +51,7 @@ def measure(journal: StudyJournal, members: Sequence[TrainedMember], corpus: Cor
             figures |= class_figures(split, found, corpus.classes)
     _log(journal, corpus, figures, on, None)
     print(f"ensemble: {_summary(figures, metric)}")
-    print(*calibration_lines(figures, len(outputs["val"].labels)), sep="\n")
+    print(*calibration_lines(figures), sep="\n")
     print_classes(figures, corpus.classes)
     trained = {each.member.name: each.about for each in members if each.about}
     environment: Mapping[str, Any] = next((about["environment"] for about in trained.values()), {})

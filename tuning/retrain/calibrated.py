@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.calibration import (
+    MIN_MISTAKES,
     MIN_SENTENCES,
     apply_temperature,
     coverage_at,
@@ -69,12 +70,17 @@ def _diagram(outputs: Outputs) -> dict[str, Any]:
     return {"error": expected_calibration_error(bins), "bins": [dataclasses.asdict(each) for each in bins]}
 
 
-def calibration_lines(figures: Mapping[str, Any], val_sentences: int) -> list[str]:
+def calibration_lines(figures: Mapping[str, Any]) -> list[str]:
     """Return the lines of `retrain` about the result of `calibration_figures`."""
-    if val_sentences < MIN_SENTENCES:
-        lines = [f"not calibrated: {val_sentences} validation sentences, at least {MIN_SENTENCES} are needed"]
+    all_sentences = figures["coverage"][0]
+    n = all_sentences["sentences"]
+    if figures["temperature"] == 1:
+        lines = [
+            f"not calibrated: {n:,} validation sentences with {n - all_sentences['correct']} mistakes, at least "
+            f"{MIN_SENTENCES} with {MIN_MISTAKES} are needed"
+        ]
     else:
-        lines = [f"temperature {figures['temperature']:.3f}, fitted on {val_sentences:,} validation sentences"]
+        lines = [f"temperature {figures['temperature']:.3f}, fitted on {n:,} validation sentences"]
         if found := figures.get("calibration"):
             errors = describe_errors(found["before"]["error"], found["after"]["error"])
             lines.append(f"expected calibration error on test: {errors}")

@@ -59,7 +59,7 @@ def retrain_trial(options: RetrainOptions) -> Reproduction:
         verdict = reproduction_of(record, verified, changes)
         print(verdict)
         model, about = _models(options, context, record, verified)
-        print(*calibration_lines(model.figures, len(context.corpus.validation())), sep="\n")
+        print(*calibration_lines(model.figures), sep="\n")
         print_classes(model.figures, context.corpus.classes)
         about = {
             "trial": record.number,

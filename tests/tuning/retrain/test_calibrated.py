@@ -19,7 +19,7 @@ def drawn_outputs(n: int, n_classes: int, temperature: float, seed: int = 0) -> 
 def test_a_model_that_is_not_sure_enough_or_too_sure_is_calibrated_on_test(right: float, fitted: str) -> None:
     figures = calibration_figures(drawn_outputs(2000, 3, right), drawn_outputs(3000, 3, right, seed=1))
 
-    lines = calibration_lines(figures, 2000)
+    lines = calibration_lines(figures)
 
     assert figures["calibration"]["after"]["error"] < figures["calibration"]["before"]["error"] / 2
     assert lines[0] == f"temperature {fitted}, fitted on 2,000 validation sentences"
@@ -31,7 +31,7 @@ def test_a_model_that_is_not_sure_enough_or_too_sure_is_calibrated_on_test(right
 def test_a_temperature_that_does_not_help_on_test_is_named() -> None:
     val, test = drawn_outputs(2000, 2, 3.0), drawn_outputs(3000, 2, 1.0, seed=1)
 
-    lines = calibration_lines(calibration_figures(val, test), 2000)
+    lines = calibration_lines(calibration_figures(val, test))
 
     assert lines[1].endswith("calibration did not help here")
 
@@ -43,8 +43,8 @@ def test_few_validation_sentences_are_named() -> None:
 
     assert figures["temperature"] == 1
     assert "calibration" not in figures
-    assert calibration_lines(figures, n)[0] == (
-        f"not calibrated: {n} validation sentences, at least {MIN_SENTENCES} are needed"
+    assert calibration_lines(figures)[0] == (
+        f"not calibrated: {n} validation sentences with 20 mistakes, at least 100 with 5 are needed"
     )
 
 
@@ -55,7 +55,7 @@ def test_the_table_of_thresholds_counts_test_sentences() -> None:
     figures = calibration_figures(drawn_outputs(50, 2, 1.0), test)
 
     assert figures["abstention"]["split"] == "test"
-    table = calibration_lines(figures, 50)[2:]
+    table = calibration_lines(figures)[2:]
     assert table[0].split() == ["P", "answered", "accuracy", "of", "the", "answers"]
     assert table[1].split()[:3] == ["0.00", "100.0%", "0.7500"]
     assert table[4].split()[:3] == ["0.70", "75.0%", "1.0000"]

@@ -68,7 +68,7 @@ def test_the_trial_is_reproduced_and_everything_is_reported(
     assert (metrics(study)["val_accuracy"], metrics(study)["trial"]) == (best.val_accuracy, 1)
     assert metrics(study)["verdict"] == str(verdict)
     assert metrics(study)["test_evaluations"] == 1
-    assert "not calibrated: 24 validation sentences, at least" in out
+    assert "not calibrated: 24 validation sentences with" in out
     assert "with predict --min-probability P, on the test split:" in out
     assert read_model(study / "model").temperature == metrics(study)["temperature"] == 1
     assert metrics(study)["coverage"][0]["sentences"] == 24
