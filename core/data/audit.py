@@ -36,6 +36,8 @@ MAX_TOKENS = 2_000
 MIN_VALIDATION = 100
 """Number of validation sentences below which a warning is given: one sentence is a point of accuracy, and the 95%
 interval of an accuracy of 80% is 16 points wide."""
+MAX_COPIES = 0.1
+"""Share of copies in the validation or test split above which a warning is given: intervals count each sentence."""
 MANY_CLASSES, SENTENCES_PER_CLASS = 20, 20
 """With more classes and fewer sentences of each on average, a warning is given."""
 
@@ -300,6 +302,9 @@ def audit_warnings(found: Mapping[str, Any], metric: str | None = None) -> list[
         )
     if 0 < splits["val"] < MIN_VALIDATION:
         lines.append(f"validation sentences: {splits['val']}, too few to distinguish trials; pass --validation folds:5")
+    repeated = {name: found["duplicates_within"][name]["near"] for name in ("val", "test")}
+    if copies := [f"{name} {count:,}" for name, count in repeated.items() if count > MAX_COPIES * splits[name]]:
+        lines.append(f"copies within a split: {', '.join(copies)}; remove them, else the intervals are too narrow")
     if empty := found["empty_texts"]:
         lines.append(f"empty texts: {empty:,}; pass --drop-missing, or fill them in")
     if torn := found["conflicts"]["texts"]:

@@ -27,6 +27,7 @@ ROWS = [
 CLEAN: dict[str, Any] = {
     "empty_texts": 0,
     "duplicates_across": {pair: {"exact": 0, "near": 0} for pair in ("train/val", "train/test", "val/test")},
+    "duplicates_within": {name: {"exact": 0, "near": near} for name, near in (("train", 90), ("val", 0), ("test", 2))},
     "conflicts": {"texts": 0},
     "coverage": {"by_token": 0.9},
     "sentences": 1000,
@@ -237,6 +238,10 @@ def test_a_clean_corpus_has_no_warning() -> None:
         (
             {"tokens": {"max": 20_001}},
             "tokens of the longest sentence: 20,001; its batch takes much memory and time, so cut or split it",
+        ),
+        (
+            {"duplicates_within": CLEAN["duplicates_within"] | {"test": {"exact": 5, "near": 11}}},
+            "copies within a split: test 11; remove them, else the intervals are too narrow",
         ),
         ({"empty_texts": 11}, "empty texts: 11; pass --drop-missing, or fill them in"),
         ({"conflicts": {"texts": 3}}, "texts with more than one label: 3; correct their labels"),
