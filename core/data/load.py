@@ -74,7 +74,8 @@ def load_corpus(
             joins them.
         text_column: Column of a file with the texts; None to find it by name or content.
         label_column: Column of a file with the labels; None to find it by name or content.
-        split_column: Column of a file with the values train, val and test; implies split `column`.
+        split_column: Column of a file with the values train, val and test; implies split `column`. With split
+            `folds:K` it is not used, and is neither text nor label.
         embedding_dim: Width of a word vector with vectors `none`; None for 300, or 100 with tokenizer `characters`.
             Other vectors must have this width; of several files in a .zip, it selects one.
         encoding: Encoding of a text file; None to detect it.

@@ -176,7 +176,7 @@ def assign_folds(
     Raises:
         DataError: A class has fewer distinct sentences than there are folds.
     """
-    groups = _group(texts, labels, classes, seed, count)
+    groups = _group(texts, labels, classes, seed, count, folds=True)
     folds = np.zeros(len(groups.sizes), dtype=np.int64)  # of each group
     total = [0] * count
     for members in groups.by_class:
@@ -249,17 +249,30 @@ class _Groups:
     """Groups of each class, by the label of their first text, ascending."""
 
 
-def _group(texts: Sequence[str], labels: NDArray[np.int64], classes: Sequence[str], seed: int, least: int) -> _Groups:
-    """Group the copies of a text (see `normalize_text`); the order depends on the texts and the seed alone."""
+def _group(
+    texts: Sequence[str],
+    labels: NDArray[np.int64],
+    classes: Sequence[str],
+    seed: int,
+    least: int,
+    *,
+    folds: bool = False,
+) -> _Groups:
+    """Group the copies of a text (see `normalize_text`); the order depends on the texts and the seed alone.
+
+    Raises:
+        DataError: A class has fewer groups than `least`, which is a number of folds if `folds` is true.
+    """
     digests = _digests(f"{seed}\0{normalize_text(text)}" for text in texts)
     _, first, number, sizes = np.unique(digests, return_index=True, return_inverse=True, return_counts=True)
     by_class = [np.flatnonzero(labels[first] == label) for label in range(len(classes))]
     for name, members in zip(classes, by_class, strict=True):
         if len(members) < least:
-            total = int((labels == classes.index(name)).sum())
+            total, fewest = int((labels == classes.index(name)).sum()), min(map(len, by_class))
+            fewer = f"use at most {fewest} folds, " if folds and fewest >= MIN_PER_CLASS else ""
             raise DataError(
                 f"class {quoted(name)} has {len(members)} distinct sentences ({total} in all), "
-                f"a split needs at least {least}; add some, or leave out the class"
+                f"a split needs at least {least}; {fewer}add some, or leave out the class"
             )
     return _Groups(number=number, sizes=sizes, by_class=by_class)
 
@@ -279,7 +292,7 @@ class SplitRule:
 
     @classmethod
     def of(cls, split: str, seed: int, fold: int | None, column: str | None, validation: str = "split") -> "SplitRule":
-        """Check a rule and its arguments; `count` is the K of `folds:K`.
+        """Check a rule and its arguments; `count` is the K of `folds:K`, which does not use a column.
 
         Raises:
             ConfigError: The rule is unknown, K is below 3, or the seed, the fold or the column does not fit it.
@@ -291,18 +304,23 @@ class SplitRule:
         shares = _parse_shares(split)
         if count is None and shares is None and split not in ("notebook", "column"):
             raise ConfigError(
-                f"split must be TRAIN/VAL/TEST in percent such as 80/10/10, notebook, column or folds:K, "
-                f"got {short_repr(split)}"
+                f"split must be TRAIN/VAL/TEST in percent such as 80/10/10, notebook or column, got {short_repr(split)}"
             )
         if count is None and fold is not None:
             raise ConfigError(f"fold is for split folds:K only, got fold {short_repr(fold)} with split {split!r}")
+        if count is not None and fold is None:
+            usual = min(max(count, 2), MAX_VALIDATION_FOLDS)
+            raise ConfigError(
+                f"split folds:K is for load_corpus(fold=...), got {split!r} without a fold; did you mean "
+                f"--validation folds:{usual}?"
+            )
         if count is not None and count < 3:
             raise ConfigError(f"split folds:K needs K of at least 3 (train, validation and test), got {count}")
         if count is not None and not is_whole(fold, 0, count - 1):
             raise ConfigError(
                 f"fold must be a whole number from 0 to {count - 1} with split {split}, got {short_repr(fold)}"
             )
-        if (split == "column") != (column is not None):
+        if (split == "column") != (column is not None and count is None):
             raise ConfigError(
                 f"split column and --split-column must be used together, got split {split!r} and column {column!r}"
             )

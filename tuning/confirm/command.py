@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from core.data.corpus import Corpus
+from core.errors import DataError
 from tuning.analysis.assessment import assess
 from tuning.backend.background_ray import BackgroundRay
 from tuning.backend.interrupt import InterruptHandler
@@ -102,7 +103,11 @@ def _execute_missing(options: ConfirmOptions, spec: Spec) -> _Plan | None:
         def corpus_of(run: ConfirmRun) -> Corpus:
             if run.fold is None:
                 return corpus
-            return load(split=f"folds:{run.folds}", fold=run.fold, split_column=None, validation="split")
+            found = load(split=f"folds:{run.folds}", fold=run.fold, validation="split")
+            if {**found.source["inputs"], "split": None} != {**corpus.source["inputs"], "split": None}:
+                name = found.source["dataset"]
+                raise DataError(f"{name} has changed since the command began; restore it, and run the command again")
+            return found
 
         if first_fold := next((run for run in left if run.fold is not None), None):
             corpus_of(first_fold)  # refuses more folds than a class has sentences, before hours of training

@@ -225,6 +225,16 @@ def test_a_split_column_implies_its_rule(load: Load, tmp_path: Path) -> None:
     assert corpus.source["split"] == "column"
 
 
+def test_over_folds_the_split_column_is_neither_text_nor_label(load: Load, tmp_path: Path) -> None:
+    """The labels look like codes, so without this rule the label column would be the split column."""
+    rows = [f"a film of number {i},{'train' if i % 4 else 'val'},{1000 + i % 2}" for i in range(24)]
+    (tmp_path / "reviews.csv").write_text("\n".join(["sentence,side,y", *rows]))
+    whole, fold = load(split_column="side"), load(split_column="side", split="folds:3", fold=1)
+    assert whole.classes == fold.classes == ("1000", "1001")
+    assert fold.source["inputs"]["data"] == whole.source["inputs"]["data"]
+    assert load(split="folds:3", fold=1, label_column="y").split.tolist() == fold.split.tolist()
+
+
 def test_a_split_that_is_none_is_refused_with_its_line(load: Load, tmp_path: Path) -> None:
     file = tmp_path / "reviews.csv"
     lines = file.read_text().splitlines()

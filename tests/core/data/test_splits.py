@@ -132,8 +132,12 @@ def test_folds_are_even_and_stratified() -> None:
 
 def test_more_folds_than_sentences_of_a_class_are_refused() -> None:
     texts, labels = sentences(10)
-    with pytest.raises(DataError, match=r"class 'neg' has 5 distinct sentences .* needs at least 6"):
+    with pytest.raises(
+        DataError, match=r"class 'neg' has 5 distinct sentences .* at least 6; use at most 5 folds, add"
+    ):
         fold_split(texts, labels, CLASSES, 6, 0, 42)
+    with pytest.raises(DataError, match=r"needs at least 6; add some"):  # no split has two folds
+        fold_split(texts[:5], labels[:5], CLASSES, 6, 0, 42)
 
 
 @pytest.mark.parametrize("split", ["80/10/10", "notebook"])
@@ -289,12 +293,21 @@ def test_each_rule_has_its_number_of_folds() -> None:
     ],
 )
 def test_an_unknown_rule_is_refused_by_value(rule: str) -> None:
-    expected = f"split must be TRAIN/VAL/TEST in percent such as 80/10/10, notebook, column or folds:K, got {rule!r}"
+    expected = f"split must be TRAIN/VAL/TEST in percent such as 80/10/10, notebook or column, got {rule!r}"
     with pytest.raises(ConfigError, match=expected):
         parse_rule(rule, None)
 
 
-@pytest.mark.parametrize("fold", [1.5, True, None, 5, -1])
+@pytest.mark.parametrize(("rule", "usual"), [("folds:5", 5), ("folds:1", 2), ("folds:50", 20)])
+def test_folds_without_a_fold_are_refused_with_the_option_for_validation(rule: str, usual: int) -> None:
+    message = (
+        rf"is for load_corpus\(fold=\.\.\.\), got '{rule}' without a fold; did you mean --validation folds:{usual}\?"
+    )
+    with pytest.raises(ConfigError, match=message):
+        parse_rule(rule, None)
+
+
+@pytest.mark.parametrize("fold", [1.5, True, 5, -1])
 def test_a_fold_that_is_none_is_refused(fold: Any) -> None:
     with pytest.raises(ConfigError, match=f"fold must be a whole number from 0 to 4 with split folds:5, got {fold}"):
         parse_rule("folds:5", fold)

@@ -1,7 +1,7 @@
 """`confirm` without Ray: its runs, their cost, the work of a worker, and the recorded results."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ import pytest
 
 from core.config import TrialConfig
 from core.data.corpus import TEST, TRAIN, VAL, Corpus
-from core.errors import ConfigError, TrainingError
+from core.data.load import load_corpus
+from core.errors import ConfigError, DataError, TrainingError
 from core.metrics import METRICS
 from core.training.evaluate import evaluate
 from core.training.loop import train
@@ -239,6 +240,58 @@ def test_a_trial_that_another_process_has_just_trained_is_compared(
 
     assert confirm(monkeypatch, tmp_path, 1, opened, execute) is not None
     assert compared == {None, 0, 2}
+
+
+def split_by_column(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """A study of a file whose label column is found by its content, and whose split column looks like labels too."""
+    rows = [f"a film of number {i},{'train' if i % 4 else 'val'},{1000 + i % 2}" for i in range(24)]
+    (folder / "t.csv").write_text("\n".join(["sentence,side,y", *rows]))
+    data = {"dataset": str(folder / "t.csv"), "vectors": "none", "split": "column", "split_column": "side"}
+    data |= {"seed": 42, "validation": "split"}
+    corpus = load_corpus(**data, cache_dir=folder / "cache")
+    spec = {**FULL_SPEC, "data": data, "fingerprint": corpus.fingerprint}
+    write_study(folder / "s", [trial(0, range(80))], attributes(spec=spec, inputs=corpus.source["inputs"]))
+    return folder / "t.csv", corpus.source["inputs"]["data"]
+
+
+def over_folds(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, use: Callable[[Callable[[ConfirmRun], Corpus]], None]
+) -> None:
+    """Confirm the study over folds without Ray; `use` gets the function that loads the data of a run."""
+
+    def execute(
+        left: Sequence[ConfirmRun], corpus_of: Callable[[ConfirmRun], Corpus], journal: StudyJournal, *_: object
+    ) -> None:
+        use(corpus_of)
+        for run in left:
+            record_result(journal, run, {"error": "TrainingError: NaN"})
+
+    monkeypatch.setattr("tuning.confirm.command.execute", execute)
+    monkeypatch.setattr("tuning.confirm.command.BackgroundRay", NoRay)
+    confirm_study(ConfirmOptions(study=str(folder / "s"), seeds=2, folds=3, cache_dir=folder / "cache"))
+
+
+FOLD = ConfirmRun(trial=None, seed=None, config={}, split="folds:3 fold 2", fold=2, folds=3)
+
+
+def test_a_fold_has_the_columns_of_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, inputs = split_by_column(tmp_path)
+    found: list[Corpus] = []
+    over_folds(monkeypatch, tmp_path, lambda corpus_of: found.append(corpus_of(FOLD)))
+    assert found[0].classes == ("1000", "1001")
+    assert found[0].source["inputs"]["data"] == inputs
+
+
+def test_data_that_change_before_a_fold_is_loaded_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folds are loaded one after the other, hours apart."""
+    path, _ = split_by_column(tmp_path)
+
+    def change(corpus_of: Callable[[ConfirmRun], Corpus]) -> None:
+        path.write_text(path.read_text().replace("film", "book"))
+        corpus_of(FOLD)
+
+    with pytest.raises(DataError, match=r"t\.csv has changed since the command began; restore it, and run"):
+        over_folds(monkeypatch, tmp_path, change)
 
 
 def test_settings_that_cannot_be_trained_are_kept_and_other_failures_are_tried_again(tmp_path: Path) -> None:
