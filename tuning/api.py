@@ -20,8 +20,9 @@ from tuning.analysis.ranking import COLUMNS, TrialRow, read_assessed
 from tuning.arguments import as_type, checked_arguments
 from tuning.console import RENAMED, called_from_python, with_keywords
 from tuning.frames import store_frame
+from tuning.journal.folder import study_folder
 from tuning.journal.records import read_study
-from tuning.run_options import RunOptions, study_folder
+from tuning.run_options import RunOptions
 from tuning.scheduling.study import searched_settings
 from tuning.study_options import ConfirmOptions, EnsembleOptions, RetrainOptions, Splits
 

@@ -3,7 +3,6 @@
 The command line reads this module for every command, so heavy modules are imported where they are used.
 """
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typer import Argument, Option
 from core.config import METRIC_NAMES, PRECISIONS
 from core.errors import check_rules, in_range
 from core.io.atomic import expand_user, file_mode
+from tuning.journal.folder import study_folder
 from tuning.resources.machine import MAX_WORKERS, TrialResources, parse_gpu_share
 
 if TYPE_CHECKING:
@@ -372,21 +372,15 @@ def corpus_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
 def absolute_data_path(name: str) -> str:
     """Make the path of a dataset or of word vectors absolute; return a name unchanged.
 
-    A name is never a path, even if the current folder has a file of this name.
+    A name is never a path, even if the current folder has a file of this name; nor is an empty text.
     """
     from core.data.vectors import VECTOR_NAMES
 
-    if name in ("snippets", "mr", AUTO, *VECTOR_NAMES):
+    if name in ("", "snippets", "mr", AUTO, *VECTOR_NAMES):
         return name
     prefix = "mr:" if name.startswith("mr:") else ""
     path = expand_user(name.removeprefix(prefix))
     return f"{prefix}{path.absolute()}" if prefix or file_mode(path) or len(path.parts) > 1 else name
-
-
-def study_folder(study: str, results: Path) -> Path:
-    """Return the folder of a study, which is given by its name under `results` or by its folder."""
-    is_folder = os.sep in study or file_mode(Path(study, "study.journal"))
-    return expand_user(study) if is_folder else results / study
 
 
 def _slug(text: str) -> str:

@@ -212,6 +212,12 @@ def file_mode(path: Path) -> int:
         return 0
 
 
+def folder_rule(path: Path) -> tuple[object, str, bool]:
+    """Return the rule for `check_rules` that a path is that of a folder, or of nothing yet."""
+    mode = file_mode(path)
+    return str(path), "a folder, or a new one", not mode or stat.S_ISDIR(mode)
+
+
 def open_regular(path: Path, *, pipes: bool = False) -> io.BufferedReader:
     """Open a regular file for reading, or with `pipes` a named pipe.
 

@@ -14,10 +14,11 @@ from tests.support.corpora import tiny_corpus
 from tests.support.journals import two_trials
 from tests.support.study_configs import configured, options
 from tuning.cli.app import app
+from tuning.journal.folder import study_folder
 from tuning.journal.records import study_attributes
 from tuning.journal.writer import open_study
 from tuning.resources.machine import TrialResources
-from tuning.run_options import RunOptions, absolute_data_path, study_folder
+from tuning.run_options import RunOptions, absolute_data_path
 from tuning.scheduling.asha import Asha
 from tuning.scheduling.budget import Budget
 from tuning.scheduling.study import StudyConfig, study_spec
@@ -218,6 +219,15 @@ def test_a_study_is_found_by_name_and_by_folder(tmp_path: Path) -> None:
     assert study_folder(f"{tmp_path}/results/mine", Path("results")) == tmp_path / "results" / "mine"
 
 
+def test_a_study_is_found_by_its_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a shell completes it. A study of this name is found too."""
+    two_trials(tmp_path / "results" / "mine")
+    assert study_folder(f"{tmp_path}/results/mine/study.journal", Path("x")) == tmp_path / "results" / "mine"
+    assert study_folder("study.journal", tmp_path) == tmp_path / "study.journal"
+    monkeypatch.chdir(tmp_path / "results" / "mine")
+    assert study_folder("study.journal", tmp_path) == Path()
+
+
 def test_paths_are_kept_absolute_and_names_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.csv").touch()
@@ -234,5 +244,5 @@ def test_names_of_data_are_no_folders(tmp_path: Path, monkeypatch: pytest.Monkey
     names = ["snippets", "mr", "none", "fasttext", "glove-50d", "glove-100d", "glove-200d", "glove-300d"]
     for name in (*names, "mine.csv"):
         (tmp_path / name).mkdir()
-    assert [absolute_data_path(name) for name in names] == names
+    assert [absolute_data_path(name) for name in ("", *names)] == ["", *names]
     assert absolute_data_path("mine.csv") == str(tmp_path / "mine.csv")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from core.errors import UserError
+from core.errors import UserError, check_rules
+from core.io.atomic import folder_rule
 from core.io.text import printable
 from tuning.analysis.ranking import read_assessed
 from tuning.formatting import align_columns
@@ -43,7 +44,12 @@ class StudySummary:
 
 
 def list_text(results: Path, form: str) -> str:
-    """Return the studies in the folder `results` by name, as `table` or `json`."""
+    """Return the studies in the folder `results` by name, as `table` or `json`.
+
+    Raises:
+        ConfigError: `results` is no folder.
+    """
+    check_rules({"--results": folder_rule(results)})
     found = [summarize_study(journal.parent) for journal in sorted(results.glob(f"*/{JOURNAL}"))]
     if form == "json":
         return json.dumps([dataclasses.asdict(each) for each in found], indent=2)

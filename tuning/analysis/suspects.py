@@ -7,6 +7,7 @@ them contradict it with confidence.
 """
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
@@ -17,10 +18,12 @@ from numpy.typing import NDArray
 
 from core.data.corpus import TEST
 from core.data.load import load_corpus, load_texts
-from core.errors import UserError
+from core.errors import DataError, UserError
 from core.io.text import printable
 from core.metrics import METRICS
+from tuning.console import program_name
 from tuning.formatting import csv_table, short_names, text_table
+from tuning.journal.folder import missing_files
 from tuning.journal.predictions import unpack_validation_labels
 from tuning.journal.probabilities import epoch_name, file_name, load_probabilities
 from tuning.journal.records import TrialRecord, is_candidate, is_validated_in_folds, rank_trials, read_study
@@ -150,8 +153,7 @@ def _over_folds(
     """
     found, places = [], []
     for fold, name in enumerate(names):
-        own = {"split": f"folds:{len(names)}", "fold": fold, "split_column": None}
-        corpus = load_corpus(**{**data, **own}, cache_dir=cache_dir)
+        corpus = load_corpus(**{**data, "split": f"folds:{len(names)}", "fold": fold}, cache_dir=cache_dir)
         places.append(corpus.indices(TEST))
         stored = load_probabilities(folder, name, len(places[-1]), len(corpus.classes))
         if stored is None:
@@ -160,14 +162,24 @@ def _over_folds(
     return corpus.labels, np.concatenate(found)[np.argsort(np.concatenate(places))]
 
 
-def suspects_text(folder: Path, cache_dir: Path | None, form: str) -> str:
+def suspects_text(folder: Path, cache_dir: Path | None, form: str, **places: str) -> str:
     """Return the suspects of a study as `text`, `json` or `csv`, the most suspicious first.
+
+    Args:
+        folder: Folder of the study.
+        cache_dir: Folder of the data cache.
+        form: Name of the format.
+        places: New paths of `dataset` and `vectors`; others are as in the study.
 
     Raises:
         UserError: There is no such study, it has no probabilities yet, or its data cannot be read.
     """
     attributes, records = read_study(folder)
-    found, n_sentences = suspects_of(folder, attributes, records, cache_dir)
+    spec = {**attributes["spec"], "data": {**attributes["spec"]["data"], **places}}
+    if missing_files(spec["data"], "dataset"):
+        command = f"{program_name()} data PATH --suspects {shlex.quote(str(folder))}"
+        raise DataError(f"{spec['data']['dataset']}: no such file; if it was moved, pass its new path: {command}")
+    found, n_sentences = suspects_of(folder, {**attributes, "spec": spec}, records, cache_dir)
     if form == "json":
         return json.dumps([asdict(each) for each in found], indent=2)
     if form == "csv":

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from core.errors import ConfigError, CorruptionError, UserError
+from core.errors import ConfigError, CorruptionError, UserError, check_rules
+from core.io.atomic import folder_rule
 from tuning.cli.options import takes_data_options
 from tuning.console import READING_DATA, print_data, print_note, say_if_slow
 from tuning.formatting import format_megabytes
+from tuning.journal.folder import study_folder
 from tuning.run_options import (
     DATA_OPTIONS,
     CacheDir,
@@ -16,7 +18,6 @@ from tuning.run_options import (
     Results,
     RunOptions,
     corpus_arguments,
-    study_folder,
 )
 
 
@@ -65,7 +66,8 @@ def data(
         OutputOption(
             help="List the sentences of this study whose label is most likely wrong, instead of the audit. They come "
             "from the validation split, from all training sentences if the study has --validation folds:K, or from all "
-            "sentences after confirm --folds K. Default: none.",
+            "sentences after confirm --folds K. DATASET and --vectors are then new paths of "
+            "the study's data. Default: none.",
             metavar="STUDY",
         ),
     ] = None,
@@ -81,24 +83,26 @@ def data(
     if list_ + verify + clear + (suspects is not None) > 1:
         raise ConfigError("--list, --verify, --clear and --suspects exclude one another; pass one of them")
     defaults = {name: getattr(RunOptions, name) for name in DATA_OPTIONS}
-    has_data = arguments != corpus_arguments(defaults | {"allow_leak": True})
+    usual = corpus_arguments(defaults | {"allow_leak": True})
+    given = {name: value for name, value in arguments.items() if value != usual[name]}
     if suspects is not None:
-        if has_data:
-            raise ConfigError("--suspects reads the data of its study; leave out DATASET and its options")
+        if given.keys() - {"dataset", "vectors"}:
+            raise ConfigError("--suspects reads the data of its study; leave out their options, except --vectors")
         from tuning.analysis.suspects import suspects_text
 
         with say_if_slow("reading the study and its data ..."):
-            text = suspects_text(study_folder(suspects, results), cache_dir, format)
+            text = suspects_text(study_folder(suspects, results), cache_dir, format, **given)
         print_data(text)
         return
     if list_ or verify or clear:
-        if has_data:
+        if given:
             raise ConfigError("--list, --verify and --clear are for the whole cache; leave out DATASET and its options")
         if format != "text":
             raise ConfigError(f"--list, --verify and --clear print text, got --format {format}; leave it out")
         from core.io import cache
 
         folder = cache_dir or cache.default_dir()
+        check_rules({"--cache-dir": folder_rule(folder)})
         if clear:
             print(f"{folder}: {format_megabytes(cache.clear(folder, print_note))} freed")
         else:

@@ -12,7 +12,8 @@ from core.errors import ConfigError
 from core.io.atomic import expand_user
 from tuning.cli.options import takes_options
 from tuning.console import print_note, say_if_slow
-from tuning.run_options import OutputOption, OutputPath, Results, study_folder
+from tuning.journal.folder import study_folder
+from tuning.run_options import OutputOption, OutputPath, Results
 from tuning.serving.options import AtAccuracy, MinProbability, ModelFolder, PredictOptions, Threads
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from tuning.console import (
     program_name,
     say_if_slow,
 )
-from tuning.run_options import CacheDir, OutputOption, OutputPath, Results, study_folder
+from tuning.journal.folder import study_folder
+from tuning.run_options import CacheDir, OutputOption, OutputPath, Results
 from tuning.study_options import ConfirmOptions, DistillOptions, EnsembleOptions, RetrainOptions, StudyArgument
 
 LOADING = "loading torch ..."

@@ -2,14 +2,14 @@
 
 import functools
 import math
-import stat
 import time
 from pathlib import Path
 
-from core.errors import check_rules
-from core.io.atomic import atomic_write, check_parent, file_mode
+from core.errors import UserError, check_rules
+from core.io.atomic import atomic_write, check_parent, folder_rule
 from tuning.console import say_if_slow
 from tuning.journal.file import is_searched
+from tuning.journal.folder import is_in_study
 from tuning.report.chart_data import study_chart_data
 from tuning.report.compose import render_page, vega_bundle
 from tuning.report.figures import Figure, figures, write_images
@@ -43,8 +43,10 @@ def write_report(
     Raises:
         UserError: There is no such study, or a file cannot be written.
     """
-    mode = 0 if images is None else file_mode(images)
-    check_rules({"--images": (str(images), "a folder, or a new one", not mode or stat.S_ISDIR(mode))})
+    if images is not None:
+        check_rules({"--images": folder_rule(images)})
+    if out.name != "report.html" and is_in_study(out):
+        raise UserError(f"cannot write {out}: it is in the folder of a study; choose another folder")
     for path in (out, images):
         if path is not None and path.parent != folder:
             check_parent(path)

@@ -21,6 +21,7 @@ from core.training.loop import train
 from core.training.refit import refit
 from core.training.result import EpochResult, TrainResult
 from tuning.console import READING_DATA, say_if_slow
+from tuning.journal.folder import missing_files
 from tuning.resources.machine import Machine, TrialResources
 
 FRESH = 7_031_501
@@ -207,6 +208,7 @@ def study_corpus(
         with say_if_slow(READING_DATA, say):
             return load_corpus(**{**spec["data"], **places, **changes}, cache_dir=cache_dir, progress=say)
     except DataError as error:
-        if places:
+        moved = [f"--{name}" for name in missing_files(spec["data"], "dataset", "vectors") if name not in places]
+        if not moved:
             raise
-        raise DataError(f"{error}; if the study's data were moved, pass --dataset or --vectors") from error
+        raise DataError(f"{error}; if the study's data were moved, pass {' and '.join(moved)}") from error

@@ -14,6 +14,7 @@ from core.errors import DataError
 from core.io.atomic import atomic_file, file_mode
 from core.io.text import printable, quoted
 from tuning.formatting import csv_text
+from tuning.journal.folder import is_in_study
 
 if TYPE_CHECKING:
     from core.inference.predictor import Prediction
@@ -44,6 +45,8 @@ def output_problem(out: Path, file: Path | None, model: Path) -> str | None:
         target.is_relative_to(folder) or any(_is_same(target, each) for each in folder.iterdir())
     ):
         return f"--out must be outside the model folder, {out} is in {model}"
+    if is_in_study(target):
+        return f"--out must be outside the folder of a study, {out} is in one"
     return None
 
 

@@ -118,6 +118,41 @@ def test_over_folds_the_best_setting_by_the_studys_metric_counts(study: Path) ->
     assert suspects_of(study, {**attributes, "spec": spec, **runs}, records, cache) == ([], 80)
 
 
+def test_over_folds_the_columns_are_those_of_the_study(study: Path) -> None:
+    """The split column looks like labels too."""
+    file, cache = study.parent / "tickets.csv", study.parent / "cache"
+    rows = [f"a film of number {i},{'train' if i % 4 else 'val'},{1000 + i % 2}" for i in range(24)]
+    file.write_text("\n".join(["sentence,side,y", *rows]))
+    attributes, records = read_study(study)
+    data = {**attributes["spec"]["data"], "split": "column", "split_column": "side"}
+    corpus = load_corpus(**data, cache_dir=cache)
+    spec = {**attributes["spec"], "data": data, "fingerprint": corpus.fingerprint}
+    runs = {}
+    for fold in range(3):
+        run = ConfirmRun(trial=0, seed=5, config={}, split=f"folds:3 fold {fold}", fold=fold, folds=3)
+        runs[run.key] = {"trial": 0, "seed": 5, "fold": fold, "folds": 3, "test_accuracy": 0.5}
+        labels = load_corpus(**{**data, "split": "folds:3", "fold": fold}, cache_dir=cache)
+        right = labels.labels[labels.indices(TEST)][:, None] == np.arange(2)
+        store(study, file_name(run.key), np.where(right, 0.9, 0.1))
+    validation = {**attributes["validation"], "classes": list(corpus.classes)}
+    found = suspects_of(study, {**attributes, "spec": spec, "validation": validation, **runs}, records, cache)
+    assert found == ([], 24)
+
+
+def test_data_that_were_moved_are_read_at_their_new_path(
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved = study.parent / "moved.csv"
+    (study.parent / "tickets.csv").rename(moved)
+    words = ("data", "--suspects", str(study), "--cache-dir", str(study.parent / "cache"))
+    status, _, err = sentune(monkeypatch, capsys, *words)
+    assert status == 2
+    assert f"tickets.csv: no such file; if it was moved, pass its new path: sentune data PATH --suspects {study}" in err
+    status, out, _ = sentune(monkeypatch, capsys, *words, str(moved))
+    assert status == 0
+    assert "in 1 of 8 sentences" in out
+
+
 def test_folds_that_are_not_numbered_from_0_do_not_count(study: Path) -> None:
     attributes, records = read_study(study)
     run = {"trial": 0, "seed": 5, "folds": 3, "test_accuracy": 1}
@@ -137,8 +172,10 @@ def test_a_study_without_probabilities_is_one_line(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("a.csv", "--suspects", "x"), "--suspects reads the data of its study; leave out DATASET and its options"),
-        (("--suspects", "x", "--text-column", "a"), "; leave out DATASET and its options"),
+        (
+            ("a.csv", "--suspects", "x", "--text-column", "a"),
+            "--suspects reads the data of its study; leave out their options, except --vectors",
+        ),
         (("--suspects", "x", "--list"), "--list, --verify, --clear and --suspects exclude one another"),
         (("--format", "csv"), "--format csv is for --suspects only; choose text or json"),
     ],

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.inputs.recorded_study import record_study
 from core.errors import UserError
-from tuning.journal.file import study_lock
+from tuning.journal.file import JOURNAL, study_lock
 from tuning.report import command as verb
 from tuning.report.chart_data import ChartData
 from tuning.report.figures import Figure, figures
@@ -42,6 +42,18 @@ def test_images_that_cannot_be_written_are_refused_before_the_page_is_written(
     with pytest.raises(UserError, match=said):
         verb.write_report(tmp_path / "s", tmp_path / "p.html", tmp_path / name, cache_dir=None, watch=False, command="")
     assert not (tmp_path / "p.html").exists()
+
+
+@pytest.mark.parametrize("out", ["s/study.journal", "s/new.html", "link/page.html"])
+def test_the_files_of_a_study_are_not_replaced(tmp_path: Path, out: str) -> None:
+    record_study(tmp_path / "s", trials=3)
+    (tmp_path / "link").symlink_to("s")
+    before = (tmp_path / "s" / JOURNAL).read_bytes()
+    with pytest.raises(
+        UserError, match=rf"cannot write .*{out}: it is in the folder of a study; choose another folder"
+    ):
+        verb.write_report(tmp_path / "s", tmp_path / out, None, cache_dir=None, watch=False, command="")
+    assert (tmp_path / "s" / JOURNAL).read_bytes() == before
 
 
 @pytest.mark.slow

@@ -76,6 +76,18 @@ def test_figures_are_of_the_best_epoch_on_validation_and_test() -> None:
     )
 
 
+def test_only_a_path_that_is_gone_has_a_hint_to_pass_another(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("text,label\na,b\n")
+    spec = {"data": data_of(tmp_path / "t.csv")}
+    with pytest.raises(DataError, match=r"only one class, 'b'; choose a column with two or more$"):
+        study_corpus(spec, {}, tmp_path / "cache", print)
+    (tmp_path / "t.csv").unlink()
+    spec["data"]["vectors"] = str(tmp_path / "v.vec")
+    message = "no such file; check the path; if the study's data were moved, pass --dataset and --vectors$"
+    with pytest.raises(DataError, match=message):
+        study_corpus(spec, {}, tmp_path / "cache", print)
+
+
 def test_an_error_of_a_passed_path_has_no_hint_to_pass_it(tmp_path: Path) -> None:
     spec = {"data": data_of(tmp_path / "gone.csv")}
     with pytest.raises(DataError, match=r"also-gone\.csv") as error:

@@ -10,6 +10,7 @@ from core.data.readers import read_table
 from core.errors import ConfigError
 from core.inference.predictor import load_model
 from tests.support.models import saved
+from tuning.journal.file import JOURNAL
 from tuning.serving.options import PredictOptions
 from tuning.serving.outputs import output_problem
 from tuning.serving.predict import predict_texts
@@ -45,6 +46,14 @@ def test_the_models_files_are_not_overwritten(tmp_path: Path, model: Path, out: 
     for name in (model, tmp_path / "there"):
         problem = output_problem(tmp_path / out, None, name)
         assert problem == f"--out must be outside the model folder, {tmp_path / out} is in {name}"
+
+
+def test_the_files_of_a_study_are_not_replaced(tmp_path: Path, model: Path) -> None:
+    (tmp_path / "s").mkdir()
+    assert output_problem(tmp_path / "s" / "out.csv", None, model) is None
+    (tmp_path / "s" / JOURNAL).touch()
+    for out in (tmp_path / "s" / JOURNAL, tmp_path / "s" / "out.csv"):
+        assert output_problem(out, None, model) == f"--out must be outside the folder of a study, {out} is in one"
 
 
 def test_what_is_no_file_is_not_replaced(tmp_path: Path, model: Path) -> None:

@@ -1,0 +1,40 @@
+"""The folder of a study on disk: found by name, recognised by its journal; and the data files that a study names.
+
+The command line reads this module for every command, so it imports no heavy modules.
+"""
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from core.io.atomic import expand_user, file_mode
+
+_JOURNAL = "study.journal"
+
+
+def study_folder(study: str, results: Path) -> Path:
+    """Return the folder of a study, which is given by its name under `results`, its folder, or its journal."""
+    if Path(study).name == _JOURNAL and stat.S_ISREG(file_mode(expand_user(study))):
+        return expand_user(study).parent
+    is_folder = os.sep in study or file_mode(Path(study, _JOURNAL))
+    return expand_user(study) if is_folder else results / study
+
+
+def is_in_study(path: Path) -> bool:
+    """Return whether a path is in the folder of a study, whose files no other output may replace.
+
+    Links are followed.
+    """
+    return file_mode(Path(os.path.realpath(path)).parent / _JOURNAL) != 0
+
+
+def missing_files(data: Mapping[str, object], *names: str) -> list[str]:
+    """Return those of the arguments `names` of load_corpus whose value is the path of a file that does not exist.
+
+    Args:
+        data: The arguments as a study's spec has them: paths are absolute, and names are not.
+        names: `dataset`, `vectors`, or both.
+    """
+    paths = {name: Path(str(data.get(name, "")).removeprefix("mr:")) for name in names}
+    return [name for name, path in paths.items() if path.is_absolute() and not file_mode(path)]
