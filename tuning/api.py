@@ -36,8 +36,10 @@ if TYPE_CHECKING:
 AnyPath = str | os.PathLike[str]
 ALIASES = {keyword: field for field, keyword in RENAMED.items()} | {"set": "overrides"}
 """Keyword of `search` -> field of RunOptions. The other fields have their own names."""
+RENAMED_FIELDS = {field: keyword for keyword, field in ALIASES.items()} | {"dataset": "data"}
+"""Field of RunOptions -> argument of `search`, where the names differ."""
 HINTS = get_type_hints(RunOptions)
-KEYWORDS = {name: name for name in HINTS if name not in ("dataset", *ALIASES.values())} | ALIASES
+KEYWORDS = {name: name for name in HINTS if name not in RENAMED_FIELDS} | ALIASES
 FRAMES = "frames"
 """Subfolder of the results folder with the data that came from memory."""
 
@@ -301,7 +303,7 @@ def _run_options(data: Any, given: Mapping[str, Any]) -> RunOptions:
     """
     for name in given:
         if name not in KEYWORDS:
-            close = difflib.get_close_matches(name, KEYWORDS, n=1)
+            close = [RENAMED_FIELDS[name]] if name in RENAMED_FIELDS else difflib.get_close_matches(name, KEYWORDS, n=1)
             hint = f"did you mean {close[0]}?" if close else f"choose from {', '.join(sorted(KEYWORDS))}"
             raise ConfigError(f"search has no option {name!r}; {hint}")
     values = {KEYWORDS[name]: _converted(name, value) for name, value in given.items()}

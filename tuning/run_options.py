@@ -323,7 +323,17 @@ class RunOptions:
         """The rule that `stopping` names; None trains every trial in full."""
         from tuning.scheduling.asha import Asha
 
-        return Asha(grace=self.grace, reduction=self.reduction) if self.stopping == "asha" else None
+        rule = Asha(grace=self.grace, reduction=self.reduction)
+        if self.stopping != "none":
+            return rule
+        left_out = "left out with --stopping none"
+        check_rules(
+            {
+                "--grace": (self.grace, left_out, self.grace is None),
+                "--reduction": (self.reduction, left_out, self.reduction == RunOptions.reduction),
+            }
+        )
+        return None
 
     @cached_property
     def loaded_space(self) -> "Space":

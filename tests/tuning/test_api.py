@@ -120,7 +120,10 @@ def test_the_signature_has_every_option_with_its_default() -> None:
 
 MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "unknown": ({"trails": 3}, "search has no option 'trails'; did you mean trials?"),
-    "column": ({"text_column": "body"}, "search has no option 'text_column'; did you mean "),
+    "text": ({"text_column": "body"}, r"search has no option 'text_column'; did you mean text\?$"),
+    "label": ({"label_column": "stars"}, r"search has no option 'label_column'; did you mean label\?$"),
+    "overrides": ({"overrides": []}, r"search has no option 'overrides'; did you mean set\?$"),
+    "dataset": ({"dataset": "a.csv"}, r"search has no option 'dataset'; did you mean data\?$"),
     "far": ({"xyz": 3}, "search has no option 'xyz'; choose from address, allow_leak, "),
     "rule": ({"workers": 0}, "workers must be from 1 to 10,000, got 0"),
     "text for a number": ({"trials": "12"}, "trials must be a whole number, got '12'"),

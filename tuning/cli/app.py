@@ -21,7 +21,7 @@ from tuning.console import (
     print_note,
     reader_has_left,
 )
-from tuning.run_options import OutputOption, RunOptions
+from tuning.run_options import AUTO, OutputOption, RunOptions
 
 if TYPE_CHECKING:
     from tuning.space.space import Space
@@ -88,11 +88,19 @@ def plan(
         if format != "text":
             raise ConfigError(f"--show-space prints text, got --format {format}; leave it out")
         print(space_table(options.loaded_space))
+        if options.vectors == AUTO and (lost := _only_with_vectors(options)):
+            print(f"if the data get no word vectors, these are not searched: {', '.join(lost)}")
         return
     from tuning.forecast.command import make_forecast
 
     found = make_forecast(options, print_note)
     print(found if format == "text" else json.dumps(found.to_dict(), indent=2))
+
+
+def _only_with_vectors(options: RunOptions) -> list[str]:
+    """Return the names of the settings that are searched with word vectors only."""
+    without = {dimension.name for dimension in options.space_for("none").dimensions}
+    return [each.name for each in options.loaded_space.dimensions if each.name not in without]
 
 
 app.command("list", cls=GroupedCommand, epilog=examples("list"))(study_commands.list_studies)

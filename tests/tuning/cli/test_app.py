@@ -77,6 +77,17 @@ def test_plan_takes_the_options_of_run_and_shows_the_space(
     assert re.search(r"^ *clip_norm +none +fixed$", out, re.MULTILINE)
 
 
+def test_settings_that_only_word_vectors_have_are_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With `auto` the data decide whether there are vectors, and the space is shown without the data."""
+    said = "if the data get no word vectors, these are not searched: freeze_embedding, embedding_lr_scale"
+    words = ("plan", "--space", "default", "--show-space")
+    assert sentune(monkeypatch, capsys, *words)[1].splitlines()[-1] == said
+    for vectors in ("glove-50d", "none"):
+        assert said not in sentune(monkeypatch, capsys, *words, "--vectors", vectors)[1]
+
+
 def test_the_program_alone_shows_the_three_commands_that_matter(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -71,6 +71,13 @@ MISTAKES = {
     "run --grace 0": "--grace must be from 1 to 99,999, got 0",
     "run --sampler magic": "--sampler must be one of tpe, random, gp, cmaes, qmc, got 'magic'",
     "run --reduction 1": "--reduction must be from 2 to 1,000, got 1",
+    "run --stopping none --grace -5 --reduction 0": (
+        "--grace must be from 1 to 99,999, got -5; --reduction must be from 2 to 1,000, got 0"
+    ),
+    "run --stopping none --grace 2 --reduction 4": (
+        "--grace must be left out with --stopping none, got 2; --reduction must be left out with --stopping none, got 4"
+    ),
+    "run CSV --split folds:5": "got 'folds:5' without a fold; did you mean --validation folds:5?",
     "run --stopping halving": "'halving' is not one of 'asha', 'none'",
     "run --bogus": "No such option: --bogus",
     "run --trials many": "Invalid value for '--trials'",
@@ -85,6 +92,10 @@ MISTAKES = {
     "run --storage CSV/x": "cannot keep checkpoints in ",
     "data no-such.csv": "no-such.csv",
     "data --list --format json": "--list, --verify and --clear print text, got --format json; leave it out",
+    "data --list --cache-dir CSV": "--cache-dir must be a folder, or a new one, got '",
+    "data --verify --cache-dir CSV": "--cache-dir must be a folder, or a new one, got '",
+    "data --clear --cache-dir CSV": "--cache-dir must be a folder, or a new one, got '",
+    "list --results CSV": "--results must be a folder, or a new one, got '",
     "data CSV --clear": "--list, --verify and --clear are for the whole cache; leave out DATASET and its options",
     "data --verify --seed 7": "--list, --verify and --clear are for the whole cache; leave out DATASET and its options",
     "plan --address auto": "plan measures settings on this machine only; leave out --address",
