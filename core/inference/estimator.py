@@ -55,14 +55,16 @@ class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Train on texts X (n,) and their labels y (n,).
 
         Raises:
-            ValueError: y has another length than X, or fewer than two classes.
+            ValueError: y has another length than X, fewer than two classes, or a missing label.
             ConfigError: A setting breaks its rule.
             DataError: X has a value that is no text, a class has fewer than two different texts, or a file of
                 vectors cannot be used.
             TrainingError: The loss is not finite.
             UserError: Vectors cannot be fetched.
         """
-        texts, labels = as_texts(X), column_or_1d(y, warn=True)
+        texts = as_texts(X)
+        _require_labels(y)
+        labels = column_or_1d(y, warn=True)
         check_consistent_length(texts, labels)
         check_classification_targets(labels)
         classes, places = np.unique(labels, return_inverse=True)
@@ -137,3 +139,19 @@ class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.input_tags.string, tags.input_tags.two_d_array, tags.input_tags.one_d_array = True, False, True
         return tags
+
+
+def _require_labels(y: ArrayLike) -> None:
+    """Check that no label is None, NaN, or the NA of pandas. NumPy would make NaN among texts a text.
+
+    Raises:
+        ValueError: A label is missing; the message has its place, from 0.
+    """
+    labels = np.asarray(y, dtype=object)
+    for place, label in enumerate(labels.ravel() if labels.ndim else ()):
+        try:
+            missing = label is None or bool(label != label)
+        except TypeError:  # pandas' NA is neither true nor false
+            missing = True
+        if missing:
+            raise ValueError(f"y has no label at place {place}; add it, or leave out this text")

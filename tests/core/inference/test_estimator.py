@@ -120,6 +120,9 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
         (TEXTS, LABELS[:-1], "inconsistent numbers of samples"),
         (TEXTS, ["a"] * 60, r"y must hold at least two classes, got one class: \['a'\]"),
         (TEXTS, np.linspace(0, 1, 60), "Unknown label type"),
+        (TEXTS, [*LABELS[:-1], None], "^y has no label at place 59; add it, or leave out this text$"),
+        (TEXTS, [float("nan"), *LABELS[1:]], "^y has no label at place 0; "),
+        (TEXTS, pd.Series([1, None] * 30, dtype="Int64"), "^y has no label at place 1; "),
     ],
 )
 def test_what_it_cannot_fit_is_named(texts: Any, labels: Any, message: str) -> None:
