@@ -16,7 +16,7 @@ from tuning.analysis.selection_bias import FIXED, Corrected
 from tuning.analysis.tables import render_curve, render_table
 from tuning.console import study_command
 from tuning.journal.records import read_study
-from tuning.scheduling.study import spec_notes
+from tuning.scheduling.study import searched_settings, spec_notes
 
 
 def table_of(folder: Path, selection: RowFilter, form: str, hints: Sequence[str] = (), *, finished: bool = True) -> str:
@@ -43,7 +43,8 @@ def table_of(folder: Path, selection: RowFilter, form: str, hints: Sequence[str]
     finished = finished and not any(row.state in ("RUNNING", "PAUSED") for row in rows)
     notes += [*hints, *_next_lines(next_step(study), folder, finished=finished)]
     whole = bool(rows) and selection.state is None and not selection.where
-    return render_table(filter_rows(rows, selection), form, notes=notes, assessment=assessment if whole else None)
+    shown, settings = filter_rows(rows, selection), searched_settings(study.space)
+    return render_table(shown, form, notes=notes, assessment=assessment if whole else None, searched=settings)
 
 
 def curve_of(folder: Path, form: str) -> str:

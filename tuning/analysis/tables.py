@@ -38,6 +38,7 @@ def render_table(
     width: int | None = None,
     notes: Sequence[str] = (),
     assessment: StudyAssessment | None = None,
+    searched: Sequence[str] = (),
 ) -> str:
     """Return the rows, and those of the references below them, as `table`, `json`, `csv`, `md` or `html`.
 
@@ -49,13 +50,14 @@ def render_table(
         width: Width of a text table in characters; None for the terminal's.
         notes: Lines below a text, Markdown or HTML table.
         assessment: Assessment of the study, to show the references and the ensemble.
+        searched: Names of the searched settings, for the columns of CSV without a row.
     """
     references = assessment.references if assessment else ()
     fields = [*(row.to_dict() for row in rows), *(other_fields(assessment) if assessment else [])]
     if form == "json":
         return json.dumps(fields, indent=2)
     if form == "csv":
-        settings = list(rows[0].params) if rows else []
+        settings = list(rows[0].params if rows else searched)
         names = [name for name in TrialRow.__slots__ if name != "params"]
         values = ([*(row[name] for name in names), *(row["params"].get(name) for name in settings)] for row in fields)
         return csv_table([*names, *settings], values)

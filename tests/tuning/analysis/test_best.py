@@ -329,3 +329,9 @@ def test_the_curve_is_printed_in_each_format(
     for form, start in (("table", "random trials"), ("json", "{"), ("csv", "trials,epochs"), ("md", "| random trials")):
         code, out, _ = sentune(monkeypatch, capsys, "best", str(study), "--expected", "--format", form)
         assert (code, out.strip().startswith(start)) == (0, True)
+
+
+def test_a_selection_without_a_row_has_the_columns_of_all(study: Path) -> None:
+    header, *rows = table_of(study, RowFilter(where=(parse_where("trial=-1"),)), "csv").splitlines()
+    assert (header, rows) == (table_of(study, RowFilter(), "csv").splitlines()[0], [])
+    assert "learning_rate" in header.split(",")
