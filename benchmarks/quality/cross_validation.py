@@ -10,7 +10,7 @@ with defaults; the plain baseline of a study has C = 10 instead of 1. The folds 
 same seed (`folds:K` of load_corpus). The other classifier is trained on the training sentences, as a trial is, and
 again with the validation sentences, which it does not need otherwise. With --refit, the study's trial is also trained
 on both, as by `sentune retrain --on train+val`. To find the number of epochs, each fold is first trained again, which
-must reproduce the stored weights.
+must reproduce the stored best epoch and its validation loss.
 
 A study is compared with the other classifier in pairs: over the folds (Student's t) and over all sentences (exact
 McNemar test). The interval over folds is slightly too narrow, because folds share training sentences.
@@ -145,8 +145,8 @@ def refit_fold(config: TrialConfig, spec: Spec, run: Mapping[str, Any]) -> Corre
     fold = {"split": f"folds:{run['folds']}", "fold": run["fold"], "split_column": None, "validation": "split"}
     corpus = load_corpus(**{**spec["data"], **fold})
     known = train(config, corpus, threads=threads)
-    if known.weights_sha256 != run["weights_sha256"]:
-        raise RuntimeError(f"fold {run['fold']} was not reproduced: its weights differ from those that confirm stored")
+    if (known.best_epoch, known.best_val_loss) != (run["best_epoch"], run["val_loss"]):
+        raise RuntimeError(f"fold {run['fold']} was not reproduced: its best epoch or validation loss differs")
     weights = refit(config, corpus, known.epochs, threads=threads).weights
     return evaluate(config, weights, corpus, TEST, threads=threads).predictions == corpus.labels[corpus.indices(TEST)]
 

@@ -6,9 +6,9 @@
 Half of the trials are drawn at random from the space `notebook`, half from `default`, with capped hidden size. The
 first trial of each is the baseline. They are trained on a stratified part of the training split of `snippets`
 (2,000 sentences) and evaluated on its whole validation split. OUT.part keeps finished trials, one per line, and the
-same command continues an interrupted recording. The result is one compressed JSON file that contains the command, which
-gives the same curves again. Seconds are processor time of the one thread, so other work on the machine does not affect
-them.
+same command continues an interrupted recording. The result is one compressed JSON file, which also has the command and
+the spaces. Once a preset or the vocabulary has changed, a recording is not continued but starts again. Seconds are
+processor time of the one thread, so other work on the machine does not affect them.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from benchmarks.simulation.curves import CURVES
 from benchmarks.simulation.recording import record_all, write_recording
 from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
+from core.data.vocabulary import MAX_WORDS
 from core.errors import TrainingError
 from tuning.scheduling.samplers import derive_seed, random_params
 from tuning.space.initial_trials import initial_trials
@@ -37,12 +38,20 @@ SPACES = ("notebook", "default")
 
 def main() -> None:
     arguments = parse()
-    about = {name: getattr(arguments, name) for name in ("trials", "epochs", "sentences", "hidden", "seed")}
+    about = conditions(arguments)
     train = partial(record, sentences=arguments.sentences, seed=arguments.seed)
     trials = record_all(arguments.out, about, jobs(arguments), ("space", "number"), train, arguments.processes)
     trials.sort(key=lambda trial: (trial["space"], trial["number"]))
-    spaces = {name: space(name, arguments.hidden).to_dict() for name in SPACES}
-    write_recording(arguments.out, "benchmarks.simulation.record_curves", {**about, "spaces": spaces, "curves": trials})
+    write_recording(arguments.out, "benchmarks.simulation.record_curves", {**about, "curves": trials})
+
+
+def conditions(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what all curves of a recording depend on."""
+    return {
+        **{name: getattr(arguments, name) for name in ("trials", "epochs", "sentences", "hidden", "seed")},
+        "vocabulary": MAX_WORDS,
+        "spaces": {name: space(name, arguments.hidden).to_dict() for name in SPACES},
+    }
 
 
 def space(name: str, hidden: int) -> Space:

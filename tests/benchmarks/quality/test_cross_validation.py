@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from benchmarks.quality.cross_validation import OverFolds, difference, of_study, plain, refit_fold
-from core import TrialConfig, load_corpus, train
+from core import TrialConfig, load_corpus
 from core.data import splits
 from core.data.corpus import TEST, Dataset
+from tuning.confirm.execution import train_run
 from tuning.journal.predictions import pack_labels
+from tuning.resources.machine import TrialResources
 
 WORDS = ("bad", "good")
 
@@ -71,11 +73,12 @@ def test_a_refit_learns_the_fold_that_confirm_wrote_down_and_no_other(
     spec = {"data": {**read, "validation": "folds:2"}, "threads": 1}  # the split of the search
     config = TrialConfig(hidden_dim=8, epochs=6, batch_size=8, learning_rate=0.02)
     corpus = load_corpus(**read, split="folds:3", fold=1)
-    run = {"fold": 1, "folds": 3, "seed": 7, "weights_sha256": train(config.replace(seed=7), corpus).weights_sha256}
+    found = train_run(config.replace(seed=7).to_dict(), corpus, TrialResources(), str(tmp_path / "checkpoints"))
+    run = {"fold": 1, "folds": 3, "seed": 7, **found}
     correct = refit_fold(config, spec, run)
     assert len(correct) == len(corpus.indices(TEST))
     assert correct.mean() > 0.9
-    with pytest.raises(RuntimeError, match="fold 1 was not reproduced: its weights differ"):
+    with pytest.raises(RuntimeError, match="fold 1 was not reproduced: its best epoch or validation loss differs"):
         refit_fold(config, spec, run | {"seed": 8})
 
 

@@ -2,15 +2,17 @@
 
 import argparse
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 
-from benchmarks.simulation.record_curves import chosen, jobs, part_of, space
+from benchmarks.simulation.record_curves import chosen, conditions, jobs, part_of, space
+from benchmarks.simulation.recording import read_finished, write_recording
 from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL
 from tests.support.corpora import tiny_corpus
 
-ARGUMENTS = argparse.Namespace(trials=6, epochs=3, hidden=64, seed=1)
+ARGUMENTS = argparse.Namespace(trials=6, epochs=3, sentences=100, hidden=64, seed=1)
 
 
 def test_a_part_has_the_same_words_in_each_sentence() -> None:
@@ -56,3 +58,12 @@ def test_each_space_starts_with_the_notebooks_setting_and_draws_inside_its_cap()
         assert config.hidden_dim <= 64
         searched = space(job["space"], 64)
         assert searched.to_config(searched.to_params(config), epochs=3, seed=1) == config
+
+
+def test_a_recording_of_other_spaces_or_another_vocabulary_is_not_continued(tmp_path: Path) -> None:
+    path, about, curves = tmp_path / "c.json.gz", conditions(ARGUMENTS), [{"space": "default", "number": 0}]
+    write_recording(path, "module", {**about, "curves": curves})
+    assert read_finished(path, about) == curves
+    for other in ({"vocabulary": None}, {"spaces": {}}):
+        write_recording(path, "module", {**about, **other, "curves": curves})
+        assert read_finished(path, about) == []
