@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 SHARE_FOUND = 0.91
-"""Fraction of the dataset's words that have a vector; the tutorial notebook found 18,522 of 20,280."""
+"""Fraction of the training split's words that have a vector; the tutorial notebook found 18,522 of all 20,280."""
 
 
 def generate(archive: Path, words: list[str], lines: int, width: int) -> None:

@@ -3,9 +3,9 @@
     python -m benchmarks.predict_stream              10,000 and 1,000,000 lines of about 200 bytes: some ten minutes
     python -m benchmarks.predict_stream --quick      2,000 and 20,000 lines: shows that it works, not what holds
 
-The lines are rated movie snippets, joined to at least 200 bytes. The model is one untrained LSTM with their vocabulary,
-50-wide word vectors and the default settings. Times are the processor time of the whole command, less that of a command
-with one line. Other work on the machine therefore hardly affects them. The last line checks the claim.
+The lines are rated movie snippets, joined to at least 200 bytes. The model is the untrained LSTM of
+benchmarks.predict_start. Times are the processor time of the whole command, less that of a command with one line. Other
+work on the machine therefore hardly affects them. The last line checks the claim.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.inputs.corpora import snippets
-from benchmarks.predict_start import WIDTH, lstm, save
+from benchmarks.predict_start import lstm, save
 from benchmarks.results import verdict
 from core import load_corpus
 
@@ -39,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="Label 2,000 and 20,000 lines.")
     quick = parser.parse_args().quick
-    corpus = load_corpus("snippets", vectors="none", embedding_dim=WIDTH)
+    corpus = load_corpus("snippets", vectors="glove-50d")
     texts = snippets().texts
     few, many = (2_000, 20_000) if quick else (10_000, 1_000_000)
     used: dict[int, Used] = {}

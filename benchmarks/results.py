@@ -84,7 +84,6 @@ def measure_missing(
     jobs: Iterable[Mapping[str, Any]],
     measure: Callable[[Any], Result],
     *,
-    identity: Sequence[str] = (),
     processes: int | None = None,
 ) -> None:
     """Measure the jobs that have no result yet; print each result and add it to the file.
@@ -93,10 +92,9 @@ def measure_missing(
         path: File of the results.
         jobs: Arguments of `measure`.
         measure: Called with each job; returns its result, in which the job's values are.
-        identity: Names of the values that identify a job; all if empty.
         processes: Number of processes of one thread; None measures one job after another in this process.
     """
-    missing = (job for job in jobs if not has_result(path, {name: job[name] for name in identity or job}))
+    missing = (job for job in jobs if not has_result(path, job))
     for result in run_in_processes(measure, missing, processes) if processes else map(measure, missing):
         print(json.dumps(result), flush=True)
         add_result(path, result)

@@ -1,12 +1,14 @@
 """Corpora and files that need no download, or only the rated snippets."""
 
 import csv
+import dataclasses
 import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.data.corpus import Corpus, Dataset, ReadOptions
 from core.data.datasets import resolve_dataset
@@ -45,6 +47,24 @@ def tiny_corpus(
         classes=tuple(f"class {c}" for c in range(n_classes)),
         fingerprint="0" * 64,
         source={"dataset": "tiny", "tokenizer": "none"},
+    )
+
+
+def part_of_corpus(corpus: Corpus, sentences: NDArray[np.int64]) -> Corpus:
+    """Return a corpus of some sentences of another, with a vocabulary of the words in them."""
+    lengths = corpus.lengths()[sentences]
+    tokens = np.concatenate([corpus.tokens[corpus.offsets[i] : corpus.offsets[i + 1]] for i in sentences])
+    words = np.union1d(tokens, [0, 1])  # <pad> and <unk> stay first
+    return dataclasses.replace(
+        corpus,
+        tokens=np.searchsorted(words, tokens).astype(np.int32),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        labels=corpus.labels[sentences],
+        split=corpus.split[sentences],
+        words=tuple(corpus.words[i] for i in words),
+        frozen_words=int((words >= corpus.trained_words).sum()),
+        vectors=None if corpus.vectors is None else np.array(corpus.vectors[words]),
+        fingerprint=f"{corpus.fingerprint}, {len(sentences)} sentences",
     )
 
 

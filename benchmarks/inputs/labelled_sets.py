@@ -40,8 +40,8 @@ def read_set(name: str) -> Dataset:
 
 
 def mr_or(other: str) -> str:
-    """Return MR as a dataset for load_corpus; the other dataset if its archive is missing."""
-    archive = Path(os.environ.get(DATA, "")) / MR_ARCHIVE
+    """Return MR as a dataset for load_corpus in any folder; the other dataset if its archive is missing."""
+    archive = Path(os.environ.get(DATA, "")).absolute() / MR_ARCHIVE
     return f"mr:{archive}" if archive.is_file() else other
 
 

@@ -37,6 +37,7 @@ from core.data.corpus import SPLIT_NAMES, Corpus
 
 RESULTS = REFERENCE / "peers.jsonl"
 SCRIPTS = Path(__file__).parent / "scripts"
+REPOSITORY = Path(__file__).parents[2]
 SETS = ("snippets", "trec", "mpqa")
 SECONDS = 300
 """Time limit of a search."""
@@ -174,6 +175,8 @@ def run_peer(peer: Peer, python: Path, folder: Path, limit: int) -> dict[str, An
     began = time.perf_counter()
     command = [python, SCRIPTS / peer.script, folder, str(limit), *peer.options]
     env = {**os.environ, "OMP_NUM_THREADS": "2", "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
+    if not peer.requirements:
+        env["PYTHONPATH"] = str(REPOSITORY)  # otherwise sentune is the installed one, maybe of another checkout
     with (folder / "log.txt").open("w") as log:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=log, cwd=folder, env=env, text=True, check=False)
     if done.returncode != 0:

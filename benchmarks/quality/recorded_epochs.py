@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.inputs.corpora import part_of_corpus
 from benchmarks.results import process_pool
-from benchmarks.simulation.record_curves import part_of
 from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
 from core.errors import TrainingError
@@ -62,9 +62,10 @@ def recorded_epochs(path: Path, *, trials: int, epochs: int, seed: int) -> Recor
         seed: Seed of the configurations, of the sentences and of the training.
 
     Raises:
-        SystemExit: The loss of a training is not finite, or the file has other configurations.
+        SystemExit: The loss of a training is not finite, or the file has other configurations or sentences.
     """
     settings = [config.to_dict() for config in configurations(trials, epochs, seed)]
+    corpus = split_corpus(seed)
     if not path.exists():
         folder = path.with_suffix(".parts")
         parts = [folder / f"{number}.npz" for number in range(trials)]
@@ -72,7 +73,6 @@ def recorded_epochs(path: Path, *, trials: int, epochs: int, seed: int) -> Recor
             runs = list(pool.map(_train, settings, repeat(seed), parts))
         if short := [str(number) for number, run in enumerate(runs) if len(run["losses"]) < epochs]:
             raise SystemExit(f"the loss of configuration {', '.join(short)} is not finite; choose another seed")
-        corpus = split_corpus(seed)
         with atomic_file(path) as file:
             np.savez_compressed(
                 file,
@@ -80,12 +80,13 @@ def recorded_epochs(path: Path, *, trials: int, epochs: int, seed: int) -> Recor
                 plain_log_odds=validate_plain(corpus, METRICS["accuracy"]).log_odds[:, 0],
                 labels=corpus.labels[corpus.indices(VAL)],
                 configs=json.dumps(settings),
+                fingerprint=corpus.fingerprint,
                 shape=json.dumps(dataclasses.asdict(CorpusShape.of(corpus))),
             )
         shutil.rmtree(folder)
     with np.load(path) as kept:
-        if json.loads(str(kept["configs"])) != settings:
-            raise SystemExit(f"{path} has other configurations; delete it, so that they are trained again")
+        if (json.loads(str(kept["configs"])), str(kept.get("fingerprint"))) != (settings, corpus.fingerprint):
+            raise SystemExit(f"{path} has other configurations or sentences; delete it, so that they are trained again")
         return RecordedEpochs(
             configs=tuple(TrialConfig.from_dict(each) for each in json.loads(str(kept["configs"]))),
             labels=kept["labels"],
@@ -117,7 +118,7 @@ def split_corpus(seed: int) -> Corpus:
     order = np.random.default_rng(seed).permutation(len(corpus.labels))
     split = np.full(len(order), VAL, dtype=np.uint8)
     split[order[:N_TRAIN]] = TRAIN
-    return part_of(dataclasses.replace(corpus, split=split), np.sort(order[: N_TRAIN + N_OTHERS]))
+    return part_of_corpus(dataclasses.replace(corpus, split=split), np.sort(order[: N_TRAIN + N_OTHERS]))
 
 
 def _train(settings: dict[str, Any], seed: int, path: Path) -> Mapping[str, NDArray[Any]]:
@@ -127,18 +128,20 @@ def _train(settings: dict[str, Any], seed: int, path: Path) -> Mapping[str, NDAr
     """
     from benchmarks.inputs.trained_epochs import trained_epochs
 
+    corpus = split_corpus(seed)
+    about = json.dumps([settings, corpus.fingerprint])
     if path.exists():
         with np.load(path) as kept:
-            if str(kept["config"]) == json.dumps(settings):
+            if str(kept.get("about")) == about:
                 return dict(kept)
     epochs = []
     with contextlib.suppress(TrainingError):
-        epochs.extend(found for _, found in trained_epochs(TrialConfig.from_dict(settings), split_corpus(seed)))
+        epochs.extend(found for _, found in trained_epochs(TrialConfig.from_dict(settings), corpus))
     outputs = {
         "predictions": np.array([found.predictions for found in epochs], dtype=np.uint8),
         "log_odds": np.array([found.log_odds[:, 0] for found in epochs], dtype=np.int16),
         "losses": np.array([found.loss for found in epochs]),
     }
     with atomic_file(path) as file:
-        np.savez(file, config=json.dumps(settings), **outputs)
+        np.savez(file, about=about, **outputs)
     return outputs

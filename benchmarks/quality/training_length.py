@@ -54,7 +54,7 @@ def main() -> None:
         return
     if not arguments.table:
         jobs = trainings(arguments.sets, arguments.configurations)
-        measure_missing(RESULTS, jobs, measure, identity=("set", "number"), processes=arguments.processes)
+        measure_missing(RESULTS, jobs, measure, processes=arguments.processes)
     print("\n".join(table(read_results(RESULTS))))
 
 

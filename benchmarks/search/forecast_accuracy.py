@@ -21,7 +21,9 @@ from benchmarks.results import table_head, verdict
 from tuning.journal.records import read_study
 
 STUDIES: dict[str, Sequence[str]] = {
-    "quick space, 16 trials, asha, two workers": ("--trials", "16", "--epochs", "8"),
+    "quick space, 16 trials, asha, two workers": (
+        "--trials", "16", "--epochs", "8", "--workers", "2", "--parallelism", "2",
+    ),
     "notebook space, 8 trials, no stopping, random vectors": (
         "--space", "notebook", "--vectors", "none", "--embedding-dim", "100", "--trials", "8", "--epochs", "4",
         "--stopping", "none",

@@ -8,8 +8,8 @@ The table compares the rate that the workers require of each part with the part'
 measures these capacities:
 
 - suggestions, with as many finished as running trials;
-- epochs written into the journal;
-- the scheduler's handling of an epoch's report, with journal and stopping rule;
+- epochs written into the journal, with the outputs of 1,000 validation sentences and the wait for the disk;
+- the scheduler's handling of the report of such an epoch, with journal and stopping rule;
 - whole trials through Ray, on two workers that train nothing, with as many open trials as virtual workers.
 
 Ray's own loop is slower with a thousand live actors, which is not measured.
@@ -21,10 +21,13 @@ trials (benchmarks.simulation.replay), ten per worker.
 import argparse
 import dataclasses
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+
+from ray.tune.utils import flatten_dict
 
 from benchmarks.inputs.recorded_study import EPOCHS, record_study
 from benchmarks.results import table_head
@@ -49,7 +52,7 @@ TRIALS_A_WORKER = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Rates:
-    """Seconds of one processor of this machine."""
+    """Seconds of one processor of this machine, with the waits for its disk in all but `suggestion`."""
 
     suggestion: float
     """Per suggestion of tpe, with the same number of finished and running trials."""
@@ -134,18 +137,19 @@ def reports(journal: StudyJournal, the_plan: StudyConfig) -> tuple[float, float]
     schedule = Schedule(journal, the_plan, lambda config: 1.0, [], StopSignal())
     scheduler = RayScheduler(schedule)
     jobs = iter([job for _ in range(2 * REPEATS) if isinstance(job := schedule.next_job(), Job)])
+    outputs = overhead.reported_outputs()
 
     def handle() -> None:
         job = next(jobs)
         epoch = dataclasses.replace(NEW, epoch=job.first)
-        result = {f"epoch_result/{name}": value for name, value in dataclasses.asdict(epoch).items()}
+        result = flatten_dict({"epoch_result": dataclasses.asdict(epoch), **outputs})
         scheduler.on_trial_result(None, SimpleNamespace(config={"number": job.trial}), result)
 
     def write() -> None:
         job = next(jobs)
-        journal.record_epoch(job.trial, dataclasses.replace(NEW, epoch=job.first))
+        journal.record_epoch(job.trial, dataclasses.replace(NEW, epoch=job.first), **outputs)
 
-    return median(handle), median(write)
+    return median(handle, time.perf_counter), median(write, time.perf_counter)
 
 
 def loads(found: Rates, workers: int, epoch_seconds: float, epochs: float) -> list[Load]:

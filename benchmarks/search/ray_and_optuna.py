@@ -119,8 +119,7 @@ def test_accuracy_of(job: Job, trial: Tried) -> float:
     loop = new_loop(job, trial.params, threads=2)
     for _ in range(1 + max(range(len(trial.accuracies)), key=trial.accuracies.__getitem__)):
         loop.epoch()
-    corpus = load_corpus(job.dataset, vectors=job.vectors)
-    return loop.accuracy(loader(corpus, TEST, Shape().batch_size, shuffle=False))
+    return loop.accuracy(loader(loop.corpus, TEST, Shape().batch_size, shuffle=False))
 
 
 def new_loop(job: Job, params: Mapping[str, Any], threads: int) -> NotebookLoop:

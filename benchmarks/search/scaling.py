@@ -61,8 +61,8 @@ def run_trials(workers: int, threads: int, trials: int, epochs: int) -> tuple[fl
         began = time.perf_counter()
         run_sentune(
             "run", "snippets", "--space", "notebook", *SAME_SIZE, "--trials", str(trials), "--epochs", str(epochs),
-            "--stopping", "none", "--workers", str(workers), "--cpus-per-trial", str(threads), "--results", folder,
-            "--name", "s",
+            "--stopping", "none", "--parallelism", "2", "--workers", str(workers), "--cpus-per-trial", str(threads),
+            "--results", folder, "--name", "s",
         )  # fmt: skip
         seconds = time.perf_counter() - began
         return trial_span(read_study(Path(folder) / "s")[1]), seconds

@@ -13,7 +13,6 @@ processor time of the one thread, so other work on the machine does not affect t
 
 import argparse
 import contextlib
-import dataclasses
 import time
 from collections.abc import Iterator
 from functools import cache, partial
@@ -22,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.inputs.corpora import part_of_corpus
 from benchmarks.simulation.curves import CURVES
 from benchmarks.simulation.recording import record_all, write_recording
 from core.config import TrialConfig
@@ -95,7 +95,7 @@ def small_corpus(sentences: int, seed: int) -> Corpus:
     from core.data.load import load_corpus
 
     corpus = load_corpus("snippets", seed=42)
-    return part_of(corpus, np.concatenate([chosen(corpus, sentences, seed), corpus.indices(VAL)]))
+    return part_of_corpus(corpus, np.concatenate([chosen(corpus, sentences, seed), corpus.indices(VAL)]))
 
 
 def chosen(corpus: Corpus, sentences: int, seed: int) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -104,24 +104,6 @@ def chosen(corpus: Corpus, sentences: int, seed: int) -> np.ndarray[Any, np.dtyp
     share = min(1.0, sentences / len(train))
     groups = [train[corpus.labels[train] == label] for label in range(len(corpus.classes))]
     return np.sort(np.concatenate([group[: round(len(group) * share)] for group in groups]))
-
-
-def part_of(corpus: Corpus, sentences: np.ndarray[Any, np.dtype[np.int64]]) -> Corpus:
-    """Return a corpus of some sentences of another, with a vocabulary of the words in them."""
-    lengths = corpus.lengths()[sentences]
-    tokens = np.concatenate([corpus.tokens[corpus.offsets[i] : corpus.offsets[i + 1]] for i in sentences])
-    words = np.union1d(tokens, [0, 1])  # <pad> and <unk> stay first
-    return dataclasses.replace(
-        corpus,
-        tokens=np.searchsorted(words, tokens).astype(np.int32),
-        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        labels=corpus.labels[sentences],
-        split=corpus.split[sentences],
-        words=tuple(corpus.words[i] for i in words),
-        frozen_words=int((words >= corpus.trained_words).sum()),
-        vectors=None if corpus.vectors is None else np.array(corpus.vectors[words]),
-        fingerprint=f"{corpus.fingerprint}, {len(sentences)} sentences",
-    )
 
 
 def parse() -> argparse.Namespace:

@@ -28,7 +28,7 @@ def test_a_result_is_found_by_some_of_its_values(tmp_path: Path) -> None:
 
 
 def measure(job: dict[str, Any]) -> dict[str, Any]:
-    return {"set": job["set"], "test": 0.5}
+    return {**job, "test": 0.5}
 
 
 @pytest.mark.parametrize("processes", [None, 1])
@@ -36,11 +36,11 @@ def test_only_jobs_without_a_result_are_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], processes: int | None
 ) -> None:
     path = tmp_path / "results.jsonl"
-    add_result(path, {"set": "trec", "test": 0.9})
-    jobs = [{"set": name, "config": {"epochs": 1}} for name in ("trec", "mpqa")]
-    measure_missing(path, jobs, measure, identity=("set",), processes=processes)
-    assert read_results(path) == [{"set": "trec", "test": 0.9}, {"set": "mpqa", "test": 0.5}]
-    assert capsys.readouterr().out == '{"set": "mpqa", "test": 0.5}\n'
+    jobs = [{"set": "trec", "config": {"epochs": epochs}} for epochs in (1, 2)]
+    add_result(path, {**jobs[0], "test": 0.9})
+    measure_missing(path, jobs, measure, processes=processes)
+    assert read_results(path) == [{**jobs[0], "test": 0.9}, {**jobs[1], "test": 0.5}]
+    assert capsys.readouterr().out == '{"set": "trec", "config": {"epochs": 2}, "test": 0.5}\n'
 
 
 def test_a_table_begins_with_its_columns_and_a_rule() -> None:

@@ -1,7 +1,7 @@
 """An LSTM classifier in plain torch for optuna_peer and ray_peer, as the tutorials of these libraries show one.
 
-Tokens and vectors are those of sentune. Batches are padded to their longest sentence and lengths are respected, as a
-careful user of torch does.
+Tokens and vectors are those of sentune, without the words that occur in no sentence: Adadelta updates every vector in
+each step. Batches are padded to their longest sentence and lengths are respected, as a careful user of torch does.
 """
 
 import csv
@@ -18,12 +18,13 @@ class Sentences:
     """The tokens of the task as numbers; 0 pads."""
 
     def __init__(self, folder):
-        lines = Path(folder, "vectors.txt").read_text(encoding="utf-8").splitlines()
-        vectors = [line.split(" ") for line in lines]
-        self.codes = {word: at for at, (word, *_) in enumerate(vectors)}
-        self.vectors = torch.tensor([[float(value) for value in values] for _, *values in vectors])
         with Path(folder, "tokens.csv").open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
+        words = {"<pad>", "<unk>"}.union(*(row["text"].split(" ") for row in rows))
+        lines = Path(folder, "vectors.txt").read_text(encoding="utf-8").split("\n")
+        vectors = [line.split(" ") for line in lines if line.split(" ", 1)[0] in words]
+        self.codes = {word: at for at, (word, *_) in enumerate(vectors)}
+        self.vectors = torch.tensor([[float(value) for value in values] for _, *values in vectors])
         self.classes = sorted({row["label"] for row in rows})
         self.splits = {
             split: [

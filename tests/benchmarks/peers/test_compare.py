@@ -2,6 +2,7 @@
 
 import ast
 import csv
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,19 @@ def test_tokens_and_vectors_are_those_of_the_corpus(tmp_path: Path) -> None:
     lines = [line.split(" ") for line in (tmp_path / "vectors.txt").read_text(encoding="utf-8").splitlines()]
     assert [line[0] for line in lines] == list(corpus.words)
     assert np.allclose([[float(value) for value in line[1:]] for line in lines], corpus.vectors, atol=1e-6)
+
+
+def test_plain_torch_has_the_vectors_of_the_words_that_occur_and_no_others(tmp_path: Path) -> None:
+    from plain_lstm import Sentences  # type: ignore[import-not-found]  # a script, not a module of this project
+
+    corpus = tiny_corpus()
+    assert corpus.vectors is not None
+    more = {"words": ("other", *corpus.words), "vectors": np.concatenate([corpus.vectors[:1], corpus.vectors])}
+    compare.write_rows(tmp_path / "tokens.csv", ("text", "label", "split"), compare.tokens_of(corpus))
+    compare.write_vectors(tmp_path / "vectors.txt", dataclasses.replace(corpus, **more))
+    sentences = Sentences(tmp_path)
+    assert sentences.codes == {word: code for code, word in enumerate(corpus.words)}
+    assert np.allclose(sentences.vectors, corpus.vectors, atol=1e-6)
 
 
 def test_optuna_ray_and_ludwig_search_the_ranges_of_the_notebook_space() -> None:
@@ -82,6 +96,16 @@ def test_a_script_that_fails_is_reported_with_its_last_lines(tmp_path: Path, mon
     peer = compare.Peer(title="broken", script="broken.py", requirements=())
     with pytest.raises(SystemExit, match=r"broken\.py failed:[\s\S]*no space left"):
         compare.run_peer(peer, Path(sys.executable), tmp_path, 1)
+
+
+def test_a_script_without_requirements_runs_the_sentune_of_this_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "import.py").write_text("import json, tuning; print(json.dumps({'file': tuning.__file__}))")
+    monkeypatch.setattr(compare, "SCRIPTS", tmp_path)
+    peer = compare.Peer(title="imports", script="import.py", requirements=())
+    found = compare.run_peer(peer, Path(sys.executable), tmp_path, 1)
+    assert Path(found["file"]).parents[1] == Path(compare.__file__).parents[2]
 
 
 def test_the_table_begins_with_the_most_accurate_of_a_dataset() -> None:

@@ -1,5 +1,6 @@
 """Finished trainings are kept until all are, and one whose loss is not finite is refused by its number."""
 
+import dataclasses
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -45,3 +46,7 @@ def test_a_training_that_diverges_is_refused_and_the_others_are_kept(
     assert found.predictions.dtype == np.uint8
     assert found.log_odds.shape == (3, 2, n)
     assert list(tmp_path.iterdir()) == [path]
+
+    monkeypatch.setattr(recorded_epochs, "split_corpus", lambda seed: dataclasses.replace(corpus, fingerprint="other"))
+    with pytest.raises(SystemExit, match=r"outputs\.npz has other configurations or sentences; delete it"):
+        recorded_epochs.recorded_epochs(path, trials=3, epochs=2, seed=0)

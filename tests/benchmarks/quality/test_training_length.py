@@ -2,6 +2,7 @@
 
 import pytest
 
+from benchmarks.portfolio import record
 from benchmarks.quality import training_length
 from benchmarks.quality.training_length import best_so_far, table, trainings
 from core.config import TrialConfig
@@ -39,3 +40,11 @@ def test_each_set_is_trained_for_the_same_number_of_sentences(monkeypatch: pytes
     assert configs[0].replace(epochs=1) == configs[1].replace(epochs=1)
     assert {config.lr_schedule for config in configs} == {"constant"}
     assert configs[0] != configs[2]
+
+
+def test_a_result_has_its_job_so_that_it_is_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (training_length, record):
+        monkeypatch.setattr(module, "corpus_of", lambda name, vectors: tiny_corpus())
+    monkeypatch.setattr(training_length, "LENGTHS", (100,))
+    (job,) = trainings(["tiny"], 1)
+    assert job.items() <= training_length.measure(job).items()

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.simulation.record_curves import chosen, conditions, jobs, part_of, space
+from benchmarks.inputs.corpora import part_of_corpus
+from benchmarks.simulation.record_curves import chosen, conditions, jobs, space
 from benchmarks.simulation.recording import read_finished, write_recording
 from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL
@@ -18,7 +19,7 @@ ARGUMENTS = argparse.Namespace(trials=6, epochs=3, sentences=100, hidden=64, see
 def test_a_part_has_the_same_words_in_each_sentence() -> None:
     corpus = dataclasses.replace(tiny_corpus(), frozen_words=10)
     sentences = np.array([3, 17, 40])
-    part = part_of(corpus, sentences)
+    part = part_of_corpus(corpus, sentences)
     assert part.frozen_words > 0
     assert part.words[part.trained_words :] == tuple(word for word in part.words if word in corpus.words[-10:])
     assert part.words[:2] == ("<pad>", "<unk>")
