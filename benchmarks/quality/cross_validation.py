@@ -142,7 +142,7 @@ def refit_fold(config: TrialConfig, spec: Spec, run: Mapping[str, Any]) -> Corre
         RuntimeError: The fold's training differs from the one that `confirm` stored.
     """
     config, threads = config.replace(seed=run["seed"]), spec["threads"]
-    fold = {"split": f"folds:{run['folds']}", "fold": run["fold"], "split_column": None, "validation": "split"}
+    fold = {"split": f"folds:{run['folds']}", "fold": run["fold"], "validation": "split"}
     corpus = load_corpus(**{**spec["data"], **fold})
     known = train(config, corpus, threads=threads)
     if (known.best_epoch, known.best_val_loss) != (run["best_epoch"], run["val_loss"]):
