@@ -5,6 +5,7 @@ import errno
 import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from core.errors import UserError
 from core.io.atomic import PATH_REASONS
@@ -35,6 +36,7 @@ _LIMITS = {
     errno.ENOMEM: _MEMORY,
 }
 """Those that concern the process."""
+CANNOT_TRAIN = "a worker cannot train ({}); repair the machine or the installation, and run the same command again"
 _OUT_OF_MEMORY = re.compile(
     r"(?i)(can.?t|cannot|unable to|failed to) (allocate|map segment)|not enough memory|out of memory"
 )
@@ -50,15 +52,20 @@ def system_errors_as_user_errors() -> Iterator[None]:
     try:
         yield
     except (OSError, MemoryError, RuntimeError, ImportError, ValueError) as error:
-        message = _message(error)
+        message = system_problem(error)
         if message is None:
             raise
         raise UserError(message) from error
 
 
-def _message(error: Exception) -> str | None:
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether an error says that there is too little memory."""
+    return isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)) is not None
+
+
+def system_problem(error: Exception) -> str | None:
     """Return one line for the user, or None if the error may be a bug."""
-    if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)):
+    if is_out_of_memory(error):
         return f"{_GPU_MEMORY if 'CUDA' in str(error) else _MEMORY} ({error_summary(error, 100)})"
     if isinstance(error, RuntimeError):
         if "CUBLAS_WORKSPACE_CONFIG" in str(error):  # torch read it before deterministic_kernels set it
@@ -73,8 +80,26 @@ def _message(error: Exception) -> str | None:
         if error.errno in _REASONS and error.filename is not None:
             file = f"file {error.filename}" if isinstance(error.filename, int) else os.fsdecode(error.filename)
             return f"{quoted(file, 80)}: {_REASONS[error.errno]}"
+        if error.errno == errno.ENOENT and error.filename is None and _is_in_no_folder():
+            return "the working folder has been removed; change to another folder, and run the command again"
         if error.errno in _OPEN_FILE:
             return f"a file: {_REASONS[error.errno]}"
         if no_folder := re.search(r"No usable temporary directory found in (\[.*\])", str(error)):
             return f"no folder for temporary files can be written ({no_folder[1]}); free some space, or set TMPDIR"
     return None
+
+
+def machine_problem(error: Exception) -> str:
+    """Return one line for an error of a worker that no settings cause, such as a package that cannot be imported."""
+    if isinstance(error, UserError):
+        return str(error)
+    return system_problem(error) or CANNOT_TRAIN.format(f"{type(error).__name__}: {error_summary(error)}")
+
+
+def _is_in_no_folder() -> bool:
+    """Return whether the working folder of this process has been removed."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False

@@ -88,6 +88,61 @@ def test_a_worker_that_dies_each_time_fails_its_trial_alone(search: Searches, tm
     assert records[1].error == "its worker died three times (killed, or out of memory)"
 
 
+def test_a_worker_that_cannot_load_or_begin_a_trial_ends_the_search_and_the_same_command_continues(
+    search: Searches, tmp_path: Path
+) -> None:
+    """As after an upgrade of the installation; the trial does not fail."""
+    fails = """
+        def work(job, corpus, resources):
+            raise ImportError("cannot import name 'x' from 'torch'")
+        """
+    said = search(tmp_path / "s", fails, plan="n_trials=3, epochs=1")
+    assert said == (
+        "a worker cannot train (ImportError: cannot import name 'x' from 'torch'); repair the machine or the "
+        "installation, and run the same command again"
+    )
+    unloadable = """
+        import os
+
+        def load(driver):
+            if os.getpid() != driver:
+                raise ImportError("no module of this name")
+            return Work()
+
+        class Work:
+            def __call__(self, *_): ...
+
+            def __reduce__(self):
+                return load, (os.getpid(),)
+
+        work = Work()
+        """
+    said = search(tmp_path / "s", unloadable, plan="n_trials=3, epochs=1")
+    assert said.startswith("a worker cannot train (ImportError: no module of this name); repair the machine or the ")
+    assert [record.state for record in read_study(tmp_path / "s")[1]] == ["RUNNING"]
+    search(tmp_path / "s", 'def work(*_): tune.report({"result": {"n_parameters": 1}})', plan="n_trials=3, epochs=1")
+    assert [record.state for record in read_study(tmp_path / "s")[1]] == ["COMPLETE"] * 3
+
+
+def test_a_worker_whose_gpu_fails_each_time_fails_its_trial_with_the_cause(search: Searches, tmp_path: Path) -> None:
+    search(
+        tmp_path / "s",
+        """
+        def work(job, corpus, resources):
+            from tuning.backend import worker
+
+            def train(*_, **__):
+                raise RuntimeError("CUDA error: an illegal memory access")
+
+            worker.train = train
+            worker.run_trial(job, corpus, resources)
+        """,
+        plan="n_trials=1, epochs=1",
+    )
+    (record,) = read_study(tmp_path / "s")[1]
+    assert record.error == "its worker died three times (CUDA error: an illegal memory access)"
+
+
 def test_a_worker_that_dies_while_it_takes_a_trial_over_costs_it_one_death(search: Searches, tmp_path: Path) -> None:
     """Ray starts no trial again that dies before it runs on a worker that another trial had."""
     search(

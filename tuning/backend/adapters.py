@@ -6,19 +6,26 @@ read: the journal is the state.
 """
 
 import functools
+import re
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from core.errors import UserError
+from core.io.system_errors import CANNOT_TRAIN
 from core.training.result import EpochResult
 from tuning.backend.ray_private import drop_finished_trials, keep_idle_workers
 from tuning.journal.probabilities import trial_name
 from tuning.scheduling.schedule import Schedule
 from tuning.scheduling.virtual_clock import NoJob
+
+_NOT_LOADED = re.compile("failed to import on the worker|error raised in its creation task")
+"""What Ray says of a worker that cannot load the code, such as after an upgrade of the installation."""
 
 
 def unflatten(result: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -39,6 +46,7 @@ class RaySearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         super().__init__()
         self.schedule = schedule
         self._running: dict[str, tuple[int, float]] = {}  # Ray's trial id -> our number, seconds since 1970
+        self._gpu_failures: dict[str, str] = {}  # Ray's trial id -> error after which its worker ends itself
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the configuration of a new Ray trial, None for later, or FINISHED."""
@@ -55,13 +63,21 @@ class RaySearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             "whole_gpu": job.whole_gpu,
         }
 
+    def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
+        """Remember why a worker is about to end itself."""
+        if "gpu_failure" in result:
+            self._gpu_failures[trial_id] = result["gpu_failure"]
+
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
         """Report the end of a Ray trial; `error` means that its worker died."""
         number, since = self._running.pop(trial_id)
         segment: dict[str, Any] = {"since": since, "until": time.time()}
         if result and "pid" in result:
             segment["worker"] = f"{result['hostname']}/{result['pid']}"
-        self.schedule.end(number, unflatten(result or {}, "result"), segment, worker_died=error)
+        ended = unflatten(result or {}, "result")
+        if cause := self._gpu_failures.pop(trial_id, None):
+            ended = {"error": f"its worker died three times ({cause})"}
+        self.schedule.end(number, ended, segment, worker_died=error)
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: the journal is the state."""
@@ -91,6 +107,13 @@ class RayScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no types
         predictions, log_odds = unflatten(result, "val_predictions"), result.get("log_odds")
         continues = self.schedule.report(number, EpochResult(**epoch), predictions, log_odds)
         return str(TrialScheduler.CONTINUE if continues else TrialScheduler.STOP)
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        """End the search if the worker died because it cannot load the code: each other worker would, too."""
+        text = Path(trial.error_file).read_text(errors="replace") if trial.error_file else ""
+        errors = re.findall(r"^[\w.]+Error: .*", text, re.MULTILINE)
+        if errors and _NOT_LOADED.search(text):
+            self.schedule.stop.abort(UserError(CANNOT_TRAIN.format(errors[-1])))
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> None:
         """Keep the worker of a trial that has ended, and drop Ray's records of earlier trials."""

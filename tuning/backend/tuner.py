@@ -10,6 +10,7 @@ from typing import Any
 from ray.tune.progress_reporter import TrialProgressCallback
 
 from core.data.corpus import Corpus
+from core.io.system_errors import machine_problem
 from tuning.backend.adapters import RayScheduler, RaySearcher
 from tuning.backend.interrupt import InterruptHandler
 from tuning.backend.ray_private import low_memory_is_a_death, without_callback_telemetry
@@ -97,7 +98,10 @@ def _run_trials(schedule: Schedule, corpus_ref: Any, backend: RayBackend, interr
         return tune.PlacementGroupFactory([{"CPU": share.cpus_per_trial, "GPU": gpus}])
 
     def trainable(job: dict[str, Any]) -> None:
-        train(job, ray.get(corpus_ref), whole if job["whole_gpu"] else share)
+        try:
+            train(job, ray.get(corpus_ref), whole if job["whole_gpu"] else share)
+        except Exception as error:  # no setting causes it, such as a package that cannot be imported
+            tune.report({"result": {"user_error": machine_problem(error)}})
 
     tuner = tune.Tuner(
         tune.with_resources(trainable, booked),

@@ -15,13 +15,14 @@ from ray import tune
 from core.config import TrialConfig
 from core.data.corpus import Corpus
 from core.errors import ConfigError, UserError
+from core.io.system_errors import is_out_of_memory, machine_problem, system_problem
 from core.io.text import error_summary
 from core.log_odds import LogOdds
 from core.training.loop import train
 from core.training.result import EpochResult
 from tuning.journal.predictions import pack_labels
 from tuning.journal.probabilities import pack_log_odds
-from tuning.resources.gpu import Gpu, claim_gpu, out_of_memory
+from tuning.resources.gpu import Gpu, claim_gpu, is_cuda_failure, is_gpu_out_of_memory, out_of_memory
 from tuning.resources.machine import TrialResources
 
 
@@ -31,7 +32,7 @@ def run_trial(
     """Train one trial and report each epoch, then the result.
 
     A trial that fails reports its error as a result. For Ray, the trial has then ended, so Ray reports only dead
-    workers as errors.
+    workers as errors. No setting of the trial causes an error that this function raises (tuning.backend.tuner).
 
     Args:
         job: `number`, `config` (TrialConfig as a dict) and `checkpoint_dir`, as the searcher returned it.
@@ -39,7 +40,8 @@ def run_trial(
         resources: Threads and device.
         saved: Called after each epoch when its checkpoint is written; its result is reported with the epoch.
     """
-    share, gpu = resources.gpus_per_trial, None
+    share = resources.gpus_per_trial
+    device, gpu = select_device(share)
     packed: dict[str, Any] = {}  # outputs of the epoch that is reported next
 
     def on_validation(epoch: int, predictions: NDArray[np.integer], log_odds: LogOdds | None) -> None:
@@ -50,7 +52,6 @@ def run_trial(
         tune.report({**saved(), "epoch_result": dataclasses.asdict(epoch), **packed})
 
     try:
-        device, gpu = select_device(share)
         result = train(
             TrialConfig.from_dict(job["config"]),
             corpus,
@@ -61,6 +62,9 @@ def run_trial(
             device=device,
         )
     except Exception as error:  # a bad setting must not end the study
+        if is_cuda_failure(error):  # so would each later trial of this process
+            tune.report({"gpu_failure": error_summary(error)})
+            os._exit(1)
         report_failure(error, share, gpu)
         return
     names = ("n_parameters", "weights_sha256", "environment")
@@ -88,11 +92,16 @@ def failure_result(error: Exception, share: float = 0, gpu: Gpu | None = None) -
         gpu: The GPU that was assigned to the worker.
 
     Returns:
-        `user_error` if the user can fix the problem, such as a full disk, which ends the search. Otherwise `error`, and
-        `oom` if the fraction of the GPU was too small.
+        `user_error` if the machine failed or the user can fix the problem, such as a full disk, which ends the search.
+        Otherwise `error`, also for settings that need too much memory, and `oom` if the fraction of the GPU was too
+        small.
     """
-    if isinstance(error, torch.OutOfMemoryError) and gpu is not None:
+    if gpu is not None and is_gpu_out_of_memory(error):
         return {"error": out_of_memory(str(error), share, gpu), "oom": True}
-    if isinstance(error, UserError) and not isinstance(error, ConfigError):
-        return {"user_error": str(error)}
+    if isinstance(error, (UserError, OSError, ImportError)):
+        of_settings = isinstance(error, ConfigError)
+    else:
+        of_settings = is_out_of_memory(error) or system_problem(error) is None
+    if not of_settings:
+        return {"user_error": machine_problem(error)}
     return {"error": f"{type(error).__name__}: {error_summary(error)}"}

@@ -17,6 +17,8 @@ MAX_TRIALS_PER_GPU = 16
 """Maximum number of processes per GPU; more of them would only wait for one another."""
 MIN_SHARE = 0.01
 GIB = 2.0**30
+_NO_GPU_MEMORY = re.compile(r"(CUDA|HIP) (error: )?out of memory|CU[A-Z]+_STATUS_ALLOC_FAILED")
+"""What torch's allocator, CUDA, cuBLAS and cuDNN say."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,8 +136,19 @@ def count_visible(seen_by_torch: int, visible: str | None) -> int:
     return len(mig) if mig and seen_by_torch else seen_by_torch
 
 
+def is_gpu_out_of_memory(error: Exception) -> bool:
+    """Return whether an error says that the GPU has too little memory; not each is a torch.OutOfMemoryError."""
+    return isinstance(error, RuntimeError) and _NO_GPU_MEMORY.search(str(error)) is not None
+
+
+def is_cuda_failure(error: Exception) -> bool:
+    """Return whether this process can no longer use its GPU, as after an illegal memory access."""
+    of_gpu = isinstance(error, RuntimeError) and re.search(r"(CUDA|HIP) error", str(error)) is not None
+    return of_gpu and not is_gpu_out_of_memory(error)
+
+
 def out_of_memory(message: str, share: float, gpu: Gpu) -> str:
-    """Return the message of a trial's torch.OutOfMemoryError: the memory that it requested, and its share."""
+    """Return the message of a trial that ran out of GPU memory: the memory that it requested, and its share."""
     asked = re.search(r"Tried to allocate ([\d.]+ \w+)", message)
     held = re.search(r"([\d.]+ \w+) is allocated by PyTorch", message)
     return (

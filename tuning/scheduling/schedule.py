@@ -210,7 +210,8 @@ class Schedule:
         Args:
             trial: Number of the trial.
             result: Result of the worker: empty if the job ended before the trial, `error` (and `oom`) if the trial
-                failed, `user_error` for a problem that the user must fix.
+                failed, `user_error` for a problem that the user must fix. If the worker died, `error` if the cause is
+                known.
             segment: `since` and `until`, in seconds since 1970, and `worker` if it is known.
             worker_died: Whether the worker died before it returned a result.
         """
@@ -326,8 +327,9 @@ class Schedule:
             insort(self._queue, trial)
             self._notify("on_trial_pause", trial)
             return
-        if not result and self._deaths[trial] > MAX_RESTARTS:
-            result = {"error": WORKER_DIED}
+        if worker_died:
+            last = self._deaths[trial] > MAX_RESTARTS and self.stop.reason is None
+            result = {"error": WORKER_DIED} | result if last else {}
         if result:
             self._results[trial] = result | segment
             self._finish(trial, self._results[trial])

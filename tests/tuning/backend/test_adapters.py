@@ -1,12 +1,16 @@
 """tuning.backend.adapters: what Ray delivers of a worker's report."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
 from ray._private.dict import flatten_dict
 
+from core.errors import UserError
 from tests.support.fake_ray import searcher_of
 from tests.support.study_configs import plan
-from tuning.backend.adapters import unflatten
+from tuning.backend.adapters import RayScheduler, unflatten
 from tuning.journal.records import read_study
 from tuning.journal.writer import open_study
 from tuning.scheduling.budget import StopSignal
@@ -40,3 +44,51 @@ def test_the_journal_has_the_environment_of_the_worker(tmp_path: Path) -> None:
         searcher.suggest("ray0")
         searcher.on_trial_complete("ray0", flatten_dict({"result": RESULT, "hostname": "node", "pid": 7}))
     assert read_study(tmp_path / "s")[1][0].environment == RESULT["environment"]
+
+
+DIED = "The actor died unexpectedly before finishing this task.\n\tclass_name: ImplicitFunc"
+UNLOADED = f"""{DIED}
+RuntimeError: The actor with name ImplicitFunc failed to import on the worker. This may be because needed library
+
+Traceback (most recent call last):
+  File "function_manager.py", line 696, in _load_actor_class_from_gcs
+ModuleNotFoundError: No module named 'core'
+
+An unexpected internal error occurred while the worker was executing a task.
+"""
+
+
+def failed(folder: Path, text: str | None) -> Any:
+    """A trial of Ray with this text in the file of its errors."""
+    if text is None:
+        return SimpleNamespace(error_file=None)
+    (folder / "error.txt").write_text(f"Failure # 1 (occurred at 2026-11-30)\n{text}\n")
+    return SimpleNamespace(error_file=str(folder / "error.txt"))
+
+
+def test_a_worker_that_cannot_load_the_code_ends_the_search_and_its_trial_stays_open(tmp_path: Path) -> None:
+    """It is no death: the trial would fail at the third one, and each later trial as well."""
+    with open_study(tmp_path / "s", {"fingerprint": ""}) as journal:
+        searcher = searcher_of(journal, plan(), StopSignal())
+        scheduler = RayScheduler(searcher.schedule)
+        for death, text in enumerate((DIED, None, UNLOADED)):
+            assert searcher.schedule.stop.reason is None
+            searcher.suggest(f"ray{death}")
+            scheduler.on_trial_error(None, failed(tmp_path, text))
+            searcher.on_trial_complete(f"ray{death}", error=True)
+        said = r"^a worker cannot train \(ModuleNotFoundError: No module named 'core'\); repair the machine or the inst"
+        with pytest.raises(UserError, match=said):
+            searcher.schedule.raise_reason()
+        assert [record.state for record in journal.records()] == ["RUNNING"]
+
+
+def test_a_trial_whose_gpu_fails_three_times_has_the_cause(tmp_path: Path) -> None:
+    with open_study(tmp_path / "s", {"fingerprint": ""}) as journal:
+        searcher = searcher_of(journal, plan(n_trials=1), StopSignal())
+        for death in range(3):
+            searcher.suggest(f"ray{death}")
+            searcher.on_trial_result(f"ray{death}", {"gpu_failure": "CUDA error: device-side assert triggered"})
+            searcher.on_trial_complete(f"ray{death}", error=True)
+        (record,) = journal.records()
+    assert record.error == "its worker died three times (CUDA error: device-side assert triggered)"
+    assert len(record.segments) == 3

@@ -1,19 +1,119 @@
-"""tuning.backend.worker: the results of failed trials."""
+"""tuning.backend.worker: the results of failed trials, and the end of a worker whose GPU has failed."""
 
+import errno
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
 import torch
 
+from core.config import TrialConfig
 from core.errors import ConfigError, TrainingError, UserError
+from tests.support.corpora import tiny_corpus
+from tuning.backend import worker
 from tuning.backend.worker import failure_result
 from tuning.resources.gpu import GIB, Gpu
+from tuning.resources.machine import TrialResources
+
+GPU = Gpu(name="Test", bytes=24 * GIB)
 
 
 def test_out_of_memory_differs_from_other_failures() -> None:
-    gpu = Gpu(name="Test", bytes=24 * GIB)
     oom = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB.")
-    assert failure_result(oom, 0.5, gpu) == {
+    assert failure_result(oom, 0.5, GPU) == {
         "error": "out of GPU memory: requested 1.00 GiB, with a share of 0.5 of Test (12.00 of 24.00 GiB)",
         "oom": True,
     }
-    assert failure_result(TrainingError("NaN"), 0.5, gpu) == {"error": "TrainingError: NaN"}
+    assert failure_result(TrainingError("NaN"), 0.5, GPU) == {"error": "TrainingError: NaN"}
     assert failure_result(ConfigError("bad"), 0.0, None) == {"error": "ConfigError: bad"}
     assert failure_result(UserError("the disk is full"), 0.0, None) == {"user_error": "the disk is full"}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+    ],
+)
+def test_libraries_that_run_out_of_gpu_memory_count_as_the_allocator_does(said: str) -> None:
+    assert failure_result(RuntimeError(said), 0.5, GPU)["oom"]
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), "too many open files; raise the limit with `ulimit -n`"),
+        (OSError(errno.EIO, "Input/output error", "a"), "'a': the disk cannot read or write it; check the disk"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "the memory does not suffice; end other programs"),
+        (RuntimeError("can't start new thread"), "this user may start no more processes or threads; end some"),
+        (ImportError("torch/lib.so: failed to map segment"), "the memory does not suffice; end other programs"),
+        (
+            ModuleNotFoundError("No module named 'torch'"),
+            "a worker cannot train (ModuleNotFoundError: No module named 'torch'); repair the machine or the",
+        ),
+        (ConnectionResetError(errno.ECONNRESET, "reset"), "a worker cannot train (ConnectionResetError: "),
+    ],
+    ids=repr,
+)
+def test_a_fault_of_the_machine_ends_the_search_and_not_the_trial(error: Exception, line: str) -> None:
+    """A failed trial changes the decisions, and is never tried again."""
+    found = failure_result(error)
+    assert found.keys() == {"user_error"}
+    assert found["user_error"].startswith(line)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError("16 GB"), RuntimeError("can't allocate memory: you tried"), ValueError("wrong")], ids=repr
+)
+def test_settings_that_need_too_much_memory_and_bugs_fail_their_trial_alone(error: Exception) -> None:
+    assert failure_result(error) == {"error": f"{type(error).__name__}: {error}"}
+
+
+def run(monkeypatch: pytest.MonkeyPatch, folder: Path, error: Exception) -> list[Any]:
+    """What a worker reports of a trial whose training raises an error, and the code with which it ends itself."""
+    seen: list[Any] = []
+
+    def leave(code: int) -> None:
+        seen.append(code)
+        raise SystemExit
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(worker, "tune", SimpleNamespace(report=seen.append))
+    monkeypatch.setattr(worker, "train", fail)
+    monkeypatch.setattr(os, "_exit", leave)
+    job = {"number": 0, "config": TrialConfig().to_dict(), "checkpoint_dir": str(folder)}
+    try:
+        worker.run_trial(job, tiny_corpus(), TrialResources())
+    except SystemExit:
+        seen.append("ended")
+    return seen
+
+
+def test_a_worker_whose_gpu_has_failed_says_so_and_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Each later trial of this process would fail, too."""
+    error = getattr(torch, "AcceleratorError", RuntimeError)("CUDA error: an illegal memory access was encountered")
+    reported = {"gpu_failure": "CUDA error: an illegal memory access was encountered"}
+    assert run(monkeypatch, tmp_path, error) == [reported, 1, "ended"]
+
+
+def test_a_worker_whose_trial_fails_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for error in (TrainingError("NaN"), RuntimeError("CUDA error: out of memory")):
+        (report,) = run(monkeypatch, tmp_path, error)
+        assert report["result"].keys() == {"error"}
+
+
+def test_a_device_that_cannot_be_used_is_no_result_of_the_trial(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(share: float) -> None:
+        raise RuntimeError("No CUDA GPUs are available")
+
+    monkeypatch.setattr(worker, "select_device", fail)
+    with pytest.raises(RuntimeError, match="No CUDA GPUs"):
+        run(monkeypatch, tmp_path, TrainingError("NaN"))
