@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
@@ -132,6 +133,7 @@ def main() -> NoReturn:
     try:
         prepare_streams()
         with system_errors_as_user_errors():
+            Path.cwd()  # in a folder that has been removed, torch would end the process
             code = app(standalone_mode=False) or 0
             sys.stdout.flush()
         if code == INTERRUPTED:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -71,6 +72,14 @@ def test_what_may_be_a_bug_passes(error: Exception) -> None:
     with pytest.raises(type(error)) as found, system_errors_as_user_errors():
         raise error
     assert found.value is error
+
+
+def test_a_working_folder_that_was_removed_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    tmp_path.rmdir()
+    message = "^the working folder has been removed; change to another folder, and run the command again$"
+    with pytest.raises(UserError, match=message), system_errors_as_user_errors():
+        Path("results").absolute()
 
 
 def test_the_number_of_a_file_is_no_name() -> None:

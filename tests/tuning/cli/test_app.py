@@ -54,6 +54,16 @@ def test_characters_that_the_terminal_lacks_are_escapes(
     assert r"\u574f 30 (50.0%), \u597d 30 (50.0%)" in terminal.read()
 
 
+def test_a_working_folder_that_was_removed_is_one_line_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tmp_path.rmdir()
+    code, out, err = sentune(monkeypatch, capsys, "list")
+    assert (code, out) == (2, "")
+    assert err == "sentune: the working folder has been removed; change to another folder, and run the command again\n"
+
+
 def test_python_m_tuning_is_the_same_program() -> None:
     both = [
         subprocess.run([sys.executable, *words, "--help"], capture_output=True, text=True, check=True).stdout
