@@ -55,13 +55,16 @@ class RemoteCheckpoints:
                 self._stored.discard(name)  # damaged; uploaded again after its epoch
 
     def upload_new(self) -> None:
-        """Upload the node's checkpoints, and remove from the storage those that the node has removed."""
+        """Upload the node's checkpoints, and remove from the storage those that the node has removed.
+
+        Later ones stay: the node lacks them if their download failed.
+        """
         with errors_as_user_errors(self.where):
             here = set(checkpoint_names(self.local))
             for name in sorted(here - self._stored):
                 self._upload(name)
                 self._stored.add(name)
-            for old in sorted(self._stored - here):
+            for old in sorted(name for name in self._stored - here if name < max(here, default="")):
                 delete(self._system, old)
                 self._stored.discard(old)
 
@@ -127,7 +130,8 @@ class CheckpointStore:
             report_failure(error)
             return
         mirror = RemoteCheckpoints(self.storage, f"{self.study}/{key}", folder) if self.storage else None
-        problems = [_problem(lambda: self._prune(job)), _problem(mirror.download_latest if mirror else None)]
+        download = mirror.download_latest if mirror else None
+        problems = [_problem(lambda: self._prune(job)), _problem(download) and _problem(download)]  # a second attempt
 
         def saved() -> dict[str, str]:
             problems.append(_problem(mirror.upload_new if mirror else None))
@@ -152,7 +156,10 @@ class CheckpointStore:
                 say(problem)
 
     def _prune(self, job: Mapping[str, Any]) -> None:
-        """Remove the checkpoints of other trials; trials with a higher number may have started after this one."""
+        """Remove the checkpoints of other trials; trials with a higher number may have started after this one.
+
+        So may a trial that is continued without kept checkpoints. Its folder has changed recently.
+        """
         kept = {int(number) for number in job["kept"].split()}
 
         def spared(name: str) -> bool:

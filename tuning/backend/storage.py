@@ -8,6 +8,7 @@ import contextlib
 import os
 import stat
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,8 @@ from core.errors import ConfigError, UserError
 from core.io.atomic import os_errors_as_user_errors
 from core.io.text import error_summary, redact_uris
 
+RECENT_SECONDS = 600
+"""Age in seconds up to which `prune` keeps an entry: workers start late, and the clocks of machines differ."""
 URI_SCHEMES = "pass a folder, file:///FOLDER, s3://BUCKET/FOLDER or gs://BUCKET/FOLDER"
 
 
@@ -94,13 +97,17 @@ def check_storage(where: str, mark: str | None = None) -> None:
 
 
 def prune(where: str, folder: str, spared: Callable[[str], bool]) -> None:
-    """Remove the entries of a folder of the storage, except those for which `spared` is true."""
+    """Remove the entries of a folder of the storage, unless they have just changed or `spared` is true for them."""
     from pyarrow.fs import FileSelector
 
     with errors_as_user_errors(where):
         system = open_storage(where, folder)
         for found in system.get_file_info(FileSelector("", allow_not_found=True)):
-            if not spared(found.base_name):
+            if spared(found.base_name):
+                continue
+            inside = system.get_file_info(FileSelector(found.path, recursive=True, allow_not_found=True))
+            changed = max(each.mtime_ns or 0 for each in (found, *inside)) / 1e9  # folders of an object store have none
+            if time.time() - changed > RECENT_SECONDS:
                 delete(system, found.path)
 
 

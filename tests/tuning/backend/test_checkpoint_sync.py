@@ -13,7 +13,7 @@ from core.config import TrialConfig
 from core.errors import UserError
 from tests.support.corpora import tiny_corpus
 from tuning.backend import worker
-from tuning.backend.checkpoint_sync import CheckpointStore
+from tuning.backend.checkpoint_sync import CheckpointStore, RemoteCheckpoints
 from tuning.backend.cluster import node_info
 from tuning.backend.storage import node_root
 from tuning.resources.machine import Machine, TrialResources
@@ -110,6 +110,26 @@ def test_a_storage_that_fails_is_reported_and_costs_nothing_else(nodes: list[Nod
     assert figures(reports) == figures(second.run(CheckpointStore(study="s", on_node=True, storage=None)))
 
 
+def test_a_download_that_fails_once_is_tried_again(nodes: list[Node], tmp_path: Path) -> None:
+    first, second, _ = nodes
+    keeping = CheckpointStore(study="s", on_node=True, storage=str(tmp_path / "storage"))
+    first.run(keeping, dies_after=2)
+    real, calls = RemoteCheckpoints.download_latest, list[Path]()
+
+    def download(mirror: RemoteCheckpoints) -> None:
+        calls.append(mirror.local)
+        if len(calls) == 1:
+            raise UserError("cannot keep checkpoints in storage (timeout)")
+        real(mirror)
+
+    second.monkeypatch.setattr(RemoteCheckpoints, "download_latest", download)
+    reports = second.run(keeping)
+    assert len(calls) == 2
+    assert not any("storage_problem" in report for report in reports)
+    assert reports[0]["epoch_result"]["epoch"] == 1, "the epochs of the checkpoint are reported again"
+    assert second.kept() == ["00003/epoch-00002", "00003/epoch-00003"]
+
+
 def test_what_finished_trials_have_left_goes_when_the_next_one_begins(nodes: list[Node], tmp_path: Path) -> None:
     """Trial 3 begins when 1 is still open; 4 may have begun since then."""
     first = nodes[0]
@@ -119,6 +139,8 @@ def test_what_finished_trials_have_left_goes_when_the_next_one_begins(nodes: lis
     reports = first.run(CheckpointStore(study="other", on_node=True, storage=keeping.storage), 2)
     assert not any("storage_problem" in report for report in reports)
     first.run(keeping, 2)
+    for path in tmp_path.rglob("*"):
+        os.utime(path, (0, 0))
     first.run(keeping, 3)
     for place in (first.folder / f"sentune-{os.getuid()}" / "s", tmp_path / "storage" / "s"):
         assert sorted(path.name[:5] for path in place.iterdir()) == ["00001", "00003", "00004"]

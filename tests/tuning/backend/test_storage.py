@@ -1,5 +1,6 @@
 """A checkpoint in the storage is complete or absent; errors are one line."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -112,12 +113,28 @@ def test_each_epoch_is_uploaded_once(stored: Path, tmp_path: Path) -> None:
     assert (stored / "epoch-00004" / TENSORS).stat().st_mtime_ns == before
 
 
-def test_only_what_is_spared_stays(tmp_path: Path) -> None:
+def test_checkpoints_that_a_node_could_not_download_stay(stored: Path, tmp_path: Path) -> None:
+    """The node trains the trial from its first epoch; another one can still continue from the fourth."""
+    node = tmp_path / "other"
+    mirror = RemoteCheckpoints(str(tmp_path / "storage"), "study/00003", node)
+    for epoch in (1, 2, 3):
+        saved(node, epoch)
+        mirror.upload_new()
+        assert (stored / "epoch-00004").is_dir()
+    saved(node, 4, 5)
+    mirror.upload_new()
+    assert sorted(path.name for path in stored.iterdir()) == ["epoch-00004", "epoch-00005"]
+
+
+def test_only_what_is_spared_or_has_just_changed_stays(tmp_path: Path) -> None:
     for name in ("00001", "00002", "00003"):
         (tmp_path / "study" / name / "epoch-00001").mkdir(parents=True)
+    for path in (tmp_path / "study").rglob("*"):
+        os.utime(path, (0, 0))
+    (tmp_path / "study" / "00003" / "epoch-00001" / "state.json").touch()
     prune(str(tmp_path), "study", lambda name: name == "00002")
     prune(str(tmp_path), "no-such", lambda name: False)
-    assert [path.name for path in (tmp_path / "study").iterdir()] == ["00002"]
+    assert sorted(path.name for path in (tmp_path / "study").iterdir()) == ["00002", "00003"]
     remove(str(tmp_path), "study")
     remove(str(tmp_path), "study")
     assert list(tmp_path.iterdir()) == []
