@@ -13,7 +13,6 @@ SHA256SUMS          digests of the files above; `sha256sum -c SHA256SUMS` checks
 
 import contextlib
 import hashlib
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +25,7 @@ from core.data.vocabulary import Vocabulary
 from core.errors import ConfigError, CorruptionError, UserError
 from core.inference.members import MEMBER_FILES, Member, entry_of, file_of, member_of, tensors_of
 from core.inference.model_schema import check_classes, check_coverage, check_settings, check_words, read_json
-from core.io.atomic import file_mode
+from core.io.atomic import is_folder
 from core.io.checked_folder import (
     CHECKSUMS,
     check_output_folder,
@@ -120,19 +119,19 @@ def read_model(path: Path) -> ModelParts:
     """
     while True:
         _check_folder(path)
-        before = _identity(path)
+        before = folder_identity(path)
         try:
             parts = _read_folder(path)
         except (OSError, UserError):
-            if _identity(path) == before:
+            if folder_identity(path) == before:
                 raise
         else:
-            if _identity(path) == before:
+            if folder_identity(path) == before:
                 return parts
         # `retrain` has replaced the folder meanwhile: what was read may be parts of two models.
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def folder_identity(path: Path) -> tuple[int, int] | None:
     """Return the identity of the folder at `path`, which changes if another folder replaces it; None without one."""
     with contextlib.suppress(OSError):
         found = path.stat()
@@ -158,7 +157,7 @@ def _read_folder(path: Path) -> ModelParts:
 
 def _check_folder(path: Path) -> None:
     """Raise UserError unless this is a folder with a file of a model."""
-    if not stat.S_ISDIR(file_mode(path)):
+    if not is_folder(path):
         raise UserError(f"there is no saved model at {path}; {_GIVE}")
     try:
         names = {each.name for each in path.iterdir()}

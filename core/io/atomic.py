@@ -11,6 +11,7 @@ import shutil
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -22,6 +23,8 @@ _HERE = -100
 """AT_FDCWD: paths are relative to the working directory."""
 _EXCHANGE = 2
 """RENAME_EXCHANGE of Linux's renameat2, and RENAME_SWAP of macOS's renamex_np."""
+STEP_SECONDS = 0.1
+"""Time in seconds that a reader waits for a folder that is replaced in two steps, which takes milliseconds."""
 
 
 def swap_paths(one: Path, other: Path) -> bool:
@@ -216,6 +219,17 @@ def folder_rule(path: Path) -> tuple[object, str, bool]:
     """Return the rule for `check_rules` that a path is that of a folder, or of nothing yet."""
     mode = file_mode(path)
     return str(path), "a folder, or a new one", not mode or stat.S_ISDIR(mode)
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether there is a folder at `path`, also while `atomic_folder` replaces it in two steps."""
+    if stat.S_ISDIR(file_mode(path)):
+        return True
+    with contextlib.suppress(OSError, ValueError):
+        target = Path(os.path.realpath(path))
+        if any(each.name.startswith(f".{target.name}.old.") for each in target.parent.iterdir()):
+            time.sleep(STEP_SECONDS)
+    return stat.S_ISDIR(file_mode(path))
 
 
 def open_regular(path: Path, *, pipes: bool = False) -> io.BufferedReader:

@@ -14,7 +14,7 @@ from core.config import TrialConfig
 from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.data.load import load_corpus
 from core.errors import ConfigError, DataError, UserError
-from core.inference.predictor import load_model
+from core.inference.predictor import Predictor, load_model
 from tests.support.contents import metrics
 from tests.support.corpora import tiny_corpus
 from tests.support.models import plain, saved
@@ -24,6 +24,7 @@ from tuning.distill import (
     LABEL_SHARE,
     add_sentences,
     distill_model,
+    load_teacher,
     mixed_targets,
     new_sentences,
     scale_epoch,
@@ -204,6 +205,34 @@ def test_a_circle_of_links_is_no_model(study: Path, made: Path, tmp_path: Path) 
     for changes in ({"out": tmp_path / "circle"}, {"model": tmp_path / "circle"}):
         with pytest.raises(UserError, match="circle"):
             distil(study, made, **changes)
+
+
+def test_a_teacher_that_is_replaced_while_it_is_read_is_the_new_one(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a", **TEACHER)
+    expected = load_teacher(saved(tmp_path / "b", **TEACHER, metrics={"test_fingerprint": "new"}))[1]
+    assert expected["test_fingerprint"] == "new"
+
+    def load(path: Path, **options: Any) -> Predictor:
+        found = load_model(path, **options)
+        if (tmp_path / "b" / "model").exists():
+            shutil.rmtree(path)
+            (tmp_path / "b" / "model").rename(path)
+        return found
+
+    with patch("tuning.distill.load_model", load):
+        assert load_teacher(path)[1] == expected
+
+
+def test_a_teacher_that_is_removed_while_it_is_read_is_one_line(tmp_path: Path) -> None:
+    path = saved(tmp_path, **TEACHER)
+
+    def load(path: Path, **options: Any) -> Predictor:
+        found = load_model(path, **options)
+        shutil.rmtree(path)
+        return found
+
+    with patch("tuning.distill.load_model", load), pytest.raises(UserError, match="there is no saved model at "):
+        load_teacher(path)
 
 
 def test_a_teacher_with_other_classes_is_refused(study: Path, made: Path, tmp_path: Path) -> None:

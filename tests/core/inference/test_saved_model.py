@@ -182,6 +182,15 @@ def test_no_folder_is_no_model(tmp_path: Path) -> None:
         read_model(tmp_path / "nothing")
 
 
+def test_a_model_that_is_replaced_in_two_steps_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the file system cannot swap two names."""
+    path = saved(tmp_path)
+    new = path.rename(tmp_path / ".model.1234abcd")
+    (tmp_path / ".model.old.abcdefgh").mkdir()
+    monkeypatch.setattr("time.sleep", lambda _: new.rename(path))
+    assert read_model(path).classes == CLASSES
+
+
 def test_another_folder_is_no_model(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a saved model; pass a folder"):
         read_model(tmp_path)
