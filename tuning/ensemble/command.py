@@ -57,7 +57,7 @@ def _make(options: EnsembleOptions, journal: StudyJournal, spec: Spec) -> bool:
     print(*ensemble_lines(estimate), f"  {estimate.multiplications:,} multiplications per word", sep="\n", flush=True)
     chosen = {number: records[number] for number in estimate.counts if number != FIXED}
     notice = "stopping: epochs in progress are discarded"
-    interrupt = InterruptHandler(notice=notice, kept="no finished epoch is lost")
+    interrupt = InterruptHandler(notice=notice, kept="verified trainings lose no finished epoch")
     background = BackgroundRay(Machine.here(gpus=spec["device"] != "cpu"), interrupt.on_ray_lost)
     with interrupt.installed(), background:
         if chosen:

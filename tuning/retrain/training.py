@@ -78,6 +78,8 @@ def train_in_worker(
 ) -> dict[str, Any]:
     """Train in a Ray worker, with `both` a second time on all sentences except the test split; evaluate on test.
 
+    After a kill, the first training resumes, and the second one starts again.
+
     Args:
         config: Fields of TrialConfig.
         corpus: The data.
