@@ -69,6 +69,12 @@ def is_searched(folder: Path) -> bool:
     return started is None or who["started"] in (None, started)
 
 
+def remote_driver(folder: Path) -> str | None:
+    """Return "process PID on HOST" if that is the study's driver and on another host, so that it may be dead."""
+    who = _driver(folder)
+    return None if who is None or who["host"] == socket.gethostname() else f"process {who['pid']} on {who['host']}"
+
+
 def _start_ticks(pid: int) -> int | None:
     """Return the start of a process in clock ticks since the boot; None if the system has no /proc/PID/stat."""
     try:

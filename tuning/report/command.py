@@ -8,7 +8,7 @@ from pathlib import Path
 from core.errors import UserError, check_rules
 from core.io.atomic import atomic_write, check_parent, folder_rule
 from tuning.console import say_if_slow
-from tuning.journal.file import is_searched
+from tuning.journal.file import is_searched, remote_driver
 from tuning.journal.folder import is_in_study
 from tuning.report.chart_data import study_chart_data
 from tuning.report.compose import render_page, vega_bundle
@@ -60,6 +60,8 @@ def write_report(
             pause = max(EVERY_SECONDS, math.ceil(PAUSE * (time.monotonic() - began)))
             if not announced:
                 print(f"{out} is updated every {pause} s while the study runs; press Ctrl-C to stop")
+                if driver := remote_driver(folder):
+                    print(f"it counts as running because of {driver}; press Ctrl-C if that process was killed")
                 announced = True
             _wait(folder, pause)
     finally:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tuning.journal.file import is_searched, study_lock
+from tuning.journal.file import is_searched, remote_driver, study_lock
 
 
 def test_a_study_has_a_driver_while_one_runs(tmp_path: Path) -> None:
@@ -32,8 +32,10 @@ def test_a_killed_driver_is_none_and_another_hosts_is_believed(tmp_path: Path) -
     assert not is_searched(tmp_path)
     note.write_text(json.dumps({"pid": NO_PROCESS, "host": "elsewhere", "started": None, "searches": True}))
     assert is_searched(tmp_path)
+    assert remote_driver(tmp_path) == f"process {NO_PROCESS} on elsewhere"
     note.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "started": None, "searches": True}))
     assert is_searched(tmp_path)
+    assert remote_driver(tmp_path) is None
 
 
 @pytest.mark.parametrize(

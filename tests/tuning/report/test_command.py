@@ -139,6 +139,20 @@ def test_a_page_that_takes_long_is_made_less_often(
     assert "is updated every 23 s while" in capsys.readouterr().out
 
 
+def test_a_watch_names_the_driver_on_another_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """This host cannot know whether that process has been killed."""
+    monkeypatch.setattr(verb, "page", lambda *_, **__: (b"", {}))
+    monkeypatch.setattr(verb, "vega_bundle", str)
+    monkeypatch.setattr("time.sleep", lambda _: (tmp_path / "driver.json").unlink())
+    (tmp_path / "driver.json").write_text('{"pid": 7, "host": "elsewhere", "started": null, "searches": true}')
+    write(tmp_path, watch=True)
+    assert capsys.readouterr().out.splitlines()[1] == (
+        "it counts as running because of process 7 on elsewhere; press Ctrl-C if that process was killed"
+    )
+
+
 @pytest.mark.slow
 def test_a_watch_that_is_interrupted_leaves_a_page_that_does_not_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
