@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from core.io.text import one_line
 from tuning.console import (
+    LATER_SECONDS,
     call_later,
     command_line,
     is_importing,
@@ -110,4 +111,10 @@ class InterruptHandler(StopSignal):
                 say_interrupted()  # the shutdown of Ray may take seconds
             raise KeyboardInterrupt
         self.requested = True
-        self.say(f"{self.notice}; press Ctrl-C again to stop at once")
+        line = f"{self.notice}; press Ctrl-C again to stop at once"
+        try:
+            self.say(line)
+        except OSError:  # the terminal is gone
+            pass
+        except RuntimeError:  # the signal met another print
+            call_later(LATER_SECONDS, self.say, line)

@@ -62,6 +62,24 @@ def test_while_something_trains_the_first_signal_asks_and_the_second_stops() -> 
     assert said == ["stopping: wait; press Ctrl-C again to stop at once"]
 
 
+def test_a_signal_in_the_middle_of_a_print_asks_and_is_announced_later() -> None:
+    """Python forbids a write to standard error from inside another one, with a RuntimeError."""
+    said: list[str] = []
+    busy = [RuntimeError("reentrant call inside <_io.BufferedWriter name='<stderr>'>")]
+
+    def say(line: str) -> None:
+        if busy:
+            raise busy.pop()
+        said.append(line)
+
+    handler = InterruptHandler(say=say, notice="stopping: wait")
+    with handler.installed(), handler.while_training():
+        send()
+        assert handler.requested
+        wait_until(lambda: said, "the stop is not announced")
+    assert said == ["stopping: wait; press Ctrl-C again to stop at once"]
+
+
 def test_a_signal_whose_exception_was_discarded_stops_before_the_trainings() -> None:
     handler = InterruptHandler(say=print)
     with handler.installed():
