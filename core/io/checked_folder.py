@@ -129,6 +129,7 @@ def remove_partial_writes(
         files: Names or patterns of all files in such a folder, except CHECKSUMS; a folder with others is kept.
             None to remove any.
         older_than: Seconds without a change after which a folder is removed; another process may still be writing.
+            0 to remove all, also if the clock was set back.
     """
     hidden = re.compile(rf"\.(?:{name})\.(old\.)?[a-z0-9_]{{8}}")
     try:
@@ -143,7 +144,8 @@ def remove_partial_writes(
             age = time.time() - max(path.stat().st_mtime for path in (folder, *held))
         except OSError:  # another process has just renamed it, or another user writes it
             continue
-        if age >= older_than and (files is None or not _foreign((path.name for path in held), files)):
+        stale = age >= older_than or not older_than
+        if stale and (files is None or not _foreign((path.name for path in held), files)):
             shutil.rmtree(folder, ignore_errors=True)
 
 

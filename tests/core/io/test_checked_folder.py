@@ -88,7 +88,7 @@ def test_one_that_is_renamed_at_this_moment_or_of_another_user_stays(
 
 
 def test_a_caller_that_holds_the_lock_removes_fresh_ones_too(tmp_path: Path) -> None:
-    left = folder(tmp_path / ".model.abcd_123", "notes.txt", age=0)
+    left = folder(tmp_path / ".model.abcd_123", "notes.txt", age=-3600)  # the clock was set back since then
     remove_partial_writes(tmp_path, "model", older_than=0)
     assert not left.exists()
 
