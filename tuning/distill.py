@@ -102,7 +102,7 @@ def distill_model(model: Path, options: DistillOptions) -> Reproduction | None:
 
 
 def load_teacher(model: Path) -> tuple[Predictor, dict[str, Any]]:
-    """Load a model; return it with its `teacher_digest` and its `test_fingerprint`, which is None if it is unknown.
+    """Load a model; return it with its `teacher_digest`, and its `test_fingerprint` and `on`, which may be None.
 
     If the model is replaced meanwhile, all three are of the new one.
 
@@ -113,8 +113,9 @@ def load_teacher(model: Path) -> tuple[Predictor, dict[str, Any]]:
         before = folder_identity(model)
         teacher = load_model(model, notify=print)
         with contextlib.suppress(FileNotFoundError):  # it has just been removed
-            test = json.loads((model / "metrics.json").read_bytes()).get("test_fingerprint")
-            origin = {"teacher_digest": model_digest(model), "test_fingerprint": test}
+            metrics = json.loads((model / "metrics.json").read_bytes())
+            origin = {name: metrics.get(name) for name in ("test_fingerprint", "on")}
+            origin["teacher_digest"] = model_digest(model)
             if folder_identity(model) == before:
                 return teacher, origin
 
@@ -157,7 +158,8 @@ def _student(
     soft = np.zeros((len(texts), len(corpus.classes)))
     print(f"labelling {len(taught):,} sentences with the teacher ...", flush=True)
     soft[taught] = teacher_probabilities(teacher, [tokens[place] for place in taught])
-    print(f"val  accuracy {(soft[val].argmax(axis=1) == corpus.labels[val]).mean():.4f} of the teacher")
+    trained = ", which was trained on train and val" if origin["on"] == BOTH else ""
+    print(f"val  accuracy {(soft[val].argmax(axis=1) == corpus.labels[val]).mean():.4f} of the teacher{trained}")
     unlabelled = [tokenize(text, tokenizer) for text in extra]
     taught_corpus = dataclasses.replace(corpus, targets=mixed_targets(corpus, soft))
     larger = add_sentences(taught_corpus, unlabelled, teacher_probabilities(teacher, unlabelled))

@@ -155,6 +155,8 @@ def test_train_and_validation_together(study: Path, made: Path, capsys: pytest.C
     assert "training on train and validation together, for the number of steps of" in capsys.readouterr().out
     assert metrics(study, "small")["train_and_val_sentences"] == 216
     assert [each["on"] for each in evaluations_on_test(study_attributes(study))] == ["train+val"]
+    distil(study, made, model=study / "small", out=study / "smaller")
+    assert "of the teacher, which was trained on train and val\n" in capsys.readouterr().out
 
 
 @pytest.mark.slow
