@@ -103,7 +103,7 @@ class TrialRow:
     test_high: float | None
     """Upper end of this interval."""
     test_evaluations: int
-    """Number of evaluations of this trial on the test split."""
+    """Number of evaluations of this trial on test sentences, of any split."""
     params: Mapping[str, Any]
     """Searched settings, also those that are inactive in this trial. An object in JSON; in CSV a column each, after all
     others."""
