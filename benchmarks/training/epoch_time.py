@@ -1,7 +1,7 @@
 """How much faster is an epoch than in the tutorial notebook's loop?
 
     python -m benchmarks.training.epoch_time            5 epochs of each, about 25 minutes on two cores
-    python -m benchmarks.training.epoch_time --quick    1 epoch of each: shows that it works, not what holds
+    python -m benchmarks.training.epoch_time --quick    1 epoch of each without warm-up: shows that it works
     python -m benchmarks.training.epoch_time --only a   one of the cases a, a-bf16, b, c, d
 
 The data are MR if the folder SENTUNE_DATA has its archive, otherwise the snippets. An epoch is training and validation,
@@ -90,9 +90,11 @@ def alone(name: str, case: Case, dataset: str, epochs: int) -> None:
             ours.append(epoch.seconds)
             theirs.append(elsewhere.apply(baseline_epoch))
 
-        train(case.config(epochs + 1), corpus, report=in_turn)
-    ratios = [old / new for old, new in zip(theirs[1:], ours[1:], strict=True)]
-    old, new = statistics.median(theirs[1:]), statistics.median(ours[1:])
+        first = min(1, epochs - 1)  # the first epoch of more than one is warm-up
+        train(case.config(first + epochs), corpus, report=in_turn)
+    theirs, ours = theirs[first:], ours[first:]
+    ratios = [old / new for old, new in zip(theirs, ours, strict=True)]
+    old, new = statistics.median(theirs), statistics.median(ours)
     print(f"({name}) {case.title}")
     print(f"    notebook {old:.2f} s, ours {new:.2f} s an epoch: {statistics.median(ratios):.2f}x{claim(name, ratios)}")
     print(f"    pairs {min(ratios):.2f} to {max(ratios):.2f}", flush=True)
@@ -123,7 +125,8 @@ def claim(name: str, ratios: list[float]) -> str:
 def both_cores(corpus: Corpus, dataset: str, epochs: int) -> None:
     """Compare two parallel trials of sentune with the notebook's loop on two threads, in turn."""
     baseline = NotebookLoop(NOTEBOOK, corpus, threads=2)
-    baseline.epoch()  # warm-up
+    if epochs > 1:
+        baseline.epoch()  # warm-up
     theirs, rates = [], {"fp32": [], "bf16": []}
     for _ in range(3 if epochs > 1 else 1):
         theirs.append(statistics.median(baseline.epoch()[0] for _ in range(max(1, epochs // 2))))
