@@ -9,7 +9,7 @@ from core.data import columns, splits
 from core.data.corpus import Dataset, DatasetSource, ReadOptions
 from core.data.movie_reviews import resolve_mr, resolve_mr_at, resolve_snippets
 from core.data.probability_columns import OPTION, parse_names, read_targets
-from core.data.readers import FORMATS, Table, format_of, read_table
+from core.data.readers import FORMATS, Table, format_of, packed_size, read_table
 from core.errors import ConfigError, DataError
 from core.io import file_hash
 from core.io.atomic import expand_user
@@ -70,7 +70,7 @@ def _resolve_file(dataset: str, options: ReadOptions, folder: Path, notify: Noti
     }
 
     def read() -> Dataset:
-        check_texts_fit(path)
+        check_texts_fit(path, packed_size(path))
         found = _read_file(path, encoding, options)
         file_hash.check_unchanged(path, folder, digest)
         return found

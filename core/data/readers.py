@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import DataError
-from core.io.archives import MAX_ARCHIVE_BYTES, open_file
+from core.io.archives import MAX_ARCHIVE_BYTES, file_size, open_file
 from core.io.encodings import MAX_LINE, text_lines
 from core.io.text import printable, quoted
 
@@ -31,6 +31,7 @@ CELL_BYTES = 8
 MAX_SHARED = 10_000
 """Number of different short cells, such as labels, that are held once each."""
 _SHORT = 32
+NO_ROWS = "{}: has no rows; write at least one row"
 _QUOTED = re.compile('(?<![^,;\t])"(?:[^"]|"")*"?')
 """A quoted cell: its quote is the first character of the line, or after a separator."""
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
@@ -247,7 +248,7 @@ def _to_table(rows: Iterable[Row], name: str, first: Iterable[str] = ()) -> Tabl
                 if len(cells) < len(lines):
                     cells.append(None)
     if not lines:
-        raise DataError(f"{name}: has no rows; write at least one row")
+        raise DataError(NO_ROWS.format(name))
     return Table(name=name, columns=columns, lines=lines)
 
 
@@ -258,18 +259,45 @@ def _share(cell: str | None, shared: dict[str, str]) -> str | None:
     return shared.setdefault(cell, cell) if len(shared) < MAX_SHARED else shared.get(cell, cell)
 
 
+def packed_size(path: Path) -> int:
+    """Return the bytes on disk of what `read_table` reads: the file, or of Parquet the columns of plain values.
+
+    Raises:
+        DataError: The file is gone, or is not readable Parquet.
+    """
+    if format_of(path) == "parquet":
+        with _open_parquet(path) as file:
+            return _chunk_bytes(file, _plain_schema(file).names, "total_compressed_size")
+    with open_file(path) as opened:
+        return file_size(opened)
+
+
 def _parquet(path: Path) -> Table:
     import pyarrow
 
     with _open_parquet(path) as file:
-        groups = range(file.metadata.num_row_groups)
-        _check_size(sum(file.metadata.row_group(group).total_byte_size for group in groups), str(path))
+        plain = _plain_schema(file)
+        _check_size(_chunk_bytes(file, plain.names, "total_uncompressed_size"), str(path))
         parts, size = [], 0
-        for part in file.iter_batches(ROWS_AT_ONCE):  # equal cells are stored once, so the file's own size is too small
-            parts.append(part)
+        for part in file.iter_batches(ROWS_AT_ONCE, columns=plain.names):
+            parts.append(part)  # equal cells are stored once, so the file's own size is too small
             size += sum(_unpacked(column).nbytes + CELL_BYTES * len(column) for column in part.columns)
             _check_size(size, str(path))
-        return _from_arrow(pyarrow.Table.from_batches(parts, file.schema_arrow), str(path))
+        return _from_arrow(pyarrow.Table.from_batches(parts, plain), str(path), file.schema_arrow)
+
+
+def _plain_schema(file: Any) -> Any:
+    """Return the schema of the columns that hold plain values; others, such as word vectors, are never read."""
+    import pyarrow
+
+    return pyarrow.schema([field for field in file.schema_arrow if _is_plain(field.type)])
+
+
+def _chunk_bytes(file: Any, names: Collection[str], size: str) -> int:
+    """Return the sum of an attribute of the stored parts of these columns."""
+    groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
+    chunks = (group.column(place) for group in groups for place in range(group.num_columns))
+    return sum(getattr(chunk, size) for chunk in chunks if chunk.path_in_schema in names)
 
 
 def _unpacked(column: Any) -> Any:
@@ -287,11 +315,11 @@ def _check_size(size: int, name: str) -> None:
 def _parquet_parts(path: Path) -> Iterator[Table]:
     with _open_parquet(path) as file:
         first = 1
-        for batch in file.iter_batches(ROWS_AT_ONCE):
-            yield _from_arrow(batch, str(path), first)
+        for batch in file.iter_batches(ROWS_AT_ONCE, columns=_plain_schema(file).names):
+            yield _from_arrow(batch, str(path), file.schema_arrow, first)
             first += batch.num_rows
         if first == 1:
-            _from_arrow(file.read(), str(path))  # raises DataError: no rows
+            raise DataError(NO_ROWS.format(path))
 
 
 @contextlib.contextmanager
@@ -313,12 +341,13 @@ def _open_parquet(path: Path) -> Iterator[Any]:
         ) from None
 
 
-def _from_arrow(table: Any, name: str, first: int = 1) -> Table:
-    """Return a table or a batch of pyarrow, whose rows are numbered from `first`."""
+def _from_arrow(table: Any, name: str, schema: Any, first: int = 1) -> Table:
+    """Return a table or a batch of pyarrow with the plain columns of a schema, whose rows are numbered from `first`."""
     arrays = dict(zip(table.schema.names, table.columns, strict=True))
-    columns, others = arrow_columns(arrays, lambda row: f"{name}, row {first - 1 + row}")
+    columns, _ = arrow_columns(arrays, lambda row: f"{name}, row {first - 1 + row}")
     if table.num_rows == 0:
-        raise DataError(f"{name}: has no rows; write at least one row")
+        raise DataError(NO_ROWS.format(name))
+    others = {field.name: str(field.type) for field in schema if field.name not in columns}
     lines = range(first, first + table.num_rows)
     return Table(name=name, columns=columns, lines=lines, unit="row", unsupported_columns=others)
 

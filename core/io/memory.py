@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from core.errors import DataError
-from core.io.archives import file_size, open_file
 
 FIXED_BYTES = 300_000_000
 """Memory in bytes that data preparation takes for a file of any size: libraries and word vectors."""
@@ -40,20 +39,24 @@ def _group_limits() -> Iterator[int]:
                         yield int((each / name).read_text())
 
 
-def preparation_bytes(path: Path) -> int:
-    """Return an estimate of the bytes that it takes to read, split and tokenise the texts of a file."""
+def preparation_bytes(path: Path, size: int) -> int:
+    """Return an estimate of the bytes that it takes to read, split and tokenise the texts of a file.
+
+    Args:
+        path: The file; its name says whether it is packed.
+        size: Bytes on disk of the part that is read.
+    """
     packed = path.name.lower().endswith((".gz", ".parquet"))
-    with open_file(path) as file:
-        return FIXED_BYTES + BYTES_A_BYTE * file_size(file) * (UNPACKED if packed else 1)
+    return FIXED_BYTES + BYTES_A_BYTE * size * (UNPACKED if packed else 1)
 
 
-def check_texts_fit(path: Path) -> None:
-    """Check that the texts of a file can be prepared in this machine's memory.
+def check_texts_fit(path: Path, size: int) -> None:
+    """Check that the texts of a file can be prepared in this machine's memory; arguments as in `preparation_bytes`.
 
     Raises:
-        DataError: The memory does not suffice; the message has the need and the memory. Or the file is gone.
+        DataError: The memory does not suffice; the message has the need and the memory.
     """
-    need, memory = preparation_bytes(path), available_memory()
+    need, memory = preparation_bytes(path, size), available_memory()
     if need > memory:
         raise DataError(
             f"{path}: preparing its texts needs about {need / 1e9:.1f} GB of memory and this machine has "

@@ -3,9 +3,12 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from core.data import readers
+from core.data.corpus import ReadOptions
+from core.data.datasets import resolve_dataset
 from core.data.readers import MAX_CELL, arrow_columns, read_table
 from core.errors import DataError
 
@@ -92,6 +95,25 @@ def test_parquet_that_is_read_in_parts_may_have_any_size(tmp_path: Path, monkeyp
     assert sum(len(part.lines) for part in readers.read_table_in_parts(path, "")) == 3000
 
 
+def test_columns_of_parquet_that_are_not_read_have_no_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of texts with their embeddings."""
+    import pyarrow
+    import pyarrow.parquet
+
+    vectors = np.random.default_rng(0).random((100, 768), dtype=np.float32)
+    table = pyarrow.table({"text": [f"a film {row}" for row in range(100)], "label": [0, 1] * 50,
+                           "embedding": list(vectors)})  # fmt: skip
+    path = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(table, path)
+    assert path.stat().st_size > 300_000
+    assert readers.packed_size(path) < 5000
+    monkeypatch.setattr(readers, "MAX_ARCHIVE_BYTES", 20_000)
+    source = resolve_dataset(str(path), ReadOptions(text_column="text", label_column="label"), tmp_path)
+    assert source.read().texts[:2] == ["a film 0", "a film 1"]
+    with pytest.raises(DataError, match=r"column 'embedding' .*list<"):
+        resolve_dataset(str(path), ReadOptions(text_column="embedding"), tmp_path).read()
+
+
 def test_nan_is_nothing(tmp_path: Path) -> None:
     assert read_table(parquet(tmp_path, label=[1.0, float("nan")]), "").columns == {"label": ["1.0", None]}
 
@@ -114,7 +136,7 @@ def test_string_views_are_plain() -> None:
 def test_too_little_memory_for_parquet_is_no_fault_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import pyarrow.parquet
 
-    def full(self: object, rows: int) -> None:
+    def full(self: object, rows: int, columns: list[str]) -> None:
         raise pyarrow.ArrowMemoryError("malloc of size 64 failed")
 
     path = parquet(tmp_path, text=["a"])

@@ -37,11 +37,8 @@ def test_the_memory_is_that_of_the_control_groups_of_both_versions(
 
 
 @pytest.mark.parametrize(("name", "size", "need"), [("a.csv", 10**6, 306), ("a.csv.gz", 10**6, 318), ("a.csv", 0, 300)])
-def test_the_need_grows_with_the_file_and_more_with_a_packed_one(
-    tmp_path: Path, name: str, size: int, need: int
-) -> None:
-    (tmp_path / name).write_bytes(bytes(size))
-    assert preparation_bytes(tmp_path / name) == need * 10**6
+def test_the_need_grows_with_the_file_and_more_with_a_packed_one(name: str, size: int, need: int) -> None:
+    assert preparation_bytes(Path(name), size) == need * 10**6
 
 
 def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,10 +64,9 @@ def test_a_file_that_is_removed_before_it_is_read_is_named(tmp_path: Path) -> No
         source.read()
 
 
-def test_a_file_that_fits_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "a.csv").write_bytes(bytes(100))
-    monkeypatch.setattr(memory, "available_memory", lambda: preparation_bytes(tmp_path / "a.csv"))
-    check_texts_fit(tmp_path / "a.csv")
-    monkeypatch.setattr(memory, "available_memory", lambda: preparation_bytes(tmp_path / "a.csv") - 1)
+def test_a_file_that_fits_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path("a.csv")
+    monkeypatch.setattr(memory, "available_memory", lambda: preparation_bytes(path, 100))
+    check_texts_fit(path, 100)
     with pytest.raises(DataError, match=r"a\.csv: preparing its texts needs"):
-        check_texts_fit(tmp_path / "a.csv")
+        check_texts_fit(path, 101)
