@@ -10,6 +10,7 @@ import functools
 import importlib.util
 import re
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -146,15 +147,18 @@ def describe_letters(letters: Mapping[str, float]) -> str:
 
 
 _HOME = "nltk.tokenize.destructive"
+_IMPORT_LOCK = threading.Lock()
+"""Another thread must not find the modules that `_import_without_package` adds for a moment."""
 
 
 def load_nltk_tokenizer() -> Any:
     """Return a new `NLTKWordTokenizer`, with which `nltk.word_tokenize` splits each sentence."""
-    if "nltk" not in sys.modules:
-        # An NLTK whose modules need what their package sets up raises one of these.
-        with contextlib.suppress(ImportError, AttributeError):
-            return _import_without_package().NLTKWordTokenizer()
-    return importlib.import_module(_HOME).NLTKWordTokenizer()
+    with _IMPORT_LOCK:
+        if "nltk" not in sys.modules:
+            # An NLTK whose modules need what their package sets up raises one of these.
+            with contextlib.suppress(ImportError, AttributeError):
+                return _import_without_package().NLTKWordTokenizer()
+        return importlib.import_module(_HOME).NLTKWordTokenizer()
 
 
 def _import_without_package() -> Any:

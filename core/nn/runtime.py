@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 
@@ -16,6 +17,7 @@ TRAINING_KERNELS = 512
 """Number of compiled kernels that a training keeps; with 128, a series on TREC took 38 instead of 32 to 34 s."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _TRIM_BYTES, _MMAP_BYTES = 2**28, 2**25
+_MKLDNN_SWITCH = threading.RLock()
 
 
 @contextlib.contextmanager
@@ -99,15 +101,33 @@ def autocast(precision: str, device: str) -> Iterator[None]:
     emulate bf16, at about a fifth of the speed of fp32.
     """
     emulated = precision == "bf16" and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    before = torch.backends.mkldnn.enabled
-    if emulated:
+    cast = torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=precision == "bf16")
+    with _without_mkldnn() if emulated else contextlib.nullcontext(), cast:
+        yield
+
+
+@contextlib.contextmanager
+def _without_mkldnn() -> Iterator[None]:
+    """Switch oneDNN off inside the block, for one thread at a time: the switch is the process's."""
+    with _MKLDNN_SWITCH:
+        before = torch.backends.mkldnn.enabled
         torch.backends.mkldnn.enabled = False  # type: ignore[assignment]  # typed as its descriptor
-    try:
-        with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=precision == "bf16"):
+        try:
             yield
-    finally:
-        if emulated:
+        finally:
             torch.backends.mkldnn.enabled = before
+
+
+def check_device(device: str) -> None:
+    """Check that this machine has a device.
+
+    Raises:
+        ConfigError: It does not, or it is neither the CPU nor a CUDA device.
+    """
+    if is_gpu(device):
+        count = torch.cuda.device_count()
+        rule = f"cpu, or one of this machine's CUDA devices ({count})"
+        check_rules({"device": (device, rule, (torch.device(device).index or 0) < count)})
 
 
 def is_gpu(device: str) -> bool:

@@ -21,7 +21,7 @@ from core.log_odds import LogOdds
 from core.metrics import METRICS
 from core.nn.environment import check_precision, runtime_environment
 from core.nn.model_size import count_trainable_parameters
-from core.nn.runtime import deterministic_kernels, torch_threads, training_memory
+from core.nn.runtime import check_device, deterministic_kernels, torch_threads, training_memory
 from core.training.checkpoint import Checkpoint, load_latest, save
 from core.training.learner import notable_settings
 from core.training.lockstep import WORDS, Lockstep, unprefixed
@@ -69,6 +69,7 @@ def train(
         UserError: The checkpoint cannot be written.
     """
     check_precision(config.precision, device)
+    check_device(device)
     for name, sentences in (("training", corpus.indices(TRAIN)), ("validation", corpus.validation())):
         if not len(sentences):
             raise DataError(f"the corpus has no {name} sentences; choose another split rule")

@@ -2,10 +2,12 @@
 
 import importlib
 import importlib.metadata
+import importlib.util
 import itertools
 import json
 import sys
 import threading
+import time
 import types
 from collections.abc import Callable
 from typing import Any
@@ -213,6 +215,31 @@ def test_another_thread_may_import_modules_meanwhile() -> None:
             thread.join()
             sys.setswitchinterval(before)
     assert {tuple(each.tokenize("can't stop")) for each in found} == {("ca", "n't", "stop")}
+
+
+def test_two_threads_may_load_it_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one must not find the modules that are in place only for the first one's import."""
+    find, both = importlib.util.find_spec, threading.Barrier(2)
+
+    def slow(name: str) -> Any:
+        time.sleep(0.02)
+        return find(name)
+
+    def load() -> None:
+        both.wait()
+        found.append(load_nltk_tokenizer().tokenize("can't stop"))
+
+    monkeypatch.setattr(importlib.util, "find_spec", slow)
+    found: list[list[str]] = []
+    with patch.dict(sys.modules):
+        for name in [name for name in sys.modules if name.split(".")[0] == "nltk"]:
+            del sys.modules[name]
+        threads = [threading.Thread(target=load) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+    assert found == [["ca", "n't", "stop"]] * 2
 
 
 def test_an_nltk_that_cannot_be_taken_apart_is_imported_whole(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 import warnings
 
 import pytest
@@ -70,3 +71,31 @@ def test_bf16_runs_on_processors_for_which_onednn_has_no_bf16_lstm(monkeypatch: 
         assert torch.backends.mkldnn.enabled
     states.sum().backward()
     assert lstm.weight_ih_l0.grad.isfinite().all()
+
+
+def test_threads_that_emulate_bf16_leave_onednn_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of a web application that predicts in several threads."""
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    inside, leave = threading.Event(), threading.Event()
+    seen: list[bool] = []
+
+    def first() -> None:
+        with autocast("bf16", "cpu"):
+            inside.set()
+            leave.wait(10)
+
+    def second() -> None:
+        with autocast("bf16", "cpu"):
+            seen.append(torch.backends.mkldnn.enabled)
+
+    threads = [threading.Thread(target=first), threading.Thread(target=second)]
+    threads[0].start()
+    assert inside.wait(10)
+    threads[1].start()
+    threads[1].join(0.1)
+    assert seen == []  # it waits for the first one
+    leave.set()
+    for thread in threads:
+        thread.join(10)
+    assert seen == [False]
+    assert torch.backends.mkldnn.enabled

@@ -265,6 +265,10 @@ def test_bf16_on_a_gpu_is_refused() -> None:
         ({"threads": np.int64(2)}, r"^threads must be a whole number from 1 to 1024, got np.int64\(2\)$"),
         ({"threads": "2"}, r"^threads must be a whole number from 1 to 1024, got '2'$"),
         ({"device": "gpu"}, r"^device must be cpu, cuda or cuda:NUMBER, got 'gpu'$"),
+        (
+            {"device": "cuda:99"},
+            r"^device must be cpu, or one of this machine's CUDA devices \([0-9]+\), got 'cuda:99'$",
+        ),
     ],
 )
 def test_threads_and_device_are_checked(options: dict[str, Any], message: str) -> None:
