@@ -38,9 +38,11 @@ _LIMITS = {
 """Those that concern the process."""
 CANNOT_TRAIN = "a worker cannot train ({}); repair the machine or the installation, and run the same command again"
 _OUT_OF_MEMORY = re.compile(
-    r"(?i)(can.?t|cannot|unable to|failed to) (allocate|map segment)|not enough memory|out of memory"
+    r"(?i)(can.?t|cannot|unable to|failed to) (allocate|map segment)|not enough memory|out of memory|_ALLOC_FAILED"
 )
 """What libraries say in RuntimeError, ImportError and OSError."""
+_GPU = re.compile("CUDA|CUDNN|CUBLAS|HIP")
+"""Names of which one is in such a message about a GPU."""
 
 
 @contextlib.contextmanager
@@ -66,7 +68,7 @@ def is_out_of_memory(error: Exception) -> bool:
 def system_problem(error: Exception) -> str | None:
     """Return one line for the user, or None if the error may be a bug."""
     if is_out_of_memory(error):
-        return f"{_GPU_MEMORY if 'CUDA' in str(error) else _MEMORY} ({error_summary(error, 100)})"
+        return f"{_GPU_MEMORY if _GPU.search(str(error)) else _MEMORY} ({error_summary(error, 100)})"
     if isinstance(error, RuntimeError):
         if "CUBLAS_WORKSPACE_CONFIG" in str(error):  # torch read it before deterministic_kernels set it
             return _CUBLAS

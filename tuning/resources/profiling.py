@@ -20,6 +20,7 @@ from core.data.corpus import TRAIN, Corpus
 from core.errors import UserError
 from core.nn.model_size import max_checkpoint_bytes
 from tuning.console import end_with_parent
+from tuning.resources.gpu import is_gpu_out_of_memory
 
 T = TypeVar("T")
 WARM_UP = 2
@@ -155,6 +156,9 @@ def measure_gpu(configs: Sequence[TrialConfig], corpus: Corpus, device: str = "c
                     for steps in learners:
                         next(steps)
             peaks.append(int(cuda.max_memory_reserved(device)))
-        except torch.OutOfMemoryError:  # GpuShareChoice reports that it needs more than a GPU
+        except RuntimeError as error:
+            if not is_gpu_out_of_memory(error):
+                raise
+            # GpuShareChoice reports that it needs more than a GPU
             peaks.append(int(cuda.get_device_properties(device).total_memory))
     return max(peaks)

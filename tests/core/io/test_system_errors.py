@@ -35,6 +35,7 @@ LINES: list[tuple[Exception, str]] = [
         RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has a total capacity"),
         r"^the GPU's memory does not suffice; end other .* or use smaller settings \(CUDA out of memory\. Tried to",
     ),
+    (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), r"^the GPU's memory does not suffice; end other"),
     (
         RuntimeError(
             "Deterministic behavior was enabled, but this operation uses CuBLAS.\nYou must set the variable "

@@ -147,7 +147,7 @@ def test_out_of_memory_says_what_was_asked_for_and_the_share() -> None:
 class FakeCuda:
     """torch.cuda of a machine with a small and a large GPU."""
 
-    def __init__(self, *, fails: bool = False) -> None:
+    def __init__(self, *, fails: Exception | None = None) -> None:
         self.limits: list[tuple[Any, ...]] = []
         self.fails = fails
 
@@ -167,8 +167,8 @@ class FakeCuda:
         self.limits.append(("reset", device))
 
     def max_memory_reserved(self, device: str) -> int:
-        if self.fails:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB.")
+        if self.fails is not None:
+            raise self.fails
         return int(3 * GIB)
 
 
@@ -235,5 +235,20 @@ def test_the_learners_of_all_folds_are_in_memory_together(monkeypatch: pytest.Mo
     assert (max(counts), learners) == (3, [0])
 
 
-def test_settings_that_no_gpu_holds_count_as_all_of_it() -> None:
-    assert measure_gpu([TrialConfig(hidden_dim=4)], tiny_corpus(), "cpu", FakeCuda(fails=True)) == 24 * GIB
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB."),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    ],
+)
+def test_settings_that_no_gpu_holds_count_as_all_of_it(error: Exception) -> None:
+    assert measure_gpu([TrialConfig(hidden_dim=4)], tiny_corpus(), "cpu", FakeCuda(fails=error)) == 24 * GIB
+
+
+def test_another_error_of_the_probe_is_raised() -> None:
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        measure_gpu(
+            [TrialConfig(hidden_dim=4)], tiny_corpus(), "cpu", FakeCuda(fails=RuntimeError("illegal memory access"))
+        )
