@@ -34,7 +34,7 @@ from tuning.journal.predictions import Packed
 from tuning.journal.records import SEGMENTS, TrialRecord, copied_from, recorded_epochs
 from tuning.scheduling.asha import FAILED
 from tuning.scheduling.budget import BudgetCheck, EarlyEnd, StopSignal
-from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.study_config import StudyConfig
 from tuning.scheduling.suggester import Suggester
 from tuning.scheduling.virtual_clock import NoJob, VirtualJob, VisibleResult
 
@@ -351,9 +351,9 @@ class Schedule:
 
     def _keep_checkpoints(self, trial: int) -> None:
         """Keep the checkpoints of a trial that has paused, and remove those of the worst one at its rung."""
-        epoch = self._last[trial]
-        score = self._score(trial, epoch)
-        if epoch == self.config.epochs or score is None or score == FAILED:
+        epoch, score = self._last[trial], self._score(trial, self._last[trial])
+        ended = epoch == self.config.epochs or epoch > len(self._scores[trial])  # by --patience, or it failed
+        if ended or score is None or score == FAILED:
             return
         trials = self._paused[epoch]
         insort(trials, (-score, trial))

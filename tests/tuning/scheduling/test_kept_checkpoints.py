@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from tests.support.epochs import epoch
-from tests.support.memory_store import MemoryStore, job_of, schedule_of, train
+from tests.support.memory_store import SEGMENT, MemoryStore, job_of, schedule_of, train
 from tests.support.study_configs import plan
 from tuning.scheduling.asha import Asha
 from tuning.scheduling.schedule import KEPT_PAUSED, Schedule
-from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.study_config import StudyConfig
 
 PLAN = plan(n_trials=40, parallelism=1, lag=0.0, stopping=Asha(grace=1, reduction=4))
 
@@ -65,6 +65,22 @@ def test_the_same_trials_keep_their_checkpoints_after_a_restart(jobs: int) -> No
     assert (again.trial, again.first, again.last) == (next_job.trial, next_job.first, next_job.last)
     assert after.with_checkpoints() == before.with_checkpoints()
     assert set(store.without_checkpoints) == removed
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_trial_that_patience_ended_takes_no_place_of_a_paused_one(restart: bool) -> None:
+    """Trial 1 is promoted from epoch 1 to 3, and ends after epoch 2."""
+    store, config = MemoryStore(), replace(PLAN, epochs=9, patience=1, stopping=Asha(grace=1, reduction=3))
+    schedule = schedule_of(store, config)
+    train(schedule, job_of(schedule), 0.1)
+    while (job := job_of(schedule)).first == 1:
+        train(schedule, job, 0.9 if job.trial == 1 else 0.5)
+    assert (job.trial, job.last) == (1, 3)
+    schedule.report(1, epoch(2, 0.9))
+    schedule.end(1, {"n_parameters": 1}, SEGMENT)
+    after = schedule_of(store, config) if restart else schedule
+    job_of(after)
+    assert after.with_checkpoints() == [2, 3]
 
 
 def test_a_trial_whose_worker_died_keeps_its_checkpoints() -> None:
