@@ -26,7 +26,6 @@ from benchmarks.chromium import NOT_FOUND, chromium, find_chromium, open_page
 from benchmarks.simulation.clock_picture import config_of
 from tuning.journal.records import TrialRecord, read_study
 from tuning.report.command import page
-from tuning.scheduling.study import searched_settings
 from tuning.tracking.progress_state import SearchProgress
 from tuning.tracking.progress_text import live_block
 from tuning.tracking.remaining_time import RemainingTime
@@ -83,7 +82,7 @@ def progress_picture(study: Path) -> str:
     progress = SearchProgress(
         records=[],
         remaining=RemainingTime(config=config, cost=lambda config: 1.0, workers=workers),
-        searched=searched_settings(config.space),
+        searched=config.space.searched_fields,
     )
     elapsed = replay(progress, records, SHARE)
     console = Console(record=True, width=COLUMNS, file=StringIO(), force_terminal=True)

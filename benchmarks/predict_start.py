@@ -27,7 +27,7 @@ from core.data.vocabulary import Vocabulary
 from core.inference.members import LstmMember, Member, PlainMember
 from core.inference.saved_model import ModelParts, save_model
 from core.nn.classifier import SentenceClassifier
-from core.training.plain_baseline import fit_plain_baseline
+from core.plain_baseline import fit_plain_baseline
 
 MAX_RATIO = 1.5
 SENTENCE = "a gorgeous, witty, seductive movie"

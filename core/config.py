@@ -169,9 +169,8 @@ class TrialConfig:
         Raises:
             ConfigError: Fields are unknown, or else break their rules; the message names all of them.
         """
-        known = {field.name for field in dataclasses.fields(cls)}
-        unknown = sorted(set(settings) - known)
-        if unknown:
+        known = cls.__dataclass_fields__.keys()
+        if unknown := sorted(settings.keys() - known):
             raise ConfigError(f"unknown settings {', '.join(unknown)}; choose from {', '.join(sorted(known))}")
         return cls(**settings)
 

@@ -248,7 +248,7 @@ LAYERS = [
     [
         "tuning.run_options",
         "tuning.study_options",
-        "tuning.study_config",
+        "tuning.planned_search",
         "tuning.warm_start",
         "tuning.plain_fit",
         "tuning.frames",
@@ -259,6 +259,7 @@ LAYERS = [
     ["tuning.space", "tuning.journal"],
     ["tuning.console", "tuning.formatting", "tuning.arguments"],
     ["core.inference"],
+    ["core.plain_baseline"],
     ["core.training"],
     ["core.nn"],
     ["core.data"],

@@ -23,7 +23,6 @@ from tuning.frames import store_frame
 from tuning.journal.folder import study_folder
 from tuning.journal.records import read_study
 from tuning.run_options import RunOptions
-from tuning.scheduling.study import searched_settings
 from tuning.study_options import ConfirmOptions, EnsembleOptions, RetrainOptions, Splits
 
 if TYPE_CHECKING:
@@ -120,7 +119,7 @@ class Study:
             rows = filter_rows(found.rows, RowFilter(state=state, where=conditions, sort=sort, top=top))
         first, others = ([each.field for each in COLUMNS if each.main == main] for main in (True, False))
         records = [row.to_dict() | dict(row.params) for row in rows]
-        return pd.DataFrame(records, columns=[*first, *searched_settings(found.space), *others])
+        return pd.DataFrame(records, columns=[*first, *found.space.searched_fields, *others])
 
     @property
     def best(self) -> TrialRow:

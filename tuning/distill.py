@@ -3,7 +3,6 @@
 The student has the settings of a trial, and the training sentences of its study. Unlabelled sentences can be added.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -26,7 +25,7 @@ from core.data.tokenizer import tokenize, tokenizer_name
 from core.data.vocabulary import Vocabulary
 from core.errors import ConfigError
 from core.inference.predictor import Predictor, load_model
-from core.inference.saved_model import check_model_folder, folder_identity, model_digest
+from core.inference.saved_model import check_model_folder
 from core.io import cache
 from core.io.text import quoted
 from core.training.result import TrainResult
@@ -73,8 +72,8 @@ def distill_model(model: Path, options: DistillOptions) -> Reproduction | None:
     with open_study(options.folder, spec) as journal:
         attributes, records = read_study(options.folder)  # again: another process may just have trained a trial
         record = select_trial(options.folder, options.trial, attributes, records)
-        teacher, origin = load_teacher(model)
-        config, corpus, facts = _student(model, options, attributes, teacher, origin, record.trial_config)
+        teacher = load_model(model, notify=print)
+        config, corpus, facts = _student(model, options, attributes, teacher, record.trial_config)
         context = RetrainContext(
             verb=VERB,
             journal=journal,
@@ -101,25 +100,6 @@ def distill_model(model: Path, options: DistillOptions) -> Reproduction | None:
     return verdict
 
 
-def load_teacher(model: Path) -> tuple[Predictor, dict[str, Any]]:
-    """Load a model; return it with its `teacher_digest`, and its `test_fingerprint` and `on`, which may be None.
-
-    If the model is replaced meanwhile, all three are of the new one.
-
-    Raises:
-        UserError: There is no model, or it is damaged.
-    """
-    while True:
-        before = folder_identity(model)
-        teacher = load_model(model, notify=print)
-        with contextlib.suppress(FileNotFoundError):  # it has just been removed
-            metrics = json.loads((model / "metrics.json").read_bytes())
-            origin = {name: metrics.get(name) for name in ("test_fingerprint", "on")}
-            origin["teacher_digest"] = model_digest(model)
-            if folder_identity(model) == before:
-                return teacher, origin
-
-
 def _check_classes(model: Path, teacher: Sequence[str], data: Sequence[str]) -> None:
     if list(teacher) != list(data):
         shown = [", ".join(map(quoted, names[:10])) for names in (teacher, data)]
@@ -134,7 +114,6 @@ def _student(
     options: DistillOptions,
     attributes: Mapping[str, Any],
     teacher: Predictor,
-    origin: Mapping[str, Any],
     config: TrialConfig,
 ) -> tuple[TrialConfig, Corpus, dict[str, Any]]:
     """Return settings and corpus of the student, and the origin of its targets for metrics and card."""
@@ -144,7 +123,7 @@ def _student(
         print(f"changed since the search: {change}")
     _check_classes(model, teacher.classes, corpus.classes)
     texts = load_texts({**spec["data"], **options.places}, corpus.fingerprint, options.cache_dir)
-    facts = {**_describe_teacher(model, teacher, origin, corpus), "study_fingerprint": corpus.fingerprint}
+    facts = {**_describe_teacher(model, teacher, corpus), "study_fingerprint": corpus.fingerprint}
     extra, more = _read_unlabelled(options, texts, teacher)
     facts |= more
     tokenizer = tokenizer_name(corpus.source["tokenizer"])
@@ -158,7 +137,7 @@ def _student(
     soft = np.zeros((len(texts), len(corpus.classes)))
     print(f"labelling {len(taught):,} sentences with the teacher ...", flush=True)
     soft[taught] = teacher_probabilities(teacher, [tokens[place] for place in taught])
-    trained = ", which was trained on train and val" if origin["on"] == BOTH else ""
+    trained = ", which was trained on train and val" if "verified_val_accuracy" in teacher.metrics else ""
     print(f"val  accuracy {(soft[val].argmax(axis=1) == corpus.labels[val]).mean():.4f} of the teacher{trained}")
     unlabelled = [tokenize(text, tokenizer) for text in extra]
     taught_corpus = dataclasses.replace(corpus, targets=mixed_targets(corpus, soft))
@@ -198,13 +177,13 @@ def teacher_probabilities(teacher: Predictor, sentences: Sequence[Sequence[str]]
     return teacher.calibrate(teacher.log_probabilities([teacher.vocabulary.encode(words) for words in sentences]))
 
 
-def _describe_teacher(path: Path, teacher: Predictor, origin: Mapping[str, Any], corpus: Corpus) -> dict[str, Any]:
+def _describe_teacher(path: Path, teacher: Predictor, corpus: Corpus) -> dict[str, Any]:
     """Print the teacher's members, and whether it may know test sentences; return data that identify it."""
     shares = {member.name: round(member.weight, 4) for member in teacher.members}
     print(f"teacher: {path} ({', '.join(f'{name} {share:g}' for name, share in shares.items())})")
-    if origin["test_fingerprint"] != corpus.test_fingerprint():
+    if teacher.metrics.get("test_fingerprint") != corpus.test_fingerprint():
         print("the teacher was trained with another test split, so it may know sentences of this one")
-    return {"teacher": str(path), "teacher_members": shares, "teacher_digest": origin["teacher_digest"]}
+    return {"teacher": str(path), "teacher_members": shares, "teacher_digest": teacher.digest}
 
 
 def new_sentences(texts: Sequence[str], known: Sequence[str]) -> list[str]:

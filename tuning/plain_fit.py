@@ -18,7 +18,7 @@ from core.data.load import load_corpus
 from core.errors import DataError
 from core.io.text import error_summary, printable
 from core.metrics import METRICS
-from core.training.plain_baseline import validate_plain
+from core.plain_baseline import validate_plain
 from core.training.result import EpochResult
 from tuning.journal.predictions import pack_labels
 from tuning.journal.probabilities import pack_log_odds, save_probabilities

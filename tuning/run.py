@@ -30,14 +30,14 @@ from tuning.journal.reader import read_journal
 from tuning.journal.records import study_attributes
 from tuning.journal.writer import open_study
 from tuning.plain_fit import PlainFit
+from tuning.planned_search import PlannedSearch, check_search, plan_search
 from tuning.resources.allocation import GPU_SHARE
 from tuning.resources.machine import Machine
 from tuning.run_options import AUTO, RunOptions
 from tuning.scheduling.budget import EarlyEnd
 from tuning.scheduling.schedule import Callback, Schedule, reopen_trials
-from tuning.scheduling.study import searched_settings, study_id
+from tuning.scheduling.study_config import study_id
 from tuning.scheduling.virtual_cost import CorpusShape, virtual_cost
-from tuning.study_config import PlannedSearch, check_search, plan_search
 from tuning.tracking.progress_display import ProgressDisplay
 from tuning.tracking.progress_state import SearchProgress
 from tuning.tracking.progress_text import wrap_titled
@@ -147,7 +147,7 @@ def _run(
         reopen_trials(journal, plan)
         callbacks: list[Callback] = []
         if options.tensorboard:
-            files = TensorBoardCallback(journal, searched_settings(plan.space), print_note)
+            files = TensorBoardCallback(journal, plan.space.searched_fields, print_note)
             callbacks.append(extras.enter_context(contextlib.closing(files)))
         plain = PlainFit(journal, search.spec["data"], corpus.fingerprint, plan.metric, options.cache_dir, print_note)
         callbacks.append(extras.enter_context(plain))
@@ -256,7 +256,7 @@ def _search(
     state = SearchProgress(
         records=records,
         remaining=RemainingTime(config=plan, cost=schedule.cost, workers=workers),
-        searched=searched_settings(plan.space),
+        searched=plan.space.searched_fields,
         budget_seconds=seconds,
     )
     progress = ProgressDisplay(Console(highlight=False), state)

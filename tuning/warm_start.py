@@ -17,7 +17,7 @@ from core.errors import ConfigError, CorruptionError
 from core.training.result import EpochResult
 from tuning.journal.records import RANKED, Spec, TrialRecord, read_study
 from tuning.scheduling.samplers import MIN_SOURCE_TRIALS, SAMPLERS, cmaes_dimensions
-from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.study_config import StudyConfig
 from tuning.space.portfolio import FirstTrials
 from tuning.space.space import Space
 

@@ -20,7 +20,7 @@ from tuning.journal.predictions import pack_labels
 from tuning.journal.records import recorded_epochs
 from tuning.resources.machine import TrialResources
 from tuning.scheduling.asha import FAILED, Asha
-from tuning.scheduling.study import StudyConfig, study_spec
+from tuning.scheduling.study_config import StudyConfig, study_spec
 from tuning.scheduling.virtual_clock import VisibleResult
 from tuning.space.load import load_space
 from tuning.space.space import Space

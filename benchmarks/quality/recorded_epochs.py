@@ -21,7 +21,7 @@ from core.data.corpus import TRAIN, VAL, Corpus
 from core.errors import TrainingError
 from core.io.atomic import atomic_file
 from core.metrics import METRICS
-from core.training.plain_baseline import validate_plain
+from core.plain_baseline import validate_plain
 from tuning.scheduling.samplers import derive_seed, random_params
 from tuning.scheduling.virtual_cost import CorpusShape
 from tuning.space.initial_trials import initial_trials

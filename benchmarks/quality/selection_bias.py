@@ -35,7 +35,7 @@ from tuning.journal.probabilities import epoch_name, pack_log_odds, save_probabi
 from tuning.journal.records import TrialRecord, rank_trials
 from tuning.scheduling.asha import Asha
 from tuning.scheduling.simulated_backend import simulate
-from tuning.scheduling.study import default_lag
+from tuning.scheduling.study_config import default_lag
 from tuning.scheduling.virtual_clock import VirtualClock
 from tuning.scheduling.virtual_cost import epoch_cost
 

@@ -20,7 +20,7 @@ from benchmarks.search.overhead import reported_outputs
 from core import TrialConfig, load_corpus, train
 from core.log_odds import round_log_odds
 from core.metrics import METRICS
-from core.training.plain_baseline import validate_plain
+from core.plain_baseline import validate_plain
 from core.training.result import EpochResult
 from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter
@@ -31,7 +31,7 @@ from tuning.journal.records import read_study, study_attributes, to_record
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.report.command import page
 from tuning.scheduling.asha import Asha
-from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.study_config import StudyConfig
 from tuning.scheduling.suggester import Suggester
 from tuning.space.load import load_space
 

@@ -42,7 +42,7 @@ from tuning.journal.writer import StudyJournal, open_study
 from tuning.scheduling.asha import Asha
 from tuning.scheduling.budget import StopSignal
 from tuning.scheduling.schedule import Job, Schedule
-from tuning.scheduling.study import StudyConfig, default_lag
+from tuning.scheduling.study_config import StudyConfig, default_lag
 from tuning.space.load import load_space
 
 LINK = 1.25e9

@@ -30,7 +30,7 @@ from tuning.journal.file import JOURNAL
 from tuning.journal.records import read_study
 from tuning.journal.writer import open_study
 from tuning.resources.machine import Machine, TrialResources, available_cpus
-from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.study_config import StudyConfig
 from tuning.space.load import load_space
 
 ROOT = Path(__file__).parents[2]

@@ -28,7 +28,7 @@ from core.log_odds import round_log_odds
 from core.training.result import EpochResult
 from tuning.journal.predictions import pack_labels
 from tuning.journal.probabilities import pack_log_odds
-from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.study_config import StudyConfig
 from tuning.space.load import load_space
 from tuning.space.space import Space
 

@@ -17,7 +17,7 @@ from core.config import TrialConfig
 from core.data.load import load_corpus
 from tuning.journal.records import TrialRecord, read_study
 from tuning.scheduling.asha import FAILED, Asha
-from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.study_config import StudyConfig
 from tuning.scheduling.virtual_clock import VirtualJob
 from tuning.scheduling.virtual_cost import CorpusShape, virtual_cost
 from tuning.space.space import STUDY_FIELDS, Space

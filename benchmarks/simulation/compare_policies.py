@@ -27,7 +27,7 @@ from benchmarks.results import verdict
 from benchmarks.simulation.curves import CURVES, Table, read_table
 from benchmarks.simulation.replay import CLOSE, STOPPING, UNORDERED, Policy, Replayed, band, replay
 from tuning.scheduling.asha import Asha
-from tuning.scheduling.study import default_lag
+from tuning.scheduling.study_config import default_lag
 
 DEFAULT = "tpe, asha (the default)"
 SHARES = (1 / 8, 1 / 4, 1 / 3, 1 / 2)

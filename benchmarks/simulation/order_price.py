@@ -35,7 +35,7 @@ from statistics import median
 from benchmarks.results import table_head, verdict
 from benchmarks.simulation.curves import CURVES, Table, many, read_table
 from benchmarks.simulation.replay import CLOCK, CLOSE, UNORDERED, Policy, Replayed, band, replay, trial_order
-from tuning.scheduling.study import default_lag
+from tuning.scheduling.study_config import default_lag
 
 EPOCHS = 10
 SPACES = ("notebook", "default")

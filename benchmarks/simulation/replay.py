@@ -21,7 +21,7 @@ from benchmarks.simulation.curves import Curve, Places, Table
 from benchmarks.simulation.unordered import Unordered
 from tuning.scheduling.asha import Asha
 from tuning.scheduling.simulated_backend import JOB_SECONDS, Decider, ScoreFunction, simulate
-from tuning.scheduling.study import MIN_LAG, StudyConfig
+from tuning.scheduling.study_config import MIN_LAG, StudyConfig
 from tuning.scheduling.suggester import Suggester
 from tuning.scheduling.virtual_clock import VirtualClock, VisibleResult
 from tuning.space.portfolio import FirstTrials

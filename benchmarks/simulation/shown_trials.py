@@ -29,7 +29,7 @@ from benchmarks.simulation.curves import CURVES, Table, many, read_table
 from benchmarks.simulation.replay import Policy, replay
 from tuning.scheduling import suggester
 from tuning.scheduling.asha import Asha
-from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.study_config import StudyConfig
 from tuning.scheduling.virtual_clock import VisibleResult
 
 LIMITS = (50, 100, 200, 400, 10**9)

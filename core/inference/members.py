@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from core.config import TrialConfig
 from core.errors import ConfigError
 from core.inference.model_schema import PLAIN_TENSORS, check_tensors
-from core.training.plain_baseline import PlainBaseline
+from core.plain_baseline import PlainBaseline
 
 if TYPE_CHECKING:
     from torch import Tensor

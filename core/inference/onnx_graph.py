@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from core.config import TrialConfig
 from core.inference.members import LstmMember, Member
-from core.training.plain_baseline import PlainBaseline
+from core.plain_baseline import PlainBaseline
 
 OPSET, IR_VERSION = 17, 8
 """Operators and file format that every runtime since 2022 reads."""

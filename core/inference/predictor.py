@@ -20,9 +20,9 @@ from core.io.atomic import expand_user
 from core.io.text import error_summary
 from core.nn.classifier import SentenceClassifier
 from core.nn.runtime import autocast, limit_cached_kernels
+from core.plain_baseline import PlainBaseline
 from core.training.batching import length_sorted_batches
 from core.training.evaluate import TOKENS_AT_ONCE
-from core.training.plain_baseline import PlainBaseline
 
 CACHED_KERNELS = 128
 """Number of compiled kernels that are kept; without any, `serve` gives 2 to 9% fewer answers per second."""
@@ -64,6 +64,8 @@ class Predictor:
         self.tokenizer = tokenizer_name(parts.tokenizer)
         self.text_column = parts.text_column
         self.coverage = parts.coverage
+        self.metrics = parts.metrics
+        self.digest = parts.digest
         self._models = [_model_of(each, parts) for each in parts.members]
 
     def predict(

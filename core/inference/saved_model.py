@@ -14,7 +14,7 @@ SHA256SUMS          digests of the files above; `sha256sum -c SHA256SUMS` checks
 import contextlib
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,6 +67,10 @@ class ModelParts:
     """Result of core.data.tokenizer.tokenizer_version when the model was trained."""
     text_column: str | None = None
     """Column of the texts in the file that the model was trained on; None if that was no file."""
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    """Content of metrics.json; empty for a model that was not read."""
+    digest: str = ""
+    """SHA-256 (hex) of the digests of all files but metrics.json and card.md; empty for a model that was not read."""
 
 
 def save_model(path: Path, parts: ModelParts, *, metrics: Mapping[str, Any], card: str) -> None:
@@ -74,7 +78,7 @@ def save_model(path: Path, parts: ModelParts, *, metrics: Mapping[str, Any], car
 
     Args:
         path: The folder.
-        parts: The model, with members in any order. Its `coverage` is not written: it is in `metrics`.
+        parts: The model, with members in any order. Its `coverage`, `metrics` and `digest` are not written.
         metrics: Figures, for JSON.
         card: Markdown, see core.inference.model_card.
 
@@ -103,13 +107,6 @@ def save_model(path: Path, parts: ModelParts, *, metrics: Mapping[str, Any], car
     replace_checked_folder(path, contents, MODEL_FILES)
 
 
-def model_digest(path: Path) -> str:
-    """Return a digest (hex) of those parts of a verified model folder on which its answers depend."""
-    lines = (path / CHECKSUMS).read_text().splitlines()
-    kept = sorted(line for line in lines if not line.endswith(("  card.md", "  metrics.json")))
-    return hashlib.sha256("\n".join(kept).encode()).hexdigest()
-
-
 def read_model(path: Path) -> ModelParts:
     """Verify every file of a model folder and read it; if it is replaced meanwhile, read the new one.
 
@@ -119,19 +116,19 @@ def read_model(path: Path) -> ModelParts:
     """
     while True:
         _check_folder(path)
-        before = folder_identity(path)
+        before = _folder_identity(path)
         try:
             parts = _read_folder(path)
         except (OSError, UserError):
-            if folder_identity(path) == before:
+            if _folder_identity(path) == before:
                 raise
         else:
-            if folder_identity(path) == before:
+            if _folder_identity(path) == before:
                 return parts
         # `retrain` has replaced the folder meanwhile: what was read may be parts of two models.
 
 
-def folder_identity(path: Path) -> tuple[int, int] | None:
+def _folder_identity(path: Path) -> tuple[int, int] | None:
     """Return the identity of the folder at `path`, which changes if another folder replaces it; None without one."""
     with contextlib.suppress(OSError):
         found = path.stat()
@@ -174,16 +171,26 @@ def _read_verified(path: Path, settings: Mapping[str, Any], files: Sequence[str]
     tokenizer_name(settings["tokenizer"])  # raises ConfigError if it is unknown
     if sorted(files) != sorted(entry["file"] for entry in settings["members"]):
         raise CorruptionError(f"{CHECKSUMS} has changed since it was saved")
+    metrics = read_json(path / "metrics.json")
     return ModelParts(
         members=tuple(member_of(entry, _load_tensors(path / entry["file"])) for entry in settings["members"]),
         temperature=settings["temperature"],
         vocabulary=check_words(read_json(path / "vocabulary.json")),
         classes=check_classes(read_json(path / "labels.json")),
         embedding_dim=settings["embedding_dim"],
-        coverage=check_coverage(read_json(path / "metrics.json")),
+        coverage=check_coverage(metrics),
         tokenizer=settings["tokenizer"],
         text_column=settings.get("text_column"),
+        metrics=metrics,
+        digest=_digest(path),
     )
+
+
+def _digest(path: Path) -> str:
+    """Return a digest of those files of a verified folder on which the model's answers depend."""
+    lines = (path / CHECKSUMS).read_text().splitlines()
+    kept = sorted(line for line in lines if not line.endswith(("  card.md", "  metrics.json")))
+    return hashlib.sha256("\n".join(kept).encode()).hexdigest()
 
 
 def _load_tensors(file: Path) -> "dict[str, Tensor]":

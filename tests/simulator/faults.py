@@ -11,7 +11,7 @@ from tests.simulator.world import DigestSampler, Truth, World
 from tuning.scheduling.asha import Asha
 from tuning.scheduling.budget import Budget
 from tuning.scheduling.samplers import SAMPLERS, SamplerInfo
-from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.study_config import StudyConfig
 from tuning.space.load import load_space
 from tuning.space.space import Space
 

@@ -30,7 +30,7 @@ from tuning.journal.reader import closes_trial
 from tuning.journal.writer import StudyJournal
 from tuning.scheduling.budget import StopSignal
 from tuning.scheduling.schedule import SAME_FAILURES, Job, Schedule, common_failure, reopen_trials
-from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.study_config import StudyConfig
 from tuning.scheduling.virtual_clock import NoJob
 
 

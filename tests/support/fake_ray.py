@@ -16,7 +16,7 @@ from tuning.journal.records import TrialRecord, read_study
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.scheduling.budget import EarlyEnd, StopSignal
 from tuning.scheduling.schedule import Callback, Schedule, reopen_trials
-from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.study_config import StudyConfig
 
 
 class Heard(Callback):

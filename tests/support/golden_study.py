@@ -57,7 +57,7 @@ from tuning.resources.machine import TrialResources
 from tuning.retrain.models import TrainedModel, save_members
 from tuning.scheduling.asha import Asha
 from tuning.scheduling.schedule import OOM
-from tuning.scheduling.study import study_spec
+from tuning.scheduling.study_config import study_spec
 
 NAME = "mine"
 """The study's."""

@@ -14,7 +14,7 @@ from tuning.journal.reader import N_EPOCHS
 from tuning.journal.writer import StudyJournal
 from tuning.scheduling.budget import EarlyEnd, StopSignal
 from tuning.scheduling.schedule import Job, Schedule, reopen_trials
-from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.study_config import StudyConfig
 
 
 class MemoryStore(StudyJournal):

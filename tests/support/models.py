@@ -15,7 +15,7 @@ from core.inference.members import LstmMember, Member, PlainMember
 from core.inference.predictor import Predictor
 from core.inference.saved_model import CHECKSUMS, ModelParts, save_model
 from core.nn.classifier import SentenceClassifier
-from core.training.plain_baseline import PlainBaseline
+from core.plain_baseline import PlainBaseline
 
 WORDS = ("<pad>", "<unk>", "good", "bad", "\ud800 half a pair", "naïve")
 CLASSES = ("negative", "positive")

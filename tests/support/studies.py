@@ -22,7 +22,7 @@ from tuning.journal.records import PLAIN_BASELINE, study_attributes
 from tuning.journal.writer import open_study
 from tuning.plain_fit import fit_and_predict
 from tuning.resources.machine import TrialResources
-from tuning.scheduling.study import study_spec
+from tuning.scheduling.study_config import study_spec
 
 SEED, EPOCHS = 7, 3
 WORDS = {"bug": ("crash", "error"), "praise": ("great", "thanks")}

@@ -8,14 +8,14 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.config import TrialConfig
 from tuning.journal.records import copied_from, study_attributes
+from tuning.planned_search import study_config
 from tuning.run_options import RunOptions
 from tuning.scheduling.asha import FAILED, Asha
-from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.study_config import StudyConfig
 from tuning.scheduling.suggester import Suggester, Suggestion
 from tuning.scheduling.training_length import training_length
 from tuning.scheduling.virtual_clock import VisibleResult
 from tuning.space.load import load_space
-from tuning.study_config import study_config
 
 QUICK = load_space("quick")
 ONE_OR_TWO_LAYERS = load_space("notebook", ["n_layers=int(1,2)", "hidden_dim=16", "lstm_dropout=0", "fc_dropout=0.5",

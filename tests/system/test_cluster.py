@@ -16,7 +16,7 @@ from tests.support.patience import PATIENCE_SECONDS, wait_until
 from tuning.backend import connect
 from tuning.journal.file import JOURNAL
 from tuning.journal.records import study_attributes
-from tuning.scheduling.study import study_id
+from tuning.scheduling.study_config import study_id
 
 BUCKET = "studies"
 KEYS = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_EC2_METADATA_DISABLED": "true"}

@@ -14,7 +14,7 @@ from core.config import TrialConfig
 from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.data.load import load_corpus
 from core.errors import ConfigError, DataError, UserError
-from core.inference.predictor import Predictor, load_model
+from core.inference.predictor import load_model
 from tests.support.contents import metrics
 from tests.support.corpora import tiny_corpus
 from tests.support.models import plain, saved
@@ -24,7 +24,6 @@ from tuning.distill import (
     LABEL_SHARE,
     add_sentences,
     distill_model,
-    load_teacher,
     mixed_targets,
     new_sentences,
     scale_epoch,
@@ -111,7 +110,7 @@ def test_the_test_evaluation_is_logged_for_the_test_split_of_the_study(study: Pa
     distil(study, made, unlabelled=str(tmp_path / "more.txt"))
     (logged,) = evaluations_on_test(study_attributes(study))
     assert (logged["verb"], logged["trial"], logged["on"]) == ("distill", None, "train")
-    assert held_out_results([logged], logged["split"]) == {}  # it is no result of the trial
+    assert held_out_results([logged], logged["split"], read_study(study)[1]) == {}  # it is no result of the trial
     corpus = load_corpus(**data_of(made / "tickets.csv"), cache_dir=made / "cache")
     assert logged["test_fingerprint"] == corpus.test_fingerprint()
 
@@ -209,34 +208,6 @@ def test_a_circle_of_links_is_no_model(study: Path, made: Path, tmp_path: Path) 
             distil(study, made, **changes)
 
 
-def test_a_teacher_that_is_replaced_while_it_is_read_is_the_new_one(tmp_path: Path) -> None:
-    path = saved(tmp_path / "a", **TEACHER)
-    expected = load_teacher(saved(tmp_path / "b", **TEACHER, metrics={"test_fingerprint": "new"}))[1]
-    assert expected["test_fingerprint"] == "new"
-
-    def load(path: Path, **options: Any) -> Predictor:
-        found = load_model(path, **options)
-        if (tmp_path / "b" / "model").exists():
-            shutil.rmtree(path)
-            (tmp_path / "b" / "model").rename(path)
-        return found
-
-    with patch("tuning.distill.load_model", load):
-        assert load_teacher(path)[1] == expected
-
-
-def test_a_teacher_that_is_removed_while_it_is_read_is_one_line(tmp_path: Path) -> None:
-    path = saved(tmp_path, **TEACHER)
-
-    def load(path: Path, **options: Any) -> Predictor:
-        found = load_model(path, **options)
-        shutil.rmtree(path)
-        return found
-
-    with patch("tuning.distill.load_model", load), pytest.raises(UserError, match="there is no saved model at "):
-        load_teacher(path)
-
-
 def test_a_teacher_with_other_classes_is_refused(study: Path, made: Path, tmp_path: Path) -> None:
     other = saved(tmp_path, **(TEACHER | {"members": [plain()], "classes": ("good", "bad")}))
     with pytest.raises(ConfigError, match=r"same classes: .* has 'good', 'bad', the data have 'bug', 'praise'; choose"):
@@ -282,6 +253,18 @@ def test_a_teacher_with_another_tokenizer_is_refused(study: Path, made: Path, tm
     other = saved(tmp_path, **TEACHER, tokenizer="regex-2026/unicode/lower")
     with pytest.raises(ConfigError, match=r"same tokenizer: .*model has unicode, the study has english; choose"):
         distil(study, made, model=other)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("knows", [True, False])
+def test_a_teacher_that_was_trained_on_the_validation_sentences_is_named(
+    study: Path, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], knows: bool
+) -> None:
+    """As the model of a study that is validated in folds, which has no figures of its own for them."""
+    figures = {"on": "train", "verified_val_accuracy" if knows else "val_accuracy": 0.9}
+    member = plain(ngrams=((2, 0), (3, 0), (4, 0), (5, 0)))
+    distil(study, made, model=saved(tmp_path, member, **TEACHER, metrics=figures))
+    assert ("of the teacher, which was trained on train and val\n" in capsys.readouterr().out) is knows
 
 
 def test_a_study_in_folds_is_refused(study: Path, made: Path) -> None:

@@ -13,7 +13,7 @@ from core.data.corpus import TRAIN, VAL, Corpus
 from core.data.load import load_corpus
 from core.log_odds import to_probabilities
 from core.metrics import METRICS
-from core.training.plain_baseline import evaluate_plain, fit_plain_baseline
+from core.plain_baseline import evaluate_plain, fit_plain_baseline
 from tests.support.assessed_studies import SPEC
 from tests.support.epochs import epoch
 from tests.support.patience import PATIENCE_SECONDS

@@ -18,13 +18,13 @@ from tuning.forecast.command import make_forecast
 from tuning.journal.file import JOURNAL
 from tuning.journal.records import read_study, study_attributes
 from tuning.journal.writer import open_study
+from tuning.planned_search import PlannedSearch
 from tuning.resources.machine import TrialResources
 from tuning.run import _describe, _has_work, _new_attributes, search_study
 from tuning.run_options import RunOptions
-from tuning.scheduling.study import study_id
+from tuning.scheduling.study_config import study_id
 from tuning.scheduling.training_length import TrainingLength
 from tuning.space.portfolio import FirstTrials
-from tuning.study_config import PlannedSearch
 
 
 def planned(vectors: str = "words.vec", **changes: Any) -> PlannedSearch:

@@ -1,4 +1,4 @@
-"""tuning.run_options, tuning.study_config: which values a study fixes at its creation and keeps."""
+"""tuning.run_options, tuning.planned_search: which values a study fixes at its creation and keeps."""
 
 import dataclasses
 import json
@@ -17,12 +17,12 @@ from tuning.cli.app import app
 from tuning.journal.folder import study_folder
 from tuning.journal.records import study_attributes
 from tuning.journal.writer import open_study
+from tuning.planned_search import data_of_study, plan_search
 from tuning.resources.machine import TrialResources
 from tuning.run_options import RunOptions, absolute_data_path
 from tuning.scheduling.asha import Asha
 from tuning.scheduling.budget import Budget
-from tuning.scheduling.study import StudyConfig, study_spec
-from tuning.study_config import data_of_study, plan_search
+from tuning.scheduling.study_config import StudyConfig, study_spec
 
 
 def made(plan: StudyConfig, folder: Path) -> None:
@@ -34,7 +34,7 @@ def made(plan: StudyConfig, folder: Path) -> None:
 
 
 def bf16(monkeypatch: pytest.MonkeyPatch, has: bool) -> None:
-    monkeypatch.setattr("tuning.study_config.supports_bf16", lambda device: has)
+    monkeypatch.setattr("tuning.planned_search.supports_bf16", lambda device: has)
 
 
 def test_precision_is_that_of_the_machine_on_which_the_study_is_made(
@@ -225,7 +225,11 @@ def test_a_study_is_found_by_its_journal(tmp_path: Path, monkeypatch: pytest.Mon
     assert study_folder(f"{tmp_path}/results/mine/study.journal", Path("x")) == tmp_path / "results" / "mine"
     assert study_folder("study.journal", tmp_path) == tmp_path / "study.journal"
     monkeypatch.chdir(tmp_path / "results" / "mine")
-    assert study_folder("study.journal", tmp_path) == Path()
+    assert study_folder("study.journal", tmp_path) == tmp_path / "results" / "mine"
+    (tmp_path / "results/mine/checkpoints").mkdir()
+    for inside, given in (("", "."), ("checkpoints", ".."), ("checkpoints", "../study.journal")):
+        monkeypatch.chdir(tmp_path / "results/mine" / inside)
+        assert study_folder(given, tmp_path).name == "mine"
 
 
 def test_paths_are_kept_absolute_and_names_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

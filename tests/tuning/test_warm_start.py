@@ -13,7 +13,7 @@ from tests.support.study_configs import outcomes, plan
 from tuning.journal.file import JOURNAL
 from tuning.journal.records import read_study, study_attributes
 from tuning.journal.writer import open_study
-from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.study_config import StudyConfig
 from tuning.space.initial_trials import fit_settings
 from tuning.space.load import load_space
 from tuning.space.portfolio import FirstTrials

@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import UserError
-from core.io.text import printable, quoted
+from core.io.text import quoted
 from core.metrics import METRICS, Metric
 from core.nn.model_size import count_trainable_parameters, multiplications_per_word
 from core.stats import ALPHA, Interval, holm, wilson
@@ -53,7 +52,9 @@ class HeldOutResult:
     seeds: int
 
 
-def held_out_results(evaluations: Sequence[TestEvaluation], split: str) -> dict[int, HeldOutResult]:
+def held_out_results(
+    evaluations: Sequence[TestEvaluation], split: str, records: Sequence[TrialRecord]
+) -> dict[int, HeldOutResult]:
     """Return results by trial number; of a seed that was evaluated more than once, the first counts.
 
     A later one with another number of epochs replaces it: a study with more trials has trained the trial further.
@@ -61,13 +62,17 @@ def held_out_results(evaluations: Sequence[TestEvaluation], split: str) -> dict[
     Args:
         evaluations: The study's test evaluations.
         split: The study's split rule; evaluations on other splits, such as folds, do not count.
+        records: The study's trials. `confirm` trains a stopped one to the end, which does not count for its row.
     """
+    stopped = {record.number: len(record.epochs) for record in records if record.state in ("PRUNED", "PAUSED")}
     by_trial: dict[int, dict[int, TestEvaluation]] = {}
     for each in evaluations:
-        trial, seed = each["trial"], each["seed"]
+        trial, seed, epochs = each["trial"], each["seed"], each.get("epochs")
         if each["on"] == "train" and each["split"] == split and trial is not None and seed is not None:
+            if epochs not in (None, stopped.get(trial, epochs)):
+                continue
             first = by_trial.setdefault(trial, {}).setdefault(seed, each)
-            if each.get("epochs") != first.get("epochs"):
+            if epochs != first.get("epochs"):
                 by_trial[trial][seed] = each
     found = {}
     for trial, seeds in by_trial.items():
@@ -80,46 +85,22 @@ def held_out_results(evaluations: Sequence[TestEvaluation], split: str) -> dict[
     return found
 
 
-def evaluations_note(evaluations: Sequence[TestEvaluation], elsewhere: Mapping[str, int], split: str) -> str:
-    """Return `the test split was used 3 times: 2 by confirm, 1 by retrain; by study other: 4`.
-
-    Args:
-        evaluations: Evaluations by the study.
-        elsewhere: Number of evaluations by other studies.
-        split: Rule that made the test split of the study; evaluations on other splits are counted separately.
-    """
-    if not evaluations and not elsewhere:
-        return "no use of the test split is recorded"
-    by_verb = Counter(str(each["verb"]) for each in evaluations if each["split"] == split)
-    parts = ["this study has not used the test split"]
-    if own := by_verb.total():
-        verbs = ", ".join(f"{n} by {verb}" for verb, n in sorted(by_verb.items()))
-        parts = [f"the test split was used {_times(own)}: {verbs}"]
-    if other := len(evaluations) - own:
-        parts.append(f"test sentences of other splits {_times(other)}")
-    return "; ".join([*parts, *(f"by study {printable(name)}: {count}" for name, count in elsewhere.items())])
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"
-
-
 def evaluations_elsewhere(folder: Path, attributes: Mapping[str, Any]) -> dict[str, int]:
     """Return how often other studies of the same results folder used this study's test split, by their names.
 
-    A study that cannot be read is left out.
+    A study that cannot be read is left out, and so are the uses that a copy of this study has from it.
 
     Args:
         folder: Folder of this study.
         attributes: Its user attributes.
     """
-    fingerprint, counts = attributes["test_fingerprint"], {}
+    fingerprint, own, counts = attributes["test_fingerprint"], evaluations_on_test(attributes), {}
     for journal in sorted(folder.absolute().parent.glob(f"*/{JOURNAL}")):
         if journal.parent == folder.absolute():
             continue
         with contextlib.suppress(UserError):
-            evaluations = evaluations_on_test(study_attributes(journal.parent))
-            counts[journal.parent.name] = sum(each.get("test_fingerprint") == fingerprint for each in evaluations)
+            others = [each for each in evaluations_on_test(study_attributes(journal.parent)) if each not in own]
+            counts[journal.parent.name] = sum(each.get("test_fingerprint") == fingerprint for each in others)
     return {name: count for name, count in counts.items() if count}
 
 
@@ -257,7 +238,7 @@ def assess(
         useless=useless_trials(own, majority, shown),
         n_parameters=_sizes(records, attributes),
         multiplications={r.number: multiplications_per_word(r.trial_config, width) for r in records},
-        held_out=held_out_results(evaluations, attributes["spec"]["data"]["split"]),
+        held_out=held_out_results(evaluations, attributes["spec"]["data"]["split"], records),
         test_evaluations=evaluations,
         references=references(attributes, labels),
     )

@@ -1,11 +1,13 @@
 """The verb `best`: the table of a study with notes on its winner, or the curve of random search."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from core.io.text import printable
 from core.metrics import METRICS
 from core.stats import Interval
-from tuning.analysis.assessment import PLAIN, HeldOutResult, StudyAssessment, evaluations_elsewhere, evaluations_note
+from tuning.analysis.assessment import PLAIN, HeldOutResult, StudyAssessment, evaluations_elsewhere
 from tuning.analysis.ensemble import EnsembleEstimate
 from tuning.analysis.filters import RowFilter, filter_rows
 from tuning.analysis.next_step import NextStep, next_step
@@ -15,8 +17,8 @@ from tuning.analysis.recommendation import nothing_learned
 from tuning.analysis.selection_bias import FIXED, Corrected
 from tuning.analysis.tables import render_curve, render_table
 from tuning.console import study_command
-from tuning.journal.records import read_study
-from tuning.scheduling.study import searched_settings, spec_notes
+from tuning.journal.records import TestEvaluation, read_study
+from tuning.scheduling.study_config import spec_notes
 
 
 def table_of(folder: Path, selection: RowFilter, form: str, hints: Sequence[str] = (), *, finished: bool = True) -> str:
@@ -43,7 +45,7 @@ def table_of(folder: Path, selection: RowFilter, form: str, hints: Sequence[str]
     finished = finished and not any(row.state in ("RUNNING", "PAUSED") for row in rows)
     notes += [*hints, *_next_lines(next_step(study), folder, finished=finished)]
     whole = bool(rows) and selection.state is None and not selection.where
-    shown, settings = filter_rows(rows, selection), searched_settings(study.space)
+    shown, settings = filter_rows(rows, selection), study.space.searched_fields
     return render_table(shown, form, notes=notes, assessment=assessment if whole else None, searched=settings)
 
 
@@ -86,6 +88,30 @@ def _test_note(row: TrialRow, test: HeldOutResult) -> str:
     if row.metric == "accuracy" or row.test_metric is None:
         return f"Test accuracy of trial {row.trial}: {accuracy}."
     return f"Test {METRICS[row.metric].title} of trial {row.trial}: {row.test_metric:.4f}; accuracy {accuracy}."
+
+
+def evaluations_note(evaluations: Sequence[TestEvaluation], elsewhere: Mapping[str, int], split: str) -> str:
+    """Return `the test split was used 3 times: 2 by confirm, 1 by retrain; by study other: 4`.
+
+    Args:
+        evaluations: Evaluations by the study.
+        elsewhere: Number of evaluations by other studies.
+        split: Rule that made the test split of the study; evaluations on other splits are counted separately.
+    """
+    if not evaluations and not elsewhere:
+        return "no use of the test split is recorded"
+    by_verb = Counter(str(each["verb"]) for each in evaluations if each["split"] == split)
+    parts = ["this study has not used the test split"]
+    if own := by_verb.total():
+        verbs = ", ".join(f"{n} by {verb}" for verb, n in sorted(by_verb.items()))
+        parts = [f"the test split was used {_times(own)}: {verbs}"]
+    if other := len(evaluations) - own:
+        parts.append(f"test sentences of other splits {_times(other)}")
+    return "; ".join([*parts, *(f"by study {printable(name)}: {count}" for name, count in elsewhere.items())])
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _next_lines(step: NextStep | None, folder: Path, *, finished: bool) -> list[str]:

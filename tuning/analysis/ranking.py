@@ -12,7 +12,6 @@ from tuning.analysis.ensemble import SIZE
 from tuning.analysis.selection_bias import FIXED, Corrected
 from tuning.formatting import format_value
 from tuning.journal.records import TrialRecord, rank_trials, read_study
-from tuning.scheduling.study import searched_settings
 from tuning.space.space import Space
 
 STATES = {"COMPLETE": "done", "PRUNED": "stopped", "FAIL": "failed", "PAUSED": "paused", "RUNNING": "running"}
@@ -372,6 +371,6 @@ def read_assessed(folder: Path, *, ensemble_size: int = SIZE) -> AssessedStudy:
         attributes=attributes,
         records=records,
         assessment=assessment,
-        rows=trial_rows(records, searched_settings(space), assessment),
+        rows=trial_rows(records, space.searched_fields, assessment),
         space=space,
     )

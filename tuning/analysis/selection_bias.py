@@ -179,10 +179,13 @@ class Resamples:
         self.change = self.best - self.base - shift
         """(R, T) change of this score by the resample."""
         self.own_change -= shift
+        self._variances = (self.own_change**2).mean(axis=0)
 
     def errors(self, place: int) -> NDArray[np.float64]:
         """Return (T,) standard errors of the paired differences of all trials to one of them."""
-        return np.asarray(DENSITY**0.5 * (self.own_change - self.own_change[:, [place]]).std(axis=0))
+        covariances = np.einsum("r,rt->t", self.own_change[:, place], self.own_change) / len(self.own_change)
+        variances = self._variances + self._variances[place] - 2 * covariances
+        return np.asarray((DENSITY * np.maximum(variances, 0)) ** 0.5)  # rounding gives equal trials less than 0
 
     def epoch_bias(self, trial: int) -> float:
         """Return the bias of a trial's score by the choice of its best epoch."""

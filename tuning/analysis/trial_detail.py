@@ -22,7 +22,6 @@ from tuning.console import study_command
 from tuning.formatting import format_settings, short_names, text_table
 from tuning.journal.predictions import unpack_validation_labels
 from tuning.journal.records import TrialRecord, read_study
-from tuning.scheduling.study import searched_settings
 from tuning.space.space import Space
 
 
@@ -63,7 +62,7 @@ def trial_text(folder: Path, number: int, form: str) -> str:
     record, results = records[number], class_results(records[number], attributes)
     if form == "json":
         return json.dumps(_as_json(record, results), indent=2)
-    searched = searched_settings(Space.from_dict(attributes["spec"]["space"]))
+    searched = Space.from_dict(attributes["spec"]["space"]).searched_fields
     settings = format_settings({name: record.config[name] for name in searched})
     width = shutil.get_terminal_size().columns
     lines = [f"trial {number}: {_state(record)}", *textwrap.wrap(settings, width, break_on_hyphens=False)]

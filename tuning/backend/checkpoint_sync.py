@@ -108,7 +108,7 @@ class CheckpointStore:
     """Folders of the checkpoints of a study's trials."""
 
     study: str
-    """The study's folder on nodes and in the storage, from tuning.scheduling.study.study_id."""
+    """The study's folder on nodes and in the storage, from tuning.scheduling.study_config.study_id."""
     on_node: bool
     """Whether checkpoints are in the node's temporary folder; otherwise they are in the study's folder."""
     storage: str | None

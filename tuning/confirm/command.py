@@ -58,7 +58,8 @@ def _plan(options: ConfirmOptions) -> tuple[_Plan, Mapping[str, Any]]:
     """Return the runs of the study as its journal is now, and the study's attributes."""
     attributes, records = read_study(options.folder)
     with say_if_slow(ASSESSING, options.say):
-        chosen = candidates(records, options.top, assess(records, attributes, options.folder).recommended)
+        recommended = assess(records, attributes, options.folder, ensemble_size=0).recommended
+    chosen = candidates(records, options.top, recommended)
     runs = plan_runs(attributes["spec"], chosen, options.seeds, options.folds)
     left = [run for run in runs if run.key not in attributes]
     return _Plan(records=records, chosen=chosen, runs=runs, left=left), attributes

@@ -86,7 +86,7 @@ def fit_run(metric: str, corpus: Corpus) -> dict[str, Any]:
     Returns:
         Figures as in `train_run`, and `majority_val` and `majority_test`, the metric of the majority class.
     """
-    from core.training.plain_baseline import evaluate_plain, fit_plain_baseline, majority_value, validate_plain
+    from core.plain_baseline import evaluate_plain, fit_plain_baseline, majority_value, validate_plain
     from tuning.backend.worker import failure_result
 
     start = time.perf_counter()

@@ -99,7 +99,7 @@ def _log(
     logged = {**figures, "test_fingerprint": corpus.test_fingerprint()}
     seed = None
     if member is not None and isinstance(member.member, LstmMember):
-        logged["epochs"], seed = member.about["epochs"], member.member.config.seed
+        logged["epochs"], seed = member.trained_epochs, member.member.config.seed
     journal.log_test_evaluation(
         logged,
         verb="ensemble",

@@ -14,7 +14,7 @@ from core.errors import CorruptionError, TrainingError, UserError
 from core.inference.members import LstmMember, Member, PlainMember
 from core.log_odds import to_probabilities
 from core.metrics import METRICS
-from core.training.plain_baseline import evaluate_plain, fit_plain_baseline, validate_plain
+from core.plain_baseline import evaluate_plain, fit_plain_baseline, validate_plain
 from tuning.backend.interrupt import InterruptHandler
 from tuning.backend.tasks import run_tasks
 from tuning.journal.probabilities import epoch_name, load_probabilities
@@ -39,6 +39,8 @@ class TrainedMember:
     """(n, C) probabilities for the validation sentences, from a training without these sentences."""
     test: NDArray[np.float32] | None
     """(m, C) probabilities of the member for the test sentences; None without a test split."""
+    trained_epochs: int | None = None
+    """Number of epochs of that training; None for the plain baseline."""
     about: Mapping[str, Any]
     """More data for the model folder: `weights_sha256`, `environment`, `epochs`."""
 
@@ -116,6 +118,7 @@ def verify_member(
         verdict=str(verdict),
         val=val,
         test=None if trained["test"] is None else to_probabilities(trained["test"].log_odds),
+        trained_epochs=len(result.epochs),
         about=about,
     )
 

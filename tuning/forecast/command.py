@@ -9,7 +9,7 @@ from typing import Any
 from core.data.corpus import TRAIN
 from core.errors import ConfigError
 from core.nn.model_size import max_checkpoint_bytes
-from core.training.plain_baseline import max_fit_bytes
+from core.plain_baseline import max_fit_bytes
 from tuning.forecast.probe import PROBE_SECONDS, Probe, probe
 from tuning.forecast.simulation import Forecast, Range, forecast
 from tuning.formatting import format_duration, format_gigabytes, format_megabytes
@@ -17,12 +17,12 @@ from tuning.journal.file import JOURNAL
 from tuning.journal.reader import read_journal
 from tuning.journal.records import TrialRecord, study_attributes, to_record
 from tuning.journal.writer import spec_differences
+from tuning.planned_search import check_search, plan_search
 from tuning.resources.allocation import heaviest_configs
 from tuning.resources.machine import Machine
 from tuning.run_options import RunOptions
 from tuning.scheduling.schedule import KEPT_PAUSED
-from tuning.scheduling.study import StudyConfig
-from tuning.study_config import check_search, plan_search
+from tuning.scheduling.study_config import StudyConfig
 
 RAY_BYTES = 500_000_000
 """Memory in bytes of Ray's processes and the driver."""

@@ -19,7 +19,7 @@ from core.data.load import load_corpus
 from tuning.forecast.simulation import EpochCosts
 from tuning.resources.profiling import measure_epoch_seconds, run_processes, training_steps
 from tuning.scheduling.samplers import random_params
-from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.study_config import StudyConfig
 from tuning.scheduling.suggester import Suggester
 
 PROBE_SECONDS = 26.0

@@ -16,7 +16,7 @@ from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
 from tuning.scheduling.simulated_backend import simulate
-from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.study_config import StudyConfig
 
 SIMULATED_TRIALS = 30_000
 """Number of trials in all simulations of one forecast together."""

@@ -14,11 +14,16 @@ _JOURNAL = "study.journal"
 
 
 def study_folder(study: str, results: Path) -> Path:
-    """Return the folder of a study, which is given by its name under `results`, its folder, or its journal."""
+    """Return the folder of a study, which is given by its name under `results`, its folder, or its journal.
+
+    Its last part is the name of the study, also for `.` and `..`.
+    """
     if Path(study).name == _JOURNAL and stat.S_ISREG(file_mode(expand_user(study))):
-        return expand_user(study).parent
-    is_folder = os.sep in study or file_mode(Path(study, _JOURNAL))
-    return expand_user(study) if is_folder else results / study
+        folder = expand_user(study).parent
+    else:
+        is_folder = os.sep in study or file_mode(Path(study, _JOURNAL))
+        folder = expand_user(study) if is_folder else results / study
+    return folder.resolve() if folder.name in ("", "..") else folder
 
 
 def is_in_study(path: Path) -> bool:

@@ -297,7 +297,7 @@ def spec_differences(old: Spec, new: Spec) -> list[str]:
 
     Args:
         old: Spec as the journal has it.
-        new: Result of tuning.scheduling.study.study_spec.
+        new: Result of tuning.scheduling.study_config.study_spec.
     """
     new = json.loads(json.dumps(new))  # with lists instead of tuples, as in the journal
     if old.get("fingerprint") == new.get("fingerprint"):

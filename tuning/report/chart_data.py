@@ -14,6 +14,7 @@ from optuna.trial import create_trial
 
 from core.io.text import printable
 from core.metrics import METRICS, Metric
+from tuning.analysis.ensemble import SIZE
 from tuning.analysis.ranking import STATES, AssessedStudy, TrialRow, read_assessed
 from tuning.analysis.trial_detail import ClassResults, class_results
 from tuning.formatting import format_value
@@ -53,13 +54,13 @@ class ChartData:
         return METRICS[self.study.rows[0].metric if self.study.rows else "accuracy"]
 
 
-def study_chart_data(folder: Path) -> ChartData:
-    """Read a study for its charts.
+def study_chart_data(folder: Path, *, ensemble: bool = True) -> ChartData:
+    """Read a study for its charts, which need no ensemble, and for the page, which does.
 
     Raises:
         UserError: There is no such study.
     """
-    return chart_data(read_assessed(folder), running=is_searched(folder))
+    return chart_data(read_assessed(folder, ensemble_size=SIZE if ensemble else 0), running=is_searched(folder))
 
 
 def chart_data(study: AssessedStudy, *, running: bool) -> ChartData:

@@ -68,11 +68,11 @@ def write_report(
         with say_if_slow("writing the page ..."):
             content, drawn = make()  # without the reloading of a page that is updated
             atomic_write(out, content)
-    print(f"report written to {out}")
-    if images is not None:
-        with say_if_slow("drawing the charts ..."):
-            write_images(drawn, images)
-        print(f"images written to {images}")
+        print(f"report written to {out}")
+        if images is not None:
+            with say_if_slow("drawing the charts ..."):
+                write_images(drawn, images)
+            print(f"images written to {images}")
 
 
 def _wait(folder: Path, seconds: int) -> None:

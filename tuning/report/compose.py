@@ -25,7 +25,7 @@ from tuning.report.charts import CONFIG, VEGA_LITE
 from tuning.report.figures import Figure
 from tuning.report.headline import cards, page_verdict, remarks
 from tuning.report.mistakes import MistakesSection
-from tuning.scheduling.study import spec_notes
+from tuning.scheduling.study_config import spec_notes
 
 FLEXIBLE = {"width": "container", "autosize": {"type": "fit-x", "contains": "padding"}}
 """Width of a chart that fills its place in the page."""

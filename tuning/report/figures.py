@@ -134,7 +134,7 @@ class StudyCharts:
             UserError: There is nothing to draw yet; the message says why.
         """
         with self._call(f"charts.{name}"):
-            data = study_chart_data(self._folder)
+            data = study_chart_data(self._folder, ensemble=False)
             if why := reasons(data).get(name):
                 raise UserError(f"there is no chart {name} of study {self._folder.name!r}: {why}")
             return CHARTS[name](data)

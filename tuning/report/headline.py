@@ -5,8 +5,15 @@ from dataclasses import dataclass
 
 from core.metrics import METRICS
 from core.stats import Interval
-from tuning.analysis.assessment import MAJORITY, PLAIN, evaluations_elsewhere, evaluations_note
-from tuning.analysis.best import candidates_text, ensemble_note, format_interval, members_text, recommendation_note
+from tuning.analysis.assessment import MAJORITY, PLAIN, evaluations_elsewhere
+from tuning.analysis.best import (
+    candidates_text,
+    ensemble_note,
+    evaluations_note,
+    format_interval,
+    members_text,
+    recommendation_note,
+)
 from tuning.analysis.next_step import next_step
 from tuning.analysis.ranking import AssessedStudy
 from tuning.analysis.recommendation import nothing_learned

@@ -13,7 +13,7 @@ from core.nn.model_size import min_training_bytes, stored_word_vectors
 from tuning.resources import profiling
 from tuning.resources.gpu import GpuShareChoice, choose_share
 from tuning.resources.machine import Machine, TrialResources
-from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.study_config import StudyConfig
 from tuning.space.expressions import Value
 from tuning.space.initial_trials import initial_trials
 from tuning.space.space import Dimension, Space

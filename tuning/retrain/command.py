@@ -87,7 +87,7 @@ def select_trial(
     """
     if choice == RECOMMENDED:
         with say_if_slow(ASSESSING, print):
-            assessment = assess(records, attributes, folder)
+            assessment = assess(records, attributes, folder, ensemble_size=0)
         if assessment.nothing_learned:
             print(*nothing_learned(attributes["spec"]["metric"]), sep="\n")
         if assessment.recommended is not None:

@@ -18,6 +18,7 @@ from core.data.vocabulary import Vocabulary
 from core.inference.members import LstmMember, Member
 from core.inference.model_card import render_model_card
 from core.inference.saved_model import ModelParts, save_model
+from core.io.atomic import is_folder
 from core.log_odds import LogOdds, to_probabilities
 from core.metrics import METRICS, Metric
 from core.training.evaluate import Evaluation, evaluate
@@ -112,7 +113,7 @@ def evaluate_model(context: RetrainContext, result: TrainResult) -> TrainedModel
         environment=result.environment,
         weights_sha256=result.weights_sha256,
     )
-    _log_test(context, model, "train")
+    _log_test(context, model, "train", len(result.epochs))
     return model
 
 
@@ -147,7 +148,7 @@ def refit_on_both(context: RetrainContext, verified: TrainResult, say: Callable[
         environment=again.environment,
         weights_sha256=again.weights_sha256,
     )
-    _log_test(context, model, "train+val" if corpus.folds is None else "train")
+    _log_test(context, model, "train+val" if corpus.folds is None else "train", len(verified.epochs))
     return model
 
 
@@ -170,12 +171,12 @@ def test_outputs(corpus: Corpus, test: Evaluation | None) -> Outputs | None:
     return None if test is None else Outputs(corpus.labels[corpus.indices(TEST)], test.predictions, test.probabilities)
 
 
-def _log_test(context: RetrainContext, model: TrainedModel, on: str) -> None:
+def _log_test(context: RetrainContext, model: TrainedModel, on: str, epochs: int) -> None:
     precision = model.config.precision
     if precision != context.journal.attributes["spec"]["precision"]:
         on = f"{on} in {precision}"  # so that it is no result of the trial
     context.journal.log_test_evaluation(
-        {**model.figures, "test_fingerprint": context.corpus.test_fingerprint(), "epochs": len(model.rows)},
+        {**model.figures, "test_fingerprint": context.corpus.test_fingerprint(), "epochs": epochs},
         verb=context.verb,
         trial=context.trial if context.verb == "retrain" else None,  # a distilled model is no trial's
         seed=model.config.seed,
@@ -231,5 +232,6 @@ def save_members(
         text_column=corpus.source.get("text_column"),
     )
     card = render_model_card(source=corpus.source, metrics=metrics, members=members, command=command)
+    replaced = " in place of the model there" if is_folder(out) and any(out.iterdir()) else ""
     save_model(out, parts, metrics=metrics, card=card)
-    print(f"model saved in {out}")
+    print(f"model saved in {out}{replaced}")

@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.errors import ConfigError
 from tuning.scheduling.asha import FAILED
-from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.study_config import StudyConfig
 from tuning.scheduling.virtual_clock import VisibleResult
 from tuning.space.expressions import Value
 from tuning.space.space import Space

@@ -21,7 +21,7 @@ from tuning.scheduling.samplers import (
     suggest_once,
     trial_view,
 )
-from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.study_config import StudyConfig
 from tuning.scheduling.virtual_clock import VisibleResult
 from tuning.space.initial_trials import initial_trials
 from tuning.space.portfolio import PORTFOLIO

@@ -25,6 +25,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from core.config import SHORT_NAMES
 from core.errors import ConfigError
 from core.io.atomic import expand_user, open_regular
 from core.io.text import quoted
@@ -35,8 +36,8 @@ from tuning.space.space import Space
 from tuning.space.yaml_parser import SpaceParser
 
 MAX_FILE_BYTES = 100_000
-ABBREVIATIONS = {"lr": "learning_rate"}
-"""Other names of settings in `--set`."""
+FULL_NAMES = {short: name for name, short in SHORT_NAMES.items()}
+"""Settings by the short names that the tables show; `--set` accepts both."""
 
 
 def load_space(name_or_path: str, overrides: Sequence[str] = ()) -> Space:
@@ -76,7 +77,7 @@ def _override(text: str, problems: list[str]) -> Iterator[SettingEntry]:
         problems.append(f"{place}: write setting=value, for example --set 'learning_rate=log(1e-4, 1e-2)'")
         return
     try:
-        yield SettingEntry(name=ABBREVIATIONS.get(name, name), content=parse_expression(expression), place=place)
+        yield SettingEntry(name=FULL_NAMES.get(name, name), content=parse_expression(expression), place=place)
     except ConfigError as error:
         problems.append(f"{place}: {error}")
 

@@ -230,6 +230,11 @@ class Space:
         if problems:
             raise ConfigError("; ".join(message for _, message in problems))
 
+    @property
+    def searched_fields(self) -> list[str]:
+        """The TrialConfig fields of the dimensions, in order, each once."""
+        return list(dict.fromkeys(dimension.field for dimension in self.dimensions))
+
     def suggest(self, trial: Trial) -> dict[str, Value]:
         """Return the parameters of the active dimensions that `trial` suggests, in order."""
         return self.resolve(lambda dimension: dimension.suggest(trial))

@@ -18,7 +18,6 @@ from core.io.cache import cache_key, default_dir, locked
 from core.io.checked_folder import canonical_json
 from core.io.text import error_summary, redact_uris
 from tuning.journal.records import Spec, TrialRecord, epoch_points, read_study, searched_values
-from tuning.scheduling.study import searched_settings
 from tuning.space.space import Space
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def export_to_mlflow(folder: Path, uri: str) -> str:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
-        searched = searched_settings(Space.from_dict(spec["space"]))
+        searched = Space.from_dict(spec["space"]).searched_fields
         with locked(default_dir(), f"mlflow-{cache_key({'study': folder.name, 'uri': uri})}"):  # not two of one run
             client = mlflow.MlflowClient(tracking_uri=uri)
             experiment = _experiment(client, folder.name, spec, uri)

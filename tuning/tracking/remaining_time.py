@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from core.config import TrialConfig
 from tuning.scheduling.asha import FAILED
 from tuning.scheduling.simulated_backend import simulate
-from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.study_config import StudyConfig
 
 Epochs = Mapping[int, Sequence[tuple[float, float]]]
 """Score and seconds of each epoch, by trial."""

@@ -10,9 +10,9 @@ from core.config import TrialConfig
 from core.data.corpus import TEST, Corpus
 from core.data.load import load_corpus
 from core.metrics import METRICS
+from core.plain_baseline import majority_value
 from core.training.evaluate import evaluate
 from core.training.loop import train
-from core.training.plain_baseline import majority_value
 
 CONFIG = TrialConfig(hidden_dim=16, n_layers=1, pooling="max", optimizer="adam", learning_rate=0.01, epochs=6)
 WORDS = (("喜欢", "好看", "满意"), ("讨厌", "难看", "失望"))

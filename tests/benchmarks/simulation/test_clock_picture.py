@@ -9,7 +9,7 @@ from tests.support.trial_records import record
 from tuning.journal.records import TrialRecord
 from tuning.resources.machine import TrialResources
 from tuning.scheduling.asha import Asha
-from tuning.scheduling.study import StudyConfig, study_spec
+from tuning.scheduling.study_config import StudyConfig, study_spec
 from tuning.scheduling.virtual_cost import CorpusShape
 from tuning.space.load import load_space
 

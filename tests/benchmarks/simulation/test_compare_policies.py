@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.simulation.compare_policies import DEFAULT, compare, main_ways, other_ways
 from tests.support.curves import table
-from tuning.scheduling.study import default_lag
+from tuning.scheduling.study_config import default_lag
 
 
 def test_each_alternative_differs_from_the_default_in_one_setting() -> None:

@@ -9,7 +9,7 @@ from core.class_report import WIDEST_MATRIX, class_report
 from core.config import TrialConfig
 from core.inference.members import LstmMember, PlainMember
 from core.inference.model_card import render_model_card
-from core.training.plain_baseline import PlainBaseline
+from core.plain_baseline import PlainBaseline
 
 SOURCE = {
     "dataset": "snippets",

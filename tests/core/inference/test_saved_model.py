@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from core.config import TrialConfig
 from core.errors import CorruptionError, UserError
 from core.inference.members import LstmMember, Member, PlainMember
 from core.inference.model_schema import read_json
+from core.inference.predictor import load_model
 from core.inference.saved_model import CHECKSUMS, SHARED_FILES, check_model_folder, read_model
 from tests.support.models import CLASSES, WORDS, lstm, mixture, plain, resum, saved, weights_of
 
@@ -115,6 +117,14 @@ def test_a_model_that_is_replaced_while_it_is_read_is_read_again(
     found = read_model(path)
     assert [member.name for member in found.members] == [member.name for member in mixture()]
     assert found.vocabulary.words == words
+    assert found.digest == load_model(path).digest != read_model(saved(tmp_path / "other")).digest
+
+
+def test_the_digest_is_that_of_the_files_that_prediction_needs(tmp_path: Path) -> None:
+    first, other = read_model(saved(tmp_path, metrics={"loss": 1.0})), read_model(saved(tmp_path, metrics={}))
+    assert re.fullmatch("[0-9a-f]{64}", first.digest)
+    assert (first.digest, first.metrics, other.metrics) == (other.digest, {"loss": 1.0}, {})
+    assert read_model(saved(tmp_path, temperature=2.0)).digest != first.digest
 
 
 def test_the_same_model_is_the_same_bytes(tmp_path: Path) -> None:

@@ -27,14 +27,14 @@ from tuning.analysis.assessment import (
     StudyAssessment,
     assess,
     evaluations_elsewhere,
-    evaluations_note,
     held_out_results,
 )
+from tuning.analysis.best import evaluations_note
 from tuning.analysis.ranking import trial_rows
 from tuning.analysis.recommendation import majority_baseline
 from tuning.journal.predictions import pack_labels
 from tuning.journal.probabilities import epoch_name, pack_log_odds, save_probabilities
-from tuning.journal.records import TrialRecord
+from tuning.journal.records import TrialRecord, study_attributes
 
 WRONG = {0: range(30, 110), 1: range(40), 2: range(42), 3: range(90, 140), 4: range(20, 100)}
 
@@ -159,6 +159,15 @@ def test_readings_of_the_same_test_split_by_other_studies_are_counted(tmp_path: 
     assert evaluations_elsewhere(tmp_path / "second", attributes()) == {}
 
 
+def test_a_copy_of_a_study_adds_only_its_own_uses_of_the_test_split(tmp_path: Path) -> None:
+    read = [reading(1, 0.75, test_fingerprint="same"), reading(1, 0.76, seed=2, test_fingerprint="same")]
+    for name, evaluations in (("study", read[:1]), ("copy", read)):
+        write_study(tmp_path / name, trials(), attributes(test_fingerprint="same", test_evaluations=evaluations))
+    own = study_attributes(tmp_path / "study")
+    assert evaluations_elsewhere(tmp_path / "study", own) == {"copy": 1}
+    assert evaluations_elsewhere(tmp_path / "copy", study_attributes(tmp_path / "copy")) == {}
+
+
 def test_the_size_of_a_stopped_trial_is_worked_out_and_that_of_a_complete_one_taken() -> None:
     found = judge([trial(0, range(5), n_parameters=77), trial(1, range(5), state="PRUNED")])
     assert found.n_parameters == {0: 77, 1: CONFIG_SIZE}
@@ -260,7 +269,7 @@ def test_an_empty_study_is_judged() -> None:
 
 
 def test_a_trials_figure_is_the_mean_over_seeds_with_the_interval_of_one_split() -> None:
-    found = held_out_results([reading(3, 0.70), reading(3, 0.80, seed=2), reading(4, 0.6)], "80/10/10")
+    found = held_out_results([reading(3, 0.70), reading(3, 0.80, seed=2), reading(4, 0.6)], "80/10/10", trials())
     assert found[3].accuracy == pytest.approx(0.75)
     assert found[3].seeds == 2
     interval = wilson(300, 400)
@@ -270,25 +279,35 @@ def test_a_trials_figure_is_the_mean_over_seeds_with_the_interval_of_one_split()
 
 def test_the_metric_on_test_is_the_mean_of_all_seeds_or_unknown() -> None:
     readings = [reading(3, 0.7, test_metric=0.5), reading(3, 0.8, seed=2, test_metric=0.6), reading(4, 0.6)]
-    found = held_out_results([*readings, reading(4, 0.7, seed=2, test_metric=0.5)], "80/10/10")
+    found = held_out_results([*readings, reading(4, 0.7, seed=2, test_metric=0.5)], "80/10/10", trials())
     assert found[3].metric == pytest.approx(0.55)
     assert found[4].metric is None
 
 
 def test_what_was_read_first_counts_where_a_seed_was_read_again() -> None:
-    assert held_out_results([reading(3, 0.70), reading(3, 0.71, verb="retrain")], "80/10/10")[3].accuracy == 0.70
+    assert (
+        held_out_results([reading(3, 0.70), reading(3, 0.71, verb="retrain")], "80/10/10", trials())[3].accuracy == 0.70
+    )
 
 
 def test_a_later_reading_of_the_trial_with_more_epochs_replaces_the_earlier_one() -> None:
     """A study with more trials promoted the trial after it was trained again."""
     short, longer = reading(3, 0.70, epochs=2), reading(3, 0.75, epochs=16)
-    found = held_out_results([short, longer, reading(3, 0.76, epochs=16)], "80/10/10")
+    found = held_out_results([short, longer, reading(3, 0.76, epochs=16)], "80/10/10", trials())
     assert (found[3].accuracy, found[3].seeds) == (0.75, 1)
+
+
+@pytest.mark.parametrize("state", ["PRUNED", "PAUSED"])
+def test_a_stopped_trial_that_confirm_trains_to_the_end_has_no_result_of_its_row(state: str) -> None:
+    records = [trial(0, range(5)), trial(1, range(5), state=state)]
+    readings = [reading(1, 0.70, epochs=2), reading(1, 0.80, seed=2, epochs=16), reading(1, 0.90, seed=3, epochs=16)]
+    found = held_out_results([*readings, reading(0, 0.6, epochs=16)], "80/10/10", records)
+    assert (found[1].accuracy, found[1].seeds, found[0].accuracy) == (0.70, 1, 0.6)
 
 
 @pytest.mark.parametrize("change", [{"on": "train+val"}, {"on": "train in bf16"}, {"split": "folds:10"}])
 def test_other_splits_and_other_training_data_do_not_count_for_the_row(change: dict[str, str]) -> None:
-    assert held_out_results([reading(3, 0.7, **change)], "80/10/10") == {}
+    assert held_out_results([reading(3, 0.7, **change)], "80/10/10", trials()) == {}
 
 
 def test_every_reading_counts_in_the_note() -> None:

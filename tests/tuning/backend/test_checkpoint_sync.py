@@ -17,7 +17,7 @@ from tuning.backend.checkpoint_sync import CheckpointStore, RemoteCheckpoints
 from tuning.backend.cluster import node_info
 from tuning.backend.storage import node_root
 from tuning.resources.machine import Machine, TrialResources
-from tuning.scheduling.study import study_id
+from tuning.scheduling.study_config import study_id
 
 CONFIG = TrialConfig(hidden_dim=4, n_layers=1, epochs=3, batch_size=32).to_dict()
 

@@ -14,9 +14,9 @@ from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.data.load import load_corpus
 from core.errors import ConfigError, DataError, TrainingError
 from core.metrics import METRICS
+from core.plain_baseline import evaluate_plain, fit_plain_baseline
 from core.training.evaluate import evaluate
 from core.training.loop import train
-from core.training.plain_baseline import evaluate_plain, fit_plain_baseline
 from core.training.refit import refit
 from tests.support.assessed_studies import FULL_SPEC, attributes, trial, write_study
 from tests.support.corpora import in_folds, tiny_corpus

@@ -157,15 +157,18 @@ def test_a_watch_names_the_driver_on_another_host(
 def test_a_watch_that_is_interrupted_leaves_a_page_that_does_not_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And its images."""
     record_study(tmp_path / "s", trials=3)
 
     def interrupt(seconds: float) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("time.sleep", interrupt)
+    page, images = tmp_path / "p.html", tmp_path / "images"
     with study_lock(tmp_path / "s", searches=True), pytest.raises(KeyboardInterrupt):
-        write(tmp_path / "s", watch=True)
-    assert "data-watch" not in (tmp_path / "s" / "report.html").read_text()
+        verb.write_report(tmp_path / "s", page, images, cache_dir=tmp_path, watch=True, command="x")
+    assert "data-watch" not in page.read_text()
+    assert (images / "history.png").stat().st_size > 1000
 
 
 @pytest.mark.slow

@@ -76,6 +76,17 @@ def test_the_trial_is_reproduced_and_everything_is_reported(
     assert evaluation["calibration"] == metrics(study)["calibration"]
     assert "REPRODUCED 3/3 epochs" in (study / "model" / "card.md").read_text()
     assert list((study / "checkpoints").iterdir()) == []
+    assert out.splitlines()[-1] == f"model saved in {study / 'model'}"
+    again(study, made)
+    assert capsys.readouterr().out.splitlines()[-1] == f"model saved in {study / 'model'} in place of the model there"
+
+
+@pytest.mark.slow
+def test_the_recommended_trial_needs_no_probabilities(study: Path, made: Path) -> None:
+    """They are for the ensemble."""
+    for file in (study / "probabilities").iterdir():
+        file.write_bytes(b"damaged")
+    assert str(again(study, made, trial="recommended")).startswith("REPRODUCED 2/2 epochs")
 
 
 @pytest.mark.slow

@@ -49,12 +49,12 @@ def test_without_a_test_split_no_test_figure_is_made_up() -> None:
 
 
 def test_an_evaluation_in_another_precision_is_no_result_of_the_trial(tmp_path: Path) -> None:
-    trained = dataclasses.replace(model(1, 0.5, test_accuracy=0.4, test_sentences=24), rows=({}, {}))
+    trained = model(1, 0.5, test_accuracy=0.4, test_sentences=24)
     with open_study(tmp_path, SPEC | {"precision": "fp32"}) as journal:
         for precision in ("fp32", "bf16"):
             config = trained.config.replace(precision=precision)
             context = RetrainContext(
                 journal=journal, trial=0, config=config, corpus=tiny_corpus(), split="80/10/10", threads=1, device="cpu"
             )
-            _log_test(context, dataclasses.replace(trained, config=config), "train")
+            _log_test(context, dataclasses.replace(trained, config=config), "train", 2)
         assert [reading["on"] for reading in journal.test_evaluations] == ["train", "train in bf16"]

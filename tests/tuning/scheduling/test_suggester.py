@@ -24,7 +24,7 @@ from tests.support.study_configs import (
     visible_log,
 )
 from tuning.scheduling.samplers import SAMPLERS, Params, StatefulSampler, suggest_once
-from tuning.scheduling.study import StudyConfig
+from tuning.scheduling.study_config import StudyConfig
 from tuning.scheduling.suggester import MAX_SHOWN, Suggester, Suggestion
 from tuning.scheduling.virtual_clock import VisibleResult
 from tuning.space.initial_trials import fit_settings

@@ -154,6 +154,11 @@ def test_set_on_a_setting_with_several_ranges_replaces_them_all(name: str) -> No
     assert found == {"learning_rate": FloatDistribution(1e-4, 1e-2, log=True)}
 
 
+def test_set_accepts_the_names_of_the_tables() -> None:
+    space = load_space("default", ["hidden=32", "drop=0.25", "emb.lr=0.5"])
+    assert space.fixed == {"hidden_dim": 32, "fc_dropout": 0.25, "embedding_lr_scale": 0.5}
+
+
 def test_set_on_one_of_several_ranges_leaves_the_others() -> None:
     space = load_space("default", ["learning_rate_adam=0.002"])
     assert by_name(space)["learning_rate_adam"] == CategoricalDistribution([0.002])

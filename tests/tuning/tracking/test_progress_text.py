@@ -13,13 +13,12 @@ from tests.support.epochs import epoch
 from tests.support.study_configs import cost, plan
 from tests.support.trial_records import record
 from tuning.formatting import format_clock
-from tuning.scheduling.study import searched_settings
 from tuning.space.load import load_space
 from tuning.tracking.progress_state import BestSoFar, SearchProgress
 from tuning.tracking.progress_text import best_text, failures, format_brief, live_block, rate_line, wrap_titled
 from tuning.tracking.remaining_time import RemainingTime
 
-QUICK = searched_settings(load_space("quick"))
+QUICK = load_space("quick").searched_fields
 
 
 def busy(n_running: int = 2, **changes: Any) -> SearchProgress:

@@ -12,7 +12,7 @@ from tuning.resources.allocation import resolve_resources
 from tuning.resources.gpu import GpuShareChoice
 from tuning.resources.machine import Machine, TrialResources
 from tuning.run_options import AUTO, RunOptions
-from tuning.scheduling.study import CHOSEN, StudyConfig, default_lag, study_spec
+from tuning.scheduling.study_config import CHOSEN, StudyConfig, default_lag, study_spec
 from tuning.scheduling.training_length import TrainingLength, training_length
 from tuning.space.portfolio import first_trials
 from tuning.space.space import Space

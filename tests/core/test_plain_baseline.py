@@ -1,4 +1,4 @@
-"""core.training.plain_baseline: TF-IDF of words and pairs with logistic regression, as scikit-learn defines both."""
+"""core.plain_baseline: TF-IDF of words and pairs with logistic regression, as scikit-learn defines both."""
 
 import dataclasses
 import tracemalloc
@@ -11,11 +11,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from threadpoolctl import threadpool_limits
 
+from core import plain_baseline
 from core.data.corpus import TRAIN, VAL, Corpus
 from core.log_odds import to_probabilities
 from core.metrics import METRICS
-from core.training import plain_baseline
-from core.training.plain_baseline import (
+from core.plain_baseline import (
     PlainBaseline,
     evaluate_plain,
     fit_plain_baseline,

@@ -139,11 +139,6 @@ def _choice(option: str, corpus: Corpus) -> str:
     return tokenizer_name(found) if option == "tokenizer" else found
 
 
-def searched_settings(space: Space) -> list[str]:
-    """Return the TrialConfig fields that a space searches, in order, each once."""
-    return list(dict.fromkeys(dimension.field for dimension in space.dimensions))
-
-
 def spec_notes(spec: Mapping[str, Any]) -> list[str]:
     """Return the notes on a study's origin, for below its table."""
     notes = []
