@@ -6,7 +6,7 @@ from typing import Any
 
 from core.data.corpus import Corpus
 from core.data.load import load_corpus
-from core.nn.environment import check_precision, supports_bf16
+from core.nn.environment import check_precision, gains_from_bf16
 from tuning.console import READING_DATA, say_if_slow
 from tuning.resources.allocation import resolve_resources
 from tuning.resources.gpu import GpuShareChoice
@@ -111,7 +111,7 @@ def study_config(
         lag = known["lag"] if known else default_lag(parallelism)
     precision = options.precision
     if precision == AUTO:
-        here = options.address is None and supports_bf16(options.resources.device)
+        here = options.address is None and gains_from_bf16(options.resources.device)
         precision = known["precision"] if known else "bf16" if here else "fp32"
     check_precision(precision, options.resources.device)
     return StudyConfig(

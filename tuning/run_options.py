@@ -166,7 +166,7 @@ class RunOptions:
     precision: Annotated[
         str,
         ResourcesOption(
-            help="Number format: fp32, bf16 (not on a GPU), or auto (bf16 for trials on a CPU that computes in it)."
+            help="Number format: fp32, bf16 (not on a GPU), or auto (bf16 for trials on a CPU that is faster in it)."
         ),
     ] = AUTO
     cpus_per_trial: Annotated[int, ResourcesOption(help="Number of CPU cores, and of threads, per trial.")] = 1

@@ -36,7 +36,7 @@ from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.data.load import load_corpus
 from core.data.vocabulary import MAX_WORDS
 from core.errors import TrainingError
-from core.nn.environment import supports_bf16
+from core.nn.environment import gains_from_bf16
 from tuning.scheduling.samplers import derive_seed, random_params
 from tuning.scheduling.training_length import training_length
 from tuning.scheduling.virtual_cost import CorpusShape, epoch_cost
@@ -60,7 +60,7 @@ def main() -> None:
         "seed": arguments.seed,
     }
     found = list(configurations(arguments.configurations, arguments.hidden, arguments.cost, arguments.seed))
-    shared = {"seed": arguments.seed, "precision": "bf16" if supports_bf16("cpu") else "fp32"}
+    shared = {"seed": arguments.seed, "precision": "bf16" if gains_from_bf16("cpu") else "fp32"}
     train = partial(record, vectors=arguments.vectors)
     jobs = list(trainings(found, arguments.sets, arguments.vectors, shared))
     curves = record_all(arguments.out, about, jobs, ("set", "number", "epochs"), train, arguments.processes)

@@ -22,7 +22,7 @@ from benchmarks.results import REFERENCE, measure_missing, read_results, table_h
 from core.config import TrialConfig
 from core.data.corpus import TEST
 from core.data.load import load_corpus
-from core.nn.environment import cpu_model, supports_bf16
+from core.nn.environment import cpu_model, gains_from_bf16
 from core.stats import paired_t
 from core.training.evaluate import evaluate
 from core.training.loop import train
@@ -59,7 +59,7 @@ def train_both(job: Mapping[str, Any], epochs: int | None = None) -> dict[str, A
         write_fold(file, read_set(name), fold)
         corpus = load_corpus(str(file), split_column="split", vectors="glove-50d")
     length = training_length(epochs, None, corpus.pass_sentences(), recorded=None)
-    precision = "bf16" if supports_bf16("cpu") else "fp32"
+    precision = "bf16" if gains_from_bf16("cpu") else "fp32"
     config = TrialConfig(**portfolio()[fold], epochs=length.epochs, seed=fold, precision=precision)
     alone = train(config, corpus)
     both = refit(config, corpus, alone.epochs)

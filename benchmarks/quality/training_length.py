@@ -26,7 +26,7 @@ from benchmarks.inputs.labelled_sets import SETS
 from benchmarks.portfolio.record import corpus_of, record
 from benchmarks.results import REFERENCE, Result, measure_missing, read_results, table_head
 from core.data.corpus import TRAIN
-from core.nn.environment import supports_bf16
+from core.nn.environment import gains_from_bf16
 from tuning.scheduling.samplers import derive_seed, random_params
 from tuning.space.load import load_space
 
@@ -60,7 +60,7 @@ def main() -> None:
 
 def trainings(names: Sequence[str], count: int) -> Iterator[dict[str, Any]]:
     """Yield the arguments of `record`, for the first configuration on all sets, then for the second one, and so on."""
-    space, precision = load_space("quick", ["lr_schedule=constant"]), "bf16" if supports_bf16("cpu") else "fp32"
+    space, precision = load_space("quick", ["lr_schedule=constant"]), "bf16" if gains_from_bf16("cpu") else "fp32"
     for number in range(count):
         (params,) = random_params(space, derive_seed(SEED, number), 1)
         for name in names:

@@ -9,9 +9,6 @@ from typing import Any
 
 from core.errors import ConfigError
 
-BF16_FLAGS = {"avx512_bf16", "amx_tile"}
-"""Linux's names for the instructions that oneDNN uses; other processors and systems are assumed to have none."""
-
 FILES = ("config.py", "data/corpus.py", "log_odds.py", "metrics.py")
 """Other files of core on which the epochs of a training depend."""
 
@@ -46,15 +43,19 @@ def cpuinfo(what: str) -> str:
     return ""
 
 
-def supports_bf16(device: str) -> bool:
-    """Return whether a device has instructions for bf16 that training can use: never a GPU, see `check_precision`.
+def gains_from_bf16(device: str) -> bool:
+    """Return whether training on a device is faster in bf16 than in fp32: never a GPU, see `check_precision`.
 
-    Emulation saves no time.
+    Of CPUs, those with AMX are, and AMD's with AVX512-BF16. Intel's AVX512-BF16 alone multiplies no faster than fp32, and
+    the conversions make an epoch 1.3 to 1.5 times as long (results/reference/precision.md). Emulation is slower still.
+    The flags are Linux's; other systems are assumed to have none.
 
     Args:
         device: "cpu" or a CUDA device.
     """
-    return device == "cpu" and not BF16_FLAGS.isdisjoint(cpuinfo("flags").split())
+    flags = cpuinfo("flags").split()
+    is_amd = cpuinfo("vendor_id") == "AuthenticAMD"
+    return device == "cpu" and ("amx_tile" in flags or ("avx512_bf16" in flags and is_amd))
 
 
 def check_precision(precision: str, device: str) -> None:

@@ -51,11 +51,11 @@ def test_a_trial_needs_little_more_than_its_weights(tmp_path: Path) -> None:
 
 DRIVER = """
 import sys
-from core.nn.environment import supports_bf16
+from core.nn.environment import gains_from_bf16
 from tuning import run
 from tuning.backend import checkpoint_sync, tuner
 from tuning.resources.machine import Machine
-supports_bf16("cpu")
+gains_from_bf16("cpu")
 Machine.here()
 print("torch" in sys.modules)
 """

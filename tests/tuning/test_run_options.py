@@ -34,7 +34,7 @@ def made(plan: StudyConfig, folder: Path) -> None:
 
 
 def bf16(monkeypatch: pytest.MonkeyPatch, has: bool) -> None:
-    monkeypatch.setattr("tuning.planned_search.supports_bf16", lambda device: has)
+    monkeypatch.setattr("tuning.planned_search.gains_from_bf16", lambda device: has)
 
 
 def test_precision_is_that_of_the_machine_on_which_the_study_is_made(
