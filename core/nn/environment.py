@@ -46,9 +46,9 @@ def cpuinfo(what: str) -> str:
 def gains_from_bf16(device: str) -> bool:
     """Return whether training on a device is faster in bf16 than in fp32: never a GPU, see `check_precision`.
 
-    Of CPUs, those with AMX are, and AMD's with AVX512-BF16. Intel's AVX512-BF16 alone multiplies no faster than fp32, and
-    the conversions make an epoch 1.3 to 1.5 times as long (results/reference/precision.md). Emulation is slower still.
-    The flags are Linux's; other systems are assumed to have none.
+    Of CPUs, those with AMX are, and AMD's with AVX512-BF16. On Intel's with AVX512-BF16 alone, an epoch takes 1.3 to
+    1.6 times as long as in fp32 (results/reference/precision.md). Emulation is slower still. The flags are Linux's;
+    other systems are assumed to have none.
 
     Args:
         device: "cpu" or a CUDA device.

@@ -14,7 +14,7 @@ from core.config import TrialConfig
 from core.data.corpus import TRAIN, Corpus
 from core.errors import TrainingError
 from core.nn.classifier import SentenceClassifier
-from core.nn.runtime import autocast
+from core.nn.runtime import autocast, subnormals_as_zero
 from core.nn.seeding import Dropout, seeded_generator
 from core.training.batching import Batch, CpuBatchSource, GpuBatchSource, epoch_batches
 from core.training.ema import ExponentialMovingAverage
@@ -229,10 +229,11 @@ def train_epoch(
     dropout = Dropout(seeded_generator(config.seed, "dropout", epoch, str(learner.device)))
     batches = epoch_batches(source.corpus.lengths()[sentences], config, epoch)[:max_steps]
     losses = torch.zeros(len(batches), device=learner.device)
-    for step, places in enumerate(batches):
-        losses[step] = learner.step(source.batch(sentences[places]), lr(step), dropout)
-        if losses.is_cpu and not math.isfinite(losses[step]):  # on a GPU, reading it would wait for each step
-            break
+    with subnormals_as_zero():
+        for step, places in enumerate(batches):
+            losses[step] = learner.step(source.batch(sentences[places]), lr(step), dropout)
+            if losses.is_cpu and not math.isfinite(losses[step]):  # on a GPU, reading it would wait for each step
+                break
     for step, loss in enumerate(losses.tolist(), start=1):
         if not math.isfinite(loss):
             raise TrainingError(f"the loss is {loss} in {title.format(epoch)}, step {step}, {notable_settings(config)}")

@@ -296,7 +296,8 @@ def _conclusions(
     found = replace(known, tied=_tied(records, resamples, best), nothing_learned=not useful.any() and complete)
     if not complete:
         return replace(found, recommended=recommended if useful.any() else None)
-    corrected = resamples.corrected(resamples.first)
+    first, chosen = resamples.repeated(resamples.first), resamples.repeated(rule)
+    corrected = resamples.corrected(first)
     baseline = next((record.number for record in own if record.origin == "baseline"), None)
     learned = bool(useful.any()) and resamples.metric.oriented(corrected.value) > majority
     rule_differs = learned and recommended != best
@@ -304,12 +305,12 @@ def _conclusions(
         found,
         corrected=corrected,
         corrected_gain=(
-            resamples.difference(resamples.first, resamples.only(baseline)) if baseline not in (None, best) else None
+            resamples.difference(first, resamples.only(baseline)) if baseline not in (None, best) else None
         ),
-        gain_over_plain=resamples.difference(resamples.first, resamples.only(FIXED)) if FIXED in trials else None,
+        gain_over_plain=resamples.difference(first, resamples.only(FIXED)) if FIXED in trials else None,
         recommended=recommended if learned else None,
-        recommended_corrected=(resamples.corrected(rule) if rule_differs else corrected) if learned else None,
-        difference=resamples.difference(rule, resamples.first) if rule_differs else None,
+        recommended_corrected=(resamples.corrected(chosen) if rule_differs else corrected) if learned else None,
+        difference=resamples.difference(chosen, first) if rule_differs else None,
         nothing_learned=not learned,
     )
 

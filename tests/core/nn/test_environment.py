@@ -10,7 +10,7 @@ import torch
 
 from core.errors import ConfigError
 from core.nn import environment
-from core.nn.environment import check_precision, runtime_environment, gains_from_bf16
+from core.nn.environment import check_precision, gains_from_bf16, runtime_environment
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import warnings
 import pytest
 import torch
 
-from core.nn.runtime import autocast, deterministic_kernels, torch_threads
+from core.nn.runtime import autocast, deterministic_kernels, subnormals_as_zero, torch_threads
 
 
 def test_threads_are_given_back_after_an_error() -> None:
@@ -57,6 +57,23 @@ def test_a_training_on_a_gpu_does_not_repeat_torchs_warning_about_weights_in_one
             warnings.warn("RNN module weights are odd", stacklevel=1)
     with pytest.raises(UserWarning, match="not part of single"):
         warnings.warn(advice, stacklevel=1)
+
+
+def test_subnormals_are_zero_inside_the_block_only() -> None:
+    def smallest() -> float:
+        return float(torch.full((1,), 1e-30) * 1e-9)
+
+    if not torch.set_flush_denormal(False):
+        pytest.skip("this processor cannot")
+    with subnormals_as_zero():
+        assert smallest() == 0
+        with subnormals_as_zero():
+            pass
+        assert smallest() == 0
+    assert smallest() > 0
+    with pytest.raises(KeyError), subnormals_as_zero():
+        raise KeyError
+    assert smallest() > 0
 
 
 def test_bf16_runs_on_processors_for_which_onednn_has_no_bf16_lstm(monkeypatch: pytest.MonkeyPatch) -> None:

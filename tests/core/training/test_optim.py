@@ -7,6 +7,7 @@ import torch
 
 from core.config import TrialConfig
 from core.nn.model_size import OPTIMIZER_STATE_TENSORS
+from core.nn.runtime import subnormals_as_zero
 from core.training.optim import RULES, Optimizer
 
 TOUCHES = [[0, 3], [1, 3], [3], [0, 2], [3], [3], [1, 4], [0, 1, 2, 3, 4]]
@@ -73,3 +74,28 @@ def test_lazy_adam_leaves_resting_rows_unchanged(name: str) -> None:
 )
 def test_rows_wait_only_if_that_is_exact_or_asked_for(settings: dict[str, Any], by_row: bool) -> None:
     assert Optimizer(TrialConfig(**settings), torch.zeros(1), torch.zeros(2, 2)).by_row is by_row
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_adams_subnormal_averages_change_no_weight(name: str) -> None:
+    """Row 0 has a gradient at the first step only; after 900 more, its mean is below the smallest normal number."""
+
+    def trained() -> Optimizer:
+        table, flat = start(torch.float32), torch.zeros(1)
+        optimizer = Optimizer(TrialConfig(optimizer=name), flat, table)
+        generator = torch.Generator().manual_seed(2)
+        for step in range(900):
+            places = torch.tensor([min(step, 1)])
+            gradient = torch.randn(1, 7, generator=generator)
+            optimizer.step(0.01, torch.zeros_like(flat), places, table[places], gradient)
+        return optimizer
+
+    exact = trained()
+    with subnormals_as_zero():
+        flushed = trained()
+    assert flushed.table is not None
+    assert exact.table is not None
+    assert torch.equal(flushed.table, exact.table)
+    mean = exact.table_slots[0, 0].abs()
+    assert ((mean > 0) & (mean < torch.finfo(torch.float32).tiny)).all()
+    assert (flushed.table_slots[0, 0] == 0).all()
