@@ -21,6 +21,7 @@ from optuna.trial import Trial
 
 from core.config import TrialConfig
 from core.errors import ConfigError, CorruptionError
+from core.io.text import error_summary, printable
 from tuning.space.expressions import Condition, Value, equal, is_number, show_distribution, show_value
 
 STUDY_FIELDS = ("epochs", "epoch_sentences", "patience", "metric", "precision", "seed")
@@ -308,7 +309,11 @@ class Space:
                     try_first=tuple(dict(entry) for entry in content["try_first"]),
                 )
         except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, Warning) as error:
-            raise CorruptionError(f"the study's search space cannot be read ({error!r}); start a new study") from error
+            reason = printable(error_summary(error, 100))
+            raise CorruptionError(
+                f"the study's search space cannot be read ({reason}); restore a copy of the journal, or start a new "
+                "study with another --name"
+            ) from error
 
     def describe(self) -> list[dict[str, str]]:
         """Return rows for the user: `setting`, `values`, `when`, and as `kind` searched, fixed or tried first."""
