@@ -53,7 +53,7 @@ SMALL = 2000
 bias of the best trial is 3 to 4 points (results/reference/selection_bias.md)."""
 NARROW = 50
 """Width of word vectors up to which wider ones are suggested."""
-WIDER = "the word vectors have {} dimensions, and more usually gain points; pass --vectors {}"
+WIDER = "the word vectors have {} dimensions, and more may gain points; pass --vectors {}"
 WIDER_ENGLISH = "glove-300d (862 MB, fetched once) or --vectors fasttext (1.5 GB)"
 NO_STORAGE = (
     "checkpoints stay on each trial's node, so a trial that continues on another node starts again from its first "

@@ -64,7 +64,7 @@ def subnormals_as_zero() -> Iterator[None]:
     """Compute with 0 instead of subnormal numbers inside the block, in this thread; restore its setting after it.
 
     Adam's mean gradient of a word shrinks below 1e-38 if the word does not occur in some 830 steps, as in large data.
-    On an Intel processor a step with such numbers took 13.5 ms instead of 5.5 (results/LOG.md). Numbers this small
+    On an Intel processor a step with such numbers took 13.1 ms instead of 5.6 (results/LOG.md). Numbers this small
     change no weight, because Adam divides by at least 1e-8.
     """
     before = torch.full((), 1e-39).item() == 0  # torch has no function that tells

@@ -61,6 +61,6 @@ def test_a_new_study_suggests_folds_for_small_data_and_wider_vectors(
     assert (first.returncode, again.returncode) == (0, 0)
     assert "validation sentences: 39, too few to distinguish trials; pass --validation folds:5\n" in first.stdout
     assert "small data  " not in first.stdout
-    wider = "the word vectors have 8 dimensions, and more usually gain points; pass --vectors FILE with wider ones"
+    wider = "the word vectors have 8 dimensions, and more may gain points; pass --vectors FILE with wider ones"
     assert first.stderr.count(wider) == 1
     assert wider not in again.stderr

@@ -261,7 +261,7 @@ def assess(
         n_classes=n_classes,
         trials=[*(record.number for record in ordered), *[FIXED] * len(fixed)],
         outputs=[*(outputs[record.number] for record in ordered), *fixed],
-        # roc_auc of 6 classes: 2 s instead of 8
+        # roc_auc takes much longer
         repeats=n_repeats(len(labels), REPEATS // 4 if metric.needs_probabilities else REPEATS),
     )
     judged = _conclusions(known, records, own, resamples, majority, complete=len(outputs) == len(own))

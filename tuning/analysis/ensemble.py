@@ -41,7 +41,7 @@ REPEATS = 500
 """Number of resamples in which the selection is repeated; fewer if they would have more than MAX_COUNTS counts."""
 MAX_COUNTS = 2**23
 REPEATS_OF_ROC_AUC = 100
-"""Number of resamples for roc_auc, which takes 10 times as long: with 60 trials and 6 classes 2 s instead of 10."""
+"""Number of resamples for roc_auc, which takes much longer."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)

@@ -83,7 +83,7 @@ def _answers(manager: Any, worker: Any) -> bool:
 
 
 def drop_finished_trials(controller: Any) -> None:
-    """Drop Ray's records of the trials that have ended: about 25 kB each, and not needed any more.
+    """Drop Ray's records of the trials that have ended: they are not needed any more.
 
     Args:
         controller: Ray's TuneController.

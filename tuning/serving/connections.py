@@ -8,7 +8,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MAX_CONNECTIONS = 2000
-"""Maximum number of connections; an idle one takes 30 kB."""
+"""Maximum number of connections."""
 MAX_PER_ADDRESS = 1000
 """Maximum number of connections from one address; behind a proxy these are all."""
 HEADER_SECONDS = 4.0

@@ -23,7 +23,7 @@ BODY_SECONDS = 15.0
 REQUEST_WORDS = 10
 """Number of words that each request adds to its own."""
 BYTES_PER_WORD = 1000
-"""Number of bytes of a body that count as one word. The slowest body to parse, 1 MB of `{},`, takes 45 ms."""
+"""Number of bytes of a body that count as one word. The slowest body to parse is one of `{},`."""
 MAX_CLIENTS = 10_000
 """Maximum number of clients with a balance; above it, the least recent ones are dropped."""
 GONE = 499

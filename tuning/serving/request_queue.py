@@ -15,7 +15,7 @@ MAX_LARGE_WORDS = 200_000
 SMALL_WORDS = 1000
 """Maximum number of words of a small request. Small and large ones alternate, so a small one waits for one batch."""
 BATCH_WORDS, BATCH_TEXTS = 2048, 256
-"""Maximum number of words and texts in a batch. With 50,000 words per second this takes 40 ms."""
+"""Maximum number of words and texts in a batch."""
 
 
 @dataclass(eq=False, slots=True)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MAX_WORDS = 5000
 """Maximum number of words in one text, which is labelled as a whole while other requests wait."""
 CLASSES_PER_WORD = 20
-"""Number of probabilities in an answer that count as one word: those of 1,000 classes take 37 kB and 1 ms."""
+"""Number of probabilities in an answer that count as one word, because they take time and memory too."""
 STOP_SECONDS = 10
 """Time limit in seconds for the answers to pending requests when the server stops."""
 
