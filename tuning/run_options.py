@@ -325,13 +325,13 @@ class RunOptions:
 
         rule = Asha(grace=self.grace, reduction=self.reduction)
         if self.stopping != "none":
+            if (epochs := self.given_length[0]) is not None and self.grace is not None:
+                check_rules({"--grace": (self.grace, f"at most --epochs, {epochs}", self.grace <= epochs)})
             return rule
         left_out = "left out with --stopping none"
+        default = self.reduction == RunOptions.reduction
         check_rules(
-            {
-                "--grace": (self.grace, left_out, self.grace is None),
-                "--reduction": (self.reduction, left_out, self.reduction == RunOptions.reduction),
-            }
+            {"--grace": (self.grace, left_out, self.grace is None), "--reduction": (self.reduction, left_out, default)}
         )
         return None
 

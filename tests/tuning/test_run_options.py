@@ -96,6 +96,12 @@ def test_the_length_fits_the_data_and_stays_with_the_study(tmp_path: Path) -> No
         made(configured(options(tmp_path, **auto, epoch_sentences="800")), tmp_path / "s")
 
 
+def test_a_first_rung_after_the_last_epoch_is_refused(tmp_path: Path) -> None:
+    assert options(tmp_path, epochs="4", grace=4).stopping_rule == Asha(grace=4)
+    with pytest.raises(ConfigError, match="--grace must be at most --epochs, 4, got 5"):
+        options(tmp_path, epochs="4", grace=5)
+
+
 def test_a_stopping_rule_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--stopping must be one of asha, none, got 'halving'"):
         options(tmp_path, stopping="halving")
@@ -193,10 +199,10 @@ def test_a_lag_that_is_no_time_is_refused(tmp_path: Path, lag: float) -> None:
     [
         ({"parallelism": 3}, "parallelism 2, this command has 3"),
         ({"lag": 0.0}, "lag 2.0, this command has 0.0"),
-        ({"grace": 2}, "stopping.grace null, this command has 2"),
+        ({"grace": 2}, "stopping.grace none, this command has 2"),
         ({"reduction": 4}, "stopping.reduction 2, this command has 4"),
-        ({"stopping": "none"}, "stopping {.*}, this command has null"),
-        ({"first_trials": "random"}, "first_trials .*portfolio.*, this command has null"),
+        ({"stopping": "none"}, "stopping {.*}, this command has none"),
+        ({"first_trials": "random"}, "first_trials .*portfolio.*, this command has none"),
     ],
 )
 def test_a_study_cannot_continue_in_another_order(tmp_path: Path, changes: dict[str, Any], said: str) -> None:

@@ -100,4 +100,5 @@ def _last_line(node: Any, name: str) -> str:
         return ""
     errors = [line for line in lines if re.match(r"\[[^]]* [EC] ", line)]
     line = re.sub(r"^\[[^]]*\] (\(\w+\) )?(\S+\.cc:\d+: *)?", "", (errors or lines)[-1])
+    line = re.sub(r"An unexpected system state has occurred.*work with you to fix it\. *", "", line)
     return f": {printable(line, LINE_LENGTH)}"

@@ -155,10 +155,18 @@ def main() -> NoReturn:
             leave(0)
         message = "cannot write the output: the disk is full; free some space and run the same command again"
     except ParserError as error:
-        found = error.format_message()  # type: ignore[attr-defined]
-        message = f"{one_line(found).rstrip('.')}; see sentune --help"
+        message = parser_message(error.format_message())  # type: ignore[attr-defined]
     print(f"sentune: {message}", file=sys.stderr, flush=True)
     leave(2)
+
+
+def parser_message(found: str) -> str:
+    """Return the message of Typer's parser as one line in the words of this program."""
+    from core.io.text import one_line
+
+    found = one_line(found).rstrip(".").replace("Value error, ", "").replace("Input should be", "must be")
+    dash = found.startswith("No such option") and sys.argv[1:2] == ["predict"]
+    return f"{found}; {'put -- before a sentence that begins with -, or ' if dash else ''}see sentune --help"
 
 
 def space_table(space: "Space") -> str:

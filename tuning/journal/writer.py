@@ -47,6 +47,8 @@ from tuning.journal.records import (
 
 MEASURED = ("val_accuracy", "test_accuracy", "test_sentences", "test_fingerprint", "epochs", "calibration")
 """Keys of a TestEvaluation that are figures of the model."""
+DERIVED = {"fingerprint": "data.", "embedding_dim": "data.", "first_trials.sha256": "space.", "data.seed": "seed "}
+"""Keys of the spec that follow from another one, and how that one begins."""
 
 
 class StudyJournal:
@@ -293,7 +295,9 @@ def _advice(differences: Sequence[str]) -> str:
 
 
 def spec_differences(old: Spec, new: Spec) -> list[str]:
-    """Return a line for each setting in which two specs differ; the same data may have another path.
+    """Return a line for each setting in which two specs differ, without those that follow from another one.
+
+    The same data may have another path.
 
     Args:
         old: Spec as the journal has it.
@@ -302,7 +306,9 @@ def spec_differences(old: Spec, new: Spec) -> list[str]:
     new = json.loads(json.dumps(new))  # with lists instead of tuples, as in the journal
     if old.get("fingerprint") == new.get("fingerprint"):
         old, new = ({key: value for key, value in each.items() if key != "data"} for each in (old, new))
-    return _differences(old, new)
+    lines = _differences(old, new)
+    followed = [name for name, cause in DERIVED.items() if any(line.startswith(cause) for line in lines)]
+    return [line for line in lines if not line.startswith(tuple(f"{name} " for name in followed))]
 
 
 def _differences(old: Any, new: Any, path: str = "") -> list[str]:
@@ -312,5 +318,5 @@ def _differences(old: Any, new: Any, path: str = "") -> list[str]:
         return [d for key in keys for d in _differences(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))]
     if old == new:
         return []
-    before, after = (truncate(json.dumps(value), 60) for value in (old, new))
+    before, after = ("none" if value is None else truncate(json.dumps(value), 60) for value in (old, new))
     return [f"{path} {before}, this command has {after}"]

@@ -17,6 +17,8 @@ from tuning.run_options import DataOption, Encoding, OutputOption, OutputPath, R
 if TYPE_CHECKING:
     from tuning.serving.abstention import Abstention
 
+NO_TEXT = (".xlsx", ".xls", ".ods", ".json", ".zip")
+"""Endings of files that are no lines of text, as spreadsheets."""
 ModelFolder = Annotated[Path, Argument(help="Model folder, written by retrain, ensemble or distill.", metavar="MODEL")]
 MinProbability = Annotated[
     float | None,
@@ -90,11 +92,15 @@ class PredictOptions:
             object.__setattr__(self, "file", str(expand_user(self.file)))
         path = None if self.file is None else Path(self.file)
         rules = {
-            "pass sentences, or --file with one sentence per line (- for standard input)": bool(self.texts)
-            != bool(self.file),
+            "pass sentences, or --file with one sentence per line (- for standard input)": bool(
+                self.texts or self.file
+            ),
+            "pass either sentences or --file, not both": not (self.texts and self.file),
             f"--text-column must be used with --file and a file ending in {ENDINGS} (.gz too)": self.text_column is None
             or self.is_table,
             "--encoding must be used with --file": self.encoding is None or path is not None,
+            f"--file must be lines of text or a table ({ENDINGS}), got {self.file}; save it as CSV": path is None
+            or path.suffix.lower() not in NO_TEXT,
         }
         problems = [problem for problem, holds in rules.items() if not holds]
         if self.out is not None and (problem := output_problem(self.out, path, self.model)):

@@ -30,6 +30,7 @@ MAX_WORDS = 5000
 """Maximum number of words in one text, which is labelled as a whole while other requests wait."""
 CLASSES_PER_WORD = 20
 """Number of probabilities in an answer that count as one word, because they take time and memory too."""
+NO_OBJECT = 'body: must be a JSON object such as {"texts": ["..."]}, with the header Content-Type: application/json'
 STOP_SECONDS = 10
 """Time limit in seconds for the answers to pending requests when the server stops."""
 
@@ -119,7 +120,9 @@ def _make_routes(
     async def refuse(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"] if part != "body")
-        return answer({"detail": f"{place or 'body'}: {first['msg']}"}, 422)
+        if not place or first["type"] == "json_invalid":
+            return answer({"detail": NO_OBJECT}, 422)
+        return answer({"detail": f"{place}: {first['msg']}"}, 422)
 
     return app
 

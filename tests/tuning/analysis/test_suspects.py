@@ -1,8 +1,10 @@
 """Sentences whose label is most likely wrong."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -35,6 +37,9 @@ def test_similar_names_of_classes_stay_different_in_the_table(monkeypatch: pytes
     similar = ["card payment fee charged", "card payment fee wrong"]
     found = find_suspects(np.array([0]), np.array([[0.2, 0.8]]), similar, ["a text"])
     monkeypatch.setattr("tuning.analysis.suspects.suspects_of", lambda *_: (found, 1))
+    monkeypatch.setattr(
+        "tuning.analysis.suspects.load_corpus", lambda **_: SimpleNamespace(fingerprint=SPEC["fingerprint"])
+    )
     write_study(tmp_path, [trial(0, [])], attributes())
     row = suspects_text(tmp_path, None, "text").splitlines()[2]
     assert row.split("  ")[-5:] == [similar[0], "0.20", similar[1], "0.80", "a text"]
@@ -148,9 +153,15 @@ def test_data_that_were_moved_are_read_at_their_new_path(
     status, _, err = sentune(monkeypatch, capsys, *words)
     assert status == 2
     assert f"tickets.csv: no such file; if it was moved, pass its new path: sentune data PATH --suspects {study}" in err
-    status, out, _ = sentune(monkeypatch, capsys, *words, str(moved))
-    assert status == 0
-    assert "in 1 of 8 sentences" in out
+    for _ in range(2):
+        status, out, _ = sentune(monkeypatch, capsys, *words, str(moved))
+        assert status == 0
+        assert "in 1 of 8 sentences" in out
+        shutil.rmtree(study.parent / "cache")  # the data are prepared again
+    moved.write_text(moved.read_text().replace("Ticket", "Note"))
+    status, _, err = sentune(monkeypatch, capsys, *words, str(moved))
+    assert status == 2
+    assert "moved.csv has changed since the study was created; restore the old file" in err
 
 
 def test_folds_that_are_not_numbered_from_0_do_not_count(study: Path) -> None:

@@ -17,7 +17,11 @@ from tuning.backend.start_watch import call_watched
 from tuning.console import STARTS_RAY
 
 PROBLEM = "Ray did not start ({}): try again"
-FATAL = "[2026-11-27 14:00:00,123 C 12 12] (raylet) main.cc:12: pthread_create failed: \x1b[31mno threads\n"
+BUG = (
+    "An unexpected system state has occurred. You have likely discovered a bug in Ray. Please report this issue at "
+    "https://github.com/ray-project/ray/issues and we'll work with you to fix it. "
+)
+FATAL = f"[2026-11-27 14:00:00,123 C 12 12] (raylet) main.cc:12: {BUG}pthread_create failed: \x1b[31mno threads\n"
 
 
 class PlayedNode:

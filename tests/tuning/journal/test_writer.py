@@ -21,7 +21,7 @@ from tests.support.epochs import epoch
 from tests.support.journals import SPEC, add, two_trials
 from tuning.journal.file import JOURNAL
 from tuning.journal.records import evaluations_on_test, read_study, study_attributes
-from tuning.journal.writer import StudyJournal, open_study
+from tuning.journal.writer import StudyJournal, open_study, spec_differences
 
 
 def test_what_was_written_is_read_to_the_last_bit(tmp_path: Path) -> None:
@@ -123,13 +123,24 @@ def test_a_lock_that_a_killed_process_left_does_not_block(tmp_path: Path) -> Non
         assert add(study_journal) == 2
 
 
+def test_a_difference_that_follows_from_another_one_is_not_named() -> None:
+    old = {"seed": 1, "data": {"seed": 1, "split": "a"}, "fingerprint": "x", "space": {"lr": 1}, "first_trials": {}}
+    new = old | {"seed": 2, "data": {"seed": 2, "split": "a"}, "fingerprint": "y"}
+    assert spec_differences(old, new) == ["seed 1, this command has 2"]
+    new = old | {"data": {"seed": 1, "split": "b"}, "fingerprint": "y"}
+    assert spec_differences(old, new) == ['data.split "a", this command has "b"']
+    assert spec_differences(old, old | {"fingerprint": "y"}) == ['fingerprint "x", this command has "y"']
+    new = old | {"space": {"lr": 2}, "first_trials": {"sha256": "z"}}
+    assert spec_differences(old, new) == ["space.lr 1, this command has 2"]
+
+
 def test_another_spec_is_refused_with_each_difference(tmp_path: Path) -> None:
     two_trials(tmp_path / "s")
     other = SPEC | {"seed": 43, "stopping": None}
     with (
         pytest.raises(
             ConfigError,
-            match=r"created with seed 42, this command has 43; stopping \{\"grace\": 2\}, this command has null; "
+            match=r"created with seed 42, this command has 43; stopping \{\"grace\": 2\}, this command has none; "
             "pass the same options as before, or choose another --name",
         ),
         open_study(tmp_path / "s", other),

@@ -243,7 +243,8 @@ def test_a_table_in_another_encoding_is_said(
     ("request_", "message"),
     [
         ({}, "pass sentences, or --file"),
-        ({"texts": ["a"], "file": "b"}, "pass sentences, or --file"),
+        ({"texts": ["a"], "file": "b"}, "pass either sentences or --file, not both"),
+        ({"file": "a.XLSX"}, r"--file must be lines of text or a table \(.csv, .*\), got a.XLSX; save it as CSV"),
         (
             {"file": "-", "text_column": "a"},
             r"--text-column must be used with --file and a file ending in .csv, .tsv, .jsonl",

@@ -25,7 +25,7 @@ from tests.support.servers import running, started
 from tuning.serving import request_queue
 from tuning.serving.abstention import Abstention
 from tuning.serving.schema import MAX_CHARACTERS, Answer
-from tuning.serving.server import bind_socket, make_app, serve_model
+from tuning.serving.server import NO_OBJECT, bind_socket, make_app, serve_model
 
 pytest.importorskip("uvicorn", reason="needs the extra `serve`")
 pytest.importorskip("fastapi", reason="needs the extra `serve`")
@@ -93,10 +93,10 @@ def test_health_names_the_model_and_its_classes(ask: Ask) -> None:
 @pytest.mark.parametrize(
     ("body", "detail"),
     [
-        (b"", "body: "),
-        (b"{", "JSON decode error"),
+        (b"", NO_OBJECT),
+        (b"{", NO_OBJECT),
         (b"\xff\xfe", ""),
-        (b"[]", "body: "),
+        (b"[]", NO_OBJECT),
         (b"{}", "texts: Field required"),
         (b'{"texts": []}', "texts: List should have at least 1 item"),
         (b'{"texts": "good"}', "texts: Input should be a valid list"),
@@ -121,7 +121,7 @@ def test_a_request_that_is_none_is_refused_in_a_line(ask: Ask, body: bytes, deta
 def test_a_body_that_is_not_called_json_is_refused(port: int, kind: str | None) -> None:
     headers = {} if kind is None else {"Content-Type": kind}
     status, _, body = answer_of(port, "POST", "/predict", b'{"texts": ["good"]}', headers)
-    assert (status, json.loads(body)["detail"].startswith("body: ")) == (422, True)
+    assert (status, json.loads(body)["detail"]) == (422, NO_OBJECT)
 
 
 def test_what_is_not_there_is_not_found(ask: Ask) -> None:
