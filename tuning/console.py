@@ -133,7 +133,8 @@ def study_command(verb: str, folder: Path, options: str) -> str:
     """Return a command on a study, such as `sentune retrain mine --out model`; in Python `study.retrain()`."""
     if _python_call is not None:
         return f"study.{verb}()"
-    study = folder.name if folder.parent == Path("results") else str(folder)
+    usual = folder.parent == Path(os.environ.get("SENTUNE_RESULTS") or "results")
+    study = folder.name if usual else str(folder)
     return f"{program_name()} {verb} {shlex.quote(study)} {options}"
 
 

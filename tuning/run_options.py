@@ -342,12 +342,12 @@ class RunOptions:
 
     def space_for(self, vectors: str) -> "Space":
         """Return the search space, with the overrides, for word vectors of this name."""
-        from tuning.space.load import load_space
+        from tuning.space.load import FULL_NAMES, load_space
         from tuning.space.presets import RANDOM_VECTORS
 
         overrides = list(self.overrides or ())
         if vectors == "none" and self.space in ("quick", "default"):
-            given = {text.partition("=")[0].strip() for text in overrides}
+            given = {FULL_NAMES.get(name, name) for name in (text.partition("=")[0].strip() for text in overrides)}
             overrides += [f"{name}={value}" for name, value in RANDOM_VECTORS.items() if name not in given]
         return load_space(self.space, overrides)
 

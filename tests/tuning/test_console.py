@@ -122,6 +122,12 @@ def test_a_python_call_takes_the_place_of_the_command_line() -> None:
     assert study_command("ensemble", Path("results/mine"), "--out DIR").endswith(" ensemble mine --out DIR")
 
 
+def test_a_study_has_its_name_only_in_the_results_folder_of_the_next_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SENTUNE_RESULTS", "other")
+    assert study_command("best", Path("other/mine"), "--all").endswith(" best mine --all")
+    assert study_command("best", Path("results/mine"), "--all").endswith(" best results/mine --all")
+
+
 def test_a_slow_step_says_what_it_does_and_a_fast_one_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(console, "SLOW_SECONDS", 0.05)
     said: list[str] = []

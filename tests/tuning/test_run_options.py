@@ -77,8 +77,9 @@ def test_random_vectors_are_always_trained_in_quick_and_default(tmp_path: Path) 
         assert searched("glove-50d", space=space) == {"freeze_embedding", "embedding_lr_scale"}
         assert searched("none", space=space) == set()
     assert searched("none", space="notebook") == {"freeze_embedding"}
-    given = options(tmp_path, space="quick", overrides=["freeze_embedding=true"])
-    assert given.space_for("none").fixed["freeze_embedding"] is True
+    for name in ("freeze_embedding", "freeze"):
+        given = options(tmp_path, space="quick", overrides=[f"{name}=true"])
+        assert given.space_for("none").fixed["freeze_embedding"] is True
 
 
 def test_the_length_fits_the_data_and_stays_with_the_study(tmp_path: Path) -> None:

@@ -57,19 +57,24 @@ def held_out_results(
 ) -> dict[int, HeldOutResult]:
     """Return results by trial number; of a seed that was evaluated more than once, the first counts.
 
-    A later one with another number of epochs replaces it: a study with more trials has trained the trial further.
+    A later one with another number of epochs replaces it: with `patience`, seeds end after different epochs.
 
     Args:
         evaluations: The study's test evaluations.
         split: The study's split rule; evaluations on other splits, such as folds, do not count.
-        records: The study's trials. `confirm` trains a stopped one to the end, which does not count for its row.
+        records: The study's trials. An evaluation after another number of epochs does not count for their row:
+            `confirm` trains a stopped trial to the end, and a study with more trials may train a trial further.
     """
-    stopped = {record.number: len(record.epochs) for record in records if record.state in ("PRUNED", "PAUSED")}
+    trained = {
+        record.number: len(record.epochs)
+        for record in records
+        if record.state in ("PRUNED", "PAUSED") or (record.state == "COMPLETE" and not record.config["patience"])
+    }
     by_trial: dict[int, dict[int, TestEvaluation]] = {}
     for each in evaluations:
         trial, seed, epochs = each["trial"], each["seed"], each.get("epochs")
         if each["on"] == "train" and each["split"] == split and trial is not None and seed is not None:
-            if epochs not in (None, stopped.get(trial, epochs)):
+            if epochs not in (None, trained.get(trial, epochs)):
                 continue
             first = by_trial.setdefault(trial, {}).setdefault(seed, each)
             if epochs != first.get("epochs"):

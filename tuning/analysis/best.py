@@ -126,7 +126,9 @@ def _best_note(best: TrialRow, assessment: StudyAssessment) -> str:
     title, value = METRICS[best.metric].title, best.val_metric
     text = f"Trial {best.trial} has the best validation {title}, {value:.4f}."
     if (corrected := assessment.corrected) is None:
-        return f"{text} It is not corrected for selection bias, because some predictions were not stored."
+        return f"{text} It is not corrected for selection bias, because {why_not_corrected(assessment)}."
+    if assessment.n_candidates == 1 and METRICS[best.metric].needs_probabilities:
+        return f"{text} Only one trial has a value, so there was no choice to correct for."
     return (
         f"{text} That is optimistic, because it was chosen among {candidates_text(assessment, best.metric)}. "
         f"Corrected for this selection bias, it is {corrected.value:.4f} ({format_interval(corrected.interval)})."
@@ -135,8 +137,16 @@ def _best_note(best: TrialRow, assessment: StudyAssessment) -> str:
 
 def candidates_text(assessment: StudyAssessment, metric: str) -> str:
     """Return from what the best trial was chosen, as far as the corrected figure takes this into account."""
+    if assessment.n_candidates == 1:
+        return "the epochs of one trial"
     trials = f"{assessment.n_candidates} trials"
     return trials if METRICS[metric].needs_probabilities else f"{trials} and their epochs"
+
+
+def why_not_corrected(assessment: StudyAssessment) -> str:
+    """Return why there is no corrected figure."""
+    one = assessment.sentences == 1
+    return "there is only one validation sentence" if one else "some predictions were not stored"
 
 
 def recommendation_note(study: AssessedStudy) -> list[str]:

@@ -30,7 +30,7 @@ class StudySummary:
     trials: int | None = None
     """Number of trials that have ended."""
     goal: int | None = None
-    """Number of trials that the last command requested."""
+    """Number of trials that the last command requested, or of those that exist if there are more."""
     state: str
     """running, complete, ended early, unfinished, or unreadable."""
     metric: str | None = None

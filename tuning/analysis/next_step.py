@@ -26,7 +26,7 @@ class NextStep:
     verb: str | None
     """`retrain` or `ensemble`; None if neither would give a model as good as the plain baseline."""
     trial: int
-    """The recommended trial, or the best one if none is recommended."""
+    """The recommended trial, or the best one if none is recommended, or if only the best one beats the baseline."""
     remark: str | None
     """How the search compares with the plain baseline, and what follows; None if it is shown to beat it."""
 
@@ -46,11 +46,14 @@ def next_step(study: AssessedStudy) -> NextStep | None:
     trial = row.trial
     plain = next((reference for reference in assessment.references if reference.name == PLAIN), None)
     gain, ensemble = assessment.gain_over_plain, assessment.ensemble
-    if plain is None or (gain is not None and gain.interval.low > 0):
+    if plain is None:
         return NextStep(verb="retrain", trial=trial, remark=None)
+    is_worse = _is_worse(row, assessment, plain)
+    if gain is not None and gain.interval.low > 0:  # which is the gain of the best trial
+        best = study.winner.trial if is_worse and study.winner else trial
+        return NextStep(verb="retrain", trial=best, remark=None)
     if ensemble and ensemble.gain_over_plain and ensemble.gain_over_plain.interval.low > 0:
         return NextStep(verb="ensemble", trial=trial, remark="only the ensemble is shown to beat the plain baseline")
-    is_worse = _is_worse(row, assessment, plain)
     if gain is None and not is_worse:  # without a corrected gain, nothing more can be concluded
         return NextStep(verb="retrain", trial=trial, remark=None)
     remark = "the search is not shown to beat the plain baseline"

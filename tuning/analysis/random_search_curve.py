@@ -90,7 +90,7 @@ def random_search_curve(records: Sequence[TrialRecord]) -> RandomSearchCurve:
         why = f" (the {chosen} first trials of --first-trials are not random)" if chosen else ""
         raise UserError(
             f"this study has {len(scores)} finished trials that were drawn at random{why}, the curve needs at least 2; "
-            "run a study with --first-trials random"
+            "run more trials, or a study with --sampler random --first-trials random"
         )
     metric = METRICS[ended[0].config["metric"]]
     values = np.sort(scores)

@@ -72,8 +72,8 @@ class InterruptHandler(StopSignal):
 
         def timed_out() -> None:
             if not self.requested:
-                self.say(f"{ending.reason}: running trials end their epoch and keep their checkpoints")
                 self.end_study(ending)
+                self.say(f"{ending.reason}: running trials end their epoch and keep their checkpoints")
 
         timer = call_later(max(0.0, seconds), timed_out)
         try:

@@ -304,11 +304,21 @@ def spec_differences(old: Spec, new: Spec) -> list[str]:
         new: Result of tuning.scheduling.study_config.study_spec.
     """
     new = json.loads(json.dumps(new))  # with lists instead of tuples, as in the journal
+    old, new = _by_dimension(old), _by_dimension(new)
     if old.get("fingerprint") == new.get("fingerprint"):
         old, new = ({key: value for key, value in each.items() if key != "data"} for each in (old, new))
     lines = _differences(old, new)
     followed = [name for name, cause in DERIVED.items() if any(line.startswith(cause) for line in lines)]
     return [line for line in lines if not line.startswith(tuple(f"{name} " for name in followed))]
+
+
+def _by_dimension(spec: Spec) -> Spec:
+    """Return the spec with the dimensions of its space by name, and with the option's name for the threads."""
+    changed = {("--cpus-per-trial" if key == "threads" else key): value for key, value in spec.items()}
+    if space := spec.get("space"):
+        named = {each["name"]: each for each in space.get("dimensions", ())}
+        changed["space"] = {**space, "dimensions": named}
+    return changed
 
 
 def _differences(old: Any, new: Any, path: str = "") -> list[str]:

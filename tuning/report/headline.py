@@ -13,6 +13,7 @@ from tuning.analysis.best import (
     format_interval,
     members_text,
     recommendation_note,
+    why_not_corrected,
 )
 from tuning.analysis.next_step import next_step
 from tuning.analysis.ranking import AssessedStudy
@@ -115,7 +116,7 @@ def remarks(study: AssessedStudy) -> list[str]:
     if assessment.ensemble and not assessment.ensemble.gains:
         found += ensemble_note(assessment, _ensemble_command(study))
     if assessment.corrected is None:
-        found.append("The best is not corrected for selection bias, because some predictions were not stored.")
+        found.append(f"The best is not corrected for selection bias, because {why_not_corrected(assessment)}.")
     elsewhere = evaluations_elsewhere(study.folder, study.attributes)
     return [*found, evaluations_note(assessment.test_evaluations, elsewhere, study.spec["data"]["split"])]
 

@@ -44,7 +44,7 @@ class Asha:
         return {"rule": "asha", "grace": self.grace, "reduction": self.reduction}
 
     def first_rung(self, epochs: int) -> int:
-        """Return the number of epochs that every trial gets, of at most `epochs`."""
+        """Return the number of epochs that every trial gets; `epochs` is the maximum of a trial."""
         return math.ceil(epochs / PART) if self.grace is None else self.grace
 
     def rungs(self, epochs: int) -> list[int]:

@@ -42,9 +42,10 @@ def complete_settings(space: Space, entry: Mapping[str, Value]) -> dict[str, Any
     settings = {**DEFAULTS, **space.fixed, **{name: value for name, value in entry.items() if name in DEFAULTS}}
 
     def value_of(dimension: Dimension) -> Value:
-        if dimension.name in entry:
-            return entry[dimension.name]
-        return entry[dimension.field] if dimension.field in entry else _usual_value(dimension)
+        name = dimension.name if dimension.name in entry else dimension.field
+        if name not in entry:
+            return _usual_value(dimension)
+        return dimension.nearest(entry[name]) if dimension.contains(entry[name]) else entry[name]  # 0.0 for 0
 
     values = space.resolve(value_of, settings)
     for name in entry:

@@ -182,6 +182,15 @@ def test_a_trial_that_repeats_another_shares_its_fate_and_adds_no_choice() -> No
     assert (judged.corrected, judged.recommended) == (alone.corrected, alone.recommended)
 
 
+def test_of_equally_cheap_trials_the_better_one_is_recommended() -> None:
+    """Trial 2 has more mistakes than trial 1, but other ones than the best, so its standard error is larger."""
+    small = CONFIG.replace(hidden_dim=2).to_dict()
+    more, other = [*range(43)], [*range(20), *range(100, 124)]
+    found = judge([trial(0, range(40)), trial(1, more, config=small), trial(2, other, config=small)])
+    assert found.recommended == 1
+    assert judge([trial(0, range(40)), trial(1, more, config=small)]).recommended == 0
+
+
 @pytest.mark.parametrize(("most", "judged"), [(0, 2), (1_300, 3), (10**9, 5)])
 def test_of_more_outputs_than_memory_should_hold_the_best_trials_are_judged(
     monkeypatch: pytest.MonkeyPatch, most: int, judged: int
@@ -292,16 +301,21 @@ def test_what_was_read_first_counts_where_a_seed_was_read_again() -> None:
 
 def test_a_later_reading_of_the_trial_with_more_epochs_replaces_the_earlier_one() -> None:
     """A study with more trials promoted the trial after it was trained again."""
-    short, longer = reading(3, 0.70, epochs=2), reading(3, 0.75, epochs=16)
-    found = held_out_results([short, longer, reading(3, 0.76, epochs=16)], "80/10/10", trials())
+    records = [trial(3, range(5), epochs=tuple(epoch(number, 0.7) for number in range(1, 17)))]
+    readings = [reading(3, 0.70, epochs=2), reading(3, 0.71, seed=2, epochs=2)]
+    assert held_out_results(readings, "80/10/10", records) == {}
+    readings += [reading(3, 0.75, epochs=16), reading(3, 0.76, epochs=16)]
+    found = held_out_results(readings, "80/10/10", records)
     assert (found[3].accuracy, found[3].seeds) == (0.75, 1)
+    with_patience = dataclasses.replace(records[0], config={**records[0].config, "patience": 3})
+    assert held_out_results(readings, "80/10/10", [with_patience])[3].seeds == 2
 
 
 @pytest.mark.parametrize("state", ["PRUNED", "PAUSED"])
 def test_a_stopped_trial_that_confirm_trains_to_the_end_has_no_result_of_its_row(state: str) -> None:
     records = [trial(0, range(5)), trial(1, range(5), state=state)]
     readings = [reading(1, 0.70, epochs=2), reading(1, 0.80, seed=2, epochs=16), reading(1, 0.90, seed=3, epochs=16)]
-    found = held_out_results([*readings, reading(0, 0.6, epochs=16)], "80/10/10", records)
+    found = held_out_results([*readings, reading(0, 0.6, epochs=2)], "80/10/10", records)
     assert (found[1].accuracy, found[1].seeds, found[0].accuracy) == (0.70, 1, 0.6)
 
 

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from tests.support.assessed_studies import (
 from tests.support.cli import sentune
 from tests.support.epochs import epoch
 from tests.support.pages import made
-from tuning.analysis.best import table_of
+from tuning.analysis.best import candidates_text, table_of, why_not_corrected
 from tuning.analysis.filters import RowFilter, parse_where
 from tuning.console import study_command
 
@@ -228,6 +229,12 @@ def test_json_and_csv_have_the_documented_fields(study: Path) -> None:
     table = list(csv.DictReader(io.StringIO(table_of(study, RowFilter(), "csv"))))
     assert list(table[0]) == [*FIELDS, *rows[0]["params"]]
     assert float(table[0]["corrected"]) == rows[0]["corrected"]
+
+
+def test_one_trial_or_one_sentence_is_described_as_such() -> None:
+    one: Any = SimpleNamespace(n_candidates=1, sentences=1)
+    assert candidates_text(one, "accuracy") == "the epochs of one trial"
+    assert why_not_corrected(one) == "there is only one validation sentence"
 
 
 def test_a_study_that_kept_no_predictions_shows_a_dash(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The next step: the recommended trial, unless the plain baseline is expected to be better."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,8 +9,10 @@ import pytest
 from tests.support.assessed_studies import CONFIG, attributes, predicting, trial, write_study, write_study_with_ensemble
 from tests.support.epochs import epoch
 from tests.support.pages import made
+from tuning.analysis.assessment import PLAIN
 from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter
+from tuning.analysis.next_step import NextStep, next_step
 from tuning.console import called_from_python, study_command
 
 BETTER = "the plain baseline is better than the best trial"
@@ -49,6 +52,22 @@ def test_a_trial_is_trained_again_unless_the_plain_baseline_is_better(
     write_study(tmp_path / "s", trials, attributes(plain_baseline={"val_predictions": predicting(range(wrong))}))
     lines = ["go on", remark, command(tmp_path / "s", "retrain", "--trial 2 --out model") if retrains else None]
     assert text_of(tmp_path / "s", hints=["go on"]).endswith(" ".join(line for line in lines if line))
+
+
+@pytest.mark.parametrize(("corrected", "named"), [(0.77, 1), (0.79, 2)])
+def test_the_best_trial_is_named_if_only_it_beats_the_plain_baseline(corrected: float, named: int) -> None:
+    plain = SimpleNamespace(name=PLAIN, metric="accuracy", accuracy=0.78)
+    assessment = SimpleNamespace(
+        nothing_learned=False,
+        references=[plain],
+        gain_over_plain=SimpleNamespace(interval=SimpleNamespace(low=0.01)),
+        recommended_corrected=SimpleNamespace(value=corrected),
+        ensemble=None,
+    )
+    study: Any = SimpleNamespace(
+        default_trial=SimpleNamespace(trial=2), winner=SimpleNamespace(trial=1), assessment=assessment
+    )
+    assert next_step(study) == NextStep(verb="retrain", trial=named, remark=None)
 
 
 def test_without_corrected_figures_the_value_of_the_recommended_trial_counts(tmp_path: Path) -> None:

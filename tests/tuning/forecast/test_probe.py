@@ -162,4 +162,5 @@ def test_the_peak_memory_of_a_process_is_that_of_linux(monkeypatch: pytest.Monke
 
     before = high_water_mark()
     _, _, peak = probed(monkeypatch)
-    assert before <= peak <= high_water_mark()
+    some_pages = 2**20  # the kernel sums the counts of its processors only now and then
+    assert before - some_pages <= peak <= high_water_mark() + some_pages

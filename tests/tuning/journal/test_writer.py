@@ -130,6 +130,12 @@ def test_a_difference_that_follows_from_another_one_is_not_named() -> None:
     new = old | {"data": {"seed": 1, "split": "b"}, "fingerprint": "y"}
     assert spec_differences(old, new) == ['data.split "a", this command has "b"']
     assert spec_differences(old, old | {"fingerprint": "y"}) == ['fingerprint "x", this command has "y"']
+    dropout = {"space": {"dimensions": [{"name": "fc_dropout", "high": 0.5}]}}
+    wide = {"space": {"dimensions": [{"name": "fc_dropout", "high": 0.6}]}, "threads": 2}
+    assert spec_differences(dropout | {"threads": 1}, wide) == [
+        "--cpus-per-trial 1, this command has 2",
+        "space.dimensions.fc_dropout.high 0.5, this command has 0.6",
+    ]
     new = old | {"space": {"lr": 2}, "first_trials": {"sha256": "z"}}
     assert spec_differences(old, new) == ["space.lr 1, this command has 2"]
 

@@ -83,6 +83,11 @@ def test_an_entry_may_lie_outside_of_the_space(tmp_path: Path) -> None:
     assert (tried["hidden_dim"], tried["clip_norm"]) == (1024, None)
 
 
+def test_a_whole_number_is_the_same_value_as_one_that_is_drawn(tmp_path: Path) -> None:
+    space = read(tmp_path, "extends: default\nsettings: {fc_dropout: 'float(0, 0.2, step=0.1)'}")
+    assert repr(complete_settings(space, {"fc_dropout": 0})["fc_dropout"]) == "0.0"
+
+
 def test_no_setting_is_tried_twice(tmp_path: Path) -> None:
     space = read(tmp_path, "extends: default\ntry_first: [{hidden_dim: 64}, {hidden_dim: 64}]")
     assert len(initial_trials(space)) == 2
