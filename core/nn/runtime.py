@@ -17,6 +17,8 @@ TRAINING_KERNELS = 512
 """Number of compiled kernels that a training keeps; with 128, a series on TREC took 38 instead of 32 to 34 s."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _TRIM_BYTES, _MMAP_BYTES = 2**28, 2**25
+_THREAD_VALUES = 2**15
+"""Number of values for which torch uses another thread."""
 _MKLDNN_SWITCH = threading.RLock()
 
 
@@ -24,12 +26,18 @@ _MKLDNN_SWITCH = threading.RLock()
 def torch_threads(threads: int) -> Iterator[None]:
     """Compute with this many CPU threads inside the block, and restore the previous number after it.
 
+    Threads that torch starts for it count subnormal numbers as 0, as in `subnormals_as_zero`, and keep this setting.
+    Those that a process has started before do not.
+
     Raises:
         ConfigError: The number is not a whole number from 1 to MAX_THREADS.
     """
     check_rules({"threads": whole(threads, 1, MAX_THREADS)})
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
+    if threads > 1:
+        with subnormals_as_zero():
+            torch.zeros(threads * _THREAD_VALUES).add_(1)  # starts the threads, with the setting of this one
     try:
         yield
     finally:
@@ -62,6 +70,8 @@ def training_memory() -> Iterator[None]:
 @contextlib.contextmanager
 def subnormals_as_zero() -> Iterator[None]:
     """Compute with 0 instead of subnormal numbers inside the block, in this thread; restore its setting after it.
+
+    `torch_threads` does so for the other ones.
 
     Adam's mean gradient of a word shrinks below 1e-38 if the word does not occur in some 830 steps, as in large data.
     On an Intel processor a step with such numbers took 13.1 ms instead of 5.6 (results/LOG.md). Numbers this small

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from core.nn.runtime import autocast, deterministic_kernels, subnormals_as_zero, torch_threads
+from tests.support.loaded import ROOT
 
 
 def test_threads_are_given_back_after_an_error() -> None:
@@ -74,6 +75,18 @@ def test_subnormals_are_zero_inside_the_block_only() -> None:
     with pytest.raises(KeyError), subnormals_as_zero():
         raise KeyError
     assert smallest() > 0
+
+
+def test_threads_that_torch_starts_for_a_training_count_subnormals_as_zero() -> None:
+    """In a process of its own, in which torch has not started any."""
+    if not torch.set_flush_denormal(False):
+        pytest.skip("this processor cannot")
+    script = (
+        "import torch; from core.nn.runtime import torch_threads\n"
+        "with torch_threads(2): print(int((torch.full((2**18,), 1e-30) * 1e-9).count_nonzero()))"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert int(ended.stdout) == 2**17  # those of the first thread
 
 
 def test_bf16_runs_on_processors_for_which_onednn_has_no_bf16_lstm(monkeypatch: pytest.MonkeyPatch) -> None:
