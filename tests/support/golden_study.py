@@ -151,7 +151,7 @@ def write_study(folder: Path) -> None:
         journal.set_trial_attr(paused, SEGMENTS, [SEGMENT])
         journal.log_test_evaluation(
             {"val_accuracy": 0.85, "test_accuracy": 0.825, "test_sentences": 40, "test_fingerprint": "0" * 16,
-             "epochs": 2},
+             "epochs": 3},
             verb="retrain", trial=1, seed=7, on="train", split="80/10/10",
         )  # fmt: skip
         for at, each in enumerate(plan_runs(spec, candidates(journal.records(), 2), 2, 3)):
@@ -202,7 +202,7 @@ def fresh(trial: int | None, at: int) -> dict[str, Any]:
         "test_loss_standard_error": 0.03125,
         "test_sentences": len(correct),
         "test_fingerprint": "0" * 16,
-        "epochs": 2,
+        "epochs": 3,
         "correct": pack_labels(correct.astype(int)),
         "seconds": 1.5 + trial,
         "n_parameters": 1000 + trial,
