@@ -127,7 +127,7 @@ def test_no_known_word_in_train_gives_the_shares_of_the_classes() -> None:
 
 
 def test_large_data_are_bounded_by_features_and_by_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The most frequent features stay, and an evenly spaced part of the sentences."""
+    """The most frequent features stay, and an evenly spaced part of each class."""
     corpus = tiny_corpus(n_sentences=300)
     whole = fitted(corpus)
     monkeypatch.setattr(plain_baseline, "MAX_WEIGHTS", 20)
@@ -138,9 +138,24 @@ def test_large_data_are_bounded_by_features_and_by_sentences(monkeypatch: pytest
     monkeypatch.undo()
     monkeypatch.setattr(plain_baseline, "MAX_WORK", 2)
     np.testing.assert_array_equal(fitted(corpus).coefficients, whole.coefficients)  # MIN_TOKENS are always used
-    third = fit_plain_baseline(corpus, corpus.indices(TRAIN)[::3])
+    train = corpus.indices(TRAIN)
+    by_class = np.concatenate([train[corpus.labels[train] == k] for k in (0, 1)])
+    third = fit_plain_baseline(corpus, np.sort(by_class[::3]))
     monkeypatch.setattr(plain_baseline, "MIN_TOKENS", int(tokens * 0.4))
     np.testing.assert_array_equal(fitted(corpus).coefficients, third.coefficients)
+
+
+def test_a_part_of_large_data_has_all_classes_although_the_file_lists_them_in_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    corpus = tiny_corpus(n_sentences=300)
+    train = corpus.indices(TRAIN)
+    labels = corpus.labels.copy()
+    labels[train] = np.arange(len(train)) % 3
+    corpus = relabelled(corpus, labels, 3)
+    monkeypatch.setattr(plain_baseline, "MAX_WORK", 3)
+    monkeypatch.setattr(plain_baseline, "MIN_TOKENS", int(corpus.lengths()[train].sum() * 0.4))  # every third sentence
+    assert np.isfinite(fitted(corpus).intercepts).all()
 
 
 def test_no_warning_if_the_steps_are_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
