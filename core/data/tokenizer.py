@@ -8,6 +8,7 @@
 import contextlib
 import functools
 import importlib.util
+import random
 import re
 import sys
 import threading
@@ -35,7 +36,7 @@ _CHARACTERS = (*_UNICODE, (r"(?<=[\p{Katakana}ー])(?=\p{Katakana})", 0, " "))
 _STEPS = {"unicode": _UNICODE, "characters": _CHARACTERS}
 _UNSPACED = r"(?=\p{L})[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
 _SAMPLE_TEXTS, _SAMPLE_CHARACTERS = 2000, 500
-"""Number of texts on which the choice is based, evenly spaced, and number of characters of each."""
+"""Number of texts on which the choice is based, and number of characters of each."""
 MIN_UNSPACED = 0.2
 """Share of letters in scripts without spaces from which `characters` is chosen."""
 MIN_OTHER = 0.005
@@ -118,12 +119,14 @@ def check_tokenizer(tokenizer: str) -> None:
 def count_letters(texts: Sequence[str]) -> dict[str, float]:
     """Return the shares of the letters that are `english` (a to z) and `unspaced` (of scripts without spaces).
 
-    At most 2,000 texts are used, evenly spaced. Without letters, the share `english` is 1.
+    At most 2,000 texts are used, drawn at random with a fixed seed. Without letters, the share `english` is 1.
     """
     import regex
 
+    # At random, because evenly spaced ones could all have one language of a file with several in turn.
     step = max(1, -(-len(texts) // _SAMPLE_TEXTS))
-    sample = "\n".join(text[:_SAMPLE_CHARACTERS] for text in texts[::step])
+    places = random.Random(0).sample(range(len(texts)), -(-len(texts) // step))
+    sample = "\n".join(texts[place][:_SAMPLE_CHARACTERS] for place in places)
     counts = {
         name: len(regex.findall(pattern, sample))
         for name, pattern in {"all": r"\p{L}", "english": "[A-Za-z]", "unspaced": _UNSPACED}.items()
