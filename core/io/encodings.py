@@ -142,4 +142,5 @@ def text_lines(path: Path, encoding: str, newline: str | None) -> Iterator[str]:
 def _bad_line(line: str) -> str:
     if len(line) > MAX_LINE:
         return f"has more than {MAX_LINE:,} characters; write each row on a line of its own"
-    return "contains a NUL character; remove it, or pass --encoding utf-16 for a file in UTF-16"
+    advice = "pass --encoding utf-16-le (or utf-16-be) for a file in UTF-16"  # utf-16 needs a byte order mark
+    return f"contains a NUL character; remove it, or {advice}"

@@ -135,8 +135,17 @@ def test_jsonl_nested_too_deep_is_not_a_crash(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "row"), [("a.csv", b"a,0\n"), ("a.tsv", b"a\t0\n"), ("a.jsonl", b'{"text": "a"}\n')])
 def test_a_nul_is_refused_with_its_line(tmp_path: Path, name: str, row: bytes) -> None:
-    with pytest.raises(DataError, match=r"line 3: contains a NUL character; remove it, or pass --encoding utf-16"):
+    advice = r"pass --encoding utf-16-le \(or utf-16-be\) for a file in UTF-16$"
+    with pytest.raises(DataError, match=f"line 3: contains a NUL character; remove it, or {advice}"):
         read(tmp_path, name, row + row + b"\0" + row)
+
+
+def test_utf16_without_a_byte_order_mark_is_read_with_the_encoding_that_the_error_names(tmp_path: Path) -> None:
+    for encoding in ("utf-16-le", "utf-16-be"):
+        data = "text,label\na film,0\n".encode(encoding)
+        with pytest.raises(DataError, match=f"line 1: contains a NUL character.*{encoding}"):
+            read(tmp_path, "a.csv", data)
+        assert read(tmp_path, "a.csv", data, encoding).columns == {"text": ["a film"], "label": ["0"]}
 
 
 def test_a_file_that_is_not_in_its_encoding_is_refused_with_its_line(tmp_path: Path) -> None:
