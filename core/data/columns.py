@@ -150,10 +150,14 @@ def encode_labels(table: Table, column: str) -> tuple[NDArray[np.int64], tuple[s
 
 
 def class_names(values: list[str]) -> list[str]:
-    """Return the class of each value: if all are numbers, "1.0" and "1" are one class, and "01" is another."""
+    """Return the class of each value.
+
+    If all are numbers, "1.0" and "1" are one class, "-0.0" and "0" are one, and "01" is another.
+    """
     if not _are_numbers(set(values)):
         return values
-    return [value.partition(".")[0] if _WHOLE.fullmatch(value) else value for value in values]
+    whole = [value.partition(".")[0] if _WHOLE.fullmatch(value) else value for value in values]
+    return ["0" if value == "-0" else value for value in whole]
 
 
 def sort_classes(distinct: Collection[str]) -> tuple[str, ...]:

@@ -149,6 +149,11 @@ def test_number_labels_are_sorted_as_numbers_and_one_however_they_are_written() 
     assert labels.tolist() == [2, 1, 0, 2, 1]
 
 
+def test_minus_zero_is_zero() -> None:
+    assert encode_labels(table(label=["0", "-0.0", "-0", "0.0", "-1"]), "label")[1] == ("-1", "0")
+    assert encode_labels(table(label=["0", "-0", "x"]), "label")[1] == ("-0", "0", "x")  # not all are numbers
+
+
 def test_codes_of_digits_keep_their_zeros_and_large_ones_stay_apart() -> None:
     assert encode_labels(table(label=["01", "10", "01"]), "label")[1] == ("01", "10")
     large = ["9007199254740992", "9007199254740993"]
