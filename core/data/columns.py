@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import re
+import shlex
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -37,9 +38,10 @@ def choose_columns(
         label_needed: Whether there must be a label column; else it is None if no column has a usual name.
 
     Raises:
-        DataError: A given column is absent, holds no plain values or has another use, or the choice is not clear; the
-            columns that the file has are named.
+        DataError: A given column is absent, holds no plain values or has another use, the choice is not clear, or the
+            file seems to have no header; the columns that the file has are named.
     """
+    label_given = label is not None
     if text is not None:
         require_column(table, text, "--text-column")
     if label is not None:
@@ -67,6 +69,8 @@ def choose_columns(
         raise DataError(f"{table.name}: text and label column must differ, both are {quoted(text)}")
     if taken := [name for name in (text, label) if name in others]:
         raise DataError(f"{table.name}: column {quoted(str(taken[0]))} has two uses; pass each column for one of them")
+    if label is not None and not label_given:
+        _check_header(table, label)
     return text, label
 
 
@@ -142,7 +146,7 @@ def encode_labels(table: Table, column: str) -> tuple[NDArray[np.int64], tuple[s
     if len(distinct) > MAX_CLASSES or (len(distinct) > 10 and len(distinct) * MIN_PER_LABEL > len(values)):
         raise DataError(
             f"{table.name}: column {quoted(column)} has {len(distinct):,} distinct values in {len(values):,} "
-            f"rows, so it looks like text or ids, not labels; pass --label-column{_suggest(table, column)}"
+            f"rows, so it looks like text or ids, not labels{_suggest(table, column)}"
         )
     names = sort_classes(distinct)
     number = {name: place for place, name in enumerate(names)}
@@ -175,6 +179,17 @@ def _number(value: str) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) and "_" not in value else None  # Python reads 1_0 as ten
+
+
+def _check_header(table: Table, label: str) -> None:
+    """Refuse a CSV or TSV whose name of the label column is a label: its first line would be lost."""
+    if format_of(Path(table.name)) in ("csv", "tsv") and any(
+        cell is not None and cell.strip() == label.strip() for cell in table.columns[label]
+    ):
+        raise DataError(
+            f"{table.name}: the first line looks like a row, not like a header, because {quoted(label)} is also a "
+            f"label; add a header such as text,label, or pass --label-column {printable(shlex.quote(label), 60)}"
+        )
 
 
 def _usual(table: Table, names: Sequence[str], usual: Sequence[str], what: str, taken: str | None) -> str | None:
@@ -219,7 +234,9 @@ def _looks_like_labels(cells: Sequence[str | None]) -> bool:
 
 def _suggest(table: Table, bad: str) -> str:
     good = [quoted(name) for name, cells in table.columns.items() if name != bad and _looks_like_labels(cells)]
-    return f" {' or '.join(good)} (few distinct values)" if good else "; no other column of the file has few values"
+    if not good:
+        return ", and no other column of the file has few values"
+    return f"; pass --label-column {' or '.join(good)} (few distinct values)"
 
 
 def _names(table: Table) -> str:

@@ -1,5 +1,7 @@
 """The choice of columns, and the conversion of labels to class numbers."""
 
+import dataclasses
+
 import pytest
 
 from core.data.columns import choose_columns, drop_missing_rows, encode_labels, read_texts, require_column
@@ -50,6 +52,27 @@ def test_the_split_column_is_neither_text_nor_label() -> None:
 def test_a_column_has_one_use() -> None:
     with pytest.raises(DataError, match=r"data\.csv: column 'b' has two uses; pass each column for one of them"):
         choose_columns(table(a=["x"], b=["y"]), "a", "b", ["b"])
+
+
+@pytest.mark.parametrize("name", ["data.csv", "data.TSV.gz"])
+def test_a_file_without_a_header_does_not_lose_its_first_row(name: str) -> None:
+    rows = dataclasses.replace(
+        table(**{"a dull film": SENTENCES, "it's bad": ["good", " it's bad", "good"]}), name=name
+    )
+    hint = r"""pass --label-column 'it'"'"'s bad'"""
+    with pytest.raises(
+        DataError,
+        match=rf"{name}: the first line looks like a row, not like a header, because 'it's bad' is also a label; "
+        rf"add a header such as text,label, or {hint}$",
+    ):
+        choose_columns(rows, None, None)
+    assert choose_columns(rows, None, "it's bad") == ("a dull film", "it's bad")
+
+
+@pytest.mark.parametrize("name", ["data.jsonl", "data.parquet", "the data frame"])
+def test_only_a_csv_or_tsv_can_lack_a_header(name: str) -> None:
+    rows = dataclasses.replace(table(text=SENTENCES, label=["label", "0", "label"]), name=name)
+    assert choose_columns(rows, None, None) == ("text", "label")
 
 
 def test_a_label_that_is_not_needed_is_found_by_its_usual_name_only() -> None:
@@ -210,7 +233,10 @@ def test_five_thousand_labels_are_text_or_ids_however_many_rows_there_are(rows: 
 
 def test_ids_without_another_column_to_offer() -> None:
     cells: list[str | None] = [str(i) for i in range(30)]
-    with pytest.raises(DataError, match=r"30 distinct values in 30 rows.*no other column of the file has few values"):
+    with pytest.raises(
+        DataError,
+        match=r"in 30 rows, so it looks like text or ids, not labels, and no other column of the file has few values$",
+    ):
         encode_labels(table(id=cells, text=cells), "id")
 
 
