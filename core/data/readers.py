@@ -173,6 +173,11 @@ def _named(rows: Iterator[tuple[int, list[str]]], name: str) -> Iterator[Row]:
     header = [column.strip() for column in header]
     _refuse_twice(header, f"{name}, line {first}")
     for line, cells in rows:
+        if len(cells) != len(header) == 1 and format_of(Path(name)) != "tsv":
+            raise DataError(
+                f"{name}, line {first}: the header has one column, but line {line} has {len(cells)} cells; separate "
+                "columns by commas, semicolons or tabs, and put a cell with commas in quotes"
+            )
         if len(cells) != len(header):
             raise DataError(f"{name}, line {line}: has {len(cells)} cells, the header has {len(header)}; fix the line")
         yield line, dict(zip(header, cells, strict=True))

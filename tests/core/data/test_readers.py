@@ -203,6 +203,16 @@ def test_a_row_with_a_cell_too_many_is_refused_with_its_line(tmp_path: Path) -> 
         read(tmp_path, "a.csv", b"text,label\na,0\nb,c,1\n")
 
 
+def test_a_header_that_is_not_separated_as_its_rows_is_refused_with_its_line(tmp_path: Path) -> None:
+    advice = "separate columns by commas, semicolons or tabs, and put a cell with commas in quotes"
+    with pytest.raises(
+        DataError, match=rf"a\.csv, line 2: the header has one column, but line 4 has 2 cells; {advice}$"
+    ):
+        read(tmp_path, "a.csv", b"\ntext|label\na film|1\na film, or two|0\n")
+    with pytest.raises(DataError, match=r"a\.tsv, line 2: has 2 cells, the header has 1; fix the line$"):
+        read(tmp_path, "a.tsv", b"text,label\na film\t0\n")
+
+
 def test_a_name_that_comes_twice_in_a_json_object_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.jsonl, line 2: column 'text' occurs twice; rename one"):
         read(tmp_path, "a.jsonl", b'{"text": "a", "label": 0}\n{"text": "a", "label": 0, "text": "b"}\n')
