@@ -82,9 +82,9 @@ class Metric:
     def pseudo_values(self, labels: Labels, outputs: NDArray[Any], n_classes: int) -> NDArray[np.float64]:
         """Return (G,) jackknife pseudo-values of one classifier; their mean has the standard error of the metric.
 
-        Source: Tukey 1958. Sentence i is in group i modulo G, so the values of two classifiers on the same sentences
-        are pairs. With at most MAX_GROUPS sentences, those of accuracy are 1 for a correct sentence, else 0. For a
-        single sentence the value is NaN.
+        Source: Tukey 1958. More than MAX_GROUPS sentences are divided into groups at random with a fixed seed, so the
+        values of two classifiers on the same sentences are pairs. With at most MAX_GROUPS sentences, those of accuracy
+        are 1 for a correct sentence, else 0. For a single sentence the value is NaN.
 
         Args:
             labels: (n,).
@@ -94,7 +94,9 @@ class Metric:
         if len(labels) == 1:
             return np.full(1, np.nan)
         groups = min(len(labels), MAX_GROUPS)
-        places, step = np.arange(len(labels)) % groups, max(1, AT_ONCE // len(labels))
+        places, step = np.arange(len(labels)), max(1, AT_ONCE // len(labels))
+        if len(labels) > groups:  # in the order of the file, each group could have a single class
+            places = np.random.RandomState(0).permutation(len(labels)) % groups
         parts = [np.arange(start, min(start + step, groups + 1)) for start in range(0, groups + 1, step)]
         counts = ((places != part[:, None]).astype(np.int64) for part in parts)
         found = [self.compute(labels, outputs[None], each, n_classes) for each in counts]

@@ -204,11 +204,14 @@ def test_a_single_sentence_has_no_pseudo_value() -> None:
     assert np.isnan(METRICS["macro_f1"].pseudo_values(one, one, 2)).tolist() == [True]
 
 
+@pytest.mark.parametrize("in_turn", [False, True])
 @pytest.mark.parametrize("name", ["macro_f1", "balanced_accuracy", "mcc", "log_loss", "roc_auc"])
-def test_pseudo_values_have_the_standard_error_of_a_bootstrap(name: str) -> None:
+def test_pseudo_values_have_the_standard_error_of_a_bootstrap(name: str, in_turn: bool) -> None:
+    """Also if the file has sentences of both classes in turn, of which the second is harder."""
     rng = np.random.default_rng(1)
-    labels = rng.integers(0, 2, 1500)
-    positive = np.clip(0.5 + 0.25 * (labels - 0.5) + rng.normal(0, 0.2, 1500), 0.01, 0.99)
+    labels = np.arange(1500) % 2 if in_turn else rng.integers(0, 2, 1500)
+    harder = 0.2 * in_turn * labels
+    positive = np.clip(0.5 + 0.25 * (labels - 0.5) - harder + rng.normal(0, 0.2, 1500), 0.01, 0.99)
     probabilities = np.stack([1 - positive, positive], axis=1)
     metric = METRICS[name]
     outputs = probabilities if metric.needs_probabilities else probabilities.argmax(axis=1)
