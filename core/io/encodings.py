@@ -28,6 +28,8 @@ _CANDIDATES = ["cp1252", *_LATIN, "cp1251", "koi8_r", "cp1253", "cp1255", "cp125
 _CANDIDATES += ["big5", "euc_jp", "cp932", "cp949", "gb18030"]
 """Encodings, one of each script: among all that Python knows, a rare one such as cp775 often has the best score."""
 _SAMPLE_BYTES = 100_000
+_MIN_LINES, _UTF8_SHARE = 10, 0.9
+"""Number of lines with other characters than ASCII, and share of them in UTF-8, from which a file is damaged UTF-8."""
 MAX_LINE = 1 << 20
 """Maximum number of characters in a line: a longer one is no sentence, and would be read into memory as a whole."""
 
@@ -38,13 +40,24 @@ def detect_encoding(path: Path) -> str:
     A guess can be wrong, so the caller must report it: of 25 languages and encodings tried, 22 were right.
 
     Raises:
-        DataError: As `file_blocks`, or no encoding fits.
+        DataError: As `file_blocks`, no encoding fits, or a few lines of a file in UTF-8 are not UTF-8; the message
+            names the first of them.
     """
     first = next(file_blocks(path), b"")
     for mark, encoding in _MARKS:
         if first.startswith(mark):
             return encoding
-    return "utf-8" if _find_misfit(file_blocks(path), "utf-8") is None else _guess(path)
+    misfit = _find_misfit(file_blocks(path), "utf-8")
+    if misfit is None:
+        return "utf-8"
+    sample = _sample_lines(path)
+    if len(sample) >= _MIN_LINES and sum(map(_is_utf8, sample)) >= _UTF8_SHARE * len(sample):
+        line, reason = misfit
+        raise DataError(
+            f"{path}, line {line}: is not utf-8 ({reason}), as nearly all other lines are; fix the line, or pass "
+            "--encoding, such as cp1252"
+        )
+    return _guess(path, b"".join(sample))
 
 
 def _find_misfit(blocks: Iterable[bytes], encoding: str) -> tuple[int, str] | None:
@@ -62,10 +75,8 @@ def _find_misfit(blocks: Iterable[bytes], encoding: str) -> tuple[int, str] | No
     return None
 
 
-def _guess(path: Path) -> str:
-    import charset_normalizer
-
-    # Only lines that are not ASCII distinguish encodings.
+def _sample_lines(path: Path) -> list[bytes]:
+    """Return the first lines that are not ASCII, as only these distinguish encodings: of about _SAMPLE_BYTES."""
     sample, size = [], 0
     for line in _byte_lines(file_blocks(path)):
         if not line.isascii():
@@ -73,7 +84,21 @@ def _guess(path: Path) -> str:
             size += len(line)
         if size > _SAMPLE_BYTES:
             break
-    matches = charset_normalizer.from_bytes(b"".join(sample), cp_isolation=_CANDIDATES)
+    return sample
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _guess(path: Path, sample: bytes) -> str:
+    import charset_normalizer
+
+    matches = charset_normalizer.from_bytes(sample, cp_isolation=_CANDIDATES)
     best = matches.best()
     if best is None:
         raise DataError(f"{path}: is not text in a known encoding; pass --encoding, or save the file as UTF-8")

@@ -68,6 +68,23 @@ def test_utf8_is_always_found(text: str) -> None:
     assert detect(text.encode()) == "utf-8"
 
 
+@pytest.mark.parametrize("before", [9, 3000])  # within the sample of lines, and after it
+def test_a_bad_byte_in_utf8_is_refused_with_its_line_and_not_read_in_another_encoding(before: int) -> None:
+    whole = "only ascii here\n" + "le café était à l'été\n" * before
+    advice = "fix the line, or pass --encoding, such as cp1252"
+    with pytest.raises(
+        DataError, match=rf"a\.csv, line {before + 2}: is not utf-8 \(.*\), as nearly all other lines are; {advice}$"
+    ):
+        detect(whole.encode() + b"le caf\xe9 ferme\n" + "déjà\n".encode() * 5)
+
+
+def test_a_few_lines_in_utf8_do_not_decide() -> None:
+    """Fewer than 10 lines, or than 90% of the lines."""
+    odd = "Où est le café ?\n".encode("cp1252")
+    for some in ("Où\n".encode() * 8 + odd, "Où\n".encode() * 17 + odd * 2):
+        assert detect(some).startswith("cp125")
+
+
 def test_bytes_that_are_no_text_are_refused() -> None:
     with pytest.raises(
         DataError, match=r"a\.csv: is not text in a known encoding; pass --encoding, or save the file as UTF-8"
