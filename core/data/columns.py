@@ -69,7 +69,7 @@ def choose_columns(
         raise DataError(f"{table.name}: text and label column must differ, both are {quoted(text)}")
     if taken := [name for name in (text, label) if name in others]:
         raise DataError(f"{table.name}: column {quoted(str(taken[0]))} has two uses; pass each column for one of them")
-    if label is not None and not label_given:
+    if label is not None and not label_given and text.lower() not in TEXT_NAMES and label.lower() not in LABEL_NAMES:
         _check_header(table, label)
     return text, label
 

@@ -71,8 +71,13 @@ def test_a_file_without_a_header_does_not_lose_its_first_row(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["data.jsonl", "data.parquet", "the data frame"])
 def test_only_a_csv_or_tsv_can_lack_a_header(name: str) -> None:
-    rows = dataclasses.replace(table(text=SENTENCES, label=["label", "0", "label"]), name=name)
-    assert choose_columns(rows, None, None) == ("text", "label")
+    rows = dataclasses.replace(table(x=SENTENCES, y=["y", "0", "y"]), name=name)
+    assert choose_columns(rows, None, None) == ("x", "y")
+
+
+@pytest.mark.parametrize(("text", "label"), [("text", "spam"), ("x", "target")])
+def test_a_column_with_a_usual_name_shows_that_there_is_a_header(text: str, label: str) -> None:
+    assert choose_columns(table(**{text: SENTENCES, label: [label, "0", label]}), None, None) == (text, label)
 
 
 def test_a_label_that_is_not_needed_is_found_by_its_usual_name_only() -> None:
