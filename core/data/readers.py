@@ -1,12 +1,9 @@
 """Read files of labelled sentences into a table of strings: .csv, .tsv, .jsonl (each also .gz) and .parquet."""
 
 import contextlib
-import csv
-import itertools
 import json
 import re
 from array import array
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,6 +12,7 @@ from typing import Any
 
 from core.errors import DataError
 from core.io.archives import MAX_ARCHIVE_BYTES, file_size, open_file
+from core.io.delimited import Row, check_column_names, csv_rows, tsv_rows
 from core.io.encodings import MAX_LINE, text_lines
 from core.io.text import printable, quoted
 
@@ -32,8 +30,6 @@ MAX_SHARED = 10_000
 """Number of different short cells, such as labels, that are held once each."""
 _SHORT = 32
 NO_ROWS = "{}: has no rows; write at least one row"
-_QUOTED = re.compile('(?<![^,;\t])"(?:[^"]|"")*"?')
-"""A quoted cell: its quote is the first character of the line, or after a separator."""
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 """UTF-8 cannot encode it, so a cell that contains it cannot be written to a file."""
 
@@ -99,7 +95,7 @@ def read_table_in_parts(path: Path, encoding: str) -> Iterator[Table]:
         yield _to_table(rows, name, columns)
 
 
-def _parts(rows: "Iterator[Row]") -> "Iterator[list[Row]]":
+def _parts(rows: Iterator[Row]) -> Iterator[list[Row]]:
     """Yield the rows in lists, also if there are none: of ROWS_AT_ONCE, or fewer if they are long."""
     part: list[Row] = []
     size, full = 0, False
@@ -113,74 +109,10 @@ def _parts(rows: "Iterator[Row]") -> "Iterator[list[Row]]":
         yield part
 
 
-Row = tuple[int, dict[str, str | None]]
-
-
 def _text_rows(path: Path, encoding: str) -> Iterator[Row]:
     kind = format_of(path) or "csv"
     lines = text_lines(path, encoding, "" if kind == "csv" else None)
-    return {"csv": _csv_rows, "tsv": _tsv_rows, "jsonl": _jsonl_rows}[kind](lines, str(path))
-
-
-def _csv_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
-    """Parse RFC 4180 strictly; the header line decides between comma, semicolon and tab as the separator."""
-    header_line, blank = next(lines, ""), 0
-    while header_line in ("\n", "\r", "\r\n"):
-        header_line, blank = next(lines, ""), blank + 1
-    separator = max(",;\t", key=_QUOTED.sub("", header_line).count)
-    line, size = blank + 1, 0
-
-    def counted() -> Iterator[str]:
-        nonlocal size
-        for each in itertools.chain([header_line], lines):
-            size += len(each)
-            if size > MAX_LINE:
-                raise csv.Error(f"the row has more than {MAX_LINE:,} characters")
-            yield each
-
-    reader = csv.reader(counted(), delimiter=separator, strict=True)
-
-    def numbered() -> Iterator[tuple[int, list[str]]]:
-        nonlocal line, size
-        try:
-            for cells in reader:
-                if cells:
-                    yield line, cells
-                line, size = blank + reader.line_num + 1, 0
-        except csv.Error as error:
-            raise DataError(f"{name}, line {line}: {error}; fix the quotes around it") from None
-
-    yield from _named(numbered(), name)
-
-
-def _tsv_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
-    """Parse one row per line, with tabs between cells; a cell that is quoted as a whole loses its quotes."""
-    rows = ((number, line) for number, line in enumerate(lines, start=1) if line.strip() or "\t" in line)
-    split = ((number, line.rstrip("\n").split("\t")) for number, line in rows)
-    unquoted = ((number, [_unquote(cell) for cell in cells]) for number, cells in split)
-    yield from _named(unquoted, name)
-
-
-def _unquote(cell: str) -> str:
-    if len(cell) >= 2 and cell[0] == cell[-1] == '"' and '"' not in cell[1:-1].replace('""', ""):
-        return cell[1:-1].replace('""', '"')
-    return cell
-
-
-def _named(rows: Iterator[tuple[int, list[str]]], name: str) -> Iterator[Row]:
-    """Yield each row with the names of the first one."""
-    first, header = next(rows, (1, []))  # without a header there are no rows either, which is found in the end
-    header = [column.strip() for column in header]
-    _refuse_twice(header, f"{name}, line {first}")
-    for line, cells in rows:
-        if len(cells) != len(header) == 1 and format_of(Path(name)) != "tsv":
-            raise DataError(
-                f"{name}, line {first}: the header has one column, but line {line} has {len(cells)} cells; separate "
-                "columns by commas, semicolons or tabs, and put a cell with commas in quotes"
-            )
-        if len(cells) != len(header):
-            raise DataError(f"{name}, line {line}: has {len(cells)} cells, the header has {len(header)}; fix the line")
-        yield line, dict(zip(header, cells, strict=True))
+    return {"csv": csv_rows, "tsv": tsv_rows, "jsonl": _jsonl_rows}[kind](lines, str(path))
 
 
 def _jsonl_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
@@ -200,7 +132,7 @@ def _jsonl_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
 def _unique(pairs: list[tuple[str, Any]], where: str) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        _refuse_twice([key for key, _ in pairs], where)
+        check_column_names([key for key, _ in pairs], where)
     return found
 
 
@@ -221,12 +153,6 @@ def _check_cell(cell: str | None, column: str, where: str) -> None:
     for text in (column, cell or ""):
         if not text.isascii() and _HALF_PAIR.search(text):
             raise DataError(f"{where}: half a surrogate pair in column {quoted(column)}; write the whole character")
-
-
-def _refuse_twice(names: Sequence[str], where: str) -> None:
-    twice = sorted(name for name, count in Counter(names).items() if count > 1)
-    if twice:
-        raise DataError(f"{where}: column {quoted(twice[0])} occurs twice; rename one")
 
 
 def _check_columns(columns: Collection[str], name: str) -> None:
@@ -336,7 +262,7 @@ def _open_parquet(path: Path) -> Iterator[Any]:
     name = str(path)
     try:
         with open_file(path) as opened, pyarrow.parquet.ParquetFile(opened) as file:
-            _refuse_twice(file.schema_arrow.names, name)
+            check_column_names(file.schema_arrow.names, name)
             yield file
     except MemoryError:  # one of them is an ArrowException too
         raise

@@ -1,0 +1,84 @@
+"""Parse the lines of CSV and TSV files into rows."""
+
+import csv
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from core.errors import DataError
+from core.io.encodings import MAX_LINE
+from core.io.text import quoted
+
+Row = tuple[int, dict[str, str | None]]
+"""Number of a row's first line, and its cells by column."""
+_QUOTED = re.compile('(?<![^,;\t])"(?:[^"]|"")*"?')
+"""A quoted cell: its quote is the first character of the line, or after a separator."""
+
+
+def csv_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
+    """Parse RFC 4180 strictly; the header line decides between comma, semicolon and tab as the separator."""
+    header_line, blank = next(lines, ""), 0
+    while header_line in ("\n", "\r", "\r\n"):
+        header_line, blank = next(lines, ""), blank + 1
+    separator = max(",;\t", key=_QUOTED.sub("", header_line).count)
+    line, size = blank + 1, 0
+
+    def counted() -> Iterator[str]:
+        nonlocal size
+        for each in itertools.chain([header_line], lines):
+            size += len(each)
+            if size > MAX_LINE:
+                raise csv.Error(f"the row has more than {MAX_LINE:,} characters")
+            yield each
+
+    reader = csv.reader(counted(), delimiter=separator, strict=True)
+
+    def numbered() -> Iterator[tuple[int, list[str]]]:
+        nonlocal line, size
+        try:
+            for cells in reader:
+                if cells:
+                    yield line, cells
+                line, size = blank + reader.line_num + 1, 0
+        except csv.Error as error:
+            raise DataError(f"{name}, line {line}: {error}; fix the quotes around it") from None
+
+    yield from _named(numbered(), name, tabs_only=False)
+
+
+def tsv_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
+    """Parse one row per line, with tabs between cells; a cell that is quoted as a whole loses its quotes."""
+    rows = ((number, line) for number, line in enumerate(lines, start=1) if line.strip() or "\t" in line)
+    split = ((number, line.rstrip("\n").split("\t")) for number, line in rows)
+    unquoted = ((number, [_unquote(cell) for cell in cells]) for number, cells in split)
+    yield from _named(unquoted, name, tabs_only=True)
+
+
+def _unquote(cell: str) -> str:
+    if len(cell) >= 2 and cell[0] == cell[-1] == '"' and '"' not in cell[1:-1].replace('""', ""):
+        return cell[1:-1].replace('""', '"')
+    return cell
+
+
+def _named(rows: Iterator[tuple[int, list[str]]], name: str, *, tabs_only: bool) -> Iterator[Row]:
+    """Yield each row with the names of the first one."""
+    first, header = next(rows, (1, []))  # without a header there are no rows either, which is found in the end
+    header = [column.strip() for column in header]
+    check_column_names(header, f"{name}, line {first}")
+    for line, cells in rows:
+        if len(cells) != len(header) == 1 and not tabs_only:
+            raise DataError(
+                f"{name}, line {first}: the header has one column, but line {line} has {len(cells)} cells; separate "
+                "columns by commas, semicolons or tabs, and put a cell with commas in quotes"
+            )
+        if len(cells) != len(header):
+            raise DataError(f"{name}, line {line}: has {len(cells)} cells, the header has {len(header)}; fix the line")
+        yield line, dict(zip(header, cells, strict=True))
+
+
+def check_column_names(names: Sequence[str], where: str) -> None:
+    """Raise DataError, which begins with `where`, if a name occurs twice."""
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    if twice:
+        raise DataError(f"{where}: column {quoted(twice[0])} occurs twice; rename one")
