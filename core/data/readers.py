@@ -210,7 +210,7 @@ def _parquet(path: Path) -> Table:
         plain = _plain_schema(file)
         _check_size(_chunk_bytes(file, plain.names, "total_uncompressed_size"), str(path))
         parts, size = [], 0
-        for part in file.iter_batches(ROWS_AT_ONCE, columns=plain.names):
+        for part in _plain_batches(path, file):
             parts.append(part)  # equal cells are stored once, so the file's own size is too small
             size += sum(_unpacked(column).nbytes + CELL_BYTES * len(column) for column in part.columns)
             _check_size(size, str(path))
@@ -246,22 +246,71 @@ def _check_size(size: int, name: str) -> None:
 def _parquet_parts(path: Path) -> Iterator[Table]:
     with _open_parquet(path) as file:
         first = 1
-        for batch in file.iter_batches(ROWS_AT_ONCE, columns=_plain_schema(file).names):
+        for batch in _plain_batches(path, file):
             yield _from_arrow(batch, str(path), file.schema_arrow, first)
             first += batch.num_rows
         if first == 1:
             raise DataError(NO_ROWS.format(path))
 
 
+def _plain_batches(path: Path, file: Any) -> Iterator[Any]:
+    """Yield the plain columns in batches of pyarrow of at most ROWS_AT_ONCE rows.
+
+    Raises:
+        DataError: A cell that is stored once for many rows is too long. Pyarrow would copy it into each row of a batch.
+    """
+    plain, first = _plain_schema(file), 1
+    with _open_parquet(path, [field.name for field in plain if _is_text(field.type)]) as encoded:
+        for group in range(file.num_row_groups):
+            for name in _texts_stored_once(file.metadata.row_group(group), plain):
+                batches = encoded.iter_batches(ROWS_AT_ONCE, row_groups=[group], columns=[name])
+                _check_dictionary((batch.column(name) for batch in batches), name, str(path), first)
+            first += file.metadata.row_group(group).num_rows
+    for batch in file.iter_batches(ROWS_AT_ONCE, columns=plain.names):
+        yield batch.select(plain.names)  # the name a.b selects field b of a column a too
+
+
+def _texts_stored_once(group: Any, plain: Any) -> list[str]:
+    """Return the columns of text of a row group with a dictionary in which a cell can be too long."""
+    chunks = map(group.column, range(group.num_columns))
+    return [
+        chunk.path_in_schema
+        for chunk in chunks
+        if chunk.total_uncompressed_size > MAX_CELL
+        and any("DICTIONARY" in encoding for encoding in chunk.encodings)
+        and chunk.path_in_schema in plain.names
+        and _is_text(plain.field(chunk.path_in_schema).type)
+    ]
+
+
+def _check_dictionary(columns: Iterable[Any], name: str, path: str, first: int) -> None:
+    """Refuse a cell that is too long in the dictionary-encoded parts of a column, whose rows begin with `first`."""
+    from pyarrow import compute
+
+    for column in columns:
+        lengths = compute.utf8_length(column.dictionary)
+        if (compute.max(lengths).as_py() or 0) <= MAX_CELL:
+            return  # the first part has the whole dictionary; any other cell is stored in each of its rows
+        row = compute.index(compute.greater(lengths.take(column.indices), MAX_CELL), True).as_py()
+        if row >= 0:
+            _check_cell(column[row].as_py(), name, f"{path}, row {first + row}")
+        first += len(column)
+
+
 @contextlib.contextmanager
-def _open_parquet(path: Path) -> Iterator[Any]:
-    """Open the file; a failure to read it becomes an error of one line."""
+def _open_parquet(path: Path, encoded: Sequence[str] = ()) -> Iterator[Any]:
+    """Open the file; a failure to read it becomes an error of one line.
+
+    Args:
+        path: The file.
+        encoded: Columns that are read as dictionaries.
+    """
     import pyarrow
     import pyarrow.parquet
 
     name = str(path)
     try:
-        with open_file(path) as opened, pyarrow.parquet.ParquetFile(opened) as file:
+        with open_file(path) as opened, pyarrow.parquet.ParquetFile(opened, read_dictionary=encoded) as file:
             check_column_names(file.schema_arrow.names, name)
             yield file
     except MemoryError:  # one of them is an ArrowException too
@@ -311,5 +360,11 @@ def _is_plain(kind: Any) -> bool:
     from pyarrow import types
 
     value = kind.value_type if types.is_dictionary(kind) else kind
-    texts = (types.is_string, types.is_large_string, types.is_string_view)
-    return any(check(value) for check in (*texts, types.is_integer, types.is_floating, types.is_boolean))
+    return _is_text(value) or any(check(value) for check in (types.is_integer, types.is_floating, types.is_boolean))
+
+
+def _is_text(kind: Any) -> bool:
+    from pyarrow import types
+
+    value = kind.value_type if types.is_dictionary(kind) else kind
+    return any(check(value) for check in (types.is_string, types.is_large_string, types.is_string_view))

@@ -71,6 +71,43 @@ def test_a_huge_cell_of_parquet_is_refused_with_its_row(tmp_path: Path) -> None:
         read_table(path, "")
 
 
+@pytest.mark.parametrize("kind", ["string", "large_string", "dictionary"])
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_a_huge_cell_that_is_stored_once_for_many_rows_is_refused_before_it_is_copied(
+    tmp_path: Path, kind: str, in_parts: bool
+) -> None:
+    import pyarrow
+
+    rows = pyarrow.DictionaryArray.from_arrays([0] * 700 + [1] * 700, ["a film", "b" * 2**20])
+    path = parquet(tmp_path, text=rows if kind == "dictionary" else rows.cast(getattr(pyarrow, kind)()))
+    usual = pyarrow.default_memory_pool()
+    pool = pyarrow.proxy_memory_pool(usual)
+    pyarrow.set_memory_pool(pool)
+    try:
+        with pytest.raises(DataError, match=r"a.parquet, row 701: column 'text' has 1,048,576 characters, more than"):
+            list(readers.read_table_in_parts(path, "")) if in_parts else read_table(path, "")
+    finally:
+        pyarrow.set_memory_pool(usual)
+    assert pool.max_memory() < 50_000_000
+
+
+def test_the_row_of_a_huge_cell_is_counted_over_row_groups(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.table({"text": [None, "a" * MAX_CELL] * 3 + ["b" * (MAX_CELL + 1)] * 2, "label": [0, 1] * 4})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet", row_group_size=3)
+    with pytest.raises(DataError, match=r"a.parquet, row 7: column 'text' has 131,073 characters"):
+        read_table(tmp_path / "a.parquet", "")
+
+
+def test_a_column_may_have_the_name_of_a_field_of_another_one(tmp_path: Path) -> None:
+    path = parquet(tmp_path, a=[{"b": 1, "c": 2}], **{"a.b": ["a film"], "label": [0]})
+    for table in (read_table(path, ""), *readers.read_table_in_parts(path, "")):
+        assert table.columns == {"a.b": ["a film"], "label": ["0"]}
+        assert table.unsupported_columns == {"a": "struct<b: int64, c: int64>"}
+
+
 @pytest.mark.parametrize("encoded", [False, True])
 def test_the_size_of_parquet_is_that_of_its_cells_although_equal_ones_are_stored_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoded: bool
