@@ -28,6 +28,7 @@ from core.inference.predictor import Predictor, load_model
 from core.inference.saved_model import check_model_folder
 from core.io import cache
 from core.io.text import quoted
+from core.nn.runtime import TRAINING_KERNELS, limit_cached_kernels
 from core.training.result import TrainResult
 from tuning.console import command_line
 from tuning.formatting import format_settings
@@ -72,6 +73,7 @@ def distill_model(model: Path, options: DistillOptions) -> Reproduction | None:
     with open_study(options.folder, spec) as journal:
         attributes, records = read_study(options.folder)  # again: another process may just have trained a trial
         record = select_trial(options.folder, options.trial, attributes, records)
+        limit_cached_kernels(TRAINING_KERNELS)  # before load_model, which sets the lower limit of prediction
         teacher = load_model(model, notify=print)
         config, corpus, facts = _student(model, options, attributes, teacher, record.trial_config)
         context = RetrainContext(

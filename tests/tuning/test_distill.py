@@ -1,6 +1,7 @@
 """The verb `distill`: the student's targets, the comparison with an earlier run, and errors."""
 
 import dataclasses
+import os
 import shutil
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -15,6 +16,7 @@ from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.data.load import load_corpus
 from core.errors import ConfigError, DataError, UserError
 from core.inference.predictor import load_model
+from core.nn.runtime import TRAINING_KERNELS
 from tests.support.contents import metrics
 from tests.support.corpora import tiny_corpus
 from tests.support.models import plain, saved
@@ -85,6 +87,16 @@ def test_the_first_run_is_recorded_and_the_same_command_is_compared_with_it(
     assert metrics(study, "small")["weights_sha256"] == first["weights_sha256"]
     assert load_model(study / "small").classes == ("bug", "praise")
     assert list((study / "checkpoints").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_the_training_keeps_as_many_kernels_as_that_of_a_trial(
+    study: Path, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first limit decides, and the teacher's is lower."""
+    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
+    distil(study, made)
+    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == str(TRAINING_KERNELS)
 
 
 @pytest.mark.slow
