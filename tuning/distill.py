@@ -23,7 +23,7 @@ from core.data.load import load_texts
 from core.data.splits import normalize_text
 from core.data.tokenizer import tokenize, tokenizer_name
 from core.data.vocabulary import Vocabulary
-from core.errors import ConfigError
+from core.errors import ConfigError, DataError
 from core.inference.predictor import Predictor, load_model
 from core.inference.saved_model import check_model_folder
 from core.io import cache
@@ -167,9 +167,13 @@ def _read_unlabelled(
     ):
         teacher.encode(batch.texts, batch.location)  # refuses a sentence that is too long, by its line
         found += batch.texts
+    if not found:
+        raise DataError(f"--unlabelled {options.unlabelled}: no sentence; write at least one, or leave out the option")
     extra = new_sentences(found, known)
     left_out = f"{len(found) - len(extra):,} left out, which are blank, repeated or in the study"
     print(f"unlabelled: {len(extra):,} sentences; {left_out}")
+    if not extra:
+        return [], {}
     digest = hashlib.sha256("\0".join(extra).encode("utf-8", "surrogatepass")).hexdigest()
     return extra, {"unlabelled_sentences": len(extra), "unlabelled_digest": digest}
 

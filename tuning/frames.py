@@ -96,7 +96,7 @@ def _frame(data: Any) -> Any:
         splits = ", ".join(map(repr, list(data)[:5]))
         raise DataError(f"{NEEDED}, got {type(data).__name__} with {splits}; pass one of them")
     hint = "; pass the result of its method collect" if callable(getattr(data, "collect", None)) else ""
-    raise DataError(f"{NEEDED}, got {type(data).__name__}{hint}")
+    raise DataError(f"{NEEDED}, got {'None' if data is None else type(data).__name__}{hint}")
 
 
 def _with_class_names(dataset: Any) -> Any:

@@ -89,12 +89,15 @@ def check_output_folder(path: Path, files: Sequence[str], kind: str) -> Path:
         `path` without symbolic links, so that a link to a folder remains a link.
 
     Raises:
-        UserError: `path` is a file, a folder with other contents, or in no folder that can be written.
+        UserError: `path` is a file, a folder with other contents, in a folder of such a kind, or in no folder that can
+            be written.
     """
     word = kind.split()[-1]
     with os_errors_as_user_errors(path):
         target = Path(os.path.realpath(path))
         check_parent(target)
+        if (target.parent / CHECKSUMS).exists():
+            raise UserError(f"{path} is in the folder of a saved {word}; choose another folder")
         try:
             target.stat()
         except FileNotFoundError:

@@ -94,6 +94,8 @@ def _study(draw: random.Random) -> tuple[str, Make, tuple[str, ...]]:
         return getattr(load_study(place / "results" / "good"), method)(**options)
 
     written = tuple(str(options[name]) for name in ("out", "path", "images") if name in options)
+    if method == "retrain":
+        written += ("results/good/model",)  # where a model is saved by default
     return _text(f"study.{method}", options), make, written
 
 

@@ -159,6 +159,9 @@ def test_a_sentence_that_is_too_long_is_named_by_its_line(study: Path, made: Pat
     (tmp_path / "more.csv").write_text("n,body\n1,a great page\n2," + "! " * 50_001)
     with pytest.raises(DataError, match=r"more\.csv, line 3 has 50,001 words, more than 50,000; split"):
         distil(study, made, unlabelled=str(tmp_path / "more.csv"), text_column="body")
+    (tmp_path / "none.txt").touch()
+    with pytest.raises(DataError, match=r"--unlabelled .*none.txt: no sentence; write at least one, or leave out"):
+        distil(study, made, unlabelled=str(tmp_path / "none.txt"))
 
 
 def test_train_and_validation_together(study: Path, made: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -231,6 +231,8 @@ def test_a_study_is_found_by_its_journal(tmp_path: Path, monkeypatch: pytest.Mon
     two_trials(tmp_path / "results" / "mine")
     assert study_folder(f"{tmp_path}/results/mine/study.journal", Path("x")) == tmp_path / "results" / "mine"
     assert study_folder("study.journal", tmp_path) == tmp_path / "study.journal"
+    with pytest.raises(ConfigError, match="STUDY must not be empty; pass the name or the folder of a study"):
+        study_folder("", tmp_path)
     monkeypatch.chdir(tmp_path / "results" / "mine")
     assert study_folder("study.journal", tmp_path) == tmp_path / "results" / "mine"
     (tmp_path / "results/mine/checkpoints").mkdir()

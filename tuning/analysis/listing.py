@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from core.errors import UserError, check_rules
-from core.io.atomic import folder_rule
+from core.io.atomic import file_mode, folder_rule
 from core.io.text import printable
 from tuning.analysis.ranking import read_assessed
 from tuning.formatting import align_columns
@@ -54,7 +54,8 @@ def list_text(results: Path, form: str) -> str:
     if form == "json":
         return json.dumps([dataclasses.asdict(each) for each in found], indent=2)
     if not found:
-        return f"no study in {results}; run sentune run, or choose another folder with --results"
+        gone = "" if file_mode(results) else ", which does not exist"
+        return f"no study in {results}{gone}; run sentune run, or choose another folder with --results"
     names, data, *others = zip(TITLES, *map(_cells, found), strict=True)
     left = [[cell.ljust(max(map(len, column))) for cell in column] for column in (names, data)]
     lines = align_columns([*zip(*left, *others, strict=True)])

@@ -39,22 +39,22 @@ def train_run(config: Mapping[str, Any], corpus: Corpus, resources: TrialResourc
     """Train in a Ray worker, and evaluate its best epoch on validation and test.
 
     Returns:
-        The figures, and those of `sentence_figures` on the test split (without one, on the validation split). Instead,
-        `error` if the settings cannot be trained, or `user_error` if the user must fix a problem.
+        The figures, and those of `sentence_figures` on the test split, or on the validation split without a test split
+        on which the metric is defined. Instead, `error` if the settings cannot be trained, or `user_error` if the user
+        must fix a problem.
     """
     both = corpus.folds is not None and len(corpus.indices(TEST)) > 0  # a model trained on all folds is tested
     found = train_in_worker(config, corpus, resources, checkpoints, None, both)
     if "result" not in found:  # it failed
         return found
     result, test = found["result"], found["test"]
-    if test is None:
-        sentences, predictions, log_odds = corpus.validation(), result.val_predictions, result.val_log_odds
-    else:
+    sentences, predictions, log_odds = corpus.validation(), result.val_predictions, result.val_log_odds
+    if test is not None and not math.isnan(test.score):
         sentences, predictions, log_odds = corpus.indices(TEST), test.predictions, test.log_odds
     return {
         **metrics_of(result, corpus, test),
         **sentence_figures(METRICS[result.config.metric], corpus.labels[sentences], predictions, log_odds),
-        LOG_ODDS: pack_log_odds(log_odds),
+        LOG_ODDS: pack_log_odds(result.val_log_odds if test is None else test.log_odds),
         "seconds": sum(epoch.seconds for epoch in result.epochs),
         "epochs": len(result.epochs),
         "test_fingerprint": corpus.test_fingerprint(),
@@ -102,8 +102,9 @@ def fit_run(metric: str, corpus: Corpus) -> dict[str, Any]:
             values[f"majority_{name}"] = majority_value(corpus, sentences, METRICS[metric])
             found |= {key: value for key, value in values.items() if not math.isnan(value)}
             found |= {f"{name}_accuracy": float(result.correct.mean()), f"{name}_sentences": len(result.correct)}
-            labels = corpus.labels[sentences]
-            found |= sentence_figures(METRICS[metric], labels, result.predictions, result.log_odds)
+            if name == "val" or not math.isnan(result.value):  # as in `train_run`
+                labels = corpus.labels[sentences]
+                found |= sentence_figures(METRICS[metric], labels, result.predictions, result.log_odds)
     except Exception as error:  # it must not end the other runs
         return failure_result(error)
     return {**found, "test_fingerprint": corpus.test_fingerprint(), "seconds": time.perf_counter() - start}

@@ -10,8 +10,8 @@ from typing import Any
 from core.data.corpus import Corpus
 from core.errors import UserError
 from core.inference.saved_model import check_model_folder
-from tuning.analysis.assessment import assess
-from tuning.analysis.best import ensemble_lines
+from tuning.analysis.assessment import StudyAssessment, assess
+from tuning.analysis.best import ensemble_lines, why_not_corrected
 from tuning.analysis.ensemble import EnsembleEstimate
 from tuning.analysis.recommendation import NOTHING_LEARNED
 from tuning.analysis.selection_bias import FIXED
@@ -45,6 +45,13 @@ def make_ensemble(options: EnsembleOptions) -> bool:
         return _make(options, journal, spec)
 
 
+def _why_none(assessment: StudyAssessment) -> str:
+    if assessment.corrected is None and assessment.n_candidates:
+        return why_not_corrected(assessment)
+    why = NOTHING_LEARNED if assessment.nothing_learned else "no trial has ended with stored probabilities"
+    return f"{why}; run more trials"
+
+
 def _make(options: EnsembleOptions, journal: StudyJournal, spec: Spec) -> bool:
     """Make the ensemble of a locked study; return False if it was interrupted."""
     attributes, records = read_study(options.folder)
@@ -52,8 +59,7 @@ def _make(options: EnsembleOptions, journal: StudyJournal, spec: Spec) -> bool:
         assessment = assess(records, attributes, options.folder, ensemble_size=options.size, max_cost=options.max_cost)
     estimate = assessment.ensemble
     if estimate is None:
-        why = NOTHING_LEARNED if assessment.nothing_learned else "no trial has ended with stored probabilities"
-        raise UserError(f"there is no ensemble: {why}; run more trials")
+        raise UserError(f"there is no ensemble: {_why_none(assessment)}")
     print(*ensemble_lines(estimate), f"  {estimate.multiplications:,} multiplications per word", sep="\n", flush=True)
     chosen = {number: records[number] for number in estimate.counts if number != FIXED}
     notice = "stopping: epochs in progress are discarded"

@@ -102,9 +102,11 @@ def verify_member(
         name = epoch_name(record.number, result.best_epoch)
         stored = load_probabilities(folder, name, *val.shape)
         if stored is None or not np.array_equal(stored, val):
+            needed = METRICS[result.config.metric].needs_probabilities
+            advice = "restore a copy" if needed else "restore a copy, or remove the file to leave out this trial"
             raise CorruptionError(
                 f"probabilities/{name}.npz differs from the trial's probabilities, although its training is "
-                "reproduced; restore a copy, or remove the file to leave out this trial"
+                f"reproduced; {advice}"
             )
     member = LstmMember(name=f"trial-{record.number}", weight=weight, config=result.config, weights=trained["weights"])
     about = {

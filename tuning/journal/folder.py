@@ -8,6 +8,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
+from core.errors import ConfigError
 from core.io.atomic import expand_user, file_mode
 
 _JOURNAL = "study.journal"
@@ -17,7 +18,12 @@ def study_folder(study: str, results: Path) -> Path:
     """Return the folder of a study, which is given by its name under `results`, its folder, or its journal.
 
     Its last part is the name of the study, also for `.` and `..`.
+
+    Raises:
+        ConfigError: The text is empty.
     """
+    if not study:
+        raise ConfigError("STUDY must not be empty; pass the name or the folder of a study")
     if Path(study).name == _JOURNAL and stat.S_ISREG(file_mode(expand_user(study))):
         folder = expand_user(study).parent
     else:

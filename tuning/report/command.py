@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 from core.errors import UserError, check_rules
-from core.io.atomic import atomic_write, check_parent, folder_rule
+from core.io.atomic import atomic_write, check_parent, file_mode, folder_rule
+from core.io.checked_folder import CHECKSUMS
 from tuning.console import say_if_slow
 from tuning.journal.file import is_searched, remote_driver
 from tuning.journal.folder import is_in_study
@@ -45,8 +46,14 @@ def write_report(
     """
     if images is not None:
         check_rules({"--images": folder_rule(images)})
+        if is_in_study(images) or is_in_study(images / "x.png"):
+            raise UserError(f"cannot write {images}: it is in the folder of a study; choose another folder")
+        if file_mode(images / CHECKSUMS):
+            raise UserError(f"cannot write {images}: it is a saved model; choose another folder")
     if out.name != "report.html" and is_in_study(out):
         raise UserError(f"cannot write {out}: it is in the folder of a study; choose another folder")
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"cannot write {out}: the name of a page ends in .html; choose such a name")
     for path in (out, images):
         if path is not None and path.parent != folder:
             check_parent(path)

@@ -1,7 +1,7 @@
 """Changes since the search in data, versions and machine, on which bit-identical results depend."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -112,7 +112,13 @@ def changes_since(
     """
     spec = attributes["spec"]
     data = data_changes(spec, attributes["inputs"], corpus)
-    return [*data, *environment_changes(environment_of(spec, records, record), now)]
+    changes = environment_changes(environment_of(spec, records, record), now)
+    earlier = (record.environment or {}).get("before_resume")
+    while earlier:  # epochs before the trial was resumed elsewhere
+        found = (replace(each, name=f"{each.name} of earlier epochs") for each in environment_changes(earlier, now))
+        changes += [each for each in found if each not in changes]
+        earlier = earlier.get("before_resume")
+    return [*data, *changes]
 
 
 def retraining_notes(record: TrialRecord, changes: Sequence[EnvironmentChange]) -> list[str]:

@@ -156,7 +156,8 @@ def bind_socket(host: str, port: int) -> socket.socket:
     }
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=2048)
+        both = host == "::" and socket.has_dualstack_ipv6()  # else it would be IPv6 alone
+        return socket.create_server((host, port), family=family, backlog=2048, dualstack_ipv6=both)
     except (socket.gaierror, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no host name"
         raise ConfigError(f"--host {host} is no address ({reason}); pass --host 127.0.0.1 or 0.0.0.0") from error

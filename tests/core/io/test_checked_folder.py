@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import CorruptionError, UserError
 from core.inference.saved_model import MODEL_FILES
-from core.io.checked_folder import STALE_SECONDS, check_output_folder, remove_partial_writes, verify_files
+from core.io.checked_folder import CHECKSUMS, STALE_SECONDS, check_output_folder, remove_partial_writes, verify_files
 
 
 def folder(path: Path, *files: str, age: float = STALE_SECONDS + 60) -> Path:
@@ -44,6 +44,12 @@ def test_what_it_may_not_have_made_stays(tmp_path: Path, name: str, files: tuple
     kept = folder(tmp_path / name, *files)
     remove_partial_writes(tmp_path, "model", files=MODEL_FILES)
     assert sorted(path.name for path in kept.iterdir()) == sorted(files)
+
+
+def test_no_folder_is_written_into_a_saved_model(tmp_path: Path) -> None:
+    folder(tmp_path / "model", CHECKSUMS)
+    with pytest.raises(UserError, match=r"model/new is in the folder of a saved model; choose another folder"):
+        check_output_folder(tmp_path / "model" / "new", MODEL_FILES, "saved model")
 
 
 def test_what_another_process_is_writing_now_stays(tmp_path: Path) -> None:

@@ -121,6 +121,17 @@ def test_with_folds_a_model_that_is_trained_on_all_of_them_is_tested(tmp_path: P
     assert found["test_loss"] == evaluate(CONFIG, whole.weights, corpus, TEST).loss
 
 
+def test_where_the_metric_has_no_value_on_test_the_validation_sentences_are_kept(tmp_path: Path) -> None:
+    """ROC AUC needs each class. The results are then compared on validation."""
+    corpus = tiny_corpus(n_sentences=300)
+    corpus = dataclasses.replace(corpus, split=np.where((corpus.split == 2) & (corpus.labels == 1), 0, corpus.split))
+    config = CONFIG.replace(metric="roc_auc")
+    for found in (train_run(config.to_dict(), corpus, TrialResources(), str(tmp_path)), fit_run("roc_auc", corpus)):
+        assert ("val_roc_auc" in found, "test_roc_auc" in found) == (True, False)
+        assert len(unpack_labels(found["correct"], "it")) == found["val_sentences"]
+        assert len(found["pseudo_values"]) == found["val_sentences"]
+
+
 def test_without_a_test_split_the_validation_sentences_are_kept(tmp_path: Path) -> None:
     corpus = tiny_corpus()
     corpus = dataclasses.replace(corpus, split=np.minimum(corpus.split, 1))

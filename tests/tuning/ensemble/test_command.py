@@ -323,6 +323,22 @@ def test_a_study_without_probabilities_is_refused(study: Path, made: Path) -> No
         ensemble(study, made)
 
 
+@pytest.mark.parametrize(
+    ("judged", "why"),
+    [
+        ({"corrected": None, "n_candidates": 3, "sentences": 200}, "some predictions were not stored"),
+        ({"corrected": None, "n_candidates": 3, "sentences": 1}, "there is only one validation sentence"),
+    ],
+)
+def test_why_there_is_no_ensemble(
+    study: Path, made: Path, monkeypatch: pytest.MonkeyPatch, judged: dict[str, Any], why: str
+) -> None:
+    found = SimpleNamespace(ensemble=None, nothing_learned=False, **judged)
+    monkeypatch.setattr("tuning.ensemble.command.assess", lambda *_, **__: found)
+    with pytest.raises(UserError, match=f"there is no ensemble: {why}$"):
+        ensemble(study, made)
+
+
 def test_a_folder_that_is_no_model_is_not_replaced(study: Path, made: Path) -> None:
     (study / "ensemble").mkdir()
     (study / "ensemble" / "notes.txt").touch()

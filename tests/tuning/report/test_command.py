@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.inputs.recorded_study import record_study
 from core.errors import UserError
+from core.io.checked_folder import CHECKSUMS
 from tuning.journal.file import JOURNAL, study_lock
 from tuning.report import command as verb
 from tuning.report.chart_data import ChartData
@@ -32,6 +33,9 @@ def test_the_page_is_written_next_to_the_journal(tmp_path: Path, capsys: pytest.
     [
         ("file", "^--images must be a folder, or a new one, got '.*/file'$"),
         ("x" * 300, ": the name is too long"),
+        ("s", "cannot write .*/s: it is in the folder of a study; choose another folder"),
+        ("s/charts", "cannot write .*/s/charts: it is in the folder of a study; choose another folder"),
+        ("model", "cannot write .*/model: it is a saved model; choose another folder"),
     ],
 )
 def test_images_that_cannot_be_written_are_refused_before_the_page_is_written(
@@ -39,6 +43,8 @@ def test_images_that_cannot_be_written_are_refused_before_the_page_is_written(
 ) -> None:
     record_study(tmp_path / "s", trials=3)
     (tmp_path / "file").touch()
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / CHECKSUMS).touch()
     with pytest.raises(UserError, match=said):
         verb.write_report(tmp_path / "s", tmp_path / "p.html", tmp_path / name, cache_dir=None, watch=False, command="")
     assert not (tmp_path / "p.html").exists()
@@ -54,6 +60,13 @@ def test_the_files_of_a_study_are_not_replaced(tmp_path: Path, out: str) -> None
     ):
         verb.write_report(tmp_path / "s", tmp_path / out, None, cache_dir=None, watch=False, command="")
     assert (tmp_path / "s" / JOURNAL).read_bytes() == before
+
+
+@pytest.mark.parametrize("out", ["tickets.csv", "model.safetensors", "-"])
+def test_a_page_replaces_no_file_of_another_kind(tmp_path: Path, out: str) -> None:
+    record_study(tmp_path / "s", trials=3)
+    with pytest.raises(UserError, match=rf"cannot write .*{out}: the name of a page ends in .html; choose such a name"):
+        verb.write_report(tmp_path / "s", tmp_path / out, None, cache_dir=None, watch=False, command="")
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from core.nn.environment import runtime_environment
 from tests.support.corpora import tiny_corpus
 from tests.support.trial_records import record
 from tuning.retrain.environment_diff import (
+    changes_since,
     data_changes,
     environment_changes,
     environment_now,
@@ -85,6 +86,19 @@ def test_the_part_of_the_data_that_changed_is_named() -> None:
     ]
     vectors = dataclasses.replace(corpus, source={"inputs": {**was, "vectors": {"sha256": "c" * 64}}})
     assert "word vectors sha256 none, now cccccccccccc..." in map(str, data_changes(SPEC, was, vectors))
+
+
+def test_the_machine_of_the_epochs_before_a_trial_was_resumed_counts() -> None:
+    """It may have been another node of a cluster, with other rounding errors."""
+    first = {"code": "aa", "cpu": "old", "before_resume": {"code": "bb", "cpu": "older"}}
+    own = record(0, environment={"code": "aa", "cpu": "new", "before_resume": first})
+    corpus = dataclasses.replace(tiny_corpus(), fingerprint=SPEC["fingerprint"])
+    now = NOW | {"cpu": "new"}
+    assert list(map(str, changes_since({"spec": SPEC, "inputs": {}}, [own], own, corpus, now))) == [
+        "CPU of earlier epochs old, now new",
+        "training code of earlier epochs bb, now aa",
+        "CPU of earlier epochs older, now new",
+    ]
 
 
 def test_the_same_fingerprint_is_the_same_data() -> None:
