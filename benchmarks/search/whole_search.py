@@ -8,7 +8,7 @@
 
 The baselines run the tutorial notebook's loop in fp32. All methods search the `notebook` space on MR with random
 300-wide vectors and two cores. If the folder SENTUNE_DATA lacks the archive of MR, the data are the snippets.
-`sentune run` runs to its end, with one or several seeds (of the split too), in bf16 where the processor supports it.
+`sentune run` runs to its end, with one or several seeds (of the split too), with `--precision auto`.
 
 Of each baseline, only a part is run: a few epochs of a few trials of the first study, from fast ones to slow ones. The
 speed of this part gives the time of the whole. sentune trains both the part and all trials, which gives the factor
