@@ -39,7 +39,7 @@ docs: $(VENV)/.installed-test
 	$(BIN)/python -m tests.support.built_site build/site
 
 # The short forms: they show that each works, not what holds. The data are MR where SENTUNE_DATA has it, else the snippets.
-BENCHMARKS := data_cache training.epoch_time training.precision training.accuracy quality.cross_validation \
+BENCHMARKS := data_cache training.epoch_time training.precision training.accuracy \
 	simulation.compare_policies simulation.order_price portfolio.search search.overhead search.scaling \
 	search.forecast_accuracy quality.selection_bias quality.ensemble_selection search.growth search.large_cluster \
 	search.network_traffic search.whole_search search.first_step
