@@ -121,7 +121,7 @@ class RunOptions:
     lag: Annotated[
         float | None,
         SearchOption(
-            help="Delay of a result that no worker waits for, in epochs of the median configuration. "
+            help="Delay of a result for which no worker has to wait, in epochs of the median configuration. "
             "Default: half the square root of --parallelism, at least 2."
         ),
     ] = None

@@ -35,7 +35,9 @@ StudyArgument = Annotated[str, Argument(help="Name or folder of a study.", metav
 Splits = Literal["train", "train+val"]
 TrainedOn = Annotated[
     Splits,
-    TrainingOption(help="Splits to train on. With train+val, the number of steps stays the same."),
+    TrainingOption(
+        help="Splits to train on. train+val takes as many steps as the training on train took to its best epoch."
+    ),
 ]
 Workers = Annotated[int | None, ResourcesOption(help="Maximum number of parallel trainings. Default: all that fit.")]
 

@@ -26,8 +26,8 @@ ServerOption = partial(typer.Option, rich_help_panel="Server")
 def predict(options: PredictOptions) -> None:
     """Label sentences. Prints label, probability and text, separated by tabs. Writes a table as CSV.
 
-    Reads a file or a pipe of any length, and writes each part as soon as it is labelled. The label of a sentence
-    without an answer is empty in text and CSV, and null in JSON.
+    Reads a file or a pipe of any length, and writes each part as soon as it is labelled. With --min-probability or
+    --at-accuracy, a sentence below the limit has an empty label in text and CSV, and null in JSON.
     """
     from tuning.serving.predict import predict_texts
 
@@ -97,7 +97,7 @@ def serve(
 ) -> None:
     """Serve MODEL over HTTP. Offers a page to type into, /predict, /health and /metrics. Ctrl-C stops the server.
 
-    A text without an answer has the label null.
+    With --min-probability or --at-accuracy, a text below the limit has the label null.
     """
     from tuning.serving.abstention import Abstention
     from tuning.serving.server import serve_model

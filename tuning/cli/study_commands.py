@@ -29,7 +29,7 @@ def best(
     top: Annotated[
         int | None,
         OutputOption(
-            help="Maximum number of ranked trials. Failed and unfinished trials and the baseline are added. "
+            help="Maximum number of ranked trials. The baseline and failed trials are added. "
             "Default: 10 in a table, all in JSON and CSV."
         ),
     ] = None,
@@ -50,7 +50,7 @@ def best(
         bool,
         OutputOption(
             "--expected",
-            help="Show the expected best value of random search for each budget instead of the table.",
+            help="Show the expected best value of random search for each number of trials instead of the table.",
         ),
     ] = False,
     trial: Annotated[
