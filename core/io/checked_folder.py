@@ -96,8 +96,10 @@ def check_output_folder(path: Path, files: Sequence[str], kind: str) -> Path:
     with os_errors_as_user_errors(path):
         target = Path(os.path.realpath(path))
         check_parent(target)
-        if (target.parent / CHECKSUMS).exists():
-            raise UserError(f"{path} is in the folder of a saved {word}; choose another folder")
+        if (target.parent / CHECKSUMS).exists():  # also the name of lists of other files
+            around = {each.name for each in target.parent.iterdir()} - {target.name, CHECKSUMS}
+            if around and not _foreign(around, files):
+                raise UserError(f"{path} is in the folder of a saved {word}; choose another folder")
         try:
             target.stat()
         except FileNotFoundError:

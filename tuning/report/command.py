@@ -48,7 +48,7 @@ def write_report(
         check_rules({"--images": folder_rule(images)})
         if is_in_study(images) or is_in_study(images / "x.png"):
             raise UserError(f"cannot write {images}: it is in the folder of a study; choose another folder")
-        if file_mode(images / CHECKSUMS):
+        if file_mode(images / CHECKSUMS) and file_mode(images / "config.json"):
             raise UserError(f"cannot write {images}: it is a saved model; choose another folder")
     if out.name != "report.html" and is_in_study(out):
         raise UserError(f"cannot write {out}: it is in the folder of a study; choose another folder")

@@ -47,9 +47,12 @@ def test_what_it_may_not_have_made_stays(tmp_path: Path, name: str, files: tuple
 
 
 def test_no_folder_is_written_into_a_saved_model(tmp_path: Path) -> None:
-    folder(tmp_path / "model", CHECKSUMS)
+    folder(tmp_path / "model", CHECKSUMS, "config.json")
     with pytest.raises(UserError, match=r"model/new is in the folder of a saved model; choose another folder"):
         check_output_folder(tmp_path / "model" / "new", MODEL_FILES, "saved model")
+    folder(tmp_path / "downloads", CHECKSUMS, "data.zip")
+    new = tmp_path / "downloads" / "new"
+    assert check_output_folder(new, MODEL_FILES, "saved model") == new.resolve()
 
 
 def test_what_another_process_is_writing_now_stays(tmp_path: Path) -> None:

@@ -44,7 +44,8 @@ def test_images_that_cannot_be_written_are_refused_before_the_page_is_written(
     record_study(tmp_path / "s", trials=3)
     (tmp_path / "file").touch()
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / CHECKSUMS).touch()
+    for each in (CHECKSUMS, "config.json"):
+        (tmp_path / "model" / each).touch()
     with pytest.raises(UserError, match=said):
         verb.write_report(tmp_path / "s", tmp_path / "p.html", tmp_path / name, cache_dir=None, watch=False, command="")
     assert not (tmp_path / "p.html").exists()

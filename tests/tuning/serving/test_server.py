@@ -326,8 +326,8 @@ def test_an_address_of_another_machine_is_one_line(host: str, message: str) -> N
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
 def test_all_addresses_of_ipv6_are_those_of_ipv4_too() -> None:
-    with bind_socket("::", 0) as bound, socket.create_connection(("127.0.0.1", bound.getsockname()[1])):
-        pass
+    with bind_socket("::", 0) as bound, socket.create_connection(("127.0.0.1", bound.getsockname()[1])) as client:
+        assert client.getpeername() == ("127.0.0.1", bound.getsockname()[1])
 
 
 def test_a_host_without_an_address_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
