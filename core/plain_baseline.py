@@ -93,7 +93,8 @@ class PlainBaseline:
 def fit_plain_baseline(corpus: Corpus, sentences: NDArray[np.int64]) -> PlainBaseline:
     """Fit the baseline; on one machine, the same arguments give bit-identical results.
 
-    If the sentences have too many tokens (MAX_WORK), an evenly spaced part of each class is used.
+    If the sentences have too many tokens (MAX_WORK), an evenly spaced part of each class is used, from its first
+    sentence on.
 
     Args:
         corpus: The data.
@@ -103,9 +104,11 @@ def fit_plain_baseline(corpus: Corpus, sentences: NDArray[np.int64]) -> PlainBas
 
     n_classes = len(corpus.classes)
     n_tokens = int(corpus.lengths()[sentences].sum())
-    # Evenly spaced in the file, they would miss classes that the file lists in turn.
-    by_class = sentences[np.argsort(corpus.labels[sentences], kind="stable")]
-    sentences = np.sort(by_class[:: -(-n_tokens // used_tokens(n_tokens, n_classes))])
+    # Evenly spaced in the file, they would miss small classes, and classes that the file lists in turn.
+    order = np.argsort(corpus.labels[sentences], kind="stable")
+    by_class = corpus.labels[sentences[order]]
+    place = np.arange(len(order)) - np.searchsorted(by_class, by_class)  # of each sentence within its class
+    sentences = np.sort(sentences[order[place % -(-n_tokens // used_tokens(n_tokens, n_classes)) == 0]])
     tokens, offsets = tokens_of(corpus, sentences)
     keys, frequencies = np.unique(_ngrams(tokens, offsets)[0], return_counts=True)
     most = np.argsort(-frequencies, kind="stable")[: min(MAX_FEATURES, MAX_WEIGHTS // n_classes)]

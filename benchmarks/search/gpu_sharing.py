@@ -11,6 +11,7 @@ affected. Without a GPU the script ends at once.
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -58,6 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="Run 4 short trials at 1 and 1/2 of a GPU.")
     arguments = parser.parse_args()
+    os.environ["CUDA_VISIBLE_DEVICES"] = "0"  # nvidia-smi below reports the first GPU alone
     machine = Machine.here()
     if not machine.gpus or not shutil.which("nvidia-smi"):
         sys.exit("benchmarks.search.gpu_sharing: torch or nvidia-smi finds no GPU here; run it on a machine with one")

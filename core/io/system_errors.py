@@ -14,6 +14,7 @@ from core.io.text import error_summary, quoted
 _THREADS = "this user may start no more processes or threads; end some, or raise the limit with `ulimit -u`"
 _MEMORY = "the memory does not suffice; end other programs, use smaller data or settings, or raise `ulimit -v`"
 _GPU_MEMORY = "the GPU's memory does not suffice; end other programs that use the GPU, or use smaller settings"
+_GPU_FAILED = "the GPU cannot be used ({}); check its driver and torch's build for CUDA, or train on the CPU"
 _CUBLAS = "cuBLAS is not deterministic in this process; set CUBLAS_WORKSPACE_CONFIG=:4096:8 before Python starts"
 _CHOOSE = "choose another path, or change its permissions"
 _REASONS = {
@@ -38,11 +39,14 @@ _LIMITS = {
 """Those that concern the process."""
 CANNOT_TRAIN = "a worker cannot train ({}); repair the machine or the installation, and run the same command again"
 _OUT_OF_MEMORY = re.compile(
-    r"(?i)(can.?t|cannot|unable to|failed to) (allocate|map segment)|not enough memory|out of memory|_ALLOC_FAILED"
+    r"(?i)(can.?t|cannot|unable to|failed to) (allocate|map segment)|not enough memory|out of memory|"
+    r"_ALLOC(ATION)?_FAILED"
 )
 """What libraries say in RuntimeError, ImportError and OSError."""
 _GPU = re.compile("CUDA|CUDNN|CUBLAS|HIP")
 """Names of which one is in such a message about a GPU."""
+GPU_ERROR = re.compile(r"(CUDA|HIP|cuDNN|MIOpen) (driver )?error")
+"""What torch says of a GPU that fails or cannot be used."""
 
 
 @contextlib.contextmanager
@@ -72,6 +76,8 @@ def system_problem(error: Exception) -> str | None:
     if isinstance(error, RuntimeError):
         if "CUBLAS_WORKSPACE_CONFIG" in str(error):  # torch read it before deterministic_kernels set it
             return _CUBLAS
+        if GPU_ERROR.search(str(error)):
+            return _GPU_FAILED.format(error_summary(error, 100))
         return _THREADS if "can't start new thread" in str(error) else None
     if isinstance(error, ValueError):
         impossible = "embedded null" in str(error) or "surrogates not allowed" in str(error)

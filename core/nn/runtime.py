@@ -95,6 +95,27 @@ def limit_cached_kernels(count: int) -> None:
 
 
 @contextlib.contextmanager
+def default_modes(device: str) -> Iterator[None]:
+    """Compute in torch's default modes inside the block: with gradients, in fp32, and with new tensors on the CPU.
+
+    A program may have chosen other ones, as by `torch.autocast`, `torch.no_grad` or `torch.set_default_dtype`.
+    """
+    before = torch.get_default_dtype()
+    elsewhere = torch.get_default_device().type != "cpu"
+    torch.set_default_dtype(torch.float32)
+    try:
+        with (
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            torch.autocast(torch.device(device).type, enabled=False),
+            torch.device("cpu") if elsewhere else contextlib.nullcontext(),
+        ):
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@contextlib.contextmanager
 def deterministic_kernels(device: str) -> Iterator[None]:
     """Allow only kernels on a GPU with bit-identical results in each call; on a CPU all kernels have them.
 
@@ -130,6 +151,7 @@ def autocast(precision: str, device: str) -> Iterator[None]:
     cast = torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=precision == "bf16")
     with _without_mkldnn() if emulated else contextlib.nullcontext(), cast:
         yield
+    torch.clear_autocast_cache()  # torch itself does so only after the outermost block; it has the weights of this step
 
 
 @contextlib.contextmanager

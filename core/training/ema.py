@@ -1,5 +1,7 @@
 """The exponential moving average of the weights, kept exactly without touching every word vector at every step."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -75,5 +77,6 @@ class ExponentialMovingAverage:
     def _decayed(self, weights: Tensor, sums: Tensor, last_step: Tensor) -> Tensor:
         """Return the sums (U, E) after the steps since `last_step` (U,), in which the weights (U, E) did not change."""
         idle_steps = (self.step_count - last_step).double()
-        factor = torch.pow(self.decay, idle_steps).to(weights.dtype)[:, None]  # (U, 1)
-        return weights + factor * (sums - weights)
+        remaining = idle_steps * math.log(self.decay)  # logarithm of d^k
+        kept, added = torch.exp(remaining), -torch.expm1(remaining)  # weights + d^k (sums - weights) would cancel
+        return kept.to(sums.dtype)[:, None] * sums + added.to(sums.dtype)[:, None] * weights

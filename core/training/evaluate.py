@@ -15,7 +15,7 @@ from core.errors import DataError
 from core.log_odds import LogOdds, round_log_odds, to_probabilities
 from core.metrics import METRICS, Metric
 from core.nn.classifier import SentenceClassifier
-from core.nn.runtime import autocast, check_device, deterministic_kernels, torch_threads
+from core.nn.runtime import autocast, check_device, default_modes, deterministic_kernels, torch_threads
 from core.training.batching import CpuBatchSource, GpuBatchSource, batch_source, length_sorted_batches
 
 TOKENS_AT_ONCE = 4096
@@ -69,7 +69,7 @@ def evaluate(
         ConfigError: This machine has no such device.
     """
     check_device(device)
-    with torch_threads(threads), deterministic_kernels(device):
+    with torch_threads(threads), default_modes(device), deterministic_kernels(device):
         logits = split_logits(config, weights, batch_source(corpus, device), split, device)
         return evaluate_logits(logits, corpus.labels[corpus.indices(split)], METRICS[config.metric])
 

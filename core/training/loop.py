@@ -21,7 +21,7 @@ from core.log_odds import LogOdds
 from core.metrics import METRICS
 from core.nn.environment import check_precision, runtime_environment
 from core.nn.model_size import count_trainable_parameters
-from core.nn.runtime import check_device, deterministic_kernels, torch_threads, training_memory
+from core.nn.runtime import check_device, default_modes, deterministic_kernels, torch_threads, training_memory
 from core.training.checkpoint import Checkpoint, load_latest, save
 from core.training.learner import notable_settings
 from core.training.lockstep import WORDS, Lockstep, unprefixed
@@ -74,7 +74,7 @@ def train(
         if not len(sentences):
             raise DataError(f"the corpus has no {name} sentences; choose another split rule")
     METRICS[config.metric].remark(corpus.labels[corpus.validation()], corpus.classes)  # refuses an undefined metric
-    with torch_threads(threads), training_memory(), deterministic_kernels(device):
+    with torch_threads(threads), training_memory(), default_modes(device), deterministic_kernels(device):
         run = _TrainingRun(config, corpus, runtime_environment(config.precision, threads, device), device)
         folder = None if checkpoint_dir is None else expand_user(os.fspath(checkpoint_dir))
         if folder is not None:

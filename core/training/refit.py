@@ -16,7 +16,7 @@ from torch import Tensor
 from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
 from core.nn.environment import runtime_environment
-from core.nn.runtime import deterministic_kernels, torch_threads, training_memory
+from core.nn.runtime import default_modes, deterministic_kernels, torch_threads, training_memory
 from core.training.batching import batch_source
 from core.training.learner import make_learner, train_epoch
 from core.training.optim import lr_multiplier
@@ -76,7 +76,7 @@ def refit(
         return config.learning_rate * lr_multiplier(config.lr_schedule, done, val_losses[: step // steps_an_epoch])
 
     losses: list[float] = []
-    with torch_threads(threads), training_memory(), deterministic_kernels(device):
+    with torch_threads(threads), training_memory(), default_modes(device), deterministic_kernels(device):
         learner, source = make_learner(config.replace(epoch_sentences=None), both, device), batch_source(both, device)
         while (done := learner.optimizer.step_count) < steps:
             number = len(losses) + 1

@@ -139,19 +139,18 @@ def test_large_data_are_bounded_by_features_and_by_sentences(monkeypatch: pytest
     monkeypatch.setattr(plain_baseline, "MAX_WORK", 2)
     np.testing.assert_array_equal(fitted(corpus).coefficients, whole.coefficients)  # MIN_TOKENS are always used
     train = corpus.indices(TRAIN)
-    by_class = np.concatenate([train[corpus.labels[train] == k] for k in (0, 1)])
-    third = fit_plain_baseline(corpus, np.sort(by_class[::3]))
+    third = fit_plain_baseline(corpus, np.sort(np.concatenate([train[corpus.labels[train] == k][::3] for k in (0, 1)])))
     monkeypatch.setattr(plain_baseline, "MIN_TOKENS", int(tokens * 0.4))
     np.testing.assert_array_equal(fitted(corpus).coefficients, third.coefficients)
 
 
-def test_a_part_of_large_data_has_all_classes_although_the_file_lists_them_in_turn(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.mark.parametrize("small", [False, True])
+def test_a_part_of_large_data_has_all_classes(monkeypatch: pytest.MonkeyPatch, small: bool) -> None:
+    """Although the file lists them in turn, or some have a single sentence."""
     corpus = tiny_corpus(n_sentences=300)
     train = corpus.indices(TRAIN)
     labels = corpus.labels.copy()
-    labels[train] = np.arange(len(train)) % 3
+    labels[train] = np.maximum(np.arange(len(train)) - len(train) + 3, 0) if small else np.arange(len(train)) % 3
     corpus = relabelled(corpus, labels, 3)
     monkeypatch.setattr(plain_baseline, "MAX_WORK", 3)
     monkeypatch.setattr(plain_baseline, "MIN_TOKENS", int(corpus.lengths()[train].sum() * 0.4))  # every third sentence

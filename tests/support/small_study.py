@@ -29,9 +29,9 @@ def add(journal: StudyJournal, *accuracies: float, origin: str = "sampler", **se
 
 
 @contextmanager
-def small_study(folder: Path, spec: dict[str, object] = SPEC) -> Iterator[StudyJournal]:
+def small_study(folder: Path, spec: dict[str, object] = SPEC, study: str = "0" * 32) -> Iterator[StudyJournal]:
     """Trial 0 is done, 1 was stopped, 2 failed, 3 repeats 0, and 4 runs; the journal is open in the block."""
-    with open_study(folder, spec) as journal:
+    with open_study(folder, spec, {"id": study}) as journal:
         journal.finish_trial(add(journal, 0.6, 0.8, 0.7, hidden_dim=64), TrialState.COMPLETE, {}, 3)
         journal.finish_trial(add(journal, 0.5, hidden_dim=96), TrialState.PRUNED, None, 1)
         journal.finish_trial(add(journal), TrialState.FAIL, {"error": "TrainingError: \x1b[31mNaN"}, 1)

@@ -171,14 +171,15 @@ def test_an_export_that_was_cut_short_is_completed(tmp_path: Path, uri: str, mon
 
 
 def test_another_study_of_the_same_name_is_not_mixed_in(tmp_path: Path, uri: str) -> None:
-    for place, spec in (("a", SPEC), ("b", {**SPEC, "seed": 43})):
-        with small_study(tmp_path / place / "same", spec):
+    for place, spec, study in (("a", SPEC, "0"), ("b", {**SPEC, "seed": 43}, "0"), ("again", SPEC, "1")):
+        with small_study(tmp_path / place / "same", spec, study):
             pass
     export_to_mlflow(tmp_path / "a" / "same", uri)
-    with pytest.raises(
-        ConfigError, match=r"experiment 'same' at sqlite:.* contains something else than this study; rename"
-    ):
-        export_to_mlflow(tmp_path / "b" / "same", uri)
+    for other in ("b", "again"):
+        with pytest.raises(
+            ConfigError, match=r"experiment 'same' at sqlite:.* contains something else than this study; rename"
+        ):
+            export_to_mlflow(tmp_path / other / "same", uri)
     client = mlflow.MlflowClient(tracking_uri=uri)
     client.delete_experiment(client.get_experiment_by_name("same").experiment_id)
     with pytest.raises(ConfigError, match=r"experiment 'same' at sqlite:.* is deleted; rename or purge it"):

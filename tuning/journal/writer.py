@@ -255,11 +255,13 @@ def open_study(
             # This process has the study's lock, so an existing lock of Optuna was left by a killed process.
             journal.with_name(f"{JOURNAL}.lock").unlink(missing_ok=True)
             storage = open_journal(journal)
-            study_id = _study(storage, folder, spec, attributes or {})
             try:
+                study_id = _study(storage, folder, spec, attributes or {})
                 for trial in storage.get_all_trials(study_id, deepcopy=False):
                     check_written_trial(trial.state, trial.user_attrs)
-            except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            except UserError:
+                raise
+            except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
                 raise journal_damage(str(journal), error) from error
         yield StudyJournal(folder, storage, study_id)
 

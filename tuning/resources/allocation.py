@@ -82,7 +82,7 @@ def resolve_resources(
     corpus: Corpus,
     kept: Mapping[str, Any],
 ) -> tuple[TrialResources, GpuShareChoice | None]:
-    """Return the resources of a trial, and for `auto` the choice of a probe, which runs once per study.
+    """Return the resources of a trial, and for `auto` the choice for these GPUs. Its probe runs once per study.
 
     Args:
         resources: Resources from the command, which fit the machine.
@@ -100,9 +100,6 @@ def resolve_resources(
     check_memory(heavy, (corpus.trained_words, corpus.embedding_dim, len(corpus.classes)), limit, where)
     if not resources.auto:
         return resources, None
-    if GPU_SHARE in kept:
-        choice = GpuShareChoice(**kept[GPU_SHARE])
-    else:
-        trials_by_cpu = machine.cpus // resources.cpus_per_trial
-        choice = choose_share(profiling.probe_gpu(heavy, corpus), machine.gpu_list, trials_by_cpu)
+    peak_bytes = kept[GPU_SHARE]["peak_bytes"] if GPU_SHARE in kept else profiling.probe_gpu(heavy, corpus)
+    choice = choose_share(peak_bytes, machine.gpu_list, machine.cpus // resources.cpus_per_trial)
     return dataclasses.replace(resources, gpus_per_trial=choice.share, auto=False), choice

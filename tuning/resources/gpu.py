@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.errors import ConfigError
+from core.io.system_errors import GPU_ERROR
 
 CONTEXT_BYTES = 600 * 2**20
 """GPU memory in bytes of CUDA's context and kernels in each process. The allocator's limit does not include it."""
@@ -17,7 +18,9 @@ MAX_TRIALS_PER_GPU = 16
 """Maximum number of processes per GPU; more of them would only wait for one another."""
 MIN_SHARE = 0.01
 GIB = 2.0**30
-_NO_GPU_MEMORY = re.compile(r"(CUDA|HIP) (error: )?out of memory|CU[A-Z]+_STATUS_ALLOC_FAILED")
+_NO_GPU_MEMORY = re.compile(
+    r"(CUDA|HIP) ((driver )?error: )?out of memory|CU[A-Z]+_STATUS_(\w+_DEVICE_)?ALLOC(ATION)?_FAILED"
+)
 """What torch's allocator, CUDA, cuBLAS and cuDNN say."""
 
 
@@ -143,7 +146,7 @@ def is_gpu_out_of_memory(error: Exception) -> bool:
 
 def is_cuda_failure(error: Exception) -> bool:
     """Return whether this process can no longer use its GPU, as after an illegal memory access."""
-    of_gpu = isinstance(error, RuntimeError) and re.search(r"(CUDA|HIP) error", str(error)) is not None
+    of_gpu = isinstance(error, RuntimeError) and GPU_ERROR.search(str(error)) is not None
     return of_gpu and not is_gpu_out_of_memory(error)
 
 

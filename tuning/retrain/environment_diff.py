@@ -42,23 +42,26 @@ def environment_of(spec: Spec, records: Sequence[TrialRecord], record: TrialReco
     recorded = record.environment or next((each.environment for each in records if each.environment), {})
     own = {name: value for name, value in recorded.items() if name != "before_resume"}
     versions = {name: spec["versions"][name] for name in ("torch", "sentune")}
-    return {"device": spec["device"], **own, **versions, "threads": spec["threads"], "precision": spec["precision"]}
+    return {"device": spec["device"], **versions, **own, "threads": spec["threads"], "precision": spec["precision"]}
 
 
 def environment_now(precision: str, threads: int, device: str) -> dict[str, Any]:
     """Return the environment of a training that starts now."""
-    return {**runtime_environment(precision, threads, device), **{name: version(name) for name in ("torch", "sentune")}}
+    return {**runtime_environment(precision, threads, device), "sentune": version("sentune")}
 
 
 def environment_changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[EnvironmentChange]:
     """Return the changes of the values that are in both.
 
-    A study without a complete trial has recorded no name of its GPU, only "cuda", which any GPU equals.
+    A study without a complete trial has recorded only "cuda", which any GPU equals, and torch's version without the
+    build (+cpu or +cu130), which any build equals.
     """
     return [
         EnvironmentChange(name=COMPARED_NAMES.get(name, name), was=was[name], now=now[name])
         for name in now
-        if name in was and was[name] != now[name] and not (was[name] == "cuda" and now[name] != "cpu")
+        if name in was
+        and was[name] not in (now[name], now[name].partition("+")[0] if name == "torch" else None)
+        and not (was[name] == "cuda" and now[name] != "cpu")
     ]
 
 

@@ -5,7 +5,6 @@ runs, updates those of trials that have changed, and completes an interrupted ex
 count is replaced.
 """
 
-import hashlib
 import importlib.util
 import logging
 import os
@@ -15,9 +14,9 @@ from typing import TYPE_CHECKING
 from core.errors import ConfigError, UserError
 from core.io.atomic import check_parent, file_mode, os_errors_as_user_errors
 from core.io.cache import cache_key, default_dir, locked
-from core.io.checked_folder import canonical_json
 from core.io.text import error_summary, redact_uris
-from tuning.journal.records import Spec, TrialRecord, epoch_points, read_study, searched_values
+from tuning.journal.records import TrialRecord, epoch_points, read_study, searched_values
+from tuning.scheduling.study_config import study_id
 from tuning.space.space import Space
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def export_to_mlflow(folder: Path, uri: str) -> str:
         searched = Space.from_dict(spec["space"]).searched_fields
         with locked(default_dir(), f"mlflow-{cache_key({'study': folder.name, 'uri': uri})}"):  # not two of one run
             client = mlflow.MlflowClient(tracking_uri=uri)
-            experiment = _experiment(client, folder.name, spec, uri)
+            experiment = _experiment(client, folder.name, study_id(folder.name, attributes), uri)
             runs = _runs(client, experiment)
             for record in records:
                 _export(client, experiment, runs.get(record.number), record, searched)
@@ -95,13 +94,12 @@ def _check_database(uri: str) -> None:
             path.open("r+b").close()
 
 
-def _experiment(client: "MlflowClient", name: str, spec: Spec, uri: str) -> str:
+def _experiment(client: "MlflowClient", name: str, study: str, uri: str) -> str:
     """Return the id of the study's experiment; create it if there is none."""
-    ours = hashlib.sha256(canonical_json(spec)).hexdigest()
     found = client.get_experiment_by_name(name)
     if found is None:
-        return client.create_experiment(name, tags={STUDY: ours})
-    if found.tags.get(STUDY) != ours or found.lifecycle_stage != "active":
+        return client.create_experiment(name, tags={STUDY: study})
+    if found.tags.get(STUDY) != study or found.lifecycle_stage != "active":
         what = "is deleted" if found.lifecycle_stage != "active" else "contains something else than this study"
         raise ConfigError(
             f"experiment {name!r} at {redact_uris(uri)} {what}; rename or purge it there, or choose another --uri"

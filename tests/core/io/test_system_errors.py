@@ -37,6 +37,10 @@ LINES: list[tuple[Exception, str]] = [
     ),
     (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), r"^the GPU's memory does not suffice; end other"),
     (
+        RuntimeError("CUDA error: no kernel image is available for execution on the device\nCUDA kernel errors might"),
+        r"^the GPU cannot be used \(CUDA error: no kernel image is available .*\); check its driver and torch's build",
+    ),
+    (
         RuntimeError(
             "Deterministic behavior was enabled, but this operation uses CuBLAS.\nYou must set the variable "
             "CUBLAS_WORKSPACE_CONFIG=:4096:8 or CUBLAS_WORKSPACE_CONFIG=:16:8."

@@ -16,6 +16,7 @@ from core.data.corpus import TRAIN, Corpus
 from core.nn.classifier import SentenceClassifier
 from core.nn.seeding import Dropout, seeded_generator
 from core.training.batching import Batch, make_batch, shuffled_batches
+from core.training.ema import ExponentialMovingAverage
 from core.training.learner import Learner, balanced_weights, clip_row_norms, make_learner
 from core.training.optim import lr_multiplier
 from tests.support.corpora import tiny_corpus
@@ -244,6 +245,15 @@ def test_the_average_is_the_average_of_the_weights_after_each_step() -> None:
                     if name == "embedding.weight":
                         expected = clip_row_norms(expected, 1.5)
                     assert torch.allclose(average[name], expected, rtol=0, atol=1e-12), (optimizer, name)
+
+
+def test_the_average_of_a_table_that_rests_stays_exact_with_a_decay_near_one() -> None:
+    table = torch.linspace(0.5, 2, 6).view(3, 2)
+    average = ExponentialMovingAverage(1 - 1e-8, torch.ones(1), table, by_row=True)
+    nothing = torch.empty(0, dtype=torch.int64)
+    for _ in range(5):
+        average.update(nothing)
+    torch.testing.assert_close(average.averaged()[1], table, rtol=1e-5, atol=0)
 
 
 def test_clipping_counts_the_word_vectors_gradient() -> None:

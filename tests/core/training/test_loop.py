@@ -1,6 +1,8 @@
 """train(): its reports, its end, and that its results depend only on its arguments."""
 
+import contextlib
 import dataclasses
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +118,39 @@ def test_nothing_that_ran_before_changes_a_bit() -> None:
     np.random.seed(7)  # noqa: NPY002 - the global generator is the point
     train(small(seed=1, optimizer="adadelta"), tiny_corpus(pretrained=False))
     assert_bit_identical(train(config, tiny_corpus()), first)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    "mode",
+    [
+        torch.no_grad,
+        torch.inference_mode,
+        lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+        lambda: default_dtype(torch.float64),
+        lambda: torch.device("meta"),
+    ],
+)
+def test_modes_of_the_caller_have_no_effect_and_stay(
+    mode: Callable[[], contextlib.AbstractContextManager[Any]], precision: str
+) -> None:
+    """As in a notebook whose author has set them for other models."""
+    config = small(epochs=2, precision=precision)
+    expected = train(config, tiny_corpus())
+    with mode():
+        before = torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_default_device()
+        assert_bit_identical(train(config, tiny_corpus()), expected)
+        assert (torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_default_device()) == before
+
+
+@contextlib.contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def test_the_callers_settings_stay_as_they_were() -> None:

@@ -37,6 +37,8 @@ def test_out_of_memory_differs_from_other_failures() -> None:
         "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported",
         "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
         "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+        "CUDA driver error: out of memory",
     ],
 )
 def test_libraries_that_run_out_of_gpu_memory_count_as_the_allocator_does(said: str) -> None:
@@ -95,11 +97,15 @@ def run(monkeypatch: pytest.MonkeyPatch, folder: Path, error: Exception) -> list
     return seen
 
 
-def test_a_worker_whose_gpu_has_failed_says_so_and_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "said", ["CUDA error: an illegal memory access was encountered", "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"]
+)
+def test_a_worker_whose_gpu_has_failed_says_so_and_ends(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str
+) -> None:
     """Each later trial of this process would fail, too."""
-    error = getattr(torch, "AcceleratorError", RuntimeError)("CUDA error: an illegal memory access was encountered")
-    reported = {"gpu_failure": "CUDA error: an illegal memory access was encountered"}
-    assert run(monkeypatch, tmp_path, error) == [reported, 1, "ended"]
+    error = getattr(torch, "AcceleratorError", RuntimeError)(said)
+    assert run(monkeypatch, tmp_path, error) == [{"gpu_failure": said}, 1, "ended"]
 
 
 def test_a_worker_whose_trial_fails_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -256,7 +256,7 @@ def test_nothing_changes_a_finished_trial(journal: Path, tmp_path: Path) -> None
         b'{"op_code": 2, "study_id": 0, "user_attr": {"test_evaluation:0": {}}}\n',
         b'{"op_code": 2, "study_id": 0, "user_attr": {"gpu_share": {"share": 0.5}}}\n',
         b"[" * 100_000 + b"\n",
-        b'{"op_code": 2, "study_id": 0, "user_attr": {"x": ' + b"[" * 900 + b"]" * 900 + b"}}\n",
+        b'{"op_code": 2, "study_id": 0, "user_attr": {"x": ' + b"[" * 9000 + b"]" * 9000 + b"}}\n",
     ],
 )
 def test_damage_is_named_with_its_line(journal: Path, tmp_path: Path, damage: bytes) -> None:

@@ -87,6 +87,10 @@ def test_auto_probes_the_heaviest_settings_and_keeps_what_it_chose(monkeypatch: 
     assert (resources.gpus_per_trial, resources.auto, choice.share) == (0.25, False, 0.25)  # 8 cores for 2 GPUs
     again, known = resolve_resources(AUTO, plan(), TWO_GPUS, tiny_corpus(), {GPU_SHARE: dataclasses.asdict(choice)})
     assert (again, known) == (resources, choice)
+    small = dataclasses.replace(TWO_GPUS, gpu_list=(Gpu(name="small", bytes=int(8 * GIB)),))
+    _, smaller = resolve_resources(AUTO, plan(), small, tiny_corpus(), {GPU_SHARE: dataclasses.asdict(choice)})
+    assert smaller is not None
+    assert (smaller.share, smaller.smallest_bytes) == (0.5, 8 * GIB)
 
 
 def test_a_share_that_was_given_stays() -> None:

@@ -70,6 +70,15 @@ def test_a_stopped_trial_takes_the_machine_of_one_that_ended() -> None:
     assert lines(environment_of(SPEC, [stopped, ended], stopped)) == ["training code bb, now aa"]
 
 
+def test_another_build_of_torch_is_a_change_if_the_build_was_recorded() -> None:
+    """The spec has the package's version, which lacks the build of a wheel with CUDA."""
+    cuda = "2.9.0+cu130"
+    assert lines(environment_of(SPEC, [], record(0, state="PRUNED")), torch=cuda) == []
+    own = record(0, environment={"torch": cuda})
+    assert lines(environment_of(SPEC, [own], own), torch=cuda) == []
+    assert lines(environment_of(SPEC, [own], own), torch="2.9.0+cpu") == ["torch 2.9.0+cu130, now 2.9.0+cpu"]
+
+
 def test_what_is_compared_is_what_training_records() -> None:
     now = environment_now("fp32", 2, "cpu")
     assert runtime_environment("fp32", 2, "cpu").items() <= now.items()
