@@ -27,7 +27,8 @@ _EXPLANATIONS = {
     "val_log_loss": "mean negative log probability of the labels, on the same sentences at the same epochs",
     "val_roc_auc": "area under the ROC curve (mean of each class against the rest), on the same sentences",
     "val_sentences": "size of the validation split",
-    "test_accuracy": "correct / total on the test split, on which nothing was chosen",
+    "test_accuracy": "correct / total on the test split, on which nothing was chosen, unless the data have changed "
+    "since the search: some of its sentences may then have been in the validation split",
     "test_loss": "mean cross-entropy on the test split",
     "test_sentences": "size of the test split",
     "best_epoch": "the epoch with the best validation value of the setting `metric` (ties: lower loss, then the "
@@ -53,7 +54,7 @@ _EXPLANATIONS = {
     "steps",
     "seeds": "results of the same settings on other seeds; the saved weights are those of the median by the setting "
     "`metric` on validation",
-    "test_evaluations": "number of evaluations on the test split of this study so far, including this one",
+    "test_evaluations": "number of evaluations of this study on test sentences so far, of any split, including this one",
 }
 
 

@@ -95,8 +95,8 @@ class TrialRow:
     """Value of the metric on the test split, the mean over the same seeds as `test_accuracy`; none if it is not
     stored."""
     test_accuracy: float | None
-    """Accuracy on the test split, the mean over the seeds that were evaluated; none before `retrain`, `ensemble` or
-    `confirm`."""
+    """Accuracy on the test split of models that learned from the training split alone, the mean over their seeds; none
+    before `retrain`, `ensemble` or `confirm`."""
     test_low: float | None
     """Lower end of the 95% interval of `test_accuracy` on one split."""
     test_high: float | None

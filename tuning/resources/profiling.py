@@ -100,7 +100,7 @@ def run_processes(calls: Sequence[Callable[[], T]]) -> list[T]:
     """
     others = set(multiprocessing.active_children())
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(len(calls), spawn, initializer=end_with_parent, initargs=(os.getpid(),)) as pool:
+    with ProcessPoolExecutor(len(calls), spawn, initializer=_begin_process, initargs=(os.getpid(),)) as pool:
         try:
             before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the new processes inherit this
             try:
@@ -115,6 +115,12 @@ def run_processes(calls: Sequence[Callable[[], T]]) -> list[T]:
             if isinstance(error, BrokenProcessPool):
                 raise UserError(PROBE_DIED) from error
             raise
+
+
+def _begin_process(parent: int) -> None:
+    end_with_parent(parent)
+    # As Ray's workers, which other programs then delay as much.
+    os.nice(int(os.environ.get("RAY_worker_niceness", 15)))  # noqa: SIM112 - Ray's spelling
 
 
 @contextlib.contextmanager
