@@ -54,7 +54,7 @@ _EXPLANATIONS = {
     "steps",
     "seeds": "results of the same settings on other seeds; the saved weights are those of the median by the setting "
     "`metric` on validation",
-    "test_evaluations": "number of evaluations of this study on test sentences so far, of any split, including this one",
+    "test_evaluations": "number of evaluations of this study on test sentences, of any split, including this one",
 }
 
 
