@@ -112,7 +112,8 @@ def _train(
         )
     trained: Mapping[int, Mapping[str, Any]] | None = {}
     if chosen:
-        print(f"training {len(chosen)} trials again, {workers} in parallel", flush=True)
+        trials = "1 trial" if len(chosen) == 1 else f"{len(chosen)} trials"
+        print(f"training {trials} again, {workers} in parallel", flush=True)
         trained = train_members(
             chosen, corpus, checkpoints, resources,
             partial(background.session, print), workers, interrupt, both=both, say=lambda line: print(line, flush=True),
