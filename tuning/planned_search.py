@@ -94,6 +94,8 @@ def study_config(
 ) -> StudyConfig:
     """Return the configuration of the study; an existing study keeps its length, parallelism, lag and precision.
 
+    It also keeps the order of its settings, whatever the order of `--set` and of the lines of a space file is.
+
     Args:
         options: Options of `run` or `plan`.
         max_parallel: Number of trials that run in parallel.
@@ -105,6 +107,8 @@ def study_config(
         ConfigError: The precision is bf16 and the trials train on a GPU.
     """
     known = existing.get("spec")
+    if known:
+        space = space.ordered_as(Space.from_dict(known["space"]))
     parallelism = options.parallelism or (known["parallelism"] if known else max_parallel)
     lag = options.lag
     if lag is None:

@@ -12,7 +12,7 @@ from core.data.load import load_corpus
 from core.errors import ConfigError
 from tests.support.corpora import tiny_corpus
 from tests.support.journals import two_trials
-from tests.support.study_configs import configured, options
+from tests.support.study_configs import configured, options, outcomes
 from tuning.cli.app import app
 from tuning.journal.folder import study_folder
 from tuning.journal.records import study_attributes
@@ -210,6 +210,23 @@ def test_a_study_cannot_continue_in_another_order(tmp_path: Path, changes: dict[
     made(configured(options(tmp_path)), tmp_path / "s")
     with pytest.raises(ConfigError, match=said):
         made(configured(options(tmp_path, **changes)), tmp_path / "s")
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_the_order_in_which_a_command_names_the_settings_changes_no_study(tmp_path: Path, sampler: str) -> None:
+    """Draws follow the order of the dimensions, so a study keeps its own; another content is still refused."""
+    (tmp_path / "a.yaml").write_text("settings:\n  hidden_dim: int(16, 64)\n  batch_size: [16, 32]\n")
+    ranges = ["fc_dropout_twice=[true,false]", "class_weight=[none,balanced]"]
+    given = {"space": str(tmp_path / "a.yaml"), "sampler": sampler, "first_trials": "random"}
+    plan = configured(options(tmp_path, overrides=ranges, **given))
+    made(plan, tmp_path / "s")
+    (tmp_path / "a.yaml").write_text("settings:\n  batch_size: [16, 32]\n  hidden_dim: int(16, 64)\n")
+    later = configured(options(tmp_path, overrides=ranges[::-1], **given))
+    assert later.space.to_dict() == plan.space.to_dict()
+    assert [trial.params for trial in outcomes(later, 9)] == [trial.params for trial in outcomes(plan, 9)]
+    made(later, tmp_path / "s")
+    with pytest.raises(ConfigError, match=r"space.dimensions.hidden_dim.distribution.attributes.high 64, .* has 65"):
+        made(configured(options(tmp_path, overrides=["hidden_dim=int(16,65)", *ranges], **given)), tmp_path / "s")
 
 
 def test_a_study_may_get_more_trials_or_another_target(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Space: the search space of a study, between Optuna's trials and TrialConfigs."""
 
+import dataclasses
 import json
 import math
 import re
@@ -235,6 +236,11 @@ class Space:
     def searched_fields(self) -> list[str]:
         """The TrialConfig fields of the dimensions, in order, each once."""
         return list(dict.fromkeys(dimension.field for dimension in self.dimensions))
+
+    def ordered_as(self, other: Self) -> Self:
+        """Return the space in the order of `other` if both have the same dimensions; draws follow this order."""
+        same = set(self.dimensions) == set(other.dimensions)
+        return dataclasses.replace(self, dimensions=other.dimensions) if same else self
 
     def suggest(self, trial: Trial) -> dict[str, Value]:
         """Return the parameters of the active dimensions that `trial` suggests, in order."""
