@@ -42,7 +42,7 @@ class Suggestion:
     params: Params
     config: TrialConfig
     origin: str
-    """Source: baseline, try_first, portfolio (`--first-trials`), random (without results), sampler, or `copy of 3`."""
+    """Source: baseline, try_first, portfolio (`--first-trials`), random (too few results), sampler, or `copy of 3`."""
 
 
 class Suggester:
@@ -101,9 +101,7 @@ class Suggester:
                 self._stateful.tell(number, view)
             return self._stateful.ask(lambda params, attempt: attempt >= MAX_REDRAWS or self._is_new(params))
         self._views.update(log)
-        # A trial with a value outside a range lacks that setting. With such a trial, tpe (by `group`) would model the
-        # setting separately for the whole study, and gp would not model it.
-        shown = [t for t in (*self._prior, *self._views.shown()) if self._always <= t.params.keys()]
+        shown = self._shown()
         config, number = self.config, len(self._views.trials)
         params: Params = {}
         for attempt in range(MAX_REDRAWS + 1):
@@ -114,11 +112,23 @@ class Suggester:
                 break
         return params
 
+    def _shown(self) -> list[FrozenTrial]:
+        """Return the trials that a sampler without a state sees.
+
+        A trial with a value outside a range lacks that setting. With such a trial, tpe (by `group`) would model the
+        setting separately for the whole study, and gp would not model it.
+        """
+        return [t for t in (*self._prior, *self._views.shown()) if self._always <= t.params.keys()]
+
     def _is_random(self) -> bool:
-        """Return whether the sampler draws at random because it does not learn or has too few results."""
+        """Return whether the sampler draws at random because it does not learn or has too few results.
+
+        cmaes counts all results of the study itself; the others those that they see, also of another study.
+        """
         info = self._sampler
-        few = self._views.n_results < self.config.startup and not self._prior
-        return info.independent_draws and (few or not info.learns)
+        counted = (TrialState.COMPLETE, TrialState.PRUNED)
+        n_seen = self._views.n_results if info.stateful else sum(t.state in counted for t in self._shown())
+        return info.independent_draws and (n_seen < self.config.startup or not info.learns)
 
     def _is_new(self, params: Params) -> bool:
         return _key(self.config.space.to_config(params, **self.config.shared_settings)) not in self._views.numbers

@@ -6,9 +6,10 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import pytest
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseSampler, CmaEsSampler
 from optuna.trial import FrozenTrial
 
 from tests.support.loaded import ROOT
@@ -23,7 +24,7 @@ from tests.support.study_configs import (
     suggester_after,
     visible_log,
 )
-from tuning.scheduling.samplers import SAMPLERS, Params, StatefulSampler, suggest_once
+from tuning.scheduling.samplers import SAMPLERS, Params, StatefulSampler, derive_seed, make_sampler, suggest_once
 from tuning.scheduling.study_config import StudyConfig
 from tuning.scheduling.suggester import MAX_SHOWN, Suggester, Suggestion
 from tuning.scheduling.virtual_clock import VisibleResult
@@ -162,20 +163,20 @@ def test_suggestions_do_not_depend_on_pythons_hash_seed() -> None:
 
 
 def test_the_first_trial_is_the_baseline_and_later_ones_say_whether_results_were_used() -> None:
-    """With `startup` 3 the sampler draws at random until the results of three trials are visible."""
+    """With `startup` 3 the sampler draws at random until it sees three results: not the baseline's, outside a range."""
     the_plan = plan(startup=3, parallelism=2)
     origins = [trial.user_attrs["origin"] for trial in outcomes(the_plan, 7)]
-    assert origins == ["baseline", "random", "random", "random", "sampler", "sampler", "sampler"]
+    assert origins == ["baseline", *["random"] * 4, "sampler", "sampler"]
     origins = [trial.user_attrs["origin"] for trial in outcomes(plan(startup=3, parallelism=2, baseline=False), 6)]
     assert origins == [*["random"] * 4, "sampler", "sampler"]
 
 
 def test_first_trials_follow_the_baseline_and_count_as_results() -> None:
-    """With six visible results, none of which was drawn at random, the sampler uses them."""
+    """With five visible results in the space, none of which was drawn at random, the sampler uses them."""
     space = load_space("quick")
     settings = tuple(fit_settings(space, {"hidden_dim": size}) for size in (40, 50, 60, 70, 80))
     first = FirstTrials(source="portfolio", settings=settings)  # type: ignore[arg-type]
-    trials = outcomes(plan(space=space, first_trials=first, parallelism=1, startup=6), 8)
+    trials = outcomes(plan(space=space, first_trials=first, parallelism=1, startup=5), 8)
     assert [t.user_attrs["origin"] for t in trials] == ["baseline", *["portfolio"] * 5, "sampler", "sampler"]
     assert [t.params["hidden_dim"] for t in trials[1:6]] == [40, 50, 60, 70, 80]
 
@@ -190,14 +191,14 @@ def test_a_restart_among_first_trials_suggests_the_same(sampler: str) -> None:
 
 
 def test_a_failed_trial_is_no_result_that_the_sampler_can_use() -> None:
-    """Trial 7 failed, so the results of trials 0 to 8 are eight."""
-    the_plan = plan(startup=9, parallelism=1)
+    """Trial 7 failed, and the baseline is outside a range, so the results of trials 0 to 9 are eight."""
+    the_plan = plan(startup=8, parallelism=1)
     origins = [trial.user_attrs["origin"] for trial in outcomes(the_plan, 12)]
     assert origins == ["baseline", *["random"] * 9, "sampler", "sampler"]
 
 
 def test_two_results_of_one_trial_count_once() -> None:
-    the_plan = plan(startup=2, parallelism=1)
+    the_plan = plan(startup=2, parallelism=1, baseline=False)
     trials = outcomes(the_plan, 2)
     log = [VisibleResult(0, 2, 0.5), VisibleResult(0, 4, 0.6)]
     suggester = suggester_after(the_plan, trials)
@@ -212,9 +213,38 @@ def test_a_sampler_that_does_not_learn_draws_at_random_or_never(sampler: str, or
     assert [trial.user_attrs["origin"] for trial in trials] == ["baseline", *[origin] * 5]
 
 
-def test_with_trials_of_another_study_no_draw_is_at_random() -> None:
-    warm = plan(prior_trials=tuple(outcomes(plan(seed=1), 3)), warm_start={"study": "other"})
-    assert [trial.user_attrs["origin"] for trial in outcomes(warm, 3)] == ["baseline", "sampler", "sampler"]
+@pytest.mark.parametrize(("n_prior", "origins"), [(4, ["sampler"] * 3), (3, ["random", "random", "sampler"])])
+def test_trials_of_another_study_count_as_results_if_the_sampler_sees_them(n_prior: int, origins: list[str]) -> None:
+    """The first one is its baseline, which is outside a range. The result of trial 1 is visible to trial 3."""
+    prior = tuple(outcomes(plan(seed=1), n_prior))
+    warm = plan(prior_trials=prior, warm_start={"study": "other"}, startup=3, parallelism=2)
+    assert [trial.user_attrs["origin"] for trial in outcomes(warm, 4)] == ["baseline", *origins]
+
+
+@pytest.mark.parametrize("n_prior", [0, 4])
+@pytest.mark.parametrize("sampler", ["tpe", GP])
+def test_the_origin_is_random_exactly_if_optuna_drew_at_random(sampler: str, n_prior: int) -> None:
+    the_plan = plan(sampler=sampler, startup=4, parallelism=2, prior_trials=tuple(outcomes(plan(seed=1), n_prior)))
+    for number, trial in enumerate(outcomes(the_plan, 9)[1:], 1):
+        at_random = make_sampler("random", the_plan, derive_seed(the_plan.seed, number))
+        drawn = suggest_once(at_random, the_plan.space, [])
+        assert trial.user_attrs["origin"] == ("random" if trial.params == drawn else "sampler")
+
+
+def test_cmaes_draws_at_random_until_the_study_itself_has_enough_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever another study has; the baseline, outside a range, counts."""
+    used, sample = list[str](), CmaEsSampler.sample_relative
+
+    def spy(*given: Any) -> dict[str, Any]:
+        found = sample(*given)
+        used.append("sampler" if found else "random")
+        return found
+
+    monkeypatch.setattr(CmaEsSampler, "sample_relative", spy)
+    prior = tuple(trial for trial in outcomes(plan(seed=1), 14) if trial.values)
+    origins = [t.user_attrs["origin"] for t in outcomes(plan(sampler="cmaes", startup=3, prior_trials=prior), 8)]
+    assert origins == ["baseline", *used]
+    assert used == ["random"] * 4 + ["sampler"] * 3
 
 
 def test_of_many_trials_the_sampler_sees_the_best_the_newest_running_and_an_even_sample() -> None:
