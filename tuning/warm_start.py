@@ -1,6 +1,7 @@
 """`--warm-start OTHER`: another study's finished trials as prior trials for the sampler of a new study.
 
-They are copied into the new study at its creation. Continuing it therefore does not depend on the other study.
+Those that the sampler can use are copied into the new study at its creation. Continuing it therefore does not depend on
+the other study.
 """
 
 import dataclasses
@@ -16,7 +17,7 @@ from core.config import TrialConfig
 from core.errors import ConfigError, CorruptionError
 from core.training.result import EpochResult
 from tuning.journal.records import RANKED, Spec, TrialRecord, read_study
-from tuning.scheduling.samplers import MIN_SOURCE_TRIALS, SAMPLERS, cmaes_dimensions
+from tuning.scheduling.samplers import MIN_SOURCE_TRIALS, SAMPLERS, needed_settings
 from tuning.scheduling.study_config import StudyConfig
 from tuning.space.portfolio import FirstTrials
 from tuning.space.space import Space
@@ -54,9 +55,11 @@ def add_warm_start(
     else:
         theirs, records = read_study(folder)
         problems = _mismatches(config, theirs["spec"], fingerprint)
-        rows = [_row(record, best) for record in records if record.state in RANKED and (best := record.best)]
+        ended = [_row(record, best) for record in records if record.state in RANKED and (best := record.best)]
+        needed = needed_settings(config.sampler, config.space)
+        rows = [row for row in ended if needed <= row["params"].keys()]
         if not problems:
-            problems = _too_few(config, rows)
+            problems = _too_few(config, len(ended), len(rows))
         if problems:
             raise ConfigError(f"--warm-start {other} cannot be used: {'; '.join(problems)}; leave it out")
         start = {"study": other, "trials": len(rows), "sha256": _digest(rows)}
@@ -66,14 +69,14 @@ def add_warm_start(
     return config, {PRIOR_TRIALS: rows}
 
 
-def _too_few(config: StudyConfig, rows: Sequence[Mapping[str, Any]]) -> Sequence[str]:
-    """Return the problem if the sampler can use none of the trials."""
-    if not rows:
+def _too_few(config: StudyConfig, n_finished: int, n_usable: int) -> Sequence[str]:
+    """Return the problem if the sampler can use none, or too few, of the finished trials."""
+    if not n_finished:
         return ["none of its trials is finished"]
-    needed = cmaes_dimensions(config.space).keys()
-    usable = sum(needed <= row["params"].keys() for row in rows)
-    if config.sampler == "cmaes" and usable < MIN_SOURCE_TRIALS:
-        return [f"--sampler cmaes needs {MIN_SOURCE_TRIALS} finished trials, and can use {usable} of this study"]
+    if config.sampler == "cmaes" and n_usable < MIN_SOURCE_TRIALS:
+        return [f"--sampler cmaes needs {MIN_SOURCE_TRIALS} finished trials, and can use {n_usable} of this study"]
+    if not n_usable:
+        return [f"the sampler can use none of its finished trials ({n_finished}): each has a value outside a range"]
     return []
 
 

@@ -55,21 +55,22 @@ def begin(folder: Path, the_plan: StudyConfig, kept: dict[str, Any]) -> None:
 
 
 def test_finished_trials_are_knowledge_to_the_last_bit(tmp_path: Path) -> None:
+    """Except the baseline's, whose learning rate is outside the space, so that the sampler cannot use it."""
     a_study(tmp_path / "old")
     the_plan, kept = warm(tmp_path)
-    theirs = outcomes(plan(seed=1), 6)[:5]
+    theirs = outcomes(plan(seed=1), 6)[1:5]
     assert [(t.params, t.state, t.value) for t in the_plan.prior_trials] == [
         (t.params, t.state, t.value) for t in theirs
     ]
-    assert the_plan.prior_trials[2].intermediate_values == {max(theirs[2].intermediate_values): theirs[2].value}
+    assert the_plan.prior_trials[1].intermediate_values == {max(theirs[1].intermediate_values): theirs[1].value}
     assert the_plan.warm_start is not None
-    assert {"study": "old", "trials": 5}.items() <= the_plan.warm_start.items()
-    assert len(kept["prior_trials"]) == 5
+    assert {"study": "old", "trials": 4}.items() <= the_plan.warm_start.items()
+    assert len(kept["prior_trials"]) == 4
 
 
 def test_a_stopped_trial_that_became_worse_shows_its_best_score_like_the_own_trials(tmp_path: Path) -> None:
     a_study(tmp_path / "old", falling=True)
-    stopped = warm(tmp_path)[0].prior_trials[2]
+    stopped = warm(tmp_path)[0].prior_trials[1]
     (best, *_, last) = [accuracy / at for at, accuracy in outcomes(plan(seed=1), 6)[2].intermediate_values.items()]
     assert last < best
     assert list(stopped.intermediate_values.values()) == [stopped.value] == [best]
@@ -149,7 +150,7 @@ def test_cmaes_needs_ten_finished_trials(tmp_path: Path) -> None:
         warm(tmp_path, plan(sampler="cmaes"))
     shutil.rmtree(tmp_path / "old")
     a_study(tmp_path / "old", 13)
-    assert len(warm(tmp_path, plan(sampler="cmaes"))[0].prior_trials) == 11
+    assert len(warm(tmp_path, plan(sampler="cmaes"))[0].prior_trials) == 10
 
 
 def test_a_study_of_another_metric_is_refused(tmp_path: Path) -> None:
@@ -167,13 +168,22 @@ def test_a_study_without_finished_trials_knows_nothing(tmp_path: Path) -> None:
         warm(tmp_path)
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+def test_a_study_of_whose_trials_the_sampler_can_use_none_is_refused(tmp_path: Path, sampler: str) -> None:
+    """The baseline, whose learning rate is outside the space, is finished; trial 1 still runs."""
+    a_study(tmp_path / "old", 2)
+    said = r"the sampler can use none of its finished trials \(1\): each has a value outside a range; leave it out"
+    with pytest.raises(ConfigError, match=f"^--warm-start old cannot be used: {said}$"):
+        warm(tmp_path, plan(sampler=sampler))
+
+
 def test_a_finished_trial_whose_epochs_a_damaged_journal_has_lost_is_left_out(tmp_path: Path) -> None:
     a_study(tmp_path / "old")
     journal = tmp_path / "old" / JOURNAL
     lines = journal.read_bytes().splitlines(keepends=True)
-    journal.write_bytes(b"".join(line for line in lines if not (b'"epoch:' in line and b'"trial_id":0,' in line)))
-    assert read_study(tmp_path / "old")[1][0].best is None
-    assert len(warm(tmp_path)[0].prior_trials) == 4
+    journal.write_bytes(b"".join(line for line in lines if not (b'"epoch:' in line and b'"trial_id":1,' in line)))
+    assert read_study(tmp_path / "old")[1][1].best is None
+    assert len(warm(tmp_path)[0].prior_trials) == 3
 
 
 def test_a_study_that_is_not_there_is_named(tmp_path: Path) -> None:

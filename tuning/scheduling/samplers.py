@@ -169,6 +169,17 @@ def cmaes_dimensions(space: Space) -> dict[str, BaseDistribution]:
     }
 
 
+def needed_settings(sampler: str, space: Space) -> set[str]:
+    """Return the settings that a trial must have so that a sampler uses it. A trial lacks those outside their range.
+
+    With a trial that lacks one without a condition, tpe (by `group`) would model the setting separately for the whole
+    study, and gp would not model it. cmaes uses a trial of another study if it has the numbers of `cmaes_dimensions`.
+    """
+    if sampler == "cmaes":
+        return set(cmaes_dimensions(space))
+    return {dimension.name for dimension in space.dimensions if not dimension.when}
+
+
 class FixedSpaceCmaEs(CmaEsSampler):
     """CMA-ES over a fixed space: Optuna would use the parameters that all finished trials share, which change."""
 

@@ -16,6 +16,7 @@ from tuning.scheduling.samplers import (
     StatefulSampler,
     derive_seed,
     make_sampler,
+    needed_settings,
     prior_view,
     result_view,
     suggest_once,
@@ -62,7 +63,7 @@ class Suggester:
         ranked = sorted(range(len(scores)), key=lambda number: (-scores[number], number))
         prior = [config.prior_trials[number] for number in _sample(ranked)]
         self._prior = [prior_view(trial, i, config.sampler) for i, trial in enumerate(prior, 1)]
-        self._always = {dimension.name for dimension in config.space.dimensions if not dimension.when}
+        self._needed = needed_settings(config.sampler, config.space)
         self._views = _Views(config, first_number=len(self._prior) + 1)
         self._stateful: StatefulSampler | None = None
         if self._sampler.stateful:
@@ -113,12 +114,8 @@ class Suggester:
         return params
 
     def _shown(self) -> list[FrozenTrial]:
-        """Return the trials that a sampler without a state sees.
-
-        A trial with a value outside a range lacks that setting. With such a trial, tpe (by `group`) would model the
-        setting separately for the whole study, and gp would not model it.
-        """
-        return [t for t in (*self._prior, *self._views.shown()) if self._always <= t.params.keys()]
+        """Return the trials that a sampler without a state sees."""
+        return [t for t in (*self._prior, *self._views.shown()) if self._needed <= t.params.keys()]
 
     def _is_random(self) -> bool:
         """Return whether the sampler draws at random because it does not learn or has too few results.
