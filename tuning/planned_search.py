@@ -6,6 +6,7 @@ from typing import Any
 
 from core.data.corpus import Corpus
 from core.data.load import load_corpus
+from core.errors import check_rules
 from core.nn.environment import check_precision, gains_from_bf16
 from tuning.console import READING_DATA, say_if_slow
 from tuning.resources.allocation import resolve_resources
@@ -104,8 +105,10 @@ def study_config(
         space: The search space.
 
     Raises:
-        ConfigError: The precision is bf16 and the trials train on a GPU.
+        ConfigError: The precision is bf16 and the trials train on a GPU, or `--grace` is longer than a trial.
     """
+    most = f"at most --epochs, {length.epochs} (auto: {length.reason})"  # options has checked it for a given number
+    check_rules({"--grace": (options.grace, most, options.grace is None or options.grace <= length.epochs)})
     known = existing.get("spec")
     if known:
         space = space.ordered_as(Space.from_dict(known["space"]))

@@ -189,6 +189,19 @@ def test_a_parallelism_below_one_is_refused(tmp_path: Path, changes: dict[str, A
         options(tmp_path, **changes)
 
 
+@pytest.mark.parametrize(
+    ("grace", "sentences", "length"), [(9, 8454, "8"), (17, 4362, "16"), (51, 100, "50"), (51, 1, "50")]
+)
+def test_a_grace_above_the_number_of_epochs_that_auto_chose_is_refused(
+    tmp_path: Path, grace: int, sentences: int, length: str
+) -> None:
+    """No trial would be stopped. Before the data are read, the longest length of auto is the bound."""
+    said = rf"--grace must be at most --epochs, {length} \(auto: [^)]+\), got {grace}"
+    with pytest.raises(ConfigError, match=said):
+        configured(options(tmp_path, epochs="auto", grace=grace), sentences=sentences)
+    assert configured(options(tmp_path, epochs="auto", grace=grace - 1), sentences=sentences).stopping is not None
+
+
 @pytest.mark.parametrize("lag", [-1.0, float("nan"), float("inf")])
 def test_a_lag_that_is_no_time_is_refused(tmp_path: Path, lag: float) -> None:
     with pytest.raises(ConfigError, match="--lag must be from 0 to 1,000,000, got"):
