@@ -2,7 +2,8 @@
 
 They are read from `portfolio.json`, which benchmarks.portfolio.build makes of configurations that were good on several
 datasets, or from a file. A file is JSON or YAML: a list of configurations, or a mapping with such a list under
-`settings`. A configuration has names and values of core.config.TrialConfig, and may be partial, as in `try_first`.
+`settings`. A configuration has names and values of core.config.TrialConfig, and may be partial, as in `try_first`. In
+the output of `sentune best --format json`, it is the mapping `params` of an entry; the entry's other keys are ignored.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ from core.io.checked_folder import canonical_json
 from core.io.text import error_summary, quoted
 from tuning.space.expressions import Value, parse_value
 from tuning.space.initial_trials import fit_settings, initial_trials
-from tuning.space.space import Space, validate
+from tuning.space.space import DEFAULTS, Space, validate
 
 PORTFOLIO, RANDOM = "portfolio", "random"
 MAX_SETTINGS = 8
@@ -119,11 +120,18 @@ def _read_file(path: str) -> list[dict[str, Value]]:
         raise ConfigError(f"{place}: write a list of configurations, or a mapping with such a list under `settings`")
     found, problems = [], []
     for number, entry in enumerate(entries, 1):
-        values, wrong = _read_entry(entry)
+        params = entry.get("params") if isinstance(entry, dict) else None
+        if params == {}:  # a row of `sentune best` that is no trial
+            continue
+        values, wrong = _read_entry(params if isinstance(params, dict) else entry)
         found.append(values)
         problems += [f"{place}, entry {number}: {text}" for text in wrong]
     if problems:
-        raise ConfigError("; ".join(problems))
+        known = f"; choose from {', '.join(DEFAULTS)}"
+        before, hint, after = "; ".join(problems).partition(known)
+        raise ConfigError(before + hint + after.replace(known, ""))
+    if not found:
+        raise ConfigError(f"{place}: no entry has a configuration; pass the output of a study with trials")
     return found
 
 

@@ -8,7 +8,10 @@ import pytest
 
 from core.config import TrialConfig
 from core.errors import ConfigError
+from tests.support.assessed_studies import CONFIG, attributes, trial, write_study
 from tests.support.study_configs import configured, options
+from tuning.analysis.best import table_of
+from tuning.analysis.filters import RowFilter
 from tuning.space.initial_trials import NOTEBOOK, fit_settings
 from tuning.space.load import load_space
 from tuning.space.portfolio import MAX_SETTINGS, FirstTrials, first_trials, portfolio
@@ -131,6 +134,18 @@ def test_json_and_yaml_are_read_alike(tmp_path: Path) -> None:
     assert left.settings[0]["learning_rate"] == 0.001
 
 
+def test_the_output_of_best_is_a_file_of_first_trials(tmp_path: Path) -> None:
+    """Its entries have the settings under `params`; the plain baseline and the majority class have none."""
+    best = first_trials("portfolio", QUICK).settings[2]
+    trials = [trial(0, range(60)), trial(1, range(40), config=TrialConfig.from_dict(CONFIG.to_dict() | best).to_dict())]
+    write_study(tmp_path / "s", trials, attributes())
+    path = written(tmp_path, table_of(tmp_path / "s", RowFilter(top=1), "json"), "best.json")
+    assert [row["trial"] for row in json.loads(Path(path).read_text())] == [1, 0, "major"]
+    assert best in first_trials(path, QUICK).settings
+    with pytest.raises(ConfigError, match=r"best\.json: no entry has a configuration; pass the output of a study with"):
+        first_trials(written(tmp_path, '[{"trial": "major", "params": {}}]', "best.json"), QUICK)
+
+
 def test_the_spec_names_the_source_and_changes_with_the_settings(tmp_path: Path) -> None:
     one, two = (first_trials(written(tmp_path, f"- {{hidden_dim: {size}}}"), QUICK).to_dict() for size in (50, 51))
     assert one is not None
@@ -164,6 +179,15 @@ def test_a_bad_file_is_refused_with_its_entry(tmp_path: Path, content: str, said
     with pytest.raises(ConfigError, match=f"^--first-trials {path}.*{said}") as caught:
         first_trials(path, QUICK)
     assert "\n" not in str(caught.value)
+
+
+def test_unknown_settings_of_a_file_share_one_list_of_the_known_ones(tmp_path: Path) -> None:
+    path = written(tmp_path, "- {rank: 1, zz: 2}\n- {rank: 3, pooling: middle}\n")
+    with pytest.raises(ConfigError, match="entry 1: there is no setting 'rank'; choose from n_layers, ") as caught:
+        first_trials(path, QUICK)
+    assert str(caught.value).count("choose from") == 1
+    for problem in ("entry 1: there is no setting 'zz'; ", "entry 2: there is no setting 'rank'; ", "got 'middle'"):
+        assert problem in str(caught.value)
 
 
 def test_a_missing_file_is_named() -> None:
