@@ -195,6 +195,8 @@ class TrialConfig:
 _FACTS = {field.name: field.metadata for field in dataclasses.fields(TrialConfig) if field.metadata}
 SHORT_NAMES: dict[str, str] = {name: _FACTS[name]["short"] for name in sorted(_FACTS, key=lambda n: _FACTS[n]["rank"])}
 """Short name of each setting that has one; the settings that usually matter most come first."""
+FULL_NAMES = {short: name for name, short in SHORT_NAMES.items()}
+"""Settings by the short names that the tables show; `--set`, `--where` and `--sort` accept both."""
 COST_ORDER: dict[str, tuple[bool | str, ...]] = {
     name: facts["cost_order"] for name, facts in _FACTS.items() if facts["cost_order"]
 }

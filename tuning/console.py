@@ -107,16 +107,32 @@ RENAMED = {"text_column": "text", "label_column": "label"}
 """Options of a command line whose keyword in the Python API has another name."""
 
 
+_WORDS = (
+    "auto|none|random|portfolio|tpe|gp|cmaes|qmc|fp32|bf16|fasttext|glove-[0-9]+d|folds:[0-9K]+|"
+    "accuracy|macro_f1|balanced_accuracy|mcc|log_loss|roc_auc"
+)
+_VALUE = rf"'[^']*'|[0-9]+(?:\.[0-9]+)?(?![\w./]*\w)|[A-Z][A-Z:]*\b|(?:{_WORDS})(?![\w-])"
+"""A quoted text, a number, a placeholder or a word that is a value of an option."""
+_OPTION = re.compile(rf"`[^`]*`|(?<![\w-])--([a-z][a-z-]*[a-z])(?: ({_VALUE})( (?=--))?)?")
+
+
 def with_keywords(text: str) -> str:
-    """Return a text with keywords of the Python API in place of options, except in backquotes."""
+    """Return a text with keywords of the Python API in place of options, except in backquotes.
+
+    `--lag 2.5` becomes `lag=2.5`, and `--sampler random` becomes `sampler="random"`. An option before another word is
+    the keyword alone, because that word may belong to the sentence.
+    """
 
     def keyword(found: re.Match[str]) -> str:
-        if found[1] is None:
+        option, value, more = found.groups()
+        if option is None:
             return found[0]
-        name = found[1].replace("-", "_")
-        return RENAMED.get(name, name)
+        name = option.replace("-", "_")
+        if value is not None:
+            value = f'"{value}"' if value[0].islower() else f"[{value}]" if name == "set" else value
+        return RENAMED.get(name, name) + (f"={value}" if value else "") + (", " if more else "")
 
-    return re.sub(r"`[^`]*`|(?<![\w-])--([a-z][a-z-]*[a-z])", keyword, text)
+    return _OPTION.sub(keyword, text)
 
 
 def program_name() -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from typer import Argument, Option
 
-from core.config import METRIC_NAMES, PRECISIONS
+from core.config import FULL_NAMES, METRIC_NAMES, PRECISIONS
 from core.errors import check_rules, in_range
 from core.io.atomic import expand_user, file_mode
 from tuning.journal.folder import study_folder
@@ -342,7 +342,7 @@ class RunOptions:
 
     def space_for(self, vectors: str) -> "Space":
         """Return the search space, with the overrides, for word vectors of this name."""
-        from tuning.space.load import FULL_NAMES, load_space
+        from tuning.space.load import load_space
         from tuning.space.presets import RANDOM_VECTORS
 
         overrides = list(self.overrides or ())

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.patience import PATIENCE_SECONDS, wait_until
 from tuning import console
-from tuning.console import called_from_python, command_line, program_name, say_if_slow, study_command
+from tuning.console import called_from_python, command_line, program_name, say_if_slow, study_command, with_keywords
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
@@ -120,6 +120,26 @@ def test_a_python_call_takes_the_place_of_the_command_line() -> None:
         assert program_name() == "sentune"
     assert command_line() == before
     assert study_command("ensemble", Path("results/mine"), "--out DIR").endswith(" ensemble mine --out DIR")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a study with --sampler random --first-trials random", 'a study with sampler="random", first_trials="random"'),
+        ("no field --where 'lr', --sort 'x y'; choose", "no field where='lr', sort='x y'; choose"),
+        ("pass --vectors glove-300d (862 MB) or --vectors FILE", 'pass vectors="glove-300d" (862 MB) or vectors=FILE'),
+        ("--gpus-per-trial 0.5 is too small; pass --workers 2.", "gpus_per_trial=0.5 is too small; pass workers=2."),
+        ("small data  --validation folds:5 evaluates", 'small data  validation="folds:5" evaluates'),
+        ("pass --set 'a=[1, 2]'", "pass set=['a=[1, 2]']"),
+        ("--label-column 'y' has one class", "label='y' has one class"),
+        ("--grace must be left out with --stopping none", 'grace must be left out with stopping="none"'),
+        ("--warm-start old cannot be used", "warm_start old cannot be used"),
+        ("--time-budget 30m, --split 80/10/10, --on randomly", "time_budget 30m, split 80/10/10, on randomly"),
+        ("run `x --trials 4`; my--data --none", "run `x --trials 4`; my--data none"),
+    ],
+)  # fmt: skip
+def test_in_python_an_option_with_a_value_is_a_keyword_argument(text: str, said: str) -> None:
+    assert with_keywords(text).startswith(said)
 
 
 def test_a_study_has_its_name_only_in_the_results_folder_of_the_next_command(monkeypatch: pytest.MonkeyPatch) -> None:

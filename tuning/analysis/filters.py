@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from core.config import FULL_NAMES, SHORT_NAMES
 from core.errors import ConfigError, check_rules, in_range
 from core.io.text import quoted
 from tuning.analysis.ranking import STATES, TrialRow
 from tuning.space.expressions import Condition, is_number, parse_value
 
-_CLAUSE = re.compile(r"\s*([a-z_]\w*)\s*(==?|!=|<=|>=|<|>)\s*([^\s,()=<>!]*)\s*", re.ASCII)
+_CLAUSE = re.compile(r"\s*([a-z_][\w.]*)\s*(==?|!=|<=|>=|<|>)\s*([^\s,()=<>!]*)\s*", re.ASCII)
 MAX_ROWS = 1_000_000
 
 
@@ -70,8 +71,9 @@ def filter_rows(rows: Sequence[TrialRow], selection: RowFilter) -> list[TrialRow
     name = selection.sort.removeprefix("-")
     if rows:
         fields = [*(field for field in TrialRow.__slots__ if field != "params"), *rows[0].params]
+        short = [SHORT_NAMES[field] for field in rows[0].params if field in SHORT_NAMES]
         named = [("--where", each.name) for each in selection.where] + [("--sort", name)]
-        if problems := [f"{option} {quoted(field)}" for option, field in named if field not in fields]:
+        if problems := [f"{option} {quoted(field)}" for option, field in named if field not in (*fields, *short)]:
             raise ConfigError(f"no field {', '.join(problems)}; choose from {', '.join(fields)}")
     kept = [row for row in rows if _has_state(row, selection.state) and all(_holds(c, row) for c in selection.where)]
     values = [(isinstance(value, str), value, row) for row in kept if (value := value_of(row, name)) is not None]
@@ -99,5 +101,6 @@ def _holds(condition: Condition, row: TrialRow) -> bool:
 
 
 def value_of(row: TrialRow, name: str) -> Any:
-    """Return a field of the row, or one of its settings."""
+    """Return a field of the row, or one of its settings, also by its short name if no field has this name."""
+    name = name if name in TrialRow.__slots__ else FULL_NAMES.get(name, name)
     return row.params[name] if name in row.params else getattr(row, name)

@@ -25,7 +25,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from core.config import SHORT_NAMES
+from core.config import FULL_NAMES
 from core.errors import ConfigError
 from core.io.atomic import expand_user, open_regular
 from core.io.text import quoted
@@ -36,8 +36,6 @@ from tuning.space.space import Space
 from tuning.space.yaml_parser import SpaceParser
 
 MAX_FILE_BYTES = 100_000
-FULL_NAMES = {short: name for name, short in SHORT_NAMES.items()}
-"""Settings by the short names that the tables show; `--set` accepts both."""
 
 
 def load_space(name_or_path: str, overrides: Sequence[str] = ()) -> Space:

@@ -124,9 +124,25 @@ def test_an_order_needs_a_number() -> None:
 
 def test_unknown_fields_are_named_together_with_the_known_ones() -> None:
     with pytest.raises(
-        ConfigError, match=r"no field --where 'layers', --sort 'speed'; choose from rank, trial, .*clip_norm$"
+        ConfigError, match=r"no field --where 'layer', --sort 'speed'; choose from rank, trial, .*clip_norm$"
     ):
-        filter_rows(ROWS, RowFilter(where=(parse_where("layers=1"),), sort="-speed"))
+        filter_rows(ROWS, RowFilter(where=(parse_where("layer=1"),), sort="-speed"))
+
+
+def test_settings_have_the_short_names_of_the_table_too() -> None:
+    """Of those that are searched; `emb.drop` is read, but not searched here."""
+    for short, full in (
+        ("layers=2", "n_layers=2"),
+        ("opt=adadelta", "optimizer=adadelta"),
+        ("freeze=yes", "n_layers=2"),
+    ):
+        chosen = [filter_rows(ROWS, RowFilter(where=(parse_where(text),))) for text in (short, full)]
+        assert numbers(chosen[0]) == numbers(chosen[1]) != []
+    assert numbers(filter_rows(ROWS, RowFilter(sort="-layers"))) == numbers(
+        filter_rows(ROWS, RowFilter(sort="-n_layers"))
+    )
+    with pytest.raises(ConfigError, match=r"no field --where 'emb\.drop', --sort 'lr'; choose from rank"):
+        filter_rows(ROWS, RowFilter(where=(parse_where("emb.drop<0.2"),), sort="lr"))
 
 
 def test_a_field_that_holds_others_is_no_field() -> None:
