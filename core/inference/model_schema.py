@@ -8,14 +8,12 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.calibration import LIMITS, CoverageRow
 from core.config import MAX_EMBEDDING_DIM
 from core.data.vocabulary import Vocabulary
 from core.errors import CorruptionError, DataError, is_whole
-from core.io.atomic import read_regular
 from core.io.text import quoted
 
 if TYPE_CHECKING:
@@ -26,16 +24,16 @@ PLAIN_TENSORS = {"ngrams": "int32", "idf": "float32", "coefficients": "float32",
 """Fields of PlainBaseline with the types of their numbers."""
 
 
-def read_json(path: Path) -> Any:
-    """Return the content of a verified JSON file.
+def parse_json(name: str, data: bytes) -> Any:
+    """Return the content of a JSON file of this name.
 
     Raises:
         CorruptionError: It is no JSON.
     """
     try:
-        return json.loads(read_regular(path))
+        return json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise CorruptionError(f"{path.name} is not JSON ({quoted(str(error), 80)})") from None
+        raise CorruptionError(f"{name} is not JSON ({quoted(str(error), 80)})") from None
 
 
 def check_settings(settings: Any, layout: int) -> dict[str, Any]:

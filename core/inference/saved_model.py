@@ -24,14 +24,14 @@ from core.data.tokenizer import tokenizer_name
 from core.data.vocabulary import Vocabulary
 from core.errors import ConfigError, CorruptionError, UserError
 from core.inference.members import MEMBER_FILES, Member, entry_of, file_of, member_of, tensors_of
-from core.inference.model_schema import check_classes, check_coverage, check_settings, check_words, read_json
+from core.inference.model_schema import check_classes, check_coverage, check_settings, check_words, parse_json
 from core.io.atomic import is_folder
 from core.io.checked_folder import (
     CHECKSUMS,
     check_output_folder,
+    read_checked_files,
     readable_json,
     replace_checked_folder,
-    verify_checksums,
 )
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class ModelParts:
     """The parts of a model that prediction needs."""
 
     members: Sequence[Member]
-    """Members whose weights have the sum 1, with tensors on the CPU; those of a saved model are memory-mapped."""
+    """Members whose weights have the sum 1, with tensors on the CPU."""
     temperature: float = 1.0
     """Temperature: the probabilities are softmax(log p / temperature), where p is the weighted mean of the members'."""
     vocabulary: Vocabulary
@@ -138,12 +138,12 @@ def _folder_identity(path: Path) -> tuple[int, int] | None:
 
 def _read_folder(path: Path) -> ModelParts:
     try:
-        files = verify_checksums(path, SHARED_FILES, MEMBER_FILES)
-        settings = read_json(path / "config.json")
+        digests, files = read_checked_files(path, SHARED_FILES, MEMBER_FILES, _parse)
+        settings = files["config.json"]
         found = settings.get("layout") if isinstance(settings, dict) else None
         if isinstance(found, int) and found != LAYOUT:
             raise UserError(f"{path} has layout {found}, this version of sentune reads {LAYOUT}; retrain the trial")
-        return _read_verified(path, check_settings(settings, LAYOUT), files)
+        return _to_parts(check_settings(settings, LAYOUT), files, digests)
     except CorruptionError as error:
         raise CorruptionError(
             f"the model in {path} is damaged: {error}; run the command that saved it again"
@@ -166,38 +166,44 @@ def _check_folder(path: Path) -> None:
         raise UserError(f"{path} is not a saved model; {_GIVE}")
 
 
-def _read_verified(path: Path, settings: Mapping[str, Any], files: Sequence[str]) -> ModelParts:
-    """Read a folder whose digests and config.json are checked; `files` are those of its members."""
+def _to_parts(settings: Mapping[str, Any], files: Mapping[str, Any], digests: Mapping[str, str]) -> ModelParts:
+    """Return the model of checked settings, and of the parsed files and their digests by name."""
     tokenizer_name(settings["tokenizer"])  # raises ConfigError if it is unknown
-    if sorted(files) != sorted(entry["file"] for entry in settings["members"]):
+    if files.keys() - set(SHARED_FILES) != {entry["file"] for entry in settings["members"]}:
         raise CorruptionError(f"{CHECKSUMS} has changed since it was saved")
-    metrics = read_json(path / "metrics.json")
     return ModelParts(
-        members=tuple(member_of(entry, _load_tensors(path / entry["file"])) for entry in settings["members"]),
+        members=tuple(member_of(entry, files[entry["file"]]) for entry in settings["members"]),
         temperature=settings["temperature"],
-        vocabulary=check_words(read_json(path / "vocabulary.json")),
-        classes=check_classes(read_json(path / "labels.json")),
+        vocabulary=check_words(files["vocabulary.json"]),
+        classes=check_classes(files["labels.json"]),
         embedding_dim=settings["embedding_dim"],
-        coverage=check_coverage(metrics),
+        coverage=check_coverage(files["metrics.json"]),
         tokenizer=settings["tokenizer"],
         text_column=settings.get("text_column"),
-        metrics=metrics,
-        digest=_digest(path),
+        metrics=files["metrics.json"],
+        digest=_digest(digests),
     )
 
 
-def _digest(path: Path) -> str:
-    """Return a digest of those files of a verified folder on which the model's answers depend."""
-    lines = (path / CHECKSUMS).read_text().splitlines()
-    kept = sorted(line for line in lines if not line.endswith(("  card.md", "  metrics.json")))
+def _digest(digests: Mapping[str, str]) -> str:
+    """Return a digest of those files on which the model's answers depend."""
+    kept = sorted(f"{digest}  {name}" for name, digest in digests.items() if name not in ("card.md", "metrics.json"))
     return hashlib.sha256("\n".join(kept).encode()).hexdigest()
 
 
-def _load_tensors(file: Path) -> "dict[str, Tensor]":
+def _parse(name: str, data: bytes) -> Any:
+    """Return the content of a JSON file, the tensors of a member by name, or the bytes of another file.
+
+    The tensors are a copy: memory that maps the file would change with it, or end the process if it became shorter.
+    """
+    if name.endswith(".json"):
+        return parse_json(name, data)
+    if not name.endswith(".safetensors"):
+        return data
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     try:
-        return load_file(file)
-    except SafetensorError as error:
-        raise CorruptionError(f"{file.name} cannot be read ({error})") from error
+        return load(data)
+    except (SafetensorError, KeyError) as error:  # the latter for a type of numbers that torch lacks
+        raise CorruptionError(f"{name} cannot be read ({error})") from error

@@ -1,17 +1,26 @@
 """Checked folders: written as a whole, with the digest of every file; they replace only folders of their kind."""
 
+import contextlib
+import hashlib
 import json
 import os
 import re
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import CorruptionError, UserError
-from core.io.atomic import atomic_folder, check_parent, open_regular, os_errors_as_user_errors, sha256_file
+from core.io.atomic import (
+    atomic_folder,
+    check_parent,
+    open_regular,
+    os_errors_as_user_errors,
+    read_regular,
+    sha256_file,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,6 +31,7 @@ MAX_CHECKSUMS = 2**20
 """Bytes of CHECKSUMS that are read: those of 10,000 files."""
 STALE_SECONDS = 3600
 """Age of a partial folder that no process will finish: a write takes seconds, on a slow network disk minutes."""
+_SAVED = f"saved (its sha256 is not the one in {CHECKSUMS})"
 
 
 def write_checked_folder(path: Path, contents: Mapping[str, "bytes | Mapping[str, Tensor]"]) -> None:
@@ -175,34 +185,69 @@ def verify_files(folder: Path, expected: Mapping[str, str], written: str = "writ
             raise CorruptionError(f"{name} has changed since it was {written}")
 
 
-def verify_checksums(folder: Path, names: Sequence[str], optional: Sequence[str] = ()) -> list[str]:
+def verify_checksums(folder: Path, names: Sequence[str]) -> None:
     """Compare the files of `write_checked_folder` with CHECKSUMS.
+
+    Args:
+        folder: Folder of the files.
+        names: Names of the files, all of which CHECKSUMS must list.
+
+    Raises:
+        CorruptionError: A file is missing, unreadable or different; the message begins with its name.
+    """
+    with _os_errors_as_corruption(folder):
+        verify_files(folder, _read_checksums(folder, names), _SAVED)
+
+
+def read_checked_files(
+    folder: Path, names: Sequence[str], optional: Sequence[str], parse: Callable[[str, bytes], Any]
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """Read the files of `write_checked_folder`, one after the other; the bytes that are used are those that are hashed.
 
     Args:
         folder: Folder of the files.
         names: Names of files that CHECKSUMS must list.
         optional: Names or patterns of further files that it may list.
+        parse: Called with the name and the bytes of each file.
 
     Returns:
-        The names that match `optional`, as listed.
+        The digest of each file by its name, in the order of CHECKSUMS, and what `parse` has returned for it.
 
     Raises:
         CorruptionError: A file is missing, unreadable or different; the message begins with its name.
     """
+    with _os_errors_as_corruption(folder):
+        sums = _read_checksums(folder, names, optional)
+        return sums, {name: parse(name, _read_verified(folder / name, digest)) for name, digest in sums.items()}
+
+
+def _read_checksums(folder: Path, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, str]:
+    """Return the digests in CHECKSUMS by name. The arguments are those of `read_checked_files`."""
+    with open_regular(folder / CHECKSUMS) as file:
+        text = file.read(MAX_CHECKSUMS).decode(errors="replace")
+    sums = {name: digest for digest, _, name in (line.partition("  ") for line in text.splitlines())}
+    further = [name for name in sums if name not in names]
+    complete = len(further) + len(names) == len(sums) and text.endswith("\n")
+    if not complete or _foreign(further, optional) or any("/" in name for name in sums):
+        raise CorruptionError(f"{CHECKSUMS} has changed since it was saved")
+    return sums
+
+
+def _read_verified(path: Path, digest: str) -> bytes:
+    data = read_regular(path)
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise CorruptionError(f"{path.name} has changed since it was {_SAVED}")
+    return data
+
+
+@contextlib.contextmanager
+def _os_errors_as_corruption(folder: Path) -> Iterator[None]:
     try:
-        with open_regular(folder / CHECKSUMS) as file:
-            text = file.read(MAX_CHECKSUMS).decode(errors="replace")
-        sums = {name: digest for digest, _, name in (line.partition("  ") for line in text.splitlines())}
-        further = [name for name in sums if name not in names]
-        complete = len(further) + len(names) == len(sums) and text.endswith("\n")
-        if not complete or _foreign(further, optional) or any("/" in name for name in sums):
-            raise CorruptionError(f"{CHECKSUMS} has changed since it was saved")
-        verify_files(folder, sums, f"saved (its sha256 is not the one in {CHECKSUMS})")
-    except FileNotFoundError:
-        raise CorruptionError(f"{CHECKSUMS} is missing") from None
+        yield
+    except FileNotFoundError as error:
+        raise CorruptionError(f"{Path(error.filename).name} is missing") from None
     except OSError as error:
         raise CorruptionError(f"{Path(error.filename or folder).name} cannot be read ({error.strerror})") from error
-    return further
 
 
 def canonical_json(value: Any) -> bytes:

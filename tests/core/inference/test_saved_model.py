@@ -18,7 +18,7 @@ import torch
 from core.config import TrialConfig
 from core.errors import CorruptionError, UserError
 from core.inference.members import LstmMember, Member, PlainMember
-from core.inference.model_schema import read_json
+from core.inference.model_schema import parse_json
 from core.inference.predictor import load_model
 from core.inference.saved_model import CHECKSUMS, SHARED_FILES, check_model_folder, read_model
 from tests.support.models import CLASSES, WORDS, lstm, mixture, plain, resum, saved, weights_of
@@ -107,17 +107,45 @@ def test_a_model_that_is_replaced_while_it_is_read_is_read_again(
     words = ("<pad>", "<unk>", *reversed(WORDS[2:]))
     read: list[str] = []
 
-    def replace(file: Path) -> Any:
-        read.append(file.name)
-        if read.count(replaced) == 1 and file.name == replaced:
+    def replace(name: str, data: bytes) -> Any:
+        read.append(name)
+        if read.count(replaced) == 1 and name == replaced:
             saved(tmp_path, *mixture(), words=words)
-        return read_json(file)
+        return parse_json(name, data)
 
-    monkeypatch.setattr("core.inference.saved_model.read_json", replace)
+    monkeypatch.setattr("core.inference.saved_model.parse_json", replace)
     found = read_model(path)
     assert [member.name for member in found.members] == [member.name for member in mixture()]
     assert found.vocabulary.words == words
     assert found.digest == load_model(path).digest != read_model(saved(tmp_path / "other")).digest
+
+
+@pytest.mark.parametrize("data", [b"", bytes(100_000)])
+def test_a_loaded_model_does_not_change_with_its_files(tmp_path: Path, data: bytes) -> None:
+    """As `cp` and `rsync --inplace` write. A memory map of a file that becomes shorter ends the process."""
+    path = saved(tmp_path, *mixture())
+    model = load_model(path)
+    expected = model.probabilities(["good", "bad"])
+    for each in path.glob("*.safetensors"):
+        each.write_bytes(data)
+    assert np.array_equal(model.probabilities(["good", "bad"]), expected)
+
+
+def test_a_file_that_is_overwritten_after_its_check_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = saved(tmp_path)
+    other = (saved(tmp_path / "other", lstm(seed=1)) / "model.safetensors").read_bytes()
+
+    def overwrite(name: str, data: bytes) -> Any:
+        (path / "model.safetensors").write_bytes(other)
+        return parse_json(name, data)
+
+    monkeypatch.setattr("core.inference.saved_model.parse_json", overwrite)
+    (member,) = read_model(path).members
+    assert isinstance(member, LstmMember)
+    expected = weights_of(TrialConfig(hidden_dim=4))
+    assert all(torch.equal(member.weights[name], expected[name]) for name in expected)
 
 
 def test_the_digest_is_that_of_the_files_that_prediction_needs(tmp_path: Path) -> None:
