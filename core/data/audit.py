@@ -290,6 +290,11 @@ def audit_warnings(found: Mapping[str, Any], metric: str | None = None) -> list[
     lines = []
     if shared := [f"{pair} {across[pair]['near']:,}" for pair in PAIRS if across[pair]["near"]]:
         lines.append(f"sentences in two splits: {', '.join(shared)}; remove the copies, or omit --split-column")
+    if "soft_labels" in found and found.get("label_column", "") is None:
+        lines.append(
+            "no label column: validation and test are measured against the most probable class; pass --label-column if "
+            "the file has labels"
+        )
     single = found["single_tokens"]
     if single > MAX_SINGLE * found["sentences"]:
         lines.append(

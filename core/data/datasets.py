@@ -8,7 +8,7 @@ import numpy as np
 from core.data import columns, splits
 from core.data.corpus import Dataset, DatasetSource, ReadOptions
 from core.data.movie_reviews import resolve_mr, resolve_mr_at, resolve_snippets
-from core.data.probability_columns import OPTION, parse_names, read_targets
+from core.data.probability_columns import OPTION, labels_of_classes, parse_names, read_targets
 from core.data.readers import FORMATS, Table, format_of, packed_size, read_table
 from core.errors import ConfigError, DataError
 from core.io import file_hash
@@ -17,7 +17,7 @@ from core.io.encodings import detect_encoding, normalize_encoding
 from core.io.memory import check_texts_fit
 from core.io.text import Notify, printable, quoted
 
-READER = 2
+READER = 3
 """Version of the readers; raise it when the same file results in other texts or labels."""
 
 
@@ -111,6 +111,8 @@ def choose(table: Table, options: ReadOptions) -> tuple[str, str | None, list[st
     )
     for name in others:
         columns.require_column(table, name, "--split-column" if name == options.split_column else OPTION)
+    if probabilities and label is None:
+        label = labels_of_classes(table, probabilities, {text, *others})
     return text, label, probabilities
 
 

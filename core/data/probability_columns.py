@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from core.io.text import listed, printable, quoted
 
 OPTION = "--probability-columns"
 PREFIXES = ("probability_", "p_")
+PREDICTED_LABEL = "predicted_label"
+"""Column that `predict` writes, in which the most probable class is no label."""
 TOLERANCE = 0.01
 """Largest difference of a row's sum from 1: rounded probabilities are accepted, percentages and scores are not."""
 
@@ -35,6 +37,26 @@ def parse_names(names: str | None) -> list[str]:
             f"{OPTION} must be 2 to {MAX_CLASSES:,} different columns, separated by commas, got {quoted(names)}"
         )
     return found
+
+
+def labels_of_classes(table: Table, columns: Sequence[str], others: Collection[str]) -> str | None:
+    """Return the only column whose values are the classes of the columns with probabilities; None if there are more.
+
+    Args:
+        table: The file.
+        columns: The columns with probabilities.
+        others: Columns that are not looked at; those of a name that `predict` writes are not either.
+
+    Raises:
+        DataError: A column belongs to no class, or two belong to one.
+    """
+    found = []
+    for name in table.columns.keys() - {*others, PREDICTED_LABEL}:
+        distinct = {(cell or "").strip() for cell in table.columns[name]}
+        if len(distinct) <= len(columns):
+            classes = set(class_names(list(distinct)))
+            found += [name] * (_columns_by_class(table, columns, classes).keys() == classes)
+    return found[0] if len(found) == 1 else None
 
 
 def read_targets(
@@ -72,7 +94,7 @@ def read_targets(
     return labels, classes, _read_rows(table, [by_class[name] for name in classes], labels)
 
 
-def _columns_by_class(table: Table, columns: Sequence[str], classes: Sequence[str]) -> Mapping[str, str]:
+def _columns_by_class(table: Table, columns: Sequence[str], classes: Collection[str]) -> Mapping[str, str]:
     """Return the column of each class: the columns' names if these are the classes, else without a prefix."""
     for column in columns:
         require_column(table, column, OPTION)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.data.probability_columns import PREDICTED_LABEL
 from core.data.readers import Table
 from core.errors import DataError
 from core.io.atomic import atomic_file, file_mode
@@ -19,7 +20,7 @@ from tuning.journal.folder import is_in_study
 if TYPE_CHECKING:
     from core.inference.predictor import Prediction
 
-PREDICTED = ("predicted_label", "predicted_probability", "unknown_words")
+PREDICTED = (PREDICTED_LABEL, "predicted_probability", "unknown_words")
 """Columns that `predict` adds to a table."""
 
 

@@ -10,7 +10,7 @@ import pytest
 from core.data.audit import render_audit
 from core.data.corpus import TRAIN, Corpus
 from core.data.load import load_corpus, load_texts
-from core.data.probability_columns import parse_names, read_targets
+from core.data.probability_columns import labels_of_classes, parse_names, read_targets
 from core.data.readers import Table
 from core.errors import ConfigError, DataError
 from core.io.text import quoted
@@ -182,8 +182,46 @@ def test_without_a_label_column_the_probabilities_are_enough(data: dict[str, Any
     assert corpus.classes == ("neg", "pos")
     assert corpus.labels.tolist() == [int(i % 3 > 0) for i in range(60)]
     assert corpus.source["label_column"] is None
+    assert "no label column: validation and test are measured against the most probable class; pass --label-c" in (
+        render_audit(corpus.source["audit"])
+    )
     texts = load_texts(arguments, corpus.fingerprint, data["cache_dir"])
     assert texts[7] == "Ticket No. 7 about page"
+
+
+@pytest.mark.parametrize("queue", ["ab", "12"])
+def test_the_label_column_is_the_one_with_the_classes_of_the_probabilities(
+    data: dict[str, Any], tmp_path: Path, queue: str
+) -> None:
+    """The teacher, whose most probable class is in `predicted_label`, is always wrong."""
+    one, other = queue
+    path = tmp_path / "tickets.csv"
+    rows = [
+        f"Ticket No. {i} about page,{(one, other)[i % 2]},{(other, one)[i % 2]},{i % 2},{1 - i % 2},{'xyz'[i % 3]}"
+        for i in range(60)
+    ]
+    path.write_text("\n".join([f"body,queue,predicted_label,p_{one},p_{other},team", *rows]))
+    corpus = load_corpus(**data, probability_columns=f"p_{one},p_{other}")
+    assert corpus.source["label_column"] == "queue"
+    assert corpus.labels.tolist() == [i % 2 for i in range(60)]
+    shown = render_audit(corpus.source["audit"])
+    assert "columns     text 'body', label 'queue'\n" in shown
+    assert "no label column" not in shown
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"queue": ["a", "a"]},
+        {"queue": ["a", None]},
+        {"queue": ["a", "b"], "second": ["b", "a"]},
+        {"predicted_label": ["a", "b"]},
+        {"queue": ["a", "c"]},
+    ],
+)
+def test_columns_of_other_values_and_several_of_the_classes_are_no_labels(others: dict[str, list[str | None]]) -> None:
+    found = table(text=["a", "b"], p_a=["1", "0"], p_b=["0", "1"], **others)
+    assert labels_of_classes(found, ["p_a", "p_b"], {"text", "p_a", "p_b"}) is None
 
 
 def test_a_builtin_dataset_has_no_such_columns(tmp_path: Path) -> None:
