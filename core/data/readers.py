@@ -80,19 +80,23 @@ def read_table_in_parts(path: Path, encoding: str) -> Iterator[Table]:
     The file is never held as a whole. A .jsonl is read twice, because its last line may have another column.
 
     Raises:
-        DataError: As `read_table`.
+        DataError: As `read_table`; or a .jsonl has got another column meanwhile.
     """
     name = str(path)
     if format_of(path) == "parquet":
         yield from _parquet_parts(path)
         return
     columns: dict[str, None] = {}
-    if format_of(path) == "jsonl":
+    twice = format_of(path) == "jsonl"
+    if twice:
         for _, row in _text_rows(path, encoding):
             columns |= dict.fromkeys(row)
             _check_columns(columns, name)
     for rows in _parts(_text_rows(path, encoding)):
-        yield _to_table(rows, name, columns)
+        table = _to_table(rows, name, columns)
+        if twice and len(table.columns) > len(columns):
+            raise DataError(f"{name}: has changed while it was read; run the same command again")
+        yield table
 
 
 def _parts(rows: Iterator[Row]) -> Iterator[list[Row]]:

@@ -198,6 +198,19 @@ def test_half_a_surrogate_pair_is_refused_with_its_line_and_column(
         list(readers.read_table_in_parts(tmp_path / "a.jsonl", "utf-8"))
 
 
+@pytest.mark.parametrize("first", ['{"text": "a"}\n', "{}\n"])
+def test_a_column_that_a_file_gets_while_it_is_read_in_parts_is_refused(tmp_path: Path, first: str) -> None:
+    """Its cells would have no name in the header, which is already written."""
+    path = tmp_path / "a.jsonl"
+    path.write_text(first * readers.ROWS_AT_ONCE + "{}\n")
+    parts = readers.read_table_in_parts(path, "utf-8")
+    next(parts)
+    with path.open("a") as file:
+        file.write('{"error": "timeout"}\n')
+    with pytest.raises(DataError, match=r"a\.jsonl: has changed while it was read; run the same command again"):
+        next(parts)
+
+
 def test_a_row_with_a_cell_too_many_is_refused_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.csv, line 3: has 3 cells, the header has 2"):
         read(tmp_path, "a.csv", b"text,label\na,0\nb,c,1\n")
