@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from core.data.corpus import SPLIT_NAMES, TEST, TRAIN, VAL, Dataset
 from core.errors import ConfigError, DataError, is_whole, short_repr
-from core.io.text import quoted
+from core.io.text import listed, quoted
 
 DEFAULT_SPLIT = "80/10/10"
 MIN_PER_CLASS = 3
@@ -261,20 +261,37 @@ def _group(
     """Group the copies of a text (see `normalize_text`); the order depends on the texts and the seed alone.
 
     Raises:
-        DataError: A class has fewer groups than `least`, which is a number of folds if `folds` is true.
+        DataError: Classes have fewer groups than `least`, which is a number of folds if `folds` is true.
     """
     digests = _digests(f"{seed}\0{normalize_text(text)}" for text in texts)
     _, first, number, sizes = np.unique(digests, return_index=True, return_inverse=True, return_counts=True)
     by_class = [np.flatnonzero(labels[first] == label) for label in range(len(classes))]
-    for name, members in zip(classes, by_class, strict=True):
-        if len(members) < least:
-            total, fewest = int((labels == classes.index(name)).sum()), min(map(len, by_class))
-            fewer = f"use at most {fewest} folds, " if folds and fewest >= MIN_PER_CLASS else ""
-            raise DataError(
-                f"class {quoted(name)} has {len(members)} distinct sentences ({total} in all), "
-                f"a split needs at least {least}; {fewer}add some, or leave out the class"
-            )
+    if any(len(members) < least for members in by_class):
+        totals = np.bincount(labels, minlength=len(classes)).tolist()
+        raise DataError(_too_small(classes, list(map(len, by_class)), totals, least, folds=folds))
     return _Groups(number=number, sizes=sizes, by_class=by_class)
+
+
+def _too_small(
+    classes: Sequence[str], distinct: Sequence[int], totals: Sequence[int], least: int, *, folds: bool
+) -> str:
+    """Return the message about all classes with fewer distinct sentences than `least`; of each, the total is given."""
+    small = [place for place, count in enumerate(distinct) if count < least]
+    counts = [
+        f"class {quoted(classes[place])} has {distinct[place]} distinct sentence{'s' * (distinct[place] != 1)} "
+        f"({totals[place]} in all)"
+        for place in small
+    ]
+    fewer = f"use at most {min(distinct)} folds, " if folds and min(distinct) >= MIN_PER_CLASS else ""
+    message = f"{listed(counts, 5)}, a split needs at least {least}; {fewer}add some, or leave out the class"
+    keys = ["".join(name.split()).casefold() for name in classes]
+    twins = []
+    for name, key in ((classes[place], keys[place]) for place in small):
+        largest = max((total, other) for total, other, its in zip(totals, classes, keys, strict=True) if its == key)[1]
+        if largest != name:
+            difference = "case" if largest.casefold() == name.casefold() else "case or blanks"
+            twins.append(f"{quoted(name)} differs from {quoted(largest)} only in {difference}")
+    return message + "es" * (len(small) > 1) + (f"; {listed(twins, 5)}: correct the labels" if twins else "")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -297,7 +297,7 @@ def test_a_missing_file_is_named(load: Load) -> None:
 
 def test_a_tiny_class_is_named_and_nothing_stays(load: Load, tmp_path: Path) -> None:
     (tmp_path / "reviews.csv").write_text(csv_of() + "meh,neutral\n")
-    with pytest.raises(DataError, match="class 'neutral' has 1 distinct sentences"):
+    with pytest.raises(DataError, match="class 'neutral' has 1 distinct sentence "):
         load()
     assert everything_in(tmp_path / "cache" / "corpora") == set()
 

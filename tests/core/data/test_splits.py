@@ -1,5 +1,6 @@
 """Split rules: sizes, strata, and copies in the same split."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -102,8 +103,27 @@ def test_a_class_with_two_sentences_is_refused_by_name() -> None:
 def test_copies_of_one_sentence_do_not_make_a_class() -> None:
     texts = ["Good.", "good", "GOOD!"] + [f"bad {i}" for i in range(9)]
     labels = np.array([1] * 3 + [0] * 9)
-    with pytest.raises(DataError, match=r"class 'pos' has 1 distinct sentences \(3 in all\)"):
+    with pytest.raises(DataError, match=r"class 'pos' has 1 distinct sentence \(3 in all\)"):
         stratified_split(texts, labels, CLASSES, 42)
+
+
+def test_all_classes_that_are_too_small_are_named_with_those_that_are_written_almost_alike() -> None:
+    classes = ("DELIVERY", "Delivery", "de livery", "invoice", "other")
+    labels = np.repeat(np.arange(5), (2, 9, 1, 9, 1))
+    message = (
+        "class 'DELIVERY' has 2 distinct sentences (2 in all), class 'de livery' has 1 distinct sentence (1 in all), "
+        "class 'other' has 1 distinct sentence (1 in all), a split needs at least 3; add some, or leave out the "
+        "classes; 'DELIVERY' differs from 'Delivery' only in case, 'de livery' differs from 'Delivery' only in case or "
+        "blanks: correct the labels"
+    )
+    with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
+        stratified_split(sentences(22)[0], labels, classes, 42)
+
+
+def test_of_many_classes_that_are_too_small_five_are_named() -> None:
+    classes = [f"class {i}" for i in range(30)]
+    with pytest.raises(DataError, match=r"^(class 'class \d' has 2 dis[^,]*, ){4}class .* \(2 in all\) and 25 more, a"):
+        stratified_split(sentences(60)[0], np.arange(60) % 30, classes, 42)
 
 
 @pytest.mark.slow
