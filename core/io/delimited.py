@@ -49,10 +49,16 @@ def csv_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
 
 def tsv_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
     """Parse one row per line, with tabs between cells; a cell that is quoted as a whole loses its quotes."""
-    rows = ((number, line) for number, line in enumerate(lines, start=1) if line.strip() or "\t" in line)
-    split = ((number, line.rstrip("\n").split("\t")) for number, line in rows)
-    unquoted = ((number, [_unquote(cell) for cell in cells]) for number, cells in split)
-    yield from _named(unquoted, name, tabs_only=True)
+
+    def numbered() -> Iterator[tuple[int, list[str]]]:
+        for number, line in enumerate(lines, start=1):
+            cells = line.rstrip("\n").split("\t")
+            if len(cells) == 1 and line.startswith('"') and line.count('"') % 2:  # pandas quotes a text of two lines
+                raise DataError(f"{name}, line {number}: a quoted cell must end on its line; save the file as CSV")
+            if line.strip() or len(cells) > 1:
+                yield number, [_unquote(cell) for cell in cells]
+
+    yield from _named(numbered(), name, tabs_only=True)
 
 
 def _unquote(cell: str) -> str:

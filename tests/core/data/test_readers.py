@@ -86,6 +86,15 @@ def test_tsv_keeps_stray_quotes_and_takes_whole_ones_off(tmp_path: Path) -> None
     assert table.columns == {"text": ['"so" good', 'say "hi"', '"'], "label": ["1", "0", "0"]}
 
 
+def test_a_quoted_cell_of_two_lines_is_refused_in_a_tsv_of_one_column(tmp_path: Path) -> None:
+    """With more columns the number of cells is wrong."""
+    advice = "a quoted cell must end on its line; save the file as CSV"
+    with pytest.raises(DataError, match=rf"a\.tsv, line 3: {advice}$"):
+        read(tmp_path, "a.tsv", b'text\na\n"first ""b""\nsecond"\n')
+    table = read(tmp_path, "a.tsv", b'text\n"Hello," she said\n5" disk\n"so ""b"""\n')
+    assert table.columns == {"text": ['"Hello," she said', '5" disk', 'so "b"']}
+
+
 def test_a_column_that_occurs_twice_is_named_with_the_line_of_the_header(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.csv, line 3: column 'text' occurs twice"):
         read(tmp_path, "a.csv", b"\n\ntext,text\na,b\n")
