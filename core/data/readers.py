@@ -350,7 +350,7 @@ def arrow_columns(
     """
     shared = dict[str, str]()
     columns = {
-        name: [_share(_plain(cell), shared) for cell in each.to_pylist()]
+        name: [_share(_plain(cell), shared) for cell in _python_values(each)]
         for name, each in arrays.items()
         if _is_plain(each.type)
     }
@@ -358,6 +358,18 @@ def arrow_columns(
         for row, cell in enumerate(cells, start=1):
             _check_cell(cell, name, location(row))
     return columns, {name: str(each.type) for name, each in arrays.items() if name not in columns}
+
+
+def _python_values(array: Any) -> list[Any]:
+    """Return the cells of an array of pyarrow; a float32 of 4.1 is 4.1, not 4.099999904632568."""
+    from pyarrow import types
+
+    kind = array.type.value_type if types.is_dictionary(array.type) else array.type
+    values: list[Any] = array.to_pylist()
+    if not types.is_floating(kind) or kind.bit_width == 64:
+        return values
+    number = kind.to_pandas_dtype()  # a type of NumPy, which writes the shortest text that is this number in this type
+    return [None if value is None else float(str(number(value))) for value in values]
 
 
 def _is_plain(kind: Any) -> bool:

@@ -35,6 +35,17 @@ def test_parquet_columns_of_plain_values(tmp_path: Path) -> None:
     assert table.location(1).endswith("a.parquet, row 2")
 
 
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("encoded", [False, True])
+def test_a_number_has_the_shortest_text_of_its_type(tmp_path: Path, kind: str, encoded: bool) -> None:
+    import pyarrow
+
+    array = pyarrow.array(np.array([4.1, 3.0, 0.25, np.nan, np.inf], kind))
+    array = pyarrow.concat_arrays([array, pyarrow.nulls(1, array.type)])
+    path = parquet(tmp_path, stars=array.dictionary_encode() if encoded else array)
+    assert read_table(path, "").columns == {"stars": ["4.1", "3.0", "0.25", None, "Infinity", None]}
+
+
 def test_equal_cells_of_parquet_are_one_object(tmp_path: Path) -> None:
     import pyarrow
     import pyarrow.parquet
