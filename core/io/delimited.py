@@ -14,19 +14,27 @@ Row = tuple[int, dict[str, str | None]]
 """Number of a row's first line, and its cells by column."""
 _QUOTED = re.compile('(?<![^,;\t])"(?:[^"]|"")*"?')
 """A quoted cell: its quote is the first character of the line, or after a separator."""
+_SEPARATOR_LINE = re.compile(r'"?sep=([^\w\s"]|\t)"?[\r\n]*')
+"""First line of a CSV file for Excel, which names the separator."""
+_SAMPLE = 20
+"""Number of lines after the header that decide about the separator."""
 
 
 def csv_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
-    """Parse RFC 4180 strictly; the header line decides between comma, semicolon and tab as the separator."""
-    header_line, blank = next(lines, ""), 0
+    """Parse RFC 4180 strictly; a line `sep=;`, or else the first lines, decide about the separator."""
+    header_line, skipped = next(lines, ""), 0
     while header_line in ("\n", "\r", "\r\n"):
-        header_line, blank = next(lines, ""), blank + 1
-    separator = max(",;\t", key=_QUOTED.sub("", header_line).count)
-    line, size = blank + 1, 0
+        header_line, skipped = next(lines, ""), skipped + 1
+    if of_excel := _SEPARATOR_LINE.fullmatch(header_line):
+        separator, first, skipped = of_excel[1], list[str](), skipped + 1
+    else:
+        first = [header_line, *itertools.islice(lines, _SAMPLE)]
+        separator = _separator(first)
+    line, size = skipped + 1, 0
 
     def counted() -> Iterator[str]:
         nonlocal size
-        for each in itertools.chain([header_line], lines):
+        for each in itertools.chain(first, lines):
             size += len(each)
             if size > MAX_LINE:
                 raise csv.Error(f"the row has more than {MAX_LINE:,} characters")
@@ -40,11 +48,30 @@ def csv_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
             for cells in reader:
                 if cells:
                     yield line, cells
-                line, size = blank + reader.line_num + 1, 0
+                line, size = skipped + reader.line_num + 1, 0
         except csv.Error as error:
             raise DataError(f"{name}, line {line}: {error}; fix the quotes around it") from None
 
     yield from _named(numbered(), name, tabs_only=False)
+
+
+def _separator(lines: Sequence[str]) -> str:
+    """Return comma, semicolon or tab: by which most rows have as many cells as the header.
+
+    In a tie it is the most frequent one in the header, outside of quotes.
+    """
+    ranked = sorted(",;\t", key=_QUOTED.sub("", lines[0]).count, reverse=True)
+
+    def agreeing(separator: str) -> int:
+        try:
+            sizes = [len(cells) for cells in csv.reader(lines, delimiter=separator) if cells]
+        except csv.Error:
+            return 0
+        if len(lines) > _SAMPLE:  # the last row may be cut
+            sizes = sizes[:-1]
+        return sizes.count(sizes[0]) if sizes and sizes[0] > 1 else 0
+
+    return max(ranked, key=agreeing)
 
 
 def tsv_rows(lines: Iterator[str], name: str) -> Iterator[Row]:

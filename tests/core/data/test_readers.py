@@ -62,6 +62,23 @@ def test_separators_inside_quotes_of_the_header_do_not_count(tmp_path: Path, nam
     assert list(table.columns.values()) == [["a"], ["0"]]
 
 
+@pytest.mark.parametrize("rows", [1, 30])
+@pytest.mark.parametrize("cell", ["a", '"a, b"', '"a\nb"'])
+def test_the_rows_tell_the_separator_too(tmp_path: Path, rows: int, cell: str) -> None:
+    table = read(tmp_path, "a.csv", f"text;label;score (a, b, c, d)\n{f'{cell};0;1{chr(10)}' * rows}".encode())
+    assert table.columns["text"] == [cell.strip('"')] * rows
+    assert list(table.columns) == ["text", "label", "score (a, b, c, d)"]
+    with pytest.raises(DataError, match=r"a\.csv, line 4: has 4 cells, the header has 3"):
+        read(tmp_path, "a.csv", b"text;label;score (a, b, c, d)\na;0;1\nb;0;1\nc;0;1;2\n")
+
+
+@pytest.mark.parametrize("first", ["sep=|", '"sep=|"', "\r\nsep=|\r"])
+def test_a_line_for_excel_names_the_separator(tmp_path: Path, first: str) -> None:
+    table = read(tmp_path, "a.csv", f"{first}\ntext, or title|label\na|0\n".encode())
+    assert table.columns == {"text, or title": ["a"], "label": ["0"]}
+    assert list(table.lines) == [3 + first.startswith("\r")]
+
+
 @pytest.mark.parametrize("blank", ["\n\n", "\r\n\r\n", "\r\r"])
 def test_blank_lines_before_the_header_of_a_csv_are_skipped_and_counted(tmp_path: Path, blank: str) -> None:
     table = read(tmp_path, "a.csv", f"{blank}text;label\na;0\n".encode())
