@@ -55,7 +55,8 @@ def predict_texts(load: Callable[[], "Predictor"], notify: Notify, options: Pred
             batch = table_batch(part, column or "") if isinstance(part, Table) else part
             predictions = model.predict(batch.texts, threshold, batch.location)
             n_texts += len(predictions)
-            n_unknown += sum(each.unknown_words >= FEW_KNOWN for each in predictions)
+            guesses = zip(batch.texts, predictions, strict=True)
+            n_unknown += sum(guess.unknown_words >= FEW_KNOWN for text, guess in guesses if text.strip())
             shown = {"probabilities": options.probabilities}
             if isinstance(part, Table) and not options.as_json:
                 escape = options.out is None and sys.stdout.isatty()

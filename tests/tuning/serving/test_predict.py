@@ -199,11 +199,11 @@ def test_a_file_may_be_in_the_home_folder(
 
 def test_texts_that_the_model_does_not_know_are_counted(model: Predictor, capsys: pytest.CaptureFixture[str]) -> None:
     notes: list[str] = []
-    answer(model, capsys, texts=["good bad new", "good"], notify=notes.append)
+    answer(model, capsys, texts=["good bad new", "good", "", " \t"], notify=notes.append)
     assert notes == []
     answer(model, capsys, texts=["good new", "good bad new", "", "all of it"], notify=notes.append)
     (note,) = notes
-    assert note == ("the model does not know half of the words or more in 3 of 4 texts; their labels are unreliable")
+    assert note == ("the model does not know half of the words or more in 2 of 4 texts; their labels are unreliable")
 
 
 def test_a_table_that_was_labelled_before_is_refused(
