@@ -218,7 +218,7 @@ def read_checked_files(
     """
     with _os_errors_as_corruption(folder):
         sums = _read_checksums(folder, names, optional)
-        return sums, {name: parse(name, _read_verified(folder / name, digest)) for name, digest in sums.items()}
+    return sums, {name: parse(name, _read_verified(folder / name, digest)) for name, digest in sums.items()}
 
 
 def _read_checksums(folder: Path, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, str]:
@@ -234,20 +234,22 @@ def _read_checksums(folder: Path, names: Sequence[str], optional: Sequence[str] 
 
 
 def _read_verified(path: Path, digest: str) -> bytes:
-    data = read_regular(path)
+    with _os_errors_as_corruption(path):
+        data = read_regular(path)
     if hashlib.sha256(data).hexdigest() != digest:
         raise CorruptionError(f"{path.name} has changed since it was {_SAVED}")
     return data
 
 
 @contextlib.contextmanager
-def _os_errors_as_corruption(folder: Path) -> Iterator[None]:
+def _os_errors_as_corruption(path: Path) -> Iterator[None]:
+    """Raise CorruptionError for a file at or below `path` that cannot be read."""
     try:
         yield
     except FileNotFoundError as error:
         raise CorruptionError(f"{Path(error.filename).name} is missing") from None
     except OSError as error:
-        raise CorruptionError(f"{Path(error.filename or folder).name} cannot be read ({error.strerror})") from error
+        raise CorruptionError(f"{Path(error.filename or path).name} cannot be read ({error.strerror})") from error
 
 
 def canonical_json(value: Any) -> bytes:
