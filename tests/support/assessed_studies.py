@@ -99,7 +99,8 @@ def write_study(folder: Path, trials: Sequence[TrialRecord], kept: Mapping[str, 
     rest = {name: value for name, value in kept.items() if name != "spec"}
     with open_study(folder, kept["spec"], rest) as journal:
         for record in trials:
-            number = journal.add_trial({}, {}, record.config, record.origin)
+            params = record.params
+            number = journal.add_trial(params, SPACE.distributions(params), record.config, record.origin)
             for each, packed in zip(record.epochs, record.predictions or (None,) * len(record.epochs), strict=False):
                 journal.record_epoch(number, each, packed)
             if record.state in STATES:

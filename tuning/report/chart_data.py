@@ -138,15 +138,28 @@ def calibrated_evaluation(study: AssessedStudy) -> TestEvaluation | None:
     return next((each for each in reversed(evaluations) if each.get("calibration")), None)
 
 
+def searched_trials(study: AssessedStudy) -> list[tuple[TrialRow, TrialRecord]]:
+    """Return the ranked trials that have a searched value of each active setting and repeat no other trial.
+
+    A baseline with a value outside its range is not among them.
+    """
+
+    def active(config: Mapping[str, Any]) -> Mapping[str, Any]:
+        return study.space.resolve(lambda dimension: config[dimension.field], config)
+
+    own = (pair for pair in study.ranked if pair[0].copy_of is None)
+    return [(row, record) for row, record in own if active(record.config).keys() <= record.params.keys()]
+
+
 def setting_importances(study: AssessedStudy) -> dict[str, float]:
     """Return the share of the metric's variance that each setting explains alone, the largest first, with the sum 1.
 
-    An inactive setting counts with the middle of its range, a stopped trial with its last value. Trials that repeat
-    another one are left out. The values of the others must not all be the same.
+    The trials are those of `searched_trials`, whose values must not all be the same. An inactive setting counts with
+    the middle of its range.
 
     Source: Hutter, Hoos and Leyton-Brown 2014, An Efficient Approach for Assessing Hyperparameter Importance (ICML).
     """
-    own = sorted((row.trial, row.val_metric, record.params) for row, record in study.ranked if row.copy_of is None)
+    own = sorted((row.trial, row.val_metric, record.params) for row, record in searched_trials(study))
     distributions = {dimension.name: dimension.distribution for dimension in study.space.dimensions}
     with quiet_optuna():
         forest = optuna.create_study(direction="maximize")

@@ -15,7 +15,13 @@ from core.io.atomic import atomic_write
 from tuning.analysis.random_search_curve import random_search_curve
 from tuning.journal.records import TestEvaluation
 from tuning.report import charts
-from tuning.report.chart_data import ChartData, calibrated_evaluation, default_results, study_chart_data
+from tuning.report.chart_data import (
+    ChartData,
+    calibrated_evaluation,
+    default_results,
+    searched_trials,
+    study_chart_data,
+)
 
 MIN_TRIALS = 8
 """With fewer trials, no importances are computed."""
@@ -47,10 +53,10 @@ def figures(data: ChartData) -> dict[str, Figure]:
     why = reasons(data)
     with debug_mode(False):  # checking each part of a chart takes as long as making it
         found = {name: Figure(None if name in why else draw(data), why.get(name)) for name, draw in CHARTS.items()}
-    own = sum(row.copy_of is None for row, _ in data.study.ranked)
-    hint = f"With {own} ended trials, fewer than {FEW_TRIALS}, such shares are mostly due to chance."
+    own = len(searched_trials(data.study))
+    few = f"With {own} ended trials in the searched ranges, fewer than {FEW_TRIALS},"
     if own < FEW_TRIALS and found["importances"].chart is not None:
-        found["importances"] = found["importances"]._replace(note=hint)
+        found["importances"] = found["importances"]._replace(note=f"{few} such shares are mostly due to chance.")
     if (evaluation := calibrated_evaluation(data.study)) is not None:
         found["calibration"] = found["calibration"]._replace(note=_calibration_note(evaluation))
     return found
@@ -70,11 +76,12 @@ def reasons(data: ChartData) -> dict[str, str]:
         why["expected"] = str(error)
     if calibrated_evaluation(study) is None:
         why["calibration"] = "No calibrated model was evaluated on the test split yet; run sentune retrain or ensemble."
-    own = [row.val_metric for row, _ in study.ranked if row.copy_of is None]
+    own = [row.val_metric for row, _ in searched_trials(study)]
+    some = f"{len(own)} ended trials in the searched ranges"
     if len(own) < MIN_TRIALS:
-        why["importances"] = f"{len(own)} ended trials are too few to compute importances."
+        why["importances"] = f"{some} are too few to compute importances."
     elif len(set(own)) == 1:
-        why["importances"] = f"All {len(own)} ended trials have the same {data.metric.title}; there are no differences."
+        why["importances"] = f"All {some} have the same {data.metric.title}; there are no differences."
     if "confusion" not in why:
         results = default_results(study)
         if results is None:

@@ -11,13 +11,14 @@ import vl_convert
 from optuna.trial import TrialState
 
 from benchmarks.inputs.recorded_study import BEGAN, record_study
-from tests.support.assessed_studies import FULL_SPEC, attributes, trial, write_study
+from tests.support.assessed_studies import FULL_SPEC, SPACE, attributes, trial, write_study
 from tests.support.pages import chart_data_of
 from tests.support.small_study import add, small_study
 from tuning.report import charts
 from tuning.report.chart_data import ChartData, default_results, setting_importances
 from tuning.report.figures import WIDEST_CHART, Figure, figures, reasons
 from tuning.scheduling.asha import Asha
+from tuning.space.space import midpoint
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +127,8 @@ def test_importances_find_the_settings_that_matter(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("trials", "says"), [(6, "trials are too few to compute importances"), (24, "mostly due to chance")]
+    ("trials", "says"),
+    [(6, "trials in the searched ranges are too few to compute importances"), (24, "mostly due to chance")],
 )
 def test_importances_of_few_trials_carry_a_warning(
     drawn: dict[str, Figure], tmp_path: Path, trials: int, says: str
@@ -141,9 +143,25 @@ def test_importances_of_few_trials_carry_a_warning(
 
 @pytest.mark.slow
 def test_importances_of_equal_trials_say_that_they_are_equal(tmp_path: Path) -> None:
-    write_study(tmp_path / "s", [trial(number, range(40)) for number in range(9)], attributes(spec=FULL_SPEC))
+    params = SPACE.resolve(lambda dimension: midpoint(dimension.distribution))
+    same = [trial(number, range(40), params=params, config=SPACE.to_config(params).to_dict()) for number in range(9)]
+    outside = trial(9, range(30))  # has a hidden_dim below its range
+    write_study(tmp_path / "s", [*same, outside], attributes(spec=FULL_SPEC))
     note = reasons(chart_data_of(tmp_path / "s"))["importances"]
-    assert note == "All 9 ended trials have the same accuracy; there are no differences."
+    assert note == "All 9 ended trials in the searched ranges have the same accuracy; there are no differences."
+
+
+def test_a_trial_outside_the_searched_ranges_is_left_out_of_the_importances(data: ChartData) -> None:
+    """The usual baseline has another optimizer, which is missing in its parameters. It is not the first choice."""
+    best = data.study.ranked[0][1]
+    without = [row for row in data.study.rows if row.trial != best.number]
+    records = list(data.study.records)
+    rest = dict(best.params)
+    del rest["optimizer"]
+    records[best.number] = replace(best, params=rest)
+    found = setting_importances(replace(data.study, records=records))
+    assert found == setting_importances(replace(data.study, rows=without))
+    assert found != setting_importances(data.study)
 
 
 def segments(data: ChartData, number: int) -> list[tuple[str, float, float]]:
