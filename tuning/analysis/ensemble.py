@@ -297,7 +297,8 @@ def estimate_ensemble(
     first = resamples.repeated(resamples.first)
     gain = resamples.difference(repeated, first)
     # With as many resamples as for the best trial, so that the two figures differ by the gain.
-    found = replace(repeated, base=repeated.base + (first.value + gain.value - repeated.value))
+    base = repeated.base + (first.value + gain.value - repeated.value)
+    found = replace(repeated, base=base, least_error=first.least_error)
     order = [place for place in np.argsort(-actual, kind="stable") if actual[place]]
     return EnsembleEstimate(
         metric=library.metric.name,

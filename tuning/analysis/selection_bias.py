@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.metrics import Metric
+from core.metrics import Metric, class_counts
 from core.stats import Interval, Z, wilson
 
 AT_ONCE = 2**22
@@ -65,6 +65,8 @@ class Repeated:
     """(R,) change of this score by the resample."""
     own_change: NDArray[np.float64]
     """(R,) change of the score of the actual choice by the resample. It has mean 0 and makes the figure less random."""
+    least_error: float = 0.0
+    """Lower limit of the standard error of the score: a class without mistakes has none in any resample."""
 
     @property
     def value(self) -> float:
@@ -88,7 +90,8 @@ class Repeated:
         Its variance is that of the actual choice and half that of the repeated ones. The half is empirical: with it,
         the intervals cover the truth in 94 to 98% of the benchmark's searches.
         """
-        error = max(DENSITY**0.5 * float(self.own_change.std()), 1 / n)  # n sentences cannot resolve less
+        spread = DENSITY**0.5 * float(self.own_change.std())
+        error = max(spread, self.least_error, 1 / n)  # n sentences cannot resolve less
         half = Z * (error**2 + DENSITY * float((self.change - self.own_change).var()) / 2) ** 0.5
         return Interval(low=self.value - half, high=self.value + half)
 
@@ -115,6 +118,29 @@ def draw_counts(n: int, *, repeats: int, seed: int, at_once: int = 1) -> Iterato
 def n_repeats(n: int, most: int = REPEATS) -> int:
     """Return the number of resamples of n sentences, at most `most`."""
     return min(most, max(MIN_REPEATS, MAX_RESAMPLED // n))
+
+
+def least_errors(
+    metric: Metric, labels: NDArray[np.int64], outputs: NDArray[Any], n_classes: int
+) -> NDArray[np.float64]:
+    """Return (M,) lower limits of the standard errors of M candidates; 0 if the metric is no mean over classes.
+
+    The limit is the error of balanced accuracy with two right and two wrong sentences more in each class (Agresti and
+    Coull 1998, The American Statistician 52). For balanced classes, macro F1 varies as much, and MCC C / (C - 1) times.
+
+    Args:
+        metric: The metric.
+        labels: (n,).
+        outputs: (M, n) predicted classes; anything else if the metric needs probabilities.
+        n_classes: C.
+    """
+    if metric.needs_probabilities or metric.name == "accuracy":
+        return np.zeros(len(outputs))
+    [hits], _, [sizes] = class_counts(labels, outputs, np.ones((1, len(labels)), dtype=np.int64), n_classes)
+    there = sizes[0] > 0
+    shares = (hits[:, there] + 2) / (sizes[:, there] + 4)  # (M, classes that a label has)
+    errors = (shares * (1 - shares) / (sizes[:, there] + 4)).sum(axis=1) ** 0.5 / there.sum()
+    return np.asarray(errors * (n_classes / (n_classes - 1) if metric.name == "mcc" else 1))
 
 
 class Resamples:
@@ -157,6 +183,7 @@ class Resamples:
         chosen = [part.start + int(raw[part].argmax()) for part in slices]
         self.raw = raw[chosen]
         """(T,) score of each trial's best epoch."""
+        self._least_errors = least_errors(metric, labels, stacked[chosen], n_classes)
         self.best = np.empty((repeats, len(slices)))
         """(R, T) score of the epoch of each trial that is the best one in the resample."""
         self.base = np.empty((repeats, len(slices)))
@@ -212,6 +239,7 @@ class Resamples:
             base=self.base[rows, chosen],
             change=self.change[rows, chosen],
             own_change=self.own_change[:, place],
+            least_error=float(self._least_errors[place]),
         )
 
     def corrected(self, choice: Choice | Repeated) -> Corrected:

@@ -10,7 +10,7 @@ import pytest
 from core.metrics import METRICS
 from core.stats import wilson
 from tuning.analysis.recommendation import Recommendation
-from tuning.analysis.selection_bias import FIXED, Resamples, n_repeats
+from tuning.analysis.selection_bias import FIXED, Resamples, least_errors, n_repeats
 
 LABELS = np.arange(400) % 2
 
@@ -90,6 +90,35 @@ def test_the_gain_over_fixed_outputs_is_corrected_and_they_are_never_chosen() ->
     assert raw > 0.03
     assert abs(corrected) < 0.013
     assert covered > 0.85
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["balanced_accuracy", "macro_f1", "mcc"])
+@pytest.mark.parametrize(("n", "rare", "accuracy"), [(100, 10, 0.9), (100, 50, 0.97)])
+def test_the_interval_of_a_mean_over_classes_covers_the_truth(name: str, n: int, rare: int, accuracy: float) -> None:
+    """A class that is (almost) all right hardly varies in the resamples: with them alone, it is 69 to 93%."""
+    metric, covered = METRICS[name], []
+    labels = np.arange(n) < rare
+    many = np.repeat(labels, 1000)
+    truth = metric.score(many, many ^ (np.random.default_rng(0).random(1000 * n) > accuracy), None, 2)
+    for seed in range(100):
+        draw = np.random.default_rng(seed)
+        outputs = [[labels ^ (draw.random(n) > accuracy)] for _ in range(6)]
+        found = Resamples(
+            metric=metric, labels=labels.astype(int), n_classes=2, trials=range(6), outputs=outputs, repeats=100
+        )
+        interval = found.corrected(found.first).interval
+        covered.append(interval.low <= truth <= interval.high)
+    assert np.mean(covered) >= 0.9
+
+
+def test_the_least_error_is_that_of_four_more_sentences_of_each_class() -> None:
+    labels, outputs = np.array([0, 0, 0, 0, 1, 1]), np.array([[0, 0, 0, 1, 1, 1]])
+    expected = (5 / 8 * 3 / 8 / 8 + 4 / 6 * 2 / 6 / 6) ** 0.5
+    found = {name: least_errors(METRICS[name], labels, outputs, 3) for name in ("balanced_accuracy", "mcc", "accuracy")}
+    assert found["balanced_accuracy"] == pytest.approx(expected / 2)  # no label has the third class
+    assert found["mcc"] == pytest.approx(expected / 2 * 3 / 2)
+    assert found["accuracy"] == 0
 
 
 def test_a_loss_is_corrected_upwards_and_stays_in_its_own_direction() -> None:
