@@ -51,7 +51,8 @@ LEGEND = alt.Legend(orient="top", columns=4, symbolSize=60, symbolOpacity=1)
 
 def history(data: ChartData) -> alt.LayerChart:
     """Draw each trial's metric by its number, and the best so far. Failed trials are on the lower edge."""
-    x, y = _x("trial", whole=True), _metric(data)
+    shown = [row["trial"] for row in data.rows if row["rank"] or row["kind"] == "failed"]
+    x, y = _x("trial", whole=range(min(shown, default=0), max(shown, default=0) + 1)), _metric(data)
     ranked = _trials(data).transform_filter("isValid(datum.rank)").encode(x=x, y=y)
     extreme = "max" if data.metric.higher_is_better else "min"
     best = ranked.transform_window(best=f"{extreme}(val_metric)", sort=[alt.SortField("trial")])
@@ -69,7 +70,7 @@ def curves(data: ChartData) -> alt.LayerChart:
         rung: f"rung {rung}: {sum(n > rung for n in lengths)} of {sum(n >= rung for n in lengths)}"
         for rung in (rule.rungs(spec["epochs"]) if rule else ())
     }
-    x = _x("epoch", whole=True, domain=[1, spec["epochs"]])
+    x = _x("epoch", whole=range(1, spec["epochs"] + 1), domain=[1, spec["epochs"]])
     points = _trials(data).transform_flatten(["curve"], as_=["score"])
     points = points.transform_window(epoch="row_number()", groupby=["trial"]).encode(x=x, y=_metric(data, "score"))
     notable = "datum.kind == 'best' || datum.kind == 'baseline'"
@@ -93,7 +94,8 @@ def losses(data: ChartData) -> alt.LayerChart:
         for epoch in (record.epochs if record else ())
         for split, loss in (("train", epoch.train_loss), ("validation", epoch.val_loss))
     ]
-    x = _x("epoch", whole=True, domain=[1, data.study.spec["epochs"]])
+    epochs = data.study.spec["epochs"]
+    x = _x("epoch", whole=range(1, epochs + 1), domain=[1, epochs])
     y = _y("loss", "mean cross-entropy (nats)")
     splits = ["train", "validation"]
     color = alt.Color("split:N", scale=alt.Scale(domain=splits, range=[BROWN, BLUE]), title=None, legend=LEGEND)
@@ -123,7 +125,8 @@ def expected(data: ChartData) -> alt.LayerChart:
     """
     budgets = random_search_curve(data.study.records).budgets
     names = ("trials", "plugin", "unbiased", "low", "high")
-    x = _x("trials", f"trials (of {budgets[0].epochs:.1f} epochs each)", whole=True)
+    title = f"trials (of {budgets[0].epochs:.1f} epochs each)"
+    x = _x("trials", title, whole=range(1, len(budgets) + 1))
     base = alt.Chart(_source({name: getattr(step, name) for name in names} for step in budgets))
     base = base.encode(x=x, tooltip=[alt.Tooltip(f"{name}:Q", format=".4~f") for name in names])
     title = f"expected best validation {data.metric.title}"
@@ -198,7 +201,8 @@ def setting_slice(data: ChartData, dimension: Dimension) -> alt.Chart:
         scale = alt.Scale(domain=[plain(choice) for choice in searched.choices])
         x = alt.X(f"{dimension.field}:N", title=name, scale=scale, axis=alt.Axis(labelAngle=0))
     else:
-        ends, whole = [searched.low, searched.high], isinstance(searched, IntDistribution)  # type: ignore[attr-defined]
+        ends = [searched.low, searched.high]  # type: ignore[attr-defined]
+        whole = range(ends[0], ends[1] + 1, searched.step) if isinstance(searched, IntDistribution) else range(0)
         x = _x(dimension.field, name, whole=whole, domain=ends, type="log" if searched.log else "linear")  # type: ignore[attr-defined]
     return _marks(data, chart.encode(x=x), size=20, legend=None).add_params(SELECTED)
 
@@ -269,9 +273,11 @@ def _trials(data: ChartData) -> alt.Chart:
     return alt.Chart(_source(data.text)).transform_calculate(shown=f"{{{shown}}}")
 
 
-def _x(field: str, title: str | None = None, *, whole: bool = False, **scale: Any) -> alt.X:
-    """Return a horizontal axis for numbers."""
-    axis = alt.Axis(tickMinStep=1, format="d") if whole else alt.Axis()
+def _x(field: str, title: str | None = None, *, whole: range = range(0), **scale: Any) -> alt.X:
+    """Return a horizontal axis for numbers, or for these whole numbers."""
+    # Vega puts halves between two or three numbers, despite tickMinStep.
+    ticks = {"values": list(whole)} if len(whole) < 4 else {"tickMinStep": 1}
+    axis = alt.Axis(format="d", **ticks) if whole else alt.Axis()
     scale |= {"nice": False, "padding": 10} | ({} if scale.get("type") == "log" else {"zero": False})
     return alt.X(f"{field}:Q", title=title or field, axis=axis, scale=alt.Scale(**scale))
 

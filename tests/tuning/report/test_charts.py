@@ -58,6 +58,27 @@ def test_the_history_marks_every_trial_that_ended_once(data: ChartData) -> None:
     assert marked(chart, "trial", "best") == [data.study.winner.trial]
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+def test_an_axis_of_few_whole_numbers_names_each_once(tmp_path: Path, count: int) -> None:
+    """Without values of its own, Vega drew 0, 0.5 and 1 as 0 1 1."""
+    trials = [trial(number, range(20 + number), origin="random") for number in range(count)]
+    running = trial(count, range(40), state="RUNNING", epochs=())
+    write_study(tmp_path / "s", [*trials, running], attributes(spec=FULL_SPEC | {"epochs": count}))
+    data = chart_data_of(tmp_path / "s")
+
+    def shown(chart: charts.AnyChart) -> list[str]:
+        [labels, *_] = re.findall("role-axis-label(.*?)role-axis-domain", svg(chart))
+        return re.findall(">([^<]+)</text>", labels)
+
+    numbers = [str(number) for number in range(count + 1)]
+    assert shown(charts.history(data)) == numbers[:-1]
+    assert shown(charts.curves(data)) == shown(charts.losses(data)) == numbers[1:]
+    if count > 1:
+        assert shown(charts.expected(data)) == numbers[1:]
+    depth = next(each for each in data.study.space.dimensions if each.name == "n_layers")
+    assert shown(charts.setting_slice(data, depth)) == ["1", "2"]
+
+
 @pytest.mark.slow
 def test_each_trial_has_a_curve_and_a_rung_counts_the_promoted_ones(data: ChartData) -> None:
     chart = charts.curves(data)
