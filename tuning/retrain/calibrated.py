@@ -50,7 +50,8 @@ def calibration_figures(val: Outputs, test: Outputs | None) -> dict[str, Any]:
     Returns:
         `temperature`; `coverage` of the validation sentences (core.calibration.coverage_table); `abstention`: the
         `split` (test, or val without a test split), its number of `sentences`, and the `rows` of coverage_at for
-        THRESHOLDS; and with a test split `calibration`, the reliability diagrams `before` and `after`.
+        THRESHOLDS; and with a test split and a temperature other than 1 (no calibration) `calibration`, the
+        reliability diagrams `before` and `after`.
     """
     temperature = fit_temperature(val.labels, val.probabilities)
     calibrated = val.calibrated(temperature)
@@ -59,7 +60,8 @@ def calibration_figures(val: Outputs, test: Outputs | None) -> dict[str, Any]:
     name = "val"
     if test is not None:
         name, calibrated = "test", test.calibrated(temperature)
-        found["calibration"] = {"before": _diagram(test), "after": _diagram(calibrated)}
+        if temperature != 1:
+            found["calibration"] = {"before": _diagram(test), "after": _diagram(calibrated)}
     rows = coverage_at(calibrated.correct, calibrated.probabilities, THRESHOLDS)
     found["abstention"] = {"split": name, "sentences": len(calibrated.labels), "rows": rows}
     return found

@@ -27,6 +27,7 @@ from tuning.retrain.models import (
     RetrainContext,
     TrainedModel,
     evaluate_model,
+    forget_diagrams,
     median_model,
     save_members,
     seed_summary,
@@ -153,5 +154,6 @@ def _models(
         if spread := about.get(f"{name}_{metric.name}_over_seeds"):
             title = f"{name:<4} {metric.title} over {len(models)} seeds"
             print(f"{title}: {spread['mean']:.4f} +- {spread['sd']:.4f} (sd)")
+    forget_diagrams(context.journal, models, kept)
     print(f"selected: the model of seed {kept.config.seed}, the median by validation")
     return kept, about

@@ -24,6 +24,7 @@ from core.metrics import METRICS, Metric
 from core.training.evaluate import Evaluation, evaluate
 from core.training.refit import refit
 from core.training.result import EpochResult, TrainResult
+from tuning.journal.reader import TEST_EVALUATION
 from tuning.journal.writer import StudyJournal
 from tuning.retrain.calibrated import Outputs, calibration_figures
 from tuning.retrain.training import evaluate_on_test, held_out_metrics, metrics_of, train_resumable
@@ -191,6 +192,16 @@ def median_model(models: Sequence[TrainedModel]) -> TrainedModel:
     name = f"val_{metric.name}"
     ordered = sorted(models, key=lambda m: (metric.oriented(m.figures[name]), -m.figures["val_loss"]))
     return ordered[(len(ordered) - 1) // 2]
+
+
+def forget_diagrams(journal: StudyJournal, models: Sequence[TrainedModel], kept: TrainedModel) -> None:
+    """Remove from the last test evaluations, those of the models, the reliability diagrams of all but the kept one."""
+    if "test_accuracy" not in kept.figures:
+        return  # there are no such evaluations
+    for place, each in list(enumerate(journal.test_evaluations))[-len(models) :]:
+        if each["seed"] != kept.config.seed and "calibration" in each:
+            rest = {name: value for name, value in each.items() if name != "calibration"}
+            journal.set_study_attr(f"{TEST_EVALUATION}{place}", rest)
 
 
 def seed_summary(models: Sequence[TrainedModel]) -> dict[str, Any]:

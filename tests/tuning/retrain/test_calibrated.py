@@ -39,10 +39,10 @@ def test_a_temperature_that_does_not_help_on_test_is_named() -> None:
 def test_few_validation_sentences_are_named() -> None:
     n = MIN_SENTENCES - 1
 
-    figures = calibration_figures(drawn_outputs(n, 2, 3.0), None)
+    figures = calibration_figures(drawn_outputs(n, 2, 3.0), drawn_outputs(3000, 2, 3.0))
 
     assert figures["temperature"] == 1
-    assert "calibration" not in figures
+    assert "calibration" not in figures  # there is no difference to show
     assert calibration_lines(figures)[0] == (
         f"not calibrated: {n} validation sentences with 20 mistakes, at least 100 with 5 are needed"
     )

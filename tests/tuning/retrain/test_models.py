@@ -10,7 +10,14 @@ from core.config import TrialConfig
 from tests.support.corpora import tiny_corpus
 from tests.support.journals import SPEC
 from tuning.journal.writer import open_study
-from tuning.retrain.models import RetrainContext, TrainedModel, _log_test, median_model, seed_summary
+from tuning.retrain.models import (
+    RetrainContext,
+    TrainedModel,
+    _log_test,
+    forget_diagrams,
+    median_model,
+    seed_summary,
+)
 
 
 def model(seed: int, accuracy: float, loss: float = 0.5, **figures: Any) -> TrainedModel:
@@ -58,3 +65,24 @@ def test_an_evaluation_in_another_precision_is_no_result_of_the_trial(tmp_path: 
             )
             _log_test(context, dataclasses.replace(trained, config=config), "train", 2)
         assert [reading["on"] for reading in journal.test_evaluations] == ["train", "train in bf16"]
+
+
+def test_of_several_seeds_only_the_kept_model_has_a_reliability_diagram(tmp_path: Path) -> None:
+    """The page shows the last one in the journal, which is then that of the saved model."""
+    measured = {"test_accuracy": 0.4, "test_sentences": 24, "calibration": {"before": {}, "after": {}}}
+    models = [model(seed, accuracy, **measured) for seed, accuracy in ((1, 0.9), (2, 0.8), (3, 0.7))]
+    with open_study(tmp_path, SPEC | {"precision": "fp32"}) as journal:
+        for each in (models[2], *models):  # the first is of an earlier command
+            context = RetrainContext(
+                journal=journal,
+                trial=0,
+                config=each.config,
+                corpus=tiny_corpus(),
+                split="80/10/10",
+                threads=1,
+                device="cpu",
+            )
+            _log_test(context, each, "train", 2)
+        forget_diagrams(journal, models, median_model(models))
+        readings = [(reading["seed"], "calibration" in reading) for reading in journal.test_evaluations]
+    assert readings == [(3, True), (1, False), (2, True), (3, False)]
