@@ -30,8 +30,8 @@ from core.io import cache
 from core.io.text import quoted
 from core.nn.runtime import TRAINING_KERNELS, limit_cached_kernels
 from core.training.result import TrainResult
+from tuning.analysis.trial_detail import searched_settings
 from tuning.console import command_line
-from tuning.formatting import format_settings
 from tuning.journal.records import TrialRecord, is_validated_in_folds, read_study, to_epoch
 from tuning.journal.writer import open_study
 from tuning.retrain.calibrated import calibration_lines
@@ -86,7 +86,7 @@ def distill_model(model: Path, options: DistillOptions) -> Reproduction | None:
             threads=spec["threads"],
             device=device_of(spec),
         )
-        print(f"training with the settings of trial {record.number}: {format_settings(record.params)}")
+        print(f"training with the settings of trial {record.number}: {searched_settings(record, spec)}")
         result = train_seed(context, context.config.seed, None, partial(print_epoch, context.config))
         verdict = _verify(context, result, record, facts)
         trained = _measured(options, context, result)

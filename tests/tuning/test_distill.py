@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import shutil
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -74,6 +75,7 @@ def test_the_first_run_is_recorded_and_the_same_command_is_compared_with_it(
     assert distil(study, made) is None
     out = capsys.readouterr().out
     assert f"teacher: {made / 'model'} (plain-baseline 1)\n" in out
+    assert re.search("^training with the settings of trial 1: .*hidden_dim=12 ", out, re.MULTILINE)
     assert "\nRECORDED 3 epochs, with which the same command will compare its epochs\nval  accuracy 0." in out
     first = metrics(study, "small")
     assert (first["trial"], first["on"], first["teacher_members"]) == (1, "train", {"plain-baseline": 1.0})

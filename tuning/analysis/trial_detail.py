@@ -21,7 +21,7 @@ from tuning.analysis.ranking import STATES
 from tuning.console import study_command
 from tuning.formatting import format_settings, short_names, text_table
 from tuning.journal.predictions import unpack_validation_labels
-from tuning.journal.records import TrialRecord, read_study
+from tuning.journal.records import Spec, TrialRecord, read_study
 from tuning.space.space import Space
 
 
@@ -62,8 +62,7 @@ def trial_text(folder: Path, number: int, form: str) -> str:
     record, results = records[number], class_results(records[number], attributes)
     if form == "json":
         return json.dumps(_as_json(record, results), indent=2)
-    searched = Space.from_dict(attributes["spec"]["space"]).searched_fields
-    settings = format_settings({name: record.config[name] for name in searched})
+    settings = searched_settings(record, attributes["spec"])
     width = shutil.get_terminal_size().columns
     lines = [f"trial {number}: {_state(record)}", *textwrap.wrap(settings, width, break_on_hyphens=False)]
     lines += ["", *_epoch_table(record)] if record.epochs else []
@@ -71,6 +70,12 @@ def trial_text(folder: Path, number: int, form: str) -> str:
         with_matrix = study_command("best", folder, f"--trial {number} --format json")
         lines += ["", *class_tables(results, f"the output of {with_matrix}")]
     return "\n".join(lines)
+
+
+def searched_settings(record: TrialRecord, spec: Spec) -> str:
+    """Return all searched settings of a trial: the baseline's, too, which may be outside their ranges."""
+    searched = Space.from_dict(spec["space"]).searched_fields
+    return format_settings({name: record.config[name] for name in searched})
 
 
 def class_tables(results: ClassResults, where: str) -> list[str]:

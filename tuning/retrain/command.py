@@ -12,8 +12,8 @@ from core.nn.environment import check_precision
 from core.training.result import TrainResult
 from tuning.analysis.assessment import assess
 from tuning.analysis.recommendation import nothing_learned
+from tuning.analysis.trial_detail import searched_settings
 from tuning.console import ASSESSING, command_line, say_if_slow
-from tuning.formatting import format_settings
 from tuning.journal.records import Spec, TrialRecord, is_candidate, is_validated_in_folds, rank_trials, read_study
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.retrain.calibrated import calibration_lines
@@ -53,7 +53,7 @@ def retrain_trial(options: RetrainOptions) -> Reproduction:
         attributes, records = read_study(options.folder)  # again: another process may just have trained a trial
         record = select_trial(options.folder, options.trial, attributes, records)
         context, changes = _prepare(options, journal, spec, records, record)
-        print(f"training trial {record.number}: {format_settings(record.params)}")
+        print(f"training trial {record.number}: {searched_settings(record, spec)}")
         verified = train_seed(
             context, context.config.seed, record.epochs[-1].epoch, partial(print_epoch, context.config)
         )

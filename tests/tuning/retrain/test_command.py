@@ -1,5 +1,6 @@
 """The verb `retrain` on a real small study: comparison, cause of a difference, models and test evaluations."""
 
+import re
 import shutil
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -245,7 +246,9 @@ def test_a_trial_that_another_process_has_just_trained_is_selected(
     monkeypatch.setattr("tuning.retrain.command.open_study", opened)
     with patch("tuning.retrain.command.train_seed", side_effect=InterruptedError), pytest.raises(InterruptedError):
         again(study, made, trial="best")
-    assert "training trial 3: " in capsys.readouterr().out
+    shown = re.search("^training trial 3: (.*)$", capsys.readouterr().out, re.MULTILINE)
+    assert shown is not None
+    assert " hidden_dim=64 " in f" {shown[1]} "  # the trial has no searched value of it, as the usual baseline
 
 
 def test_a_place_that_holds_something_else_is_refused_before_training(study: Path, made: Path) -> None:
