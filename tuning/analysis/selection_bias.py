@@ -34,6 +34,9 @@ MIN_REPEATS = 200
 MAX_RESAMPLED = 2**25
 """Maximum number of resamples times validation sentences. From 16,800 sentences on, there are therefore fewer
 resamples, which give equally exact figures."""
+FEW_SENTENCES = 20
+"""Number of sentences below which no gain is shown. In 1,000 simulated searches without a gain, up to 9% of the
+intervals were above 0 with 10 sentences, and up to 5% with 20."""
 FIXED = -1
 """Number in place of a trial's for outputs that no search chose, such as those of the plain baseline."""
 
@@ -259,10 +262,17 @@ class Resamples:
         )
 
     def difference(self, choice: Choice | Repeated, other: Choice | Repeated) -> Corrected:
-        """Return the gain of the choice of one rule over that of another one, in pairs of sentences."""
+        """Return the gain of the choice of one rule over that of another one, in pairs of sentences.
+
+        With fewer than FEW_SENTENCES sentences, its interval contains 0.
+        """
         one, two = (each if isinstance(each, Repeated) else self.repeated(each) for each in (choice, other))
-        found = one.minus(two)
-        return Corrected(raw=found.raw, value=found.value, interval=found.interval(self.n))
+        found, most = one.minus(two), self._limits[1] - self._limits[0]
+        interval = found.interval(self.n)
+        low, high = max(interval.low, -most), min(interval.high, most)
+        if self.n < FEW_SENTENCES:
+            low, high = min(low, 0.0), max(high, 0.0)
+        return Corrected(raw=found.raw, value=min(max(found.value, -most), most), interval=Interval(low=low, high=high))
 
     @property
     def _limits(self) -> tuple[float, float]:

@@ -151,6 +151,18 @@ def test_a_perfect_score_stays_within_its_range() -> None:
     assert best.interval.low < 1  # n sentences cannot resolve less
 
 
+def test_a_difference_stays_within_its_range_and_a_few_sentences_show_none() -> None:
+    """One trial is right on all sentences, the other one on none."""
+    for n, shown in ((2, False), (19, False), (20, True)):
+        right = np.arange(n) % 2
+        for name, most in (("accuracy", 1), ("mcc", 2)):
+            found = resampled([[right], [1 - right]], name, repeats=100)
+            gain, loss = (found.difference(found.only(a), found.only(1 - a)) for a in (0, 1))
+            assert (gain.value, gain.interval.high) == (most, most)
+            assert (loss.value, loss.interval.low) == (-most, -most)
+            assert (gain.interval.low > 0) == (loss.interval.high < 0) == shown
+
+
 def test_it_needs_a_trial_and_two_sentences() -> None:
     with pytest.raises(ValueError, match=r"needs at least 1 trial and 2 sentences, got 1 and 1"):
         resampled([[np.zeros(1, dtype=int)]])
