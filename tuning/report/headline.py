@@ -40,8 +40,8 @@ def page_verdict(study: AssessedStudy) -> list[str]:
         return [f"{line[0].upper()}{line[1:]}." for line in nothing_learned(study.spec["metric"])]
     step, ensemble = next_step(study), assessment.ensemble
     assert step is not None  # there is a trial, and something was learned
-    found = [f"Use trial {row.trial}."]
-    value = assessment.recommended_corrected
+    found = [f"Use trial {step.trial}."]
+    value = assessment.recommended_corrected if step.trial == row.trial else assessment.corrected
     if step.verb != "retrain":
         found = [f"The best choice of the trials is {row.trial}."]
     if step.verb == "ensemble" and ensemble is not None:

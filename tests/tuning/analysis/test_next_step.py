@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from core.stats import Interval
 from tests.support.assessed_studies import CONFIG, attributes, predicting, trial, write_study, write_study_with_ensemble
 from tests.support.epochs import epoch
 from tests.support.pages import made
@@ -14,6 +15,7 @@ from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter
 from tuning.analysis.next_step import NextStep, next_step
 from tuning.console import called_from_python, study_command
+from tuning.report.headline import page_verdict
 
 BETTER = "the plain baseline is better than the best trial"
 EXPECTED = f"{BETTER}; an ensemble with it is expected to be better"
@@ -57,17 +59,24 @@ def test_a_trial_is_trained_again_unless_the_plain_baseline_is_better(
 @pytest.mark.parametrize(("corrected", "named"), [(0.77, 1), (0.79, 2)])
 def test_the_best_trial_is_named_if_only_it_beats_the_plain_baseline(corrected: float, named: int) -> None:
     plain = SimpleNamespace(name=PLAIN, metric="accuracy", accuracy=0.78)
+    interval = Interval(low=0.7, high=0.9)
     assessment = SimpleNamespace(
         nothing_learned=False,
         references=[plain],
         gain_over_plain=SimpleNamespace(interval=SimpleNamespace(low=0.01)),
-        recommended_corrected=SimpleNamespace(value=corrected),
+        recommended_corrected=SimpleNamespace(value=corrected, interval=interval),
+        corrected=SimpleNamespace(value=0.82, interval=interval),
         ensemble=None,
     )
-    study: Any = SimpleNamespace(
-        default_trial=SimpleNamespace(trial=2), winner=SimpleNamespace(trial=1), assessment=assessment
-    )
+    recommended = SimpleNamespace(trial=2, metric="accuracy")
+    study: Any = SimpleNamespace(default_trial=recommended, winner=SimpleNamespace(trial=1), assessment=assessment)
     assert next_step(study) == NextStep(verb="retrain", trial=named, remark=None)
+    value = 0.82 if named == 1 else corrected
+    assert page_verdict(study) == [
+        f"Use trial {named}.",
+        f"Its expected accuracy on new sentences is {value:.4f} (95% interval 0.7000 to 0.9000).",
+        "The search is shown to be better than TF-IDF with logistic regression.",
+    ]
 
 
 def test_without_corrected_figures_the_value_of_the_recommended_trial_counts(tmp_path: Path) -> None:
