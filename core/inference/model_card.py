@@ -66,7 +66,7 @@ def render_model_card(
     Args:
         source: `Corpus.source`. Of an absolute path, here and in `metrics`, only the last part is shown.
         metrics: Figures by name. `SPLIT_accuracy` gets an interval if there is `SPLIT_sentences`, and `SPLIT_loss` if
-            there is `SPLIT_loss_standard_error`.
+            there is `SPLIT_loss_standard_error`. `NAME_interval` (`low` and `high`) is that of the figure NAME.
             `epochs` (rows of figures), `environment`, `SPLIT_classes` (core.class_report), `SPLIT_confusion`,
             `calibration` (reliability diagrams `before` and `after`, core.calibration) and `abstention` have their own
             sections.
@@ -79,7 +79,7 @@ def render_model_card(
     figures = (
         (_words(name), _shown(last_part(value)), _spread(name, value, metrics), _EXPLANATIONS.get(name, ""))
         for name, value in metrics.items()
-        if name not in _METRICS_ELSEWHERE and not name.endswith("_standard_error")
+        if name not in _METRICS_ELSEWHERE and not name.endswith(("_standard_error", "_interval"))
     )
     calibrated = metrics.get("temperature", 1) != 1
     line = printable(without_folders(command))
@@ -193,7 +193,9 @@ def _spread(name: str, value: Any, metrics: Mapping[str, Any]) -> str:
     """Return the 95% interval of a figure; empty if it has none."""
     split, _, what = name.rpartition("_")
     total, error = metrics.get(f"{split}_sentences"), metrics.get(f"{name}_standard_error")
-    if what == "accuracy" and isinstance(total, int) and total > 0:
+    if between := metrics.get(f"{name}_interval"):
+        low, high, total = between["low"], between["high"], metrics.get(f"{name.split('_')[0]}_sentences")
+    elif what == "accuracy" and isinstance(total, int) and total > 0:
         share = wilson(min(total, value * total), total)
         low, high = share.low, share.high
     elif what == "loss" and error is not None:

@@ -14,7 +14,7 @@ from core.training.evaluate import evaluate_logits
 from tuning.ensemble.members import TrainedMember
 from tuning.journal.writer import StudyJournal
 from tuning.retrain.calibrated import Outputs, calibration_figures, calibration_lines
-from tuning.retrain.models import class_figures
+from tuning.retrain.models import class_figures, metric_interval
 from tuning.retrain.output import print_classes
 from tuning.retrain.training import held_out_metrics, split_name
 
@@ -46,6 +46,7 @@ def measure(journal: StudyJournal, members: Sequence[TrainedMember], corpus: Cor
         corpus, average([each.val for each in members], weights), average(tests, weights) if tests else None
     )
     figures = _figures(metric, val_name, outputs) | calibration_figures(outputs["val"], outputs.get("test"))
+    figures |= metric_interval(METRICS[metric], outputs.get("test"), len(corpus.classes))
     for split, found in outputs.items():
         if split == "test" or val_name == "val":
             figures |= class_figures(split, found, corpus.classes)

@@ -1,6 +1,7 @@
 """The models that `retrain` trains, with their figures: on the trial's seed, on fresh seeds, on train+val."""
 
 import dataclasses
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,10 +25,14 @@ from core.metrics import METRICS, Metric
 from core.training.evaluate import Evaluation, evaluate
 from core.training.refit import refit
 from core.training.result import EpochResult, TrainResult
+from tuning.analysis.selection_bias import Resamples, n_repeats
 from tuning.journal.reader import TEST_EVALUATION
 from tuning.journal.writer import StudyJournal
 from tuning.retrain.calibrated import Outputs, calibration_figures
 from tuning.retrain.training import evaluate_on_test, held_out_metrics, metrics_of, train_resumable
+
+INTERVAL_REPEATS = 500
+"""Number of resamples for the interval of a metric on the test split; the random error of its width is then 3%."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,6 +109,7 @@ def evaluate_model(context: RetrainContext, result: TrainResult) -> TrainedModel
         "val_loss_standard_error": val.loss_standard_error,
         **class_figures("val", outputs[0], context.corpus.classes),
         **class_figures("test", outputs[1], context.corpus.classes),
+        **metric_interval(METRICS[result.config.metric], outputs[1], len(context.corpus.classes)),
         **calibration_figures(*outputs),
     }
     model = TrainedModel(
@@ -130,6 +136,7 @@ def refit_on_both(context: RetrainContext, verified: TrainResult, say: Callable[
     val = val_outputs(corpus, verified.val_predictions, verified.val_log_odds)
     again = refit(config, corpus, verified.epochs, report=say, threads=context.threads, device=context.device)
     test = evaluate_on_test(config, again.weights, corpus, context.threads, context.device)
+    measured = test_outputs(corpus, test)
     model = TrainedModel(
         config=config,
         weights=again.weights,
@@ -142,8 +149,9 @@ def refit_on_both(context: RetrainContext, verified: TrainResult, say: Callable[
             "verified_val_accuracy": verified.best_val_accuracy,
             "verified_val_sentences": len(corpus.validation()),
             **held_out_metrics(config.metric, test),
-            **class_figures("test", test_outputs(corpus, test), corpus.classes),
-            **calibration_figures(val, test_outputs(corpus, test)),
+            **class_figures("test", measured, corpus.classes),
+            **metric_interval(METRICS[config.metric], measured, len(corpus.classes)),
+            **calibration_figures(val, measured),
         },
         rows=[{"pass": number, "train_loss": loss} for number, loss in enumerate(again.losses, 1)],
         environment=again.environment,
@@ -160,6 +168,24 @@ def class_figures(name: str, outputs: Outputs | None, classes: Sequence[str]) ->
     confusion = confusion_matrix(outputs.labels, outputs.predictions, len(classes))
     scores = [each.to_dict() for each in class_report(confusion, classes)]
     return {f"{name}_classes": scores, f"{name}_confusion": confusion.tolist()}
+
+
+def metric_interval(metric: Metric, test: Outputs | None, n_classes: int) -> dict[str, Any]:
+    """Return `test_METRIC_interval` with `low` and `high`, from resamples of the test sentences.
+
+    Nothing if there is none: without a test split, for an undefined metric, and for accuracy, whose interval follows
+    from the number of sentences.
+    """
+    if test is None or metric.name == "accuracy" or len(test.labels) < 2:
+        return {}
+    if math.isnan(metric.score(test.labels, test.predictions, test.probabilities, n_classes)):
+        return {}
+    outputs = test.probabilities if metric.needs_probabilities else test.predictions
+    repeats = n_repeats(len(test.labels), INTERVAL_REPEATS)
+    resamples = Resamples(
+        metric=metric, labels=test.labels, n_classes=n_classes, trials=[0], outputs=[[outputs]], repeats=repeats
+    )
+    return {f"test_{metric.name}_interval": dataclasses.asdict(resamples.corrected(resamples.only(0)).interval)}
 
 
 def val_outputs(corpus: Corpus, predictions: NDArray[np.int64], log_odds: LogOdds) -> Outputs:

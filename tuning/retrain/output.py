@@ -8,7 +8,9 @@ import numpy as np
 from core.class_report import class_report
 from core.config import TrialConfig
 from core.metrics import METRICS, Metric
+from core.stats import Interval
 from core.training.result import EpochResult, TrainResult
+from tuning.analysis.best import format_interval
 from tuning.analysis.trial_detail import ClassResults, class_tables
 from tuning.retrain.models import RetrainContext, TrainedModel, refit_on_both
 
@@ -45,7 +47,9 @@ def print_epoch(config: TrialConfig, epoch: EpochResult) -> None:
 def print_figures(model: TrainedModel) -> None:
     for split, metric in shown_metrics(model.config):
         if (value := model.figures.get(f"{split}_{metric.name}")) is not None:
-            print(f"{split:<4} {metric.title} {value:.4f} on {model.figures[f'{split}_sentences']} sentences")
+            between = model.figures.get(f"{split}_{metric.name}_interval")
+            spread = f" ({format_interval(Interval(**between))})" if between else ""
+            print(f"{split:<4} {metric.title} {value:.4f}{spread} on {model.figures[f'{split}_sentences']} sentences")
     if "test_accuracy" not in model.figures:
         print("the study has no test split, so there is no test figure")
 

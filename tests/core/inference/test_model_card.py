@@ -85,6 +85,13 @@ def test_each_accuracy_has_its_interval_and_its_origin() -> None:
     assert "on which nothing was chosen" in rows[1]
 
 
+def test_the_metric_of_the_study_has_the_interval_that_is_given() -> None:
+    figures = {"test_macro_f1": 0.7, "test_macro_f1_interval": {"low": 0.65, "high": 0.75}, "test_sentences": 90}
+    text = card(metrics=figures)
+    assert "| test macro f1 | 0.7 | 0.6500 to 0.7500, on 90 sentences |" in text
+    assert "interval |" not in text.split("## Figures")[1].replace("95% interval |", "")
+
+
 def test_what_is_not_known_is_left_out_or_said() -> None:
     text = card(source={}, metrics={"val_accuracy": 0.5})
     assert "trained on unnamed data" in text

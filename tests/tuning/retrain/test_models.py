@@ -4,24 +4,29 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from core.config import TrialConfig
+from core.metrics import METRICS
 from tests.support.corpora import tiny_corpus
 from tests.support.journals import SPEC
 from tuning.journal.writer import open_study
+from tuning.retrain.calibrated import Outputs
 from tuning.retrain.models import (
     RetrainContext,
     TrainedModel,
     _log_test,
     forget_diagrams,
     median_model,
+    metric_interval,
     seed_summary,
 )
+from tuning.retrain.output import print_figures
 
 
 def model(seed: int, accuracy: float, loss: float = 0.5, **figures: Any) -> TrainedModel:
-    shown = {"val_accuracy": accuracy, "val_loss": loss, "best_epoch": 2, **figures}
+    shown = {"val_accuracy": accuracy, "val_loss": loss, "val_sentences": 40, "best_epoch": 2, **figures}
     return TrainedModel(
         config=TrialConfig(seed=seed), weights={}, figures=shown, rows=(), environment={}, weights_sha256="ab"
     )
@@ -86,3 +91,32 @@ def test_of_several_seeds_only_the_kept_model_has_a_reliability_diagram(tmp_path
         forget_diagrams(journal, models, median_model(models))
         readings = [(reading["seed"], "calibration" in reading) for reading in journal.test_evaluations]
     assert readings == [(3, True), (1, False), (2, True), (3, False)]
+
+
+@pytest.mark.parametrize("name", ["macro_f1", "mcc", "log_loss", "roc_auc"])
+def test_the_metric_of_the_study_has_an_interval_on_the_test_split(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That of accuracy follows from the number of sentences."""
+    labels = np.arange(60) % 2
+    sure = np.where(np.arange(60) % 5 == 0, 0.4, 0.8)
+    probabilities = np.where(labels[:, None] == [0, 1], sure[:, None], 1 - sure[:, None])
+    test, metric = Outputs(labels, probabilities.argmax(axis=1), probabilities), METRICS[name]
+    value = metric.score(test.labels, test.predictions, test.probabilities, 2)
+    found = metric_interval(metric, test, 2)
+    low, high = found[f"test_{name}_interval"].values()
+    assert low < value < high
+    print_figures(
+        dataclasses.replace(
+            model(1, 0.9, test_sentences=60, **{f"test_{name}": value}, **found), config=TrialConfig(metric=name)
+        )
+    )
+    shown = f"test {metric.title} {value:.4f} (95% interval {low:.4f} to {high:.4f}) on 60 sentences\n"
+    assert shown in capsys.readouterr().out
+    assert metric_interval(METRICS["accuracy"], test, 2) == metric_interval(metric, None, 2) == {}
+
+
+def test_an_undefined_metric_has_no_interval() -> None:
+    """No test sentence has the second class."""
+    test = Outputs(np.zeros(9, dtype=np.int64), np.zeros(9, dtype=np.int64), np.full((9, 2), 0.5))
+    assert metric_interval(METRICS["roc_auc"], test, 2) == {}
