@@ -129,7 +129,7 @@ def encode_labels(table: Table, column: str) -> tuple[NDArray[np.int64], tuple[s
     """Return class numbers (n,) and class names; names are sorted, as numbers if all are numbers.
 
     Raises:
-        DataError: A label is absent, all are the same, or they look like text or ids.
+        DataError: A label is absent, all are the same, or they look like lists, text or ids.
     """
     values = []
     for row, cell in enumerate(table.columns[column]):
@@ -138,6 +138,8 @@ def encode_labels(table: Table, column: str) -> tuple[NDArray[np.int64], tuple[s
         values.append(cell.strip())
     values = class_names(values)
     distinct = set(values)
+    if all(value[0] in "[{" for value in distinct):
+        raise DataError(f"{table.name}: column {quoted(column)} contains lists; choose a column with one label per row")
     if len(distinct) == 1:
         only = quoted(values[0])
         raise DataError(
@@ -194,6 +196,9 @@ def _check_header(table: Table, label: str) -> None:
 
 def _usual(table: Table, names: Sequence[str], usual: Sequence[str], what: str, taken: str | None) -> str | None:
     matches = [column for column in names if column.lower() in usual and column != taken]
+    unread = [column for column in table.unsupported_columns if column.lower() in usual]
+    if unread and not matches:
+        require_column(table, unread[0], f"--{what}-column")
     if len(matches) > 1:
         shown = " and ".join(quoted(match) for match in matches)
         raise DataError(f"{table.name}: the {what} column can be {shown}; pass --{what}-column with one of them")

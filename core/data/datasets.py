@@ -121,7 +121,7 @@ def _read_file(path: Path, encoding: str, options: ReadOptions) -> Dataset:
     text, label, probabilities = choose(table, options)
     n_rows = len(table.lines)
     if options.drop_missing:
-        table = columns.drop_missing_rows(table, [name for name in (text, label) if name is not None])
+        table = columns.drop_missing_rows(table, [text, *(probabilities if label is None else [label])])
     labels, classes, targets = read_targets(table, label, probabilities)
     split = None
     if options.split_column is not None:

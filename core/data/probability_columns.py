@@ -17,7 +17,8 @@ PREFIXES = ("probability_", "p_")
 PREDICTED_LABEL = "predicted_label"
 """Column that `predict` writes, in which the most probable class is no label."""
 TOLERANCE = 0.01
-"""Largest difference of a row's sum from 1: rounded probabilities are accepted, percentages and scores are not."""
+"""Largest difference of a row's sum from 1, for more than two classes half of it per class: probabilities rounded to
+two digits are accepted, percentages and scores are not."""
 
 
 def parse_names(names: str | None) -> list[str]:
@@ -120,7 +121,7 @@ def _read_rows(table: Table, columns: Sequence[str], labels: NDArray[np.int64] |
             continue
         for place, (column, cell) in enumerate(zip(columns, cells, strict=True)):
             targets[row, place] = _probability(cell, f"{table.location(row)}: column {quoted(column)}")
-        if not abs(targets[row].sum() - 1) <= TOLERANCE:
+        if not abs(targets[row].sum() - 1) <= TOLERANCE * max(1, len(columns) / 2) + 1e-9:
             shown = ", ".join(
                 f"{printable(name, 40)} {value:g}" for name, value in zip(columns, targets[row], strict=True)
             )

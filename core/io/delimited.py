@@ -23,7 +23,7 @@ _SAMPLE = 20
 def csv_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
     """Parse RFC 4180 strictly; a line `sep=;`, or else the first lines, decide about the separator."""
     header_line, skipped = next(lines, ""), 0
-    while header_line in ("\n", "\r", "\r\n"):
+    while header_line and not header_line.strip(" \r\n"):
         header_line, skipped = next(lines, ""), skipped + 1
     if of_excel := _SEPARATOR_LINE.fullmatch(header_line):
         separator, first, skipped = of_excel[1], list[str](), skipped + 1
@@ -56,22 +56,24 @@ def csv_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
 
 
 def _separator(lines: Sequence[str]) -> str:
-    """Return comma, semicolon or tab: by which most rows have as many cells as the header.
+    """Return tab, semicolon or comma: the one by which the largest share of the rows has as many cells as the header.
 
-    In a tie it is the most frequent one in the header, outside of quotes.
+    Only one that the header has outside of quotes is considered, else the comma. In a tie, it is the most frequent one
+    of the header, then the first one: a semicolon, where a comma may be that of a decimal number.
     """
-    ranked = sorted(",;\t", key=_QUOTED.sub("", lines[0]).count, reverse=True)
+    header = _QUOTED.sub("", lines[0])
+    ranked = sorted((each for each in "\t;," if each in header), key=header.count, reverse=True)
 
-    def agreeing(separator: str) -> int:
+    def agreeing(separator: str) -> float:
         try:
             sizes = [len(cells) for cells in csv.reader(lines, delimiter=separator) if cells]
         except csv.Error:
             return 0
         if len(lines) > _SAMPLE:  # the last row may be cut
             sizes = sizes[:-1]
-        return sizes.count(sizes[0]) if sizes and sizes[0] > 1 else 0
+        return sizes.count(sizes[0]) / len(sizes) if sizes else 0
 
-    return max(ranked, key=agreeing)
+    return max(ranked, key=agreeing, default=",")
 
 
 def tsv_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
@@ -97,9 +99,13 @@ def _unquote(cell: str) -> str:
 def _named(rows: Iterator[tuple[int, list[str]]], name: str, *, tabs_only: bool) -> Iterator[Row]:
     """Yield each row with the names of the first one."""
     first, header = next(rows, (1, []))  # without a header there are no rows either, which is found in the end
+    if not tabs_only and any(re.match(r'\s+"', column) for column in header):
+        raise DataError(f"{name}, line {first}: a blank precedes a quote; remove such blanks, so that the quotes count")
     header = [column.strip() for column in header]
     check_column_names(header, f"{name}, line {first}")
     for line, cells in rows:
+        if len(cells) == 1 < len(header) and not cells[0].strip():
+            continue
         if len(cells) != len(header) == 1 and not tabs_only:
             raise DataError(
                 f"{name}, line {first}: the header has one column, but line {line} has {len(cells)} cells; separate "

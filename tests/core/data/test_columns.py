@@ -160,6 +160,19 @@ def test_a_column_of_vectors_is_no_text() -> None:
         require_column(wrong, "v", "--text-column")
 
 
+def test_no_other_column_takes_the_place_of_one_with_a_usual_name_that_is_not_read() -> None:
+    lists = {"label": "list<int64>"}
+    wrong = Table(name="x.parquet", columns={"text": ["a"], "region": ["1"]}, lines=[1], unsupported_columns=lists)
+    with pytest.raises(DataError, match="column 'label' contains list<int64>; choose a column of text or numbers"):
+        choose_columns(wrong, None, None)
+    assert choose_columns(wrong, None, "region") == ("text", "region")
+
+
+def test_lists_are_no_labels() -> None:
+    with pytest.raises(DataError, match="column 'label' contains lists; choose a column with one label per row"):
+        encode_labels(table(label=['["a", "b"]', '["a"]', '["b"]']), "label")
+
+
 def test_names_of_columns_cannot_steer_the_terminal() -> None:
     with pytest.raises(DataError, match=r"choose --text-column from 'a\\x1b\[2J', 'b'"):
         require_column(table(**{"a\x1b[2J": ["x"], "b": ["y"]}), "c", "--text-column")

@@ -58,8 +58,10 @@ def test_a_sentence_without_probabilities_keeps_its_label() -> None:
     assert labels.tolist() == [0, 1]
 
 
-def test_rounded_probabilities_are_normalised() -> None:
-    _, _, targets = read_targets(table(a=["0.333"] * 2, b=["0.333"] * 2, c=["0.33"] * 2), None, ["a", "b", "c"])
+@pytest.mark.parametrize("shares", [("0.333", "0.333", "0.33"), ("0.33", "0.33", "0.33"), ("0.17", "0.67", "0.17")])
+def test_rounded_probabilities_are_normalised(shares: tuple[str, ...]) -> None:
+    a, b, c = ([share] * 2 for share in shares)
+    _, _, targets = read_targets(table(a=a, b=b, c=c), None, ["a", "b", "c"])
     assert targets is not None
     assert targets.sum(axis=1) == pytest.approx([1, 1], abs=1e-7)
 
@@ -187,6 +189,10 @@ def test_without_a_label_column_the_probabilities_are_enough(data: dict[str, Any
     )
     texts = load_texts(arguments, corpus.fingerprint, data["cache_dir"])
     assert texts[7] == "Ticket No. 7 about page"
+    path.write_text("\n".join([header, *rows, "No. 60 without a probability,pos,,,"]))
+    with pytest.raises(DataError, match="line 62: column 'probability_neg' must be a number from 0 to 1, got ''"):
+        load_corpus(**arguments)
+    assert len(load_corpus(**arguments, drop_missing=True).labels) == 60
 
 
 @pytest.mark.parametrize("queue", ["ab", "12"])

@@ -72,6 +72,23 @@ def test_the_rows_tell_the_separator_too(tmp_path: Path, rows: int, cell: str) -
         read(tmp_path, "a.csv", b"text;label;score (a, b, c, d)\na;0;1\nb;0;1\nc;0;1;2\n")
 
 
+def test_commas_in_texts_of_several_lines_do_not_outvote_the_separator(tmp_path: Path) -> None:
+    answer = '"Well,\nI think,\nit is good, yes.\n"'
+    rows = "".join(f"{number};{answer};5\n" for number in range(40))
+    table = read(tmp_path, "a.csv", f'id;"What did you like, what not?";mark\n{rows}'.encode())
+    assert (list(table.columns), len(table.lines)) == (["id", "What did you like, what not?", "mark"], 40)
+
+
+def test_a_semicolon_comes_before_the_comma_of_a_decimal_number(tmp_path: Path) -> None:
+    table = read(tmp_path, "a.csv", b"comment;mark, mean\nfine;3,5\nbad;1,0\n")
+    assert table.columns == {"comment": ["fine", "bad"], "mark, mean": ["3,5", "1,0"]}
+
+
+def test_a_blank_before_a_quote_is_refused_because_the_quotes_would_be_part_of_the_cell(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a\.csv, line 1: a blank precedes a quote; remove such blanks"):
+        read(tmp_path, "a.csv", b'"text", "label"\n"a, b", "x"\n')
+
+
 @pytest.mark.parametrize("first", ["sep=|", '"sep=|"', "\r\nsep=|\r"])
 def test_a_line_for_excel_names_the_separator(tmp_path: Path, first: str) -> None:
     table = read(tmp_path, "a.csv", f"{first}\ntext, or title|label\na|0\n".encode())
@@ -79,9 +96,9 @@ def test_a_line_for_excel_names_the_separator(tmp_path: Path, first: str) -> Non
     assert list(table.lines) == [3 + first.startswith("\r")]
 
 
-@pytest.mark.parametrize("blank", ["\n\n", "\r\n\r\n", "\r\r"])
+@pytest.mark.parametrize("blank", ["\n\n", "\r\n\r\n", "\r\r", "  \n\n"])
 def test_blank_lines_before_the_header_of_a_csv_are_skipped_and_counted(tmp_path: Path, blank: str) -> None:
-    table = read(tmp_path, "a.csv", f"{blank}text;label\na;0\n".encode())
+    table = read(tmp_path, "a.csv", f"{blank}text;label\na;0\n   \n".encode())
     assert (table.columns, list(table.lines)) == ({"text": ["a"], "label": ["0"]}, [4])
     with pytest.raises(DataError, match=r"a\.csv, line 5: has 1 cells, the header has 2"):
         read(tmp_path, "a.csv", f"{blank}text;label\na;0\nb\n".encode())
