@@ -20,15 +20,15 @@ from core.io.text import redact_uris, without_folders
 from core.metrics import METRICS
 from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter
-from tuning.backend.background_ray import BackgroundRay
+from tuning.backend.background_ray import IMPORTING, BackgroundRay
 from tuning.backend.interrupt import InterruptHandler
 from tuning.backend.storage import check_storage
 from tuning.console import ASSESSING, command_line, in_callers_terms, print_note, say_if_slow
 from tuning.journal.file import JOURNAL
 from tuning.journal.predictions import pack_labels
 from tuning.journal.reader import read_journal
-from tuning.journal.records import study_attributes
-from tuning.journal.writer import open_study
+from tuning.journal.records import recorded_epochs, study_attributes
+from tuning.journal.writer import StudyJournal, open_study
 from tuning.plain_fit import PlainFit
 from tuning.planned_search import PlannedSearch, check_search, plan_search
 from tuning.resources.allocation import GPU_SHARE
@@ -144,6 +144,7 @@ def _run(
         # Trials are never removed: a smaller --trials than the study has completes these.
         plan = dataclasses.replace(search.config, n_trials=max(search.config.n_trials, len(journal.trials())))
         key = study_id(folder.name, journal.attributes)  # this command's spec may have another path of the data
+        n_done = _n_done(journal)
         reopen_trials(journal, plan)
         callbacks: list[Callback] = []
         if options.tensorboard:
@@ -157,6 +158,10 @@ def _run(
         retry_oom = resources.retry_oom and resources.gpus_per_trial < 1
         schedule = Schedule(journal, plan, cost, callbacks, interrupt, retry_oom=retry_oom)
         if schedule.has_job():
+            if any(record.epochs or record.ended for record in journal.records()):
+                # An earlier command may have opened all of them again.
+                n_done = max(n_done, _n_done(journal))
+                _say(f"continuing study {folder.name}: {n_done} of {plan.n_trials} trials are done")
             journal.set_study_attr("early_end", None)
             ending = _search(options, schedule, interrupt, search, session, began, key)
         elif (ending := schedule.early_end) is not None:
@@ -172,7 +177,7 @@ def _run(
         if (options.address or options.storage) and (complete or schedule.has_ended_early()):
             # By each command: an earlier one may have been killed.
             _checkpoint_store(options, key).remove_all(machine, print_note)
-        hints = [] if ending is None else _resume_hints(ending)
+        hints = [] if ending is None else _resume_hints(ending, journal)
         return SearchEnd(complete or ending is not None, hints)
 
 
@@ -225,11 +230,18 @@ def _has_work(options: RunOptions, existing: Mapping[str, Any]) -> bool:
     return ended["n_trials"] is None and n_finished < max(options.trials, len(trials))
 
 
-def _resume_hints(ending: EarlyEnd) -> list[str]:
+def _n_done(journal: StudyJournal) -> int:
+    return sum(trial.state.is_finished() for trial in journal.trials())
+
+
+def _resume_hints(ending: EarlyEnd, journal: StudyJournal) -> list[str]:
     """Return lines on how to continue a study that a budget has ended."""
     if ending.n_trials is None:
         return ["run the same command again to continue with a new time budget:", f"  {command_line()}"]
-    return ["pass another --target or --patience-trials, or none, to continue the study"]
+    trained = sum(len(recorded_epochs(trial)) for trial in journal.trials())
+    hidden = trained - sum(len(record.epochs) for record in journal.records()[: ending.n_trials])
+    later = f"; the epochs trained after this end ({hidden}) count then, too" if hidden else ""
+    return [f"pass another --target or --patience-trials, or none, to continue the study{later}"]
 
 
 def _search(
@@ -242,13 +254,11 @@ def _search(
     key: str,
 ) -> EarlyEnd | None:
     """Search; return the budget that ended it before all trials were done; None otherwise."""
-    from tuning.backend.tuner import RayBackend, run_schedule
+    with IMPORTING:
+        from tuning.backend.tuner import RayBackend, run_schedule
 
     plan, records = schedule.config, schedule.store.records()
     workers = min(search.fits, options.workers or search.fits)
-    if any(record.epochs or record.ended for record in records):
-        ended = sum(record.ended is not None for record in records)
-        _say(f"continuing study {options.folder.name}: {ended} of {plan.n_trials} trials are done")
     checkpoints = _checkpoint_store(options, key)
     if checkpoints.on_node and not checkpoints.storage:
         _say(NO_STORAGE)

@@ -13,6 +13,7 @@ from benchmarks.inputs.recorded_study import some_audit
 from core.errors import ConfigError, UserError
 from tests.support.corpora import tiny_corpus
 from tests.support.local_backend import trained_here, write_reviews
+from tests.support.small_study import small_study
 from tests.support.study_configs import options, plan
 from tuning.forecast.command import make_forecast
 from tuning.journal.file import JOURNAL
@@ -20,8 +21,9 @@ from tuning.journal.records import read_study, study_attributes
 from tuning.journal.writer import open_study
 from tuning.planned_search import PlannedSearch
 from tuning.resources.machine import TrialResources
-from tuning.run import _describe, _has_work, _new_attributes, search_study
+from tuning.run import _describe, _has_work, _new_attributes, _resume_hints, search_study
 from tuning.run_options import RunOptions
+from tuning.scheduling.budget import EarlyEnd
 from tuning.scheduling.study_config import study_id
 from tuning.scheduling.training_length import TrainingLength
 from tuning.space.portfolio import FirstTrials
@@ -87,6 +89,15 @@ def test_two_equal_searches_have_different_folders_for_their_checkpoints() -> No
     search = planned()
     first, second = (study_id("s", {"spec": {}, **_new_attributes(search)}) for _ in range(2))
     assert first != second
+
+
+def test_epochs_that_a_target_hides_are_counted(tmp_path: Path) -> None:
+    """Here those of trials 3 and 4."""
+    with small_study(tmp_path / "s") as journal:
+        all_count = _resume_hints(EarlyEnd(reason="target", n_trials=5), journal)
+        assert all_count == ["pass another --target or --patience-trials, or none, to continue the study"]
+        [hint] = _resume_hints(EarlyEnd(reason="target", n_trials=2), journal)
+    assert hint.endswith("to continue the study; the epochs trained after this end (4) count then, too")
 
 
 @pytest.mark.slow

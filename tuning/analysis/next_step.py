@@ -15,6 +15,7 @@ from tuning.analysis.ranking import AssessedStudy, TrialRow
 from tuning.analysis.selection_bias import FIXED
 from tuning.console import study_command
 
+NOT_BEATEN = "the search is not shown to beat the plain baseline"
 LONGER = "run more trials or epochs"
 """Advice if neither a trial nor the ensemble is expected to be as good as the plain baseline."""
 
@@ -39,12 +40,15 @@ class NextStep:
 
 
 def next_step(study: AssessedStudy) -> NextStep | None:
-    """Decide on the next step; None if no trial has ended with a value, or if nothing was learned."""
+    """Decide on the next step; None if no trial has ended with a value, or if nothing was learned at all."""
     row, assessment = study.default_trial, study.assessment
-    if row is None or assessment.nothing_learned:
+    if row is None:
         return None
     trial = row.trial
     plain = next((reference for reference in assessment.references if reference.name == PLAIN), None)
+    if assessment.nothing_learned:
+        better = plain is not None and _is_worse(row, assessment, plain)
+        return NextStep(verb=None, trial=trial, remark=f"{NOT_BEATEN}; {LONGER}") if better else None
     gain, ensemble = assessment.gain_over_plain, assessment.ensemble
     if plain is None:
         return NextStep(verb="retrain", trial=trial, remark=None)
@@ -56,7 +60,7 @@ def next_step(study: AssessedStudy) -> NextStep | None:
         return NextStep(verb="ensemble", trial=trial, remark="only the ensemble is shown to beat the plain baseline")
     if gain is None and not is_worse:  # without a corrected gain, nothing more can be concluded
         return NextStep(verb="retrain", trial=trial, remark=None)
-    remark = "the search is not shown to beat the plain baseline"
+    remark = NOT_BEATEN
     if gain is not None and gain.interval.high < 0:
         remark = "the plain baseline is better than the best trial"
     if is_worse and ensemble and (promise := _promise(ensemble)):

@@ -73,7 +73,8 @@ def useless_trials(
 def nothing_learned(metric: str) -> list[str]:
     """Return the message of the commands and the page if nothing was learned, and the advice."""
     other = "choose --metric macro_f1 for rare classes, " if metric == "accuracy" else ""
-    return [NOTHING_LEARNED, f"{other}pass more --epochs or --trials, or check the labels"]
+    longer = "pass more --epochs or --trials; check the labels if the plain baseline is not better either"
+    return [NOTHING_LEARNED, f"{other}{longer}"]
 
 
 def majority_baseline(attributes: Mapping[str, Any], labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], float]:

@@ -9,6 +9,9 @@ from typing import Any, Self
 from tuning.console import say_if_slow
 from tuning.resources.machine import Machine
 
+IMPORTING = threading.Lock()
+"""Held while a thread imports modules of Ray: two threads that import them at once take Python's locks of the modules
+in different orders, and in rare cases one then fails."""
 END_SECONDS = 60
 """Maximum time in seconds for the shutdown of Ray. Its processes end with this process at the latest."""
 
@@ -56,7 +59,8 @@ class BackgroundRay:
     def _hold(self) -> None:
         """Start Ray, and shut it down when `__exit__` is called."""
         try:
-            from tuning.backend.local_ray import local_ray  # imports Ray
+            with IMPORTING:
+                from tuning.backend.local_ray import local_ray  # imports Ray
 
             if not self._over.is_set():
                 with local_ray(self.machine, self._lost) as ray:

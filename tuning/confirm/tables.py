@@ -73,6 +73,8 @@ def _over(summary: Summary, name: str, row: SettingRow | None) -> list[str]:
         return [f"too few runs succeeded to compare the search's best with {name}"]
     if difference.tied:
         what = f"the search is not shown to be better than {name}: {_gap(metric, difference.mean, difference.half)}"
+        if abs(difference.mean) > difference.half:
+            what = f"{what} (p {difference.p:.2g} after Holm's correction)"
     elif difference.mean > 0:
         what = f"the search is better than {name} by {_gap(metric, difference.mean, difference.half)}"
     else:

@@ -79,6 +79,17 @@ def test_the_best_trial_is_named_if_only_it_beats_the_plain_baseline(corrected: 
     ]
 
 
+@pytest.mark.parametrize("plain", [0.78, 0.3])
+def test_a_plain_baseline_that_is_better_is_named_although_nothing_was_learned(plain: float) -> None:
+    reference = SimpleNamespace(name=PLAIN, metric="accuracy", accuracy=plain)
+    assessment = SimpleNamespace(
+        nothing_learned=True, references=[reference], recommended_corrected=None, gain_over_plain=None, ensemble=None
+    )
+    study: Any = SimpleNamespace(default_trial=SimpleNamespace(trial=2, val_metric=0.4), assessment=assessment)
+    step = NextStep(verb=None, trial=2, remark=f"{NOT_SHOWN}; {LONGER}")
+    assert next_step(study) == (step if plain > 0.4 else None)
+
+
 def test_without_corrected_figures_the_value_of_the_recommended_trial_counts(tmp_path: Path) -> None:
     """Trial 1 is as good as the plain baseline, trial 2 is worse by a sentence. Trial 3 has no stored predictions."""
     small = CONFIG.replace(hidden_dim=2).to_dict()

@@ -1,6 +1,7 @@
 """tuning.confirm.summary and its table: results of fresh seeds, in figures and in words."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -129,6 +130,17 @@ def test_a_search_that_brought_nothing_is_reported_as_such() -> None:
     assert lines[0].startswith("trials 1, 2, 3 and 0 are tied")
     assert lines[1].startswith("the search is not shown to be better than the baseline: 0.0 +- ")
     assert lines[1].endswith(" points, over 3 seeds")
+
+
+def test_a_tie_by_holms_correction_alone_is_explained() -> None:
+    """The interval is of one comparison."""
+    found = summary({**CLOSE, 0: [0.82, 0.80, 0.81]})
+    rows = [
+        replace(row, difference=replace(row.difference, mean=0.22, half=0.13, p=0.057)) if row.baseline else row
+        for row in found.rows
+    ]
+    said = verdict(replace(found, rows=tuple(rows)))[1]
+    assert said.endswith(" the baseline: 22.0 +- 13.0 points (p 0.057 after Holm's correction), over 3 seeds")
 
 
 def test_two_seeds_that_show_nothing_are_called_few() -> None:
