@@ -119,7 +119,7 @@ def expected_calibration_error(bins: Sequence[Bin]) -> float:
 
 
 def describe_errors(before: float, after: float) -> str:
-    """Return the calibration error before and after a temperature, and a remark if it has not fallen."""
+    """Return an error or a loss before and after a temperature, and a remark if it has not fallen."""
     remark = "" if after <= before else "; calibration did not help here"
     return f"{before:.4f} before, {after:.4f} after{remark}"
 

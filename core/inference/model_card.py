@@ -20,16 +20,18 @@ _METRICS_ELSEWHERE = (
 _EXPLANATIONS = {
     "val_accuracy": "correct / total on the validation split, at the best epoch of each LSTM. Epochs and, in a search, "
     "settings were chosen on this split, so the figure is optimistic",
-    "val_loss": "mean cross-entropy on the same sentences at the same epochs",
+    "val_loss": "mean cross-entropy on the same sentences at the same epochs, before calibration",
     "val_macro_f1": "mean F1 of the classes, on the same sentences at the same epochs",
     "val_balanced_accuracy": "mean recall of the classes, on the same sentences at the same epochs",
     "val_mcc": "Matthews correlation coefficient, on the same sentences at the same epochs",
-    "val_log_loss": "mean negative log probability of the labels, on the same sentences at the same epochs",
+    "val_log_loss": "mean negative log probability of the labels, on the same sentences at the same epochs, before "
+    "calibration",
     "val_roc_auc": "area under the ROC curve (mean of each class against the rest), on the same sentences",
     "val_sentences": "size of the validation split",
     "test_accuracy": "correct / total on the test split, on which nothing was chosen, unless the data have changed "
     "since the search: some of its sentences may then have been in the validation split",
-    "test_loss": "mean cross-entropy on the test split",
+    "test_loss": "mean cross-entropy on the test split, before calibration",
+    "test_log_loss": "mean negative log probability of the labels on the test split, before calibration",
     "test_sentences": "size of the test split",
     "best_epoch": "the epoch with the best validation value of the setting `metric` (ties: lower loss, then the "
     "earlier); its weights are saved",
@@ -68,8 +70,8 @@ def render_model_card(
         metrics: Figures by name. `SPLIT_accuracy` gets an interval if there is `SPLIT_sentences`, and `SPLIT_loss` if
             there is `SPLIT_loss_standard_error`. `NAME_interval` (`low` and `high`) is that of the figure NAME.
             `epochs` (rows of figures), `environment`, `SPLIT_classes` (core.class_report), `SPLIT_confusion`,
-            `calibration` (reliability diagrams `before` and `after`, core.calibration) and `abstention` have their own
-            sections.
+            `calibration` (reliability diagrams and log loss `before` and `after`, core.calibration) and `abstention`
+            have their own sections.
         members: Members of the model.
         command: The command that the user ran.
 
@@ -160,10 +162,10 @@ def _settings(member: Member, *, single: bool) -> list[str]:
 
 
 def _calibration(found: Mapping[str, Any] | None) -> list[str]:
-    """Return the calibration error and the reliability diagrams on the test split."""
+    """Return the calibration error, the log loss and the reliability diagrams on the test split."""
     if not found:
         return []
-    errors = describe_errors(found["before"]["error"], found["after"]["error"])
+    errors, losses = (describe_errors(found["before"][key], found["after"][key]) for key in ("error", "log_loss"))
     rows = [
         [state, f"{each['low']:.3f} to {each['high']:.3f}", str(each["sentences"]),
          *(f"{each[name]:.4f}" for name in ("confidence", "accuracy"))]
@@ -171,7 +173,7 @@ def _calibration(found: Mapping[str, Any] | None) -> list[str]:
     ]  # fmt: skip
     return [
         "### Calibration on the test split",
-        f"Expected calibration error: {errors}.",
+        f"Expected calibration error: {errors}. Log loss: {losses}.",
         _table(("", "probability of the label", "sentences", "mean probability", "share of correct labels"), rows),
     ]
 

@@ -84,7 +84,7 @@ RESULT = {
 }
 SEGMENT = {"worker?": str, "since": is_finite, "until": is_finite, "paused?": POSITIVE}
 BIN = {**dict.fromkeys(("low", "high", "confidence", "accuracy"), is_fraction), "sentences": POSITIVE}
-DIAGRAM = {"error": is_fraction, "bins": [BIN]}
+DIAGRAM = {"error": is_fraction, "log_loss?": is_finite, "bins": [BIN]}
 EVALUATION = {
     "verb": str, "trial": (int, type(None)), "seed": (int, type(None)), "on": str, "split": (str, type(None)),
     "test_accuracy": is_fraction, "test_metric?": is_finite, "test_sentences": POSITIVE, "test_fingerprint?": str,

@@ -54,8 +54,8 @@ class TestEvaluation(TypedDict):
     epochs: NotRequired[int]
     """Number of epochs that were trained; a trial that was stopped has fewer."""
     calibration: NotRequired[Mapping[str, Any]]
-    """Reliability diagrams `before` and `after` the calibration of a saved model (tuning.retrain.calibrated). There
-    are none if the model was not calibrated."""
+    """Reliability diagrams and log loss `before` and `after` the calibration of a saved model
+    (tuning.retrain.calibrated). There are none if the model was not calibrated."""
 
 
 def is_validated_in_folds(spec: Spec) -> bool:

@@ -18,6 +18,7 @@ from core.calibration import (
     fit_temperature,
     reliability,
 )
+from core.metrics import METRICS
 from core.stats import wilson
 
 THRESHOLDS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
@@ -51,7 +52,7 @@ def calibration_figures(val: Outputs, test: Outputs | None) -> dict[str, Any]:
         `temperature`; `coverage` of the validation sentences (core.calibration.coverage_table); `abstention`: the
         `split` (test, or val without a test split), its number of `sentences`, and the `rows` of coverage_at for
         THRESHOLDS; and with a test split and a temperature other than 1 (no calibration) `calibration`, the
-        reliability diagrams `before` and `after`.
+        reliability diagrams and the log loss `before` and `after`.
     """
     temperature = fit_temperature(val.labels, val.probabilities)
     calibrated = val.calibrated(temperature)
@@ -69,7 +70,11 @@ def calibration_figures(val: Outputs, test: Outputs | None) -> dict[str, Any]:
 
 def _diagram(outputs: Outputs) -> dict[str, Any]:
     bins = reliability(outputs.correct, outputs.probabilities)
-    return {"error": expected_calibration_error(bins), "bins": [dataclasses.asdict(each) for each in bins]}
+    return {
+        "error": expected_calibration_error(bins),
+        "log_loss": METRICS["log_loss"].score(*outputs, outputs.probabilities.shape[1]),
+        "bins": [dataclasses.asdict(each) for each in bins],
+    }
 
 
 def calibration_lines(figures: Mapping[str, Any]) -> list[str]:
@@ -84,8 +89,8 @@ def calibration_lines(figures: Mapping[str, Any]) -> list[str]:
     else:
         lines = [f"temperature {figures['temperature']:.3f}, fitted on {n:,} validation sentences"]
         if found := figures.get("calibration"):
-            errors = describe_errors(found["before"]["error"], found["after"]["error"])
-            lines.append(f"expected calibration error on test: {errors}")
+            for title, key in (("expected calibration error", "error"), ("log loss", "log_loss")):
+                lines.append(f"{title} on test: {describe_errors(found['before'][key], found['after'][key])}")
     abstention = figures["abstention"]
     title = f"with predict --min-probability P, on the {abstention['split']} split:"
     header = f"{'P':>5} {'answered':>9} {'accuracy of the answers':>24}"

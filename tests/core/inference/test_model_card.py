@@ -189,17 +189,16 @@ def test_an_ensemble_lists_its_members_with_their_shares_and_settings() -> None:
 
 def test_the_card_has_the_reliability_diagrams_and_the_thresholds() -> None:
     bins = [{"low": 0.6, "high": 2 / 3, "sentences": 9, "confidence": 0.65, "accuracy": 0.5}]
-    diagrams = {"before": {"error": 0.15, "bins": bins}, "after": {"error": 0.2, "bins": bins}}
+    before, after = {"error": 0.15, "log_loss": 1.3308, "bins": bins}, {"error": 0.2, "log_loss": 1.0933, "bins": bins}
     rows = [
         {"min_probability": 0.9, "sentences": 4, "correct": 3},
         {"min_probability": 0.99, "sentences": 0, "correct": 0},
     ]
 
-    text = card(
-        metrics={**METRICS, "calibration": diagrams, "abstention": {"split": "test", "sentences": 16, "rows": rows}}
-    )
+    about = {"split": "test", "sentences": 16, "rows": rows}
+    text = card(metrics={**METRICS, "calibration": {"before": before, "after": after}, "abstention": about})
 
-    assert "error: 0.1500 before, 0.2000 after; calibration did not help here." in text
+    assert "error: 0.1500 before, 0.2000 after; calibration did not help here. Log loss: 1.3308 before, 1.09" in text
     assert "| before | 0.600 to 0.667 | 9 | 0.6500 | 0.5000 |" in text
     assert "### Answers on the test split" in text
     assert "| 0.9 | 25.0% | 0.7500 |" in text

@@ -4,8 +4,9 @@ import json
 
 import numpy as np
 import pytest
+from sklearn.metrics import log_loss
 
-from core.calibration import MIN_SENTENCES
+from core.calibration import MIN_SENTENCES, apply_temperature
 from tests.support.probabilities import drawn
 from tuning.retrain.calibrated import Outputs, calibration_figures, calibration_lines
 
@@ -26,6 +27,18 @@ def test_a_model_that_is_not_sure_enough_or_too_sure_is_calibrated_on_test(right
     assert lines[1].startswith("expected calibration error on test: ")
     assert "did not help" not in lines[1]
     assert json.loads(json.dumps(figures)) == figures
+
+
+def test_the_log_loss_on_test_is_given_without_and_with_the_temperature() -> None:
+    test = drawn_outputs(3000, 3, 3.0, seed=1)
+    figures = calibration_figures(drawn_outputs(2000, 3, 3.0), test)
+
+    before, after = (figures["calibration"][state]["log_loss"] for state in ("before", "after"))
+
+    calibrated = apply_temperature(test.probabilities, figures["temperature"])
+    assert (before, after) == pytest.approx([log_loss(test.labels, p) for p in (test.probabilities, calibrated)])
+    assert after < before
+    assert calibration_lines(figures)[2] == f"log loss on test: {before:.4f} before, {after:.4f} after"
 
 
 def test_a_temperature_that_does_not_help_on_test_is_named() -> None:
