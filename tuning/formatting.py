@@ -9,12 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+from rich.cells import cell_len, set_cell_size
+
 from core.config import SHORT_NAMES
 from core.io.text import escape_markdown, printable
 
 UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 MAX_NAME = 20
-"""Maximum number of characters of a class name in a text table."""
+"""Maximum number of terminal cells of a class name in a text table. A Chinese character takes two."""
 MAX_SIMILAR_NAME = 80
 """The same for a name that would look like another one."""
 
@@ -64,21 +66,34 @@ def html_table(titles: Sequence[str], cells: Sequence[Sequence[str]], below: Seq
 
 def align_columns(lines: Sequence[Sequence[str]]) -> list[str]:
     """Return one line for each row, with the cells right-aligned in columns two spaces apart."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return ["  ".join(cell.rjust(size) for cell, size in zip(line, widths, strict=True)) for line in lines]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    return [
+        "  ".join(" " * (n - cell_len(cell)) + cell for cell, n in zip(line, widths, strict=True)) for line in lines
+    ]
+
+
+def left_align(column: Sequence[str]) -> list[str]:
+    """Return the cells of a column, filled with spaces to the width of the widest one."""
+    width = max(map(cell_len, column))
+    return [set_cell_size(cell, width) for cell in column]
 
 
 def short_names(names: Iterable[str]) -> dict[str, str]:
     """Return each class name as a text table shows it: cut, but longer if it would look like another one."""
-    short = {name: printable(name, MAX_NAME) for name in names}
+    short = {name: brief_text(name, MAX_NAME) for name in names}
     count = Counter(short.values())
-    return {name: cut if count[cut] == 1 else printable(name, MAX_SIMILAR_NAME) for name, cut in short.items()}
+    return {name: cut if count[cut] == 1 else brief_text(name, MAX_SIMILAR_NAME) for name, cut in short.items()}
+
+
+def brief_text(text: str, width: int) -> str:
+    """Return `printable` text, cut to at most `width` characters and terminal cells."""
+    return truncate(printable(text, width), width)
 
 
 def text_table(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
     """Return the lines of a table: the titles, a rule and the rows."""
     title, *lines = align_columns([titles, *cells])
-    return [title, "-" * len(title), *lines]
+    return [title, "-" * cell_len(title), *lines]
 
 
 def csv_table(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -114,8 +129,8 @@ def format_megabytes(count: int) -> str:
 
 
 def truncate(line: str, width: int) -> str:
-    """Shorten a line to at most `width` characters."""
-    return line if len(line) <= width else f"{line[: max(width - 3, 0)]}..."[:width]
+    """Shorten a line to at most `width` terminal cells."""
+    return line if cell_len(line) <= width else set_cell_size(line, max(width - 3, 0)) + "..."[:width]
 
 
 def format_clock(seconds: float) -> str:

@@ -11,12 +11,12 @@ from core.errors import UserError, check_rules
 from core.io.atomic import file_mode, folder_rule
 from core.io.text import printable
 from tuning.analysis.ranking import read_assessed
-from tuning.formatting import align_columns
+from tuning.formatting import brief_text, left_align, text_table
 from tuning.journal.file import JOURNAL, is_searched
 
 TITLES = ("study", "data", "trials", "state", "metric", "best", "corrected")
 MAX_TEXT = 40
-"""Maximum number of characters of a name in the table."""
+"""Maximum number of terminal cells of a name in the table."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,10 +57,9 @@ def list_text(results: Path, form: str) -> str:
         gone = "" if file_mode(results) else ", which does not exist"
         return f"no study in {results}{gone}; run sentune run, or choose another folder with --results"
     names, data, *others = zip(TITLES, *map(_cells, found), strict=True)
-    left = [[cell.ljust(max(map(len, column))) for cell in column] for column in (names, data)]
-    lines = align_columns([*zip(*left, *others, strict=True)])
+    titles, *cells = zip(left_align(names), left_align(data), *others, strict=True)
     problems = [f"{printable(each.study)}: {printable(each.problem)}" for each in found if each.problem]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], *problems])
+    return "\n".join([*text_table(titles, cells), *problems])
 
 
 def summarize_study(folder: Path) -> StudySummary:
@@ -95,5 +94,5 @@ def _state(folder: Path, attributes: Mapping[str, Any], ended: int, goal: int | 
 def _cells(study: StudySummary) -> tuple[str, ...]:
     trials = "-" if study.trials is None else f"{study.trials}/{'?' if study.goal is None else study.goal}"
     figures = ("-" if value is None else f"{value:.4f}" for value in (study.best, study.corrected))
-    name, data = printable(study.study, MAX_TEXT), printable(study.data or "-", MAX_TEXT)
+    name, data = brief_text(study.study, MAX_TEXT), brief_text(study.data or "-", MAX_TEXT)
     return (name, data, trials, study.state, study.metric or "-", *figures)

@@ -8,6 +8,7 @@ them contradict it with confidence.
 
 import json
 import shlex
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
@@ -19,10 +20,9 @@ from numpy.typing import NDArray
 from core.data.corpus import TEST
 from core.data.load import load_corpus, load_texts
 from core.errors import DataError, UserError
-from core.io.text import printable
 from core.metrics import METRICS
 from tuning.console import program_name
-from tuning.formatting import csv_table, short_names, text_table
+from tuning.formatting import align_columns, brief_text, csv_table, short_names
 from tuning.journal.folder import missing_files
 from tuning.journal.predictions import unpack_validation_labels
 from tuning.journal.probabilities import epoch_name, file_name, load_probabilities
@@ -32,8 +32,8 @@ BEST = 4
 """The best 1/BEST of the trials count, at least one."""
 MAX_ROWS = 50
 """Maximum number of rows of the text table."""
-MAX_TEXT = 60
-"""Maximum number of characters of a text in the text table."""
+MIN_TEXT, MAX_TEXT = 20, 60
+"""Least and largest number of terminal cells for a text in the text table. If fewer are left, it has its own line."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -189,10 +189,11 @@ def suspects_text(folder: Path, cache_dir: Path | None, form: str, **places: str
         return csv_table([field.name for field in fields(Suspect)], map(astuple, found))
     labels = unpack_validation_labels(attributes)
     only_validation = not is_validated_in_folds(attributes["spec"]) and n_sentences == len(labels)
-    return "\n".join([*_table(found), "", *_notes(found, n_sentences, only_validation=only_validation)])
+    return "\n".join([*suspects_table(found), "", *_notes(found, n_sentences, only_validation=only_validation)])
 
 
-def _table(found: Sequence[Suspect]) -> list[str]:
+def suspects_table(found: Sequence[Suspect]) -> list[str]:
+    """Return the lines of the table of the first MAX_ROWS suspects, as wide as the terminal."""
     rows = found[:MAX_ROWS]
     names = short_names(name for each in rows for name in (each.label, each.predicted))
     cells = [
@@ -202,12 +203,17 @@ def _table(found: Sequence[Suspect]) -> list[str]:
             f"{each.label_probability:.2f}",
             names[each.predicted],
             f"{each.predicted_probability:.2f}",
-            printable(each.text, MAX_TEXT).ljust(MAX_TEXT),
         ]
         for at, each in enumerate(rows, 1)
     ]
-    titles = ("", "label", "prob", "predicted", "prob", "text".ljust(MAX_TEXT))
-    return [line.rstrip() for line in text_table(titles, cells)]
+    head, *lines = align_columns([("", "label", "prob", "predicted", "prob"), *cells])
+    width = shutil.get_terminal_size().columns
+    room, between = width - len(head) - 2, "  "
+    if room < MIN_TEXT:
+        room, between = width - 4, "\n    "
+    texts = (brief_text(each.text, min(room, MAX_TEXT)) for each in rows)
+    table = [f"{line}{between}{text}" for line, text in zip(lines, texts, strict=True)]
+    return [f"{head}{between}text", "-" * min(width, len(head) + 2 + MAX_TEXT), *table]
 
 
 def _notes(found: Sequence[Suspect], n_sentences: int, *, only_validation: bool) -> list[str]:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from rich.cells import cell_len
 
 from core.data.corpus import TEST, VAL
 from core.data.load import load_corpus
@@ -15,7 +16,7 @@ from core.log_odds import round_log_odds
 from tests.support.assessed_studies import SPEC, attributes, trial, write_study
 from tests.support.cli import sentune
 from tests.support.epochs import epoch
-from tuning.analysis.suspects import find_suspects, mean_probabilities, suspects_of, suspects_text
+from tuning.analysis.suspects import find_suspects, mean_probabilities, suspects_of, suspects_table, suspects_text
 from tuning.confirm.runs import ConfirmRun
 from tuning.journal.predictions import pack_labels
 from tuning.journal.probabilities import epoch_name, file_name, pack_log_odds, save_probabilities
@@ -34,6 +35,7 @@ def test_the_most_confident_contradiction_comes_first_and_agreement_is_left_out(
 
 
 def test_similar_names_of_classes_stay_different_in_the_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     similar = ["card payment fee charged", "card payment fee wrong"]
     found = find_suspects(np.array([0]), np.array([[0.2, 0.8]]), similar, ["a text"])
     monkeypatch.setattr("tuning.analysis.suspects.suspects_of", lambda *_: (found, 1))
@@ -43,6 +45,17 @@ def test_similar_names_of_classes_stay_different_in_the_table(monkeypatch: pytes
     write_study(tmp_path, [trial(0, [])], attributes())
     row = suspects_text(tmp_path, None, "text").splitlines()[2]
     assert row.split("  ")[-5:] == [similar[0], "0.20", similar[1], "0.80", "a text"]
+
+
+@pytest.mark.parametrize(("columns", "below"), [("120", False), ("80", False), ("60", True)])
+def test_the_table_is_as_wide_as_the_terminal(columns: str, below: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    classes, texts = ["a rather long name of a class", "体育新闻"], ["word " * 50, "新闻" * 50]
+    found = find_suspects(np.array([0, 1]), np.array([[0.2, 0.8], [0.7, 0.3]]), classes, texts)
+    table = "\n".join(suspects_table(found)).splitlines()
+    assert len(table) == (7 if below else 4)
+    assert max(map(cell_len, table)) <= int(columns)
+    assert all(line.endswith("...") for line in (table[4::2] if below else table[2:]))
 
 
 def store(folder: Path, name: str, probabilities: np.ndarray) -> None:
