@@ -17,28 +17,36 @@ _METRICS_ELSEWHERE = (
     *("val_classes", "val_confusion", "test_classes", "test_confusion"),
 )
 """Names of source and metrics that have their own place in the card."""
+_MEASURES = {
+    "loss": "mean cross-entropy on {}, before calibration",
+    "macro_f1": "mean F1 of the classes, on {}",
+    "balanced_accuracy": "mean recall of the classes, on {}",
+    "mcc": "Matthews correlation coefficient, on {}",
+    "log_loss": "mean negative log probability of the labels, on {}, before calibration",
+    "roc_auc": "area under the ROC curve (mean of each class against the rest), on {}",
+}
 _EXPLANATIONS = {
-    "val_accuracy": "correct / total on the validation split, at the best epoch of each LSTM. Epochs and, in a search, "
-    "settings were chosen on this split, so the figure is optimistic",
-    "val_loss": "mean cross-entropy on the same sentences at the same epochs, before calibration",
-    "val_macro_f1": "mean F1 of the classes, on the same sentences at the same epochs",
-    "val_balanced_accuracy": "mean recall of the classes, on the same sentences at the same epochs",
-    "val_mcc": "Matthews correlation coefficient, on the same sentences at the same epochs",
-    "val_log_loss": "mean negative log probability of the labels, on the same sentences at the same epochs, before "
-    "calibration",
-    "val_roc_auc": "area under the ROC curve (mean of each class against the rest), on the same sentences",
-    "val_sentences": "size of the validation split",
+    "val_accuracy": "correct / total on the validation sentences, at the best epoch of each LSTM. Epochs and, in a "
+    "search, settings were chosen on these sentences, so the figure is optimistic",
+    "val_sentences": "number of validation sentences; with `--validation folds:K`, all training sentences",
+    "verified_val_sentences": "number of validation sentences; with `--validation folds:K`, all training sentences",
     "test_accuracy": "correct / total on the test split, on which nothing was chosen, unless the data have changed "
     "since the search: some of its sentences may then have been in the validation split",
-    "test_loss": "mean cross-entropy on the test split, before calibration",
-    "test_log_loss": "mean negative log probability of the labels on the test split, before calibration",
     "test_sentences": "size of the test split",
+    **{f"val_{name}": what.format("the same sentences at the same epochs") for name, what in _MEASURES.items()},
+    **{f"test_{name}": what.format("the test split") for name, what in _MEASURES.items()},
     "best_epoch": "the epoch with the best validation value of the setting `metric` (ties: lower loss, then the "
     "earlier); its weights are saved",
+    "verified_best_epoch": "the best epoch of the verified training, which decides the number of steps",
+    "train_and_val_sentences": "number of sentences on which the saved weights were trained",
+    "members": "the members with their shares, the comparison of each with the search, and its own figures",
+    "estimate": "validation value of the setting `metric` for the ensemble, by the search: `raw` as measured, `value` "
+    "corrected for the choice of members and epochs",
     "trial": "number of the trial in the search",
     "search_trials": "number of trials of the search with a validation accuracy; the best of many is partly better by "
     "chance",
-    "temperature": "temperature of the probabilities, fitted on the validation split; 1 (not fitted) changes nothing",
+    "temperature": "temperature of the probabilities, fitted on predictions for the validation sentences, by trainings "
+    "that did not see them; 1 (not fitted) changes nothing",
     "weights_sha256": "digest of the trained weights; equal digests mean bit-identical weights",
     "test_fingerprint": "digest of which sentences are the test split",
     "teacher": "the model whose probabilities, averaged with the labels, this one was trained on",
@@ -51,9 +59,8 @@ _EXPLANATIONS = {
     "verdict": "comparison of this training with the recorded one, epoch by epoch",
     "changed_since_the_search": "changes since the search: machine, versions, threads, data",
     "on": "splits on which the saved weights were trained",
-    "steps": "number of optimizer steps: as many as the trial took up to its best epoch on train alone",
-    "passes": "number of passes over train and validation together; the last one is cut short, for the exact number of "
-    "steps",
+    "steps": "number of optimizer steps: as many as the verified training took up to its best epoch",
+    "passes": "number of passes over the training sentences; the last one is cut short, for the exact number of steps",
     "seeds": "results of the same settings on other seeds; the saved weights are those of the median by the setting "
     "`metric` on validation",
     "test_evaluations": "number of evaluations of this study on test sentences, of any split, including this one",
@@ -79,11 +86,10 @@ def render_model_card(
         Markdown. Text from the data cannot become markup.
     """
     figures = (
-        (_words(name), _shown(last_part(value)), _spread(name, value, metrics), _EXPLANATIONS.get(name, ""))
+        (_words(name), _shown(last_part(value)), _spread(name, value, metrics), _meaning(name))
         for name, value in metrics.items()
         if name not in _METRICS_ELSEWHERE and not name.endswith(("_standard_error", "_interval"))
     )
-    calibrated = metrics.get("temperature", 1) != 1
     line = printable(without_folders(command))
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", line)), default=0))  # longer than any in the command
     sections = [
@@ -102,7 +108,10 @@ def render_model_card(
         *(part for member in members for part in _settings(member, single=len(members) == 1)),
         *_part("### Runtime environment", _table(("what", "value"), _pairs(metrics.get("environment") or {}))),
         "## Limits",
-        _LIMITS.format(words=MAX_WORDS, calibration=_CALIBRATED if calibrated else _NOT_CALIBRATED),
+        _LIMITS.format(
+            words=_vocabulary_limit(members, has_vectors=source.get("vectors", "none") != "none"),
+            calibration=_NOT_CALIBRATED if metrics.get("temperature", 1) == 1 else _CALIBRATED,
+        ),
         "## Licences",
         f"- data: {escape_markdown(source.get('licence') or 'not known')}\n"
         f"- word vectors: {escape_markdown(source.get('vectors_licence') or 'none used, or not known')}",
@@ -123,16 +132,44 @@ _CALIBRATED = (
     "Probabilities are calibrated by one temperature for texts like the data above; for other texts they may be wrong."
 )
 _NOT_CALIBRATED = (
-    "Probabilities are not calibrated, and usually too extreme: a temperature is fitted by `sentune retrain` with at "
+    "Probabilities are not calibrated, and may be too extreme or not extreme enough: a temperature is fitted with at "
     f"least {MIN_SENTENCES} validation sentences and {MIN_MISTAKES} mistakes on them."
 )
+_VERIFIED = (
+    "It belongs to trainings that did not see these sentences (on the train split, or on all folds but one), not to "
+    "the saved model, which was trained on them"
+)
 _LIMITS = """\
-- The model knows the words of its training split, and the most frequent words of its file of word vectors, at most
-  {words:,} in all. Every other word is `<unk>`. It reads each text on its own.
+- {words} The model reads each text on its own.
 - Texts unlike the data above (another language, domain, length or time) also get a label, which is often wrong.
 - {calibration}
 - An interval covers only chance in the choice of sentences, not another seed, split or domain.
 - Labels contain judgements, mistakes and biases of their authors: do not use the model for decisions about people."""
+
+
+def _vocabulary_limit(members: Sequence[Member], *, has_vectors: bool) -> str:
+    """Return which words the members know, and what becomes of others."""
+    parts, plain = [], any(not isinstance(each, LstmMember) for each in members)
+    if any(isinstance(each, LstmMember) for each in members):
+        more = ", and the most frequent words of its file of word vectors" if has_vectors else ""
+        parts.append(
+            f"{'Each LSTM' if plain else 'The model'} knows the words of its training split{more}, at most "
+            f"{MAX_WORDS:,} in all. Every other word is `<unk>`."
+        )
+    if plain:
+        parts.append(
+            "The plain baseline knows the most frequent words and word pairs of its training sentences, and ignores "
+            "all others."
+        )
+    return " ".join(parts)
+
+
+def _meaning(name: str) -> str:
+    """Return the explanation of a figure; empty if it has none."""
+    if name in _EXPLANATIONS:
+        return _EXPLANATIONS[name]
+    of_split = _EXPLANATIONS.get(name.removeprefix("verified_"))
+    return f"{of_split}. {_VERIFIED}" if of_split else ""
 
 
 def _architecture(members: Sequence[Member]) -> str:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from core.class_report import WIDEST_MATRIX, class_report
-from core.config import TrialConfig
-from core.inference.members import LstmMember, PlainMember
+from core.config import METRIC_NAMES, TrialConfig
+from core.inference.members import LstmMember, Member, PlainMember
 from core.inference.model_card import render_model_card
 from core.plain_baseline import PlainBaseline
 
@@ -39,6 +39,9 @@ METRICS = {
     "epochs": [{"epoch": 1, "val_accuracy": 0.7}, {"epoch": 2, "val_accuracy": 0.79}],
     "environment": {"torch": "2.13.0", "threads": 1},
 }
+
+
+OTHERS = ("loss", *(name for name in METRIC_NAMES if name != "accuracy"))
 
 
 def card(**changes: Any) -> str:
@@ -85,6 +88,12 @@ def test_each_accuracy_has_its_interval_and_its_origin() -> None:
     assert "on which nothing was chosen" in rows[1]
 
 
+def test_figures_of_the_verified_trainings_say_whose_they_are_and_that_they_are_optimistic() -> None:
+    text = card(metrics={"verified_val_accuracy": 0.79, "verified_val_sentences": 1057})
+    (row,) = (line for line in text.splitlines() if line.startswith("| verified val accuracy"))
+    assert "so the figure is optimistic. It belongs to trainings that did not see these sentences" in row
+
+
 def test_the_metric_of_the_study_has_the_interval_that_is_given() -> None:
     figures = {"test_macro_f1": 0.7, "test_macro_f1_interval": {"low": 0.65, "high": 0.75}, "test_sentences": 90}
     text = card(metrics=figures)
@@ -110,7 +119,7 @@ def test_the_inputs_of_the_cache_are_not_repeated() -> None:
 )
 def test_the_limits_say_whether_the_probabilities_are_calibrated(figures: dict[str, float], calibrated: bool) -> None:
     limits = card(metrics=figures).split("## Limits\n\n")[1]
-    without = "Probabilities are not calibrated, and usually too extreme: a temperature is fitted by `sentune retrain`"
+    without = "Probabilities are not calibrated, and may be too extreme or not extreme enough: a temperature is fitted"
     assert ("Probabilities are calibrated by one temperature" in limits) == calibrated
     assert (without in limits) == (not calibrated)
 
@@ -166,19 +175,51 @@ def test_of_the_teachers_path_only_its_name_is_shown() -> None:
 def test_every_figure_that_retrain_writes_has_its_origin() -> None:
     names = ["best_epoch", "val_accuracy", "val_loss", "val_sentences", "test_accuracy", "test_loss", "test_sentences"]
     names += ["trial", "search_trials", "changed_since_the_search", "verdict", "weights_sha256", "data_fingerprint"]
+    names += ["steps", "passes", "train_and_val_sentences", "verified_best_epoch", "verified_val_sentences"]
+    names += [
+        "members",
+        "estimate",
+        *(f"{split}_{name}" for split in ("val", "verified_val", "test") for name in OTHERS),
+    ]
+    names = list(dict.fromkeys(names))
     table = card(metrics=dict.fromkeys(names, 1)).split("## Figures\n\n")[1].split("\n\n")[0].splitlines()[2:]
     assert [line.split(" | ")[0] for line in table] == [f"| {name.replace('_', ' ')}" for name in names]
     assert all(len(line.split(" | ")[3].removesuffix(" |")) > 10 for line in table)
 
 
-def test_an_ensemble_lists_its_members_with_their_shares_and_settings() -> None:
-    empty = PlainBaseline(
-        ngrams=np.zeros((0, 2), np.int32), idf=np.zeros(0, np.float32), coefficients=np.zeros((2, 0), np.float32),
-        intercepts=np.zeros(2, np.float32),
-    )  # fmt: skip
-    lstm = LstmMember(name="trial-3", weight=0.6, config=TrialConfig(hidden_dim=77), weights={})
+EMPTY = PlainBaseline(
+    ngrams=np.zeros((0, 2), np.int32), idf=np.zeros(0, np.float32), coefficients=np.zeros((2, 0), np.float32),
+    intercepts=np.zeros(2, np.float32),
+)  # fmt: skip
+LSTM = LstmMember(name="trial-3", weight=0.6, config=TrialConfig(hidden_dim=77), weights={})
+PLAIN = PlainMember(weight=0.4, baseline=EMPTY)
 
-    text = card(members=[lstm, PlainMember(weight=0.4, baseline=empty)])
+
+@pytest.mark.parametrize(
+    ("members", "vectors", "begin", "unknown"),
+    [
+        ([LSTM], "glove-50d", "The model knows the words of its training split, and the most frequent words of ", True),
+        ([LSTM], "none", "The model knows the words of its training split, at most 50,000 in all. Every other", True),
+        ([LSTM, PLAIN], "none", "Each LSTM knows the words of its training split, at most 50,000 in all. Every", True),
+        (
+            [PLAIN],
+            "glove-50d",
+            "The plain baseline knows the most frequent words and word pairs of its training",
+            False,
+        ),
+    ],
+)
+def test_the_limits_say_which_words_the_members_know(
+    members: list[Member], vectors: str, begin: str, unknown: bool
+) -> None:
+    limit = card(members=members, source={"vectors": vectors}).split("## Limits\n\n- ")[1].splitlines()[0]
+    assert limit.startswith(begin)
+    assert ("`<unk>`" in limit) == unknown
+    assert ("plain baseline knows the most frequent words and word pairs" in limit) == (PLAIN in members)
+
+
+def test_an_ensemble_lists_its_members_with_their_shares_and_settings() -> None:
+    text = card(members=[LSTM, PLAIN])
 
     assert "An ensemble of 2 members" in text
     assert "- `trial-3`, share 0.6: Trained word vectors, 1 LSTM layer of width 77" in text
