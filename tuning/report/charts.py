@@ -213,7 +213,8 @@ def slices(data: ChartData) -> alt.ConcatChart:
     with warnings.catch_warnings():
         # The parts share their selection on purpose.
         warnings.filterwarnings("ignore", "Automatically deduplicated selection parameter")
-        return alt.concat(*parts, columns=3)
+        # Each part has columns of its own width.
+        return alt.concat(*parts, columns=3).resolve_scale(xOffset="independent")
 
 
 def calibration(data: ChartData) -> alt.LayerChart:

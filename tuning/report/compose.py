@@ -112,6 +112,7 @@ def specifications(charts: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
     for key, chart in charts.items():
         whole = chart.to_dict(validate=False)
         own = whole.pop("datasets")
+        whole.pop("resolve", None)  # is for parts that are drawn together
         datasets |= {name: _columns(json.loads(text)) for name, text in own.items()}
         for at, part in enumerate(whole.pop("concat", [{}])):
             spec = {**whole, **part, "datasets": list(own)}

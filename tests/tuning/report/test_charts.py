@@ -130,6 +130,17 @@ def test_every_setting_has_a_slice(data: ChartData) -> None:
     assert all(f">{dimension.name}<" in drawn for dimension in data.study.space.dimensions)
 
 
+def test_the_marks_of_a_slice_are_in_the_same_places_among_other_slices(data: ChartData) -> None:
+    """With one scale for all, the marks of `pooling` were in the columns of other choices."""
+
+    def places(chart: charts.AnyChart) -> list[str]:
+        return re.findall(r'aria-label="[^"]*kind: [^>]*transform="translate\(([^)]*)\)', svg(chart))
+
+    alone = [place for each in data.study.space.dimensions for place in places(charts.setting_slice(data, each))]
+    assert len(alone) > len(data.study.ranked)
+    assert places(charts.slices(data)) == alone
+
+
 def test_importances_do_not_change_optunas_verbosity(data: ChartData) -> None:
     optuna.logging.set_verbosity(optuna.logging.INFO)  # Optuna's default
     assert setting_importances(data.study)
