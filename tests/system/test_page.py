@@ -129,6 +129,38 @@ def test_the_table_filters_by_words_and_by_columns(browser: Chrome, report: Path
     assert cells(browser, "trial") == []
 
 
+def test_an_order_holds_only_between_numbers(browser: Chrome, report: Path) -> None:
+    """As text, `none` was greater than each number."""
+    show(browser, report)
+    filter_by(browser, "ema_decay>0.995")
+    assert set(cells(browser, "ema_decay")) == {"0.9990"}
+    filter_by(browser, "ema_decay<=1")
+    assert set(cells(browser, "ema_decay")) == {"0.9900", "0.9990"}
+    filter_by(browser, "ema_decay=none")
+    assert set(cells(browser, "ema_decay")) == {"none"}
+    for wrong in ("state>=running", "val_accuracy >="):
+        filter_by(browser, wrong)
+        assert browser.find_element(By.ID, "count").text == "write a number after >="
+        assert cells(browser, "trial") == []
+
+
+def test_a_filter_may_have_blanks_short_names_and_columns_that_are_not_shown(browser: Chrome, report: Path) -> None:
+    show(browser, report)
+
+    def count(text: str) -> str:
+        filter_by(browser, text)
+        return browser.find_element(By.ID, "count").text
+
+    everything = len(cells(browser, "trial"))
+    assert 0 < int(count("val_accuracy > 0.7").split()[0]) < everything
+    assert min(map(float, cells(browser, "val_accuracy"))) > 0.7
+    assert count("layers = 1 lr<0.005") == count("n_layers=1 learning_rate<0.005") != f"0 of {everything} trials"
+    assert count("test_accuracy<1") == f"0 of {everything} trials"  # no model was evaluated on the test split
+    assert count("metric==accuracy") == f"{everything} of {everything} trials"
+    assert count("n_layers=1 foo>2") == "no column foo"
+    assert cells(browser, "trial") == []
+
+
 def test_an_order_is_that_of_the_stored_numbers_and_not_of_the_rounded_ones(browser: Chrome, report: Path) -> None:
     show(browser, report)
     exact = browser.execute_script("return trials.map(trial => trial.learning_rate)")

@@ -15,6 +15,7 @@ import vl_convert
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from core.config import SHORT_NAMES
 from core.data.audit import audit_sections
 from core.io.text import last_part, printable, without_folders
 from tuning.analysis.ranking import STATES, AssessedStudy, columns_of
@@ -58,6 +59,7 @@ def render_page(
     main, more = ([each.field for each in columns_of(study.rows) if each.main == part] for part in (True, False))
     # The page hides what follows the settings on paper, and columns that are empty.
     table = {"columns": [*main, *data.settings, *more], "more": more, "rows": _columns(json.loads(data.text))}
+    table["short"] = {SHORT_NAMES[name]: name for name in data.settings if name in SHORT_NAMES}
     context = {
         "study": study,
         "name": shlex.quote(study.name),

@@ -1,6 +1,6 @@
 "use strict";
 // Builds the table, sorts and filters it, draws the charts, and shows the selected trial in the table and every chart.
-const [{ charts, config }, { datasets, columns, rows, more }] = JSON.parse(document.getElementById("json").textContent);
+const [{ charts, config }, { datasets, columns, rows, more, short }] = JSON.parse(document.getElementById("json").textContent);
 const [body, filter, tip] = [document.querySelector("#trials tbody"), ...["filter", "tip"].map((id) => document.getElementById(id))];
 const toObjects = ([names, ...lines]) => lines.map((line) => Object.fromEntries(line.map((value, at) => [names[at], value])));
 
@@ -47,24 +47,31 @@ headings.forEach((heading, at) => heading.firstChild.addEventListener("click", (
   sort();
 }));
 
-// Filtering: every word must match.
+// Filtering: every word must match, and every condition must hold. Blanks around an operator do not count.
+const names = new Set([...columns, ...rows[0]]);
 function condition(word) {
-  const [, name, operator, text] = /^(\w+)([!<>]=|[=<>])(.+)$/.exec(word) ?? [];
-  if (!fields.includes(name)) return ({ row }) => row.textContent.toLowerCase().includes(word.toLowerCase());
-  const wanted = Number.isNaN(Number(text)) ? text : Number(text);
+  const [, said, operator, text] = /^([\w.]+)([!<>=]=|[=<>])(.*)$/.exec(word) ?? [];
+  if (!operator) return ({ row }) => row.textContent.toLowerCase().includes(word.toLowerCase());
+  const name = names.has(said) ? said : short[said];
+  const wanted = text === "" ? NaN : Number(text);
+  if (trials.length && !names.has(name)) return `no column ${said}`;
+  if (/[<>]/.test(operator) && Number.isNaN(wanted)) return `write a number after ${operator}`;
   return ({ [name]: value }) => {
-    const difference = compare(value, wanted);
-    // A cell shows a rounded number; = and != also accept that.
-    const equal = difference === 0 || shown(value) === text;
     if (value === null) return false;
-    return { "=": equal, "!=": !equal, "<": difference < 0, "<=": difference <= 0, ">": difference > 0, ">=": difference >= 0 }[operator];
+    // A cell shows a rounded number; = and != also accept that.
+    const equal = value === wanted || shown(value) === text;
+    if (operator.startsWith("=")) return equal;
+    if (operator === "!=") return !equal;
+    return typeof value === "number" && { "<": value < wanted, "<=": value <= wanted, ">": value > wanted, ">=": value >= wanted }[operator];
   };
 }
 function applyFilter() {
-  const conditions = filter.value.split(/\s+/).filter(Boolean).map(condition);
-  for (const trial of trials) trial.row.hidden = !conditions.every((holds) => holds(trial));
+  const words = filter.value.replace(/\s*([!<>=]=|[=<>])\s*/g, "$1").split(/\s+/).filter(Boolean);
+  const conditions = words.map(condition);
+  const problem = conditions.find((each) => typeof each === "string");
+  for (const trial of trials) trial.row.hidden = problem !== undefined || !conditions.every((holds) => holds(trial));
   const left = trials.filter((trial) => !trial.row.hidden).length;
-  document.getElementById("count").textContent = `${left} of ${trials.length} trials`;
+  document.getElementById("count").textContent = problem ?? `${left} of ${trials.length} trials`;
 }
 filter.addEventListener("input", applyFilter);
 
