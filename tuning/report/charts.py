@@ -43,6 +43,12 @@ CONFIG = {
     "rule": {"color": MUTED, "strokeDash": [4, 4]},
 }
 """Style of the page's charts and of the images; the page replaces each colour by a variable of its style."""
+CLOCK = {
+    **dict.fromkeys(("year", "quarter", "month", "week", "date"), "%b %d"),
+    **dict.fromkeys(("hours", "minutes"), "%H:%M"),
+    "seconds": "%H:%M:%S",
+}
+"""Format of a tick by the largest unit that begins there; Vega's own has 12 hours without am or pm."""
 SELECTED = alt.selection_point(name="trial", fields=["trial"], on="click", toggle=False)
 OUTLINE = alt.StrokeValue(None, condition={"param": "trial", "empty": False, "value": INK})
 TOOLTIP = alt.TooltipValue(alt.ExprRef("datum.shown"))
@@ -144,7 +150,7 @@ def timeline(data: ChartData) -> alt.Chart:
     bars = bars.transform_calculate(worker="datum.segment[0]", start="datum.segment[1]", end="datum.segment[2]")
     bars = bars.transform_calculate(height=f"{heights}[datum.kind]").mark_bar()
     bars = bars.encode(
-        x=alt.X("start:T", title="time"),
+        x=alt.X("start:T", title="time", axis=alt.Axis(format=CLOCK)),
         x2=alt.X2("end:T"),
         y=alt.Y("worker:N", title=None, sort=alt.EncodingSortField("start", "min")),
         size=alt.Size("height:Q", scale=None, legend=None),

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import optuna
@@ -207,6 +208,18 @@ def test_the_timeline_has_a_bar_for_each_time_that_a_worker_had_a_trial(data: Ch
     drawn = svg(charts.timeline(data))
     assert len(re.findall('aria-roledescription="bar"', drawn)) == 40
     assert ">host/100<" in drawn
+
+
+@pytest.mark.parametrize(
+    ("hours", "ticks"), [(0.01, "14:00:05 "), (1, "14:05 "), (48, "21:00 Jan 03 03:00"), (480, "Jan 11 ")]
+)
+def test_the_timeline_has_24_hours_and_the_dates_of_days(data: ChartData, hours: float, ticks: str) -> None:
+    """Vega's own format showed 14:01 as 02:01."""
+    begin = datetime(2026, 1, 2, 14, 0, 1).timestamp()
+    row = data.rows[0] | {"segments": [["host/1", 1000 * begin, 1000 * (begin + 3600 * hours)]]}
+    drawn = svg(charts.timeline(replace(data, rows=[row], text=json.dumps([row]))))
+    [labels] = re.findall("role-axis-label(.*?)role-axis-title.*?>time<", drawn)
+    assert ticks in " ".join(re.findall(">([^<]+)</text>", labels))
 
 
 def test_a_trial_that_paused_has_several_bars(tmp_path: Path) -> None:
