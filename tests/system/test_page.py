@@ -195,6 +195,8 @@ def test_a_trial_is_selected_in_every_chart_by_keyboard_alone(browser: Chrome, r
     assert lit(browser) == {int(button.text)}
     faint = browser.find_elements(By.CSS_SELECTOR, "#history .mark-symbol path[opacity='0.12']")
     assert len(faint) > 50
+    faint = browser.find_elements(By.CSS_SELECTOR, "#parallel .mark-line path[stroke-opacity='0.12']")
+    assert len(faint) > 40
     button.send_keys(Keys.ESCAPE)
     assert pressed(browser) == []
     assert lit(browser) == {None}

@@ -107,6 +107,14 @@ def test_parallel_coordinates_have_a_line_for_each_ranked_trial_and_an_axis_for_
     assert all(f">{name}<" in drawn for name in data.settings)
 
 
+def test_a_line_has_an_opacity_of_its_stroke_only(data: ChartData) -> None:
+    """With `opacity`, the PNG of 300 lines took 40 s instead of 3 s."""
+    for chart, usual in ((charts.parallel(data), "0.75"), (charts.curves(data), "0.5")):
+        lines = re.findall('<path aria-label="[^"]*trial: [^>]*"line mark"[^>]*>', svg(chart))
+        assert len(lines) >= len(data.study.ranked)
+        assert all(f'stroke-opacity="{usual}"' in line and " opacity=" not in line for line in lines)
+
+
 def test_a_slice_shows_only_trials_in_which_the_setting_is_active(data: ChartData) -> None:
     dimension = next(each for each in data.study.space.dimensions if each.name == "lstm_dropout")
     active = [record for _, record in data.study.ranked if "lstm_dropout" in record.params]
