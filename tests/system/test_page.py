@@ -229,6 +229,14 @@ def test_it_is_printed_without_scroll_boxes(browser: Chrome, report: Path) -> No
     assert boxes
     assert all(high <= 1 and wide <= 1 for high, wide in boxes)
     assert not browser.find_element(By.ID, "filter").is_displayed()
+    # The 27 columns fit, and no cell is cut into several lines.
+    lines = browser.execute_script(
+        "const all = document.createRange(); const lines = cell => {"
+        "all.selectNodeContents(cell.querySelector('button') ?? cell);"
+        "return new Set([...all.getClientRects()].map(each => cell.tagName === 'TH' ? each.left : each.top)).size };"
+        "return [...document.querySelectorAll('#trials th:not(.more), #trials td:not(.more)')].map(lines)"
+    )
+    assert set(lines) == {1}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
