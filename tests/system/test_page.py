@@ -81,6 +81,12 @@ def test_it_opens_from_disk_without_a_complaint_asks_for_nothing_and_draws_every
             assert len(chart.find_elements(By.CSS_SELECTOR, "svg path")) > 5, key
             room, used = (browser.execute_script(f"return arguments[0].{name}", chart) for name in SIZES)
             assert key == "parallel" or used <= room + 1, key
+    script = (
+        "const [plot, ...texts] = [document.querySelector('#importances svg'),"
+        "...document.querySelectorAll('#importances .role-mark.mark-text text')].map(e => e.getBoundingClientRect());"
+        "return texts.map(text => plot.right - text.right)"
+    )
+    assert min(browser.execute_script(script)) >= 0  # no figure is cut
     # Hostile text is text.
     assert browser.find_elements(By.TAG_NAME, "img") == []
     assert EVIL in browser.find_element(By.ID, "confusion").text

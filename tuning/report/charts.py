@@ -20,6 +20,8 @@ VEGA_LITE = ".".join(alt.SCHEMA_VERSION.split(".")[:2])
 SIZE = {"width": 640, "height": 300}
 INK, MUTED, RULE, CARD = "#1c1f24", "#59606b", "#e2e4e8", "#ffffff"
 GREEN, BLUE, BROWN, BAND = "#0a7a48", "#3b74b9", "#9a6a1f", "#9db7d8"
+WIDEST_LABELS = 30
+"""Number of characters that fit below a slice, which the page makes 240 pixels wide."""
 SHADES = ("#103d74", "#2b5c9a", "#3f70ad", "#7ba0cd", "#9db7d8", "#bccbe0", "#d5dce6")
 """Colours of ranks, from the best to the last seventh."""
 KINDS = {
@@ -116,7 +118,7 @@ def importances(data: ChartData) -> alt.LayerChart:
     """Draw the share of the differences in the metric that each setting explains."""
     shares = setting_importances(data.study)
     rows = [{"setting": name, "share": share} for name, share in shares.items()]
-    scale = alt.Scale(domain=[0, 1.15 * max(shares.values())])
+    scale = alt.Scale(domain=[0, 1.3 * max(shares.values())])  # room for the text of the longest bar
     x = alt.X("share:Q", axis=alt.Axis(format="%"), scale=scale)
     bars = alt.Chart(_source(rows)).encode(x=x, y=alt.Y("setting:N", title=None, sort=None))
     text = bars.mark_text(align="left", dx=4).encode(text=alt.Text("share:Q", format=".1%"))
@@ -204,8 +206,12 @@ def setting_slice(data: ChartData, dimension: Dimension) -> alt.Chart:
     if isinstance(searched, CategoricalDistribution):
         # The number of the trial spreads the marks over the column of a value.
         chart = chart.transform_calculate(spread="(datum.trial * 0.618034) % 1").encode(xOffset=alt.XOffset("spread:Q"))
-        scale = alt.Scale(domain=[plain(choice) for choice in searched.choices])
-        x = alt.X(f"{dimension.field}:N", title=name, scale=scale, axis=alt.Axis(labelAngle=0))
+        choices = [plain(choice) for choice in searched.choices]
+        # Every second label is a line lower if the longest ones may not fit next to each other.
+        last, wide = len(choices) - 1, len(choices) * max(len(str(choice)) for choice in choices) > WIDEST_LABELS
+        label = f"round(datum.index * {last}) % 2 ? ['', datum.label] : datum.label" if wide else "datum.label"
+        axis = alt.Axis(labelAngle=0, labelExpr=label)
+        x = alt.X(f"{dimension.field}:N", title=name, scale=alt.Scale(domain=choices), axis=axis)
     else:
         ends = [searched.low, searched.high]  # type: ignore[attr-defined]
         whole = range(ends[0], ends[1] + 1, searched.step) if isinstance(searched, IntDistribution) else range(0)
@@ -213,9 +219,16 @@ def setting_slice(data: ChartData, dimension: Dimension) -> alt.Chart:
     return _marks(data, chart.encode(x=x), size=20, legend=None).add_params(SELECTED)
 
 
+def sliced(data: ChartData) -> list[Dimension]:
+    """Return the searched settings that are active in at least one ranked trial."""
+    ranked = [row["idle"] for row in data.rows if row["rank"]]
+    dimensions = enumerate(data.study.space.dimensions)
+    return [dimension for place, dimension in dimensions if any(place not in idle for idle in ranked)]
+
+
 def slices(data: ChartData) -> alt.ConcatChart:
-    """Draw the metric by each searched setting."""
-    parts = [setting_slice(data, dimension) for dimension in data.study.space.dimensions]
+    """Draw the metric by each searched setting that is active in a trial."""
+    parts = [setting_slice(data, dimension) for dimension in sliced(data)]
     with warnings.catch_warnings():
         # The parts share their selection on purpose.
         warnings.filterwarnings("ignore", "Automatically deduplicated selection parameter")
@@ -291,7 +304,10 @@ def _x(field: str, title: str | None = None, *, whole: range = range(0), **scale
 
 def _y(field: str, title: str) -> alt.Y:
     """Return a vertical axis for numbers."""
-    return alt.Y(f"{field}:Q", title=title, scale=alt.Scale(zero=False, nice=False, padding=10))
+    # Vega rounds the label of a single number to a whole one.
+    label = "abs(toNumber(datum.label) - datum.value) < 1e-9 ? datum.label : format(datum.value, '~g')"
+    scale = alt.Scale(zero=False, nice=False, padding=10)
+    return alt.Y(f"{field}:Q", title=title, axis=alt.Axis(labelExpr=label), scale=scale)
 
 
 def _metric(data: ChartData, field: str = "val_metric") -> alt.Y:

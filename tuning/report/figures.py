@@ -70,6 +70,8 @@ def reasons(data: ChartData) -> dict[str, str]:
         "timeline": any(row["segments"] for row in data.rows),
     }
     why = {name: "No trial has ended an epoch yet." for name in CHARTS if not there.get(name, bool(study.ranked))}
+    if "slices" not in why and not charts.sliced(data):
+        why["slices"] = "No ended trial has a value in its searched range yet."
     try:
         random_search_curve(study.records)
     except UserError as error:

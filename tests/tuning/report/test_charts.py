@@ -133,10 +133,32 @@ def test_the_choices_of_a_slice_are_the_values_of_its_marks(tmp_path: Path) -> N
     assert {row["learning_rate"] for row in data.rows} == {0.123457, 0.2}
 
 
+def test_a_setting_that_is_active_in_no_trial_has_no_slice(data: ChartData) -> None:
+    """Its chart was empty. A study whose only trial is a baseline outside the ranges has no slice at all."""
+    every = data.study.space.dimensions
+    rows = [data.rows[0] | {"idle": [at for at, each in enumerate(every) if each.name != "pooling"]}]
+    assert [each.name for each in charts.sliced(data)] == [each.name for each in every]
+    assert [each.name for each in charts.sliced(replace(data, rows=rows))] == ["pooling"]
+    assert "slices" not in reasons(replace(data, rows=rows))
+    rows = [data.rows[0] | {"idle": list(range(len(every)))}]
+    assert reasons(replace(data, rows=rows))["slices"] == "No ended trial has a value in its searched range yet."
+
+
+def test_the_axis_of_one_value_shows_it(data: ChartData) -> None:
+    """Vega's own label of 0.67 alone was 1."""
+    row = data.rows[0] | {"val_metric": 0.67}
+    one = replace(data, rows=[row], text=json.dumps([row]))
+    assert ">0.67<" in svg(charts.history(one))
+    assert ">0.67<" in svg(charts.setting_slice(one, data.study.space.dimensions[0]))
+    assert ">0.70<" in svg(charts.history(data))  # as wide as 0.65
+
+
 @pytest.mark.slow
 def test_every_setting_has_a_slice(data: ChartData) -> None:
     drawn = svg(charts.slices(data))
     assert all(f">{dimension.name}<" in drawn for dimension in data.study.space.dimensions)
+    assert ">mean</text>" in drawn
+    assert re.findall(r'<tspan/><tspan x="0" dy="[0-9.]+">([^<]+)<', drawn) == ["max", "mean+max"]  # a line lower
 
 
 def test_the_marks_of_a_slice_are_in_the_same_places_among_other_slices(data: ChartData) -> None:
