@@ -92,6 +92,14 @@ def test_it_opens_from_disk_without_a_complaint_asks_for_nothing_and_draws_every
     assert EVIL in browser.find_element(By.ID, "confusion").text
 
 
+def test_a_study_of_a_few_trials_without_a_failed_one_has_no_complaint(browser: Chrome, command: Command) -> None:
+    record_study(command.results / "few", trials=3)
+    command.succeed("report", "few")
+    complaints(browser)
+    show(browser, command.results / "few" / "report.html")
+    assert complaints(browser) == []
+
+
 def test_dark_mode_has_other_colours_without_a_reload(browser: Chrome, report: Path) -> None:
     show(browser, report)
     colour = "return getComputedStyle(document.querySelector('#history .mark-line path')).stroke"

@@ -66,7 +66,9 @@ def history(data: ChartData) -> alt.LayerChart:
     best = ranked.transform_window(best=f"{extreme}(val_metric)", sort=[alt.SortField("trial")])
     line = best.mark_line(interpolate="step-after", color=GREEN, strokeWidth=1.5).encode(y=_metric(data, "best"))
     failed = _trials(data).transform_filter("datum.kind == 'failed'").encode(x=x, y=alt.value(SIZE["height"] - 5))
-    return alt.layer(line, _marks(data, failed), _marks(data, ranked).add_params(SELECTED)).properties(**SIZE)
+    # A layer without marks makes Vega warn of an infinite extent.
+    below = [_marks(data, failed)] if any(row["kind"] == "failed" for row in data.rows) else []
+    return alt.layer(line, *below, _marks(data, ranked).add_params(SELECTED)).properties(**SIZE)
 
 
 def curves(data: ChartData) -> alt.LayerChart:
