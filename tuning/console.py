@@ -224,6 +224,11 @@ def end_with_parent(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def worker_niceness() -> int:
+    """Return the niceness of Ray's workers: 15, unless Ray's own variable sets it."""
+    return int(os.environ.get("RAY_worker_niceness", 15))  # noqa: SIM112 - Ray's spelling
+
+
 @contextlib.contextmanager
 def signals_handled_by(handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
     """Handle the ENDING signals, unless they are ignored; Python allows this only in the main thread."""

@@ -20,6 +20,7 @@ from core.io.text import error_summary, printable
 from core.metrics import METRICS
 from core.plain_baseline import validate_plain
 from core.training.result import EpochResult
+from tuning.console import worker_niceness
 from tuning.journal.predictions import pack_labels
 from tuning.journal.probabilities import pack_log_odds, save_probabilities
 from tuning.journal.records import PLAIN_BASELINE
@@ -28,8 +29,8 @@ from tuning.scheduling.schedule import Callback
 
 PROGRAM = """
 import json, os, sys
-os.nice(4 + int(os.environ.get("RAY_worker_niceness", 15)))
 task = json.loads(sys.argv[1])
+os.nice(task.pop("niceness"))
 sys.path[:] = task.pop("path")
 from tuning.console import end_with_parent
 end_with_parent(task.pop("parent"))
@@ -39,7 +40,7 @@ print(json.dumps(fit_and_predict(**task)))
 """The process uses this process's import path; `python -m`, and `-c` without `-P`, would prefer modules in the user's
 folder.
 
-Its niceness is above that of Ray's workers (15 by default). Otherwise it would delay the first trials on two cores by a
+Its niceness is above that of Ray's workers. Otherwise it would delay the first trials on two cores by a
 second."""
 
 
@@ -76,6 +77,7 @@ class PlainFit(Callback):
             "metric": metric,
             "cache_dir": place,
             "parent": os.getpid(),
+            "niceness": worker_niceness() + 4,
         }
         self._journal = journal
         self._say = say

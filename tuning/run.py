@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,7 +26,7 @@ from tuning.backend.storage import check_storage
 from tuning.console import ASSESSING, command_line, in_callers_terms, print_note, say_if_slow
 from tuning.journal.file import JOURNAL
 from tuning.journal.predictions import pack_labels
-from tuning.journal.reader import read_journal
+from tuning.journal.reader import WrittenTrial, read_journal
 from tuning.journal.records import recorded_epochs, study_attributes
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.plain_fit import PlainFit
@@ -45,6 +45,8 @@ from tuning.tracking.remaining_time import RemainingTime
 from tuning.tracking.tensorboard import TensorBoardCallback
 
 if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
     from tuning.backend.checkpoint_sync import CheckpointStore
     from tuning.backend.cluster import Cluster  # imports Ray
 
@@ -144,7 +146,7 @@ def _run(
         # Trials are never removed: a smaller --trials than the study has completes these.
         plan = dataclasses.replace(search.config, n_trials=max(search.config.n_trials, len(journal.trials())))
         key = study_id(folder.name, journal.attributes)  # this command's spec may have another path of the data
-        n_done = _n_done(journal)
+        n_done = _n_done(journal.trials())
         reopen_trials(journal, plan)
         callbacks: list[Callback] = []
         if options.tensorboard:
@@ -160,7 +162,7 @@ def _run(
         if schedule.has_job():
             if any(record.epochs or record.ended for record in journal.records()):
                 # An earlier command may have opened all of them again.
-                n_done = max(n_done, _n_done(journal))
+                n_done = max(n_done, _n_done(journal.trials()))
                 _say(f"continuing study {folder.name}: {n_done} of {plan.n_trials} trials are done")
             journal.set_study_attr("early_end", None)
             ending = _search(options, schedule, interrupt, search, session, began, key)
@@ -226,12 +228,11 @@ def _has_work(options: RunOptions, existing: Mapping[str, Any]) -> bool:
     """Return whether the study has trials to train, as far as its journal shows before the data are read."""
     ended = existing.get("early_end") or {"n_trials": None}
     trials = read_journal(options.folder / JOURNAL)[1] if existing else []
-    n_finished = sum(trial.state.is_finished() for trial in trials)
-    return ended["n_trials"] is None and n_finished < max(options.trials, len(trials))
+    return ended["n_trials"] is None and _n_done(trials) < max(options.trials, len(trials))
 
 
-def _n_done(journal: StudyJournal) -> int:
-    return sum(trial.state.is_finished() for trial in journal.trials())
+def _n_done(trials: "Iterable[FrozenTrial | WrittenTrial]") -> int:
+    return sum(trial.state.is_finished() for trial in trials)
 
 
 def _resume_hints(ending: EarlyEnd, journal: StudyJournal) -> list[str]:

@@ -41,12 +41,12 @@ def parse_names(names: str | None) -> list[str]:
 
 
 def labels_of_classes(table: Table, columns: Sequence[str], others: Collection[str]) -> str | None:
-    """Return the only column whose values are the classes of the columns with probabilities; None if there are more.
+    """Return the column whose values are the classes of the columns with probabilities; None if not exactly one has.
 
     Args:
         table: The file.
         columns: The columns with probabilities.
-        others: Columns that are not looked at; those of a name that `predict` writes are not either.
+        others: Columns that do not count, besides PREDICTED_LABEL.
 
     Raises:
         DataError: A column belongs to no class, or two belong to one.

@@ -129,7 +129,8 @@ def _train(schedule: Schedule, job: Job, corpus: Corpus) -> dict[str, Any]:
 def _fit_now(self: PlainFit) -> PlainFit:
     if PLAIN_BASELINE in self._journal.attributes:
         return self
-    task: dict[str, Any] = {name: value for name, value in self._task.items() if name not in ("path", "parent")}
+    own = ("path", "parent", "niceness")
+    task: dict[str, Any] = {name: value for name, value in self._task.items() if name not in own}
     self._output.write(json.dumps(fit_and_predict(**task)).encode())
     self._process = SimpleNamespace(poll=lambda: 0, wait=lambda: 0, kill=lambda: None)  # type: ignore[assignment]
     return self

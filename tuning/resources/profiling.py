@@ -19,7 +19,7 @@ from core.config import TrialConfig
 from core.data.corpus import TRAIN, Corpus
 from core.errors import UserError
 from core.nn.model_size import max_checkpoint_bytes
-from tuning.console import end_with_parent
+from tuning.console import end_with_parent, worker_niceness
 from tuning.resources.gpu import is_gpu_out_of_memory
 
 T = TypeVar("T")
@@ -119,8 +119,7 @@ def run_processes(calls: Sequence[Callable[[], T]]) -> list[T]:
 
 def _begin_process(parent: int) -> None:
     end_with_parent(parent)
-    # As Ray's workers, which other programs then delay as much.
-    os.nice(int(os.environ.get("RAY_worker_niceness", 15)))  # noqa: SIM112 - Ray's spelling
+    os.nice(worker_niceness())  # other programs then delay it as much as a trial
 
 
 @contextlib.contextmanager
