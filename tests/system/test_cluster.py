@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,11 +48,13 @@ def nodes(command: Command) -> Iterator[Nodes]:
     made.close()
 
 
-def lose_one(nodes: Nodes, study: str) -> None:
+def lose_one(nodes: Nodes, study: str, driver: subprocess.Popen[str]) -> None:
     """Lose a node that is not the head, when a trial on it runs, has a checkpoint and at least one more epoch to go."""
     wanted = {f"epoch-{epoch:05d}" for epoch in (2, 4, 5)}  # after 3, the rung, and 6 it may be over
 
     def busy() -> list[str]:
+        if driver.poll() is not None:
+            pytest.fail(f"{study} ended before a node was lost")
         kept = [name for name in nodes.others() if any(path.name in wanted for path in nodes.checkpoints(name, study))]
         return [name for name in kept if nodes.processes(name, "ImplicitFunc")]
 
@@ -71,7 +74,7 @@ def test_the_driver_is_killed_then_a_node_is_lost_and_the_same_command_resumes(
         "workers outlive their driver",
     )
     with command.start(*words, env=DISABLED) as driver:
-        lose_one(nodes, "killed")
+        lose_one(nodes, "killed", driver)
         out, err = driver.communicate(timeout=PATIENCE_SECONDS)
     assert driver.returncode == 0, f"{out}\n{err}"
     assert "continuing study killed" in out
@@ -114,7 +117,7 @@ def test_checkpoints_in_s3_outlive_their_node(
     nodes.fill(1)
     words = run(sentences, "stored", "--address", nodes.address, "--storage", s3)
     with caplog.at_level(logging.INFO, "werkzeug"), command.start(*words, env=DISABLED) as driver:
-        lose_one(nodes, "stored")
+        lose_one(nodes, "stored", driver)
         out, err = driver.communicate(timeout=PATIENCE_SECONDS)
     assert driver.returncode == 0, f"{out}\n{err}"
     assert "checkpoints stay on each trial's node" not in out
