@@ -13,6 +13,7 @@ from core.io.text import error_summary
 from tuning.backend.ray_private import (
     kill_processes,
     node_is_looked_for_often,
+    own_import_path,
     ray_processes,
     running_node,
     sigterm_handler_kept,
@@ -62,7 +63,13 @@ def ray_session(problem: str, **options: Any) -> Iterator[Any]:
     def start() -> None:
         try:
             with sigterm_handler_kept():
-                ray.init(log_to_driver=False, logging_level=logging.ERROR, configure_logging=True, **options)
+                ray.init(
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    configure_logging=True,
+                    job_config=own_import_path(),
+                    **options,
+                )
         except Exception as error:
             ray.shutdown()
             raise UserError(problem.format(root_cause(error))) from error

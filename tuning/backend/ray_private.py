@@ -9,8 +9,9 @@ import ctypes
 import json
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -22,6 +23,7 @@ from ray._private.node import Node
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.core.generated.gcs_pb2 import GcsNodeInfo
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError
+from ray.job_config import JobConfig
 
 ANSWER_SECONDS = 10
 """Time in seconds after which an idle worker that does not answer counts as dead."""
@@ -213,6 +215,25 @@ def sigterm_handler_kept() -> Iterator[None]:
         yield
     finally:
         python.PyOS_setsig(signal.SIGTERM, before)
+
+
+class _FixedPath(list[str]):
+    """The import path that workers get. Ray's start does not extend it."""
+
+    def extend(self, folders: Iterable[str]) -> None:
+        """Ignore the current folder and the script's, which workers would prefer to all other folders."""
+
+
+def own_import_path() -> JobConfig:
+    """Return a configuration of a job whose workers import `core` and `tuning` from where this process has them.
+
+    With Ray's usual one, a package `core` in the user's folder would come first.
+    """
+    config = JobConfig()
+    folder = Path(__file__).parents[2]
+    installed = folder.name in ("site-packages", "dist-packages")  # which is on every import path
+    config._py_driver_sys_path = _FixedPath([] if installed else [str(folder)])
+    return config
 
 
 def silence_error_thread() -> None:
