@@ -117,7 +117,7 @@ def _mismatches(plan: StudyConfig, spec: Spec, fingerprint: str) -> Sequence[str
 
 
 def _same_space(one: Space, other: Space) -> bool:
-    return (one.dimensions, dict(one.fixed)) == (other.dimensions, dict(other.fixed))
+    return (set(one.dimensions), dict(one.fixed)) == (set(other.dimensions), dict(other.fixed))
 
 
 def _row(record: TrialRecord, best: EpochResult) -> dict[str, Any]:

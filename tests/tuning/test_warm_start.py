@@ -26,7 +26,7 @@ def a_study(folder: Path, count: int = 6, falling: bool = False, **changes: Any)
 
     If `falling`, each epoch is worse than the one before.
     """
-    the_plan = plan(seed=1)
+    the_plan = plan(seed=1, space=changes.pop("space", load_space("quick")))
     spec = {"fingerprint": "f", "space": the_plan.space.to_dict(), "epochs": 4}
     spec |= {"metric": "accuracy", "epoch_sentences": None} | changes
     with open_study(folder, spec) as journal:
@@ -110,6 +110,13 @@ def test_another_space_for_a_study_that_has_begun_is_left_to_the_comparison_of_t
     begin(tmp_path / "new", before, kept)
     after, _ = warm(tmp_path, plan(space=space))
     assert (after.space, after.warm_start, after.prior_trials) == (space, before.warm_start, ())
+
+
+def test_a_space_in_another_order_is_the_same_space(tmp_path: Path) -> None:
+    one, two = "clip_norm=[0.5,1.0]", "class_weight=[none,balanced]"
+    a_study(tmp_path / "old", space=load_space("quick", [one, two]))
+    _, kept = warm(tmp_path, plan(space=load_space("quick", [two, one])))
+    assert kept["prior_trials"]
 
 
 @pytest.mark.parametrize("damage", [[], None, [{"params": {}}]])
