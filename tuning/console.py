@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TextIO, cast
 
+from core.errors import check_rules
 from core.io.text import printable
 
 
@@ -225,8 +226,15 @@ def end_with_parent(parent: int) -> None:
 
 
 def worker_niceness() -> int:
-    """Return the niceness of Ray's workers: 15, unless Ray's own variable sets it."""
-    return int(os.environ.get("RAY_worker_niceness", 15))  # noqa: SIM112 - Ray's spelling
+    """Return the niceness of Ray's workers: 15, unless Ray's own variable sets it.
+
+    Raises:
+        ConfigError: The variable is no whole number. Ray's import would end the process without a message.
+    """
+    text = os.environ.get("RAY_worker_niceness", "15")  # noqa: SIM112 - Ray's spelling
+    whole = re.fullmatch(r"-?\d{1,2}", text) is not None
+    check_rules({"RAY_worker_niceness in the environment": (text, "a whole number such as 0", whole)})
+    return int(text)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any, Self
 
-from tuning.console import say_if_slow
+from tuning.console import say_if_slow, worker_niceness
 from tuning.resources.machine import Machine
 
 IMPORTING = threading.Lock()
@@ -27,7 +27,12 @@ class BackgroundRay:
         self._thread = threading.Thread(target=self._hold, name="ray", daemon=True)
 
     def start(self) -> None:
-        """Start Ray in a thread, and return at once."""
+        """Start Ray in a thread, and return at once.
+
+        Raises:
+            ConfigError: Ray's variable RAY_worker_niceness is no whole number.
+        """
+        worker_niceness()
         if self._thread.ident is None:
             self._thread.start()
 

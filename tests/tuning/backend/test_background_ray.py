@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from core.errors import UserError
+from core.errors import ConfigError, UserError
 from tests.support.patience import PATIENCE_SECONDS
 from tuning.backend import local_ray
 from tuning.backend.background_ray import BackgroundRay
@@ -42,6 +42,16 @@ def played(monkeypatch: pytest.MonkeyPatch) -> Played:
     fake = Played()
     monkeypatch.setattr(local_ray, "local_ray", fake.local_ray)
     return fake
+
+
+@pytest.mark.parametrize("niceness", ["", "abc", "3.5"])
+def test_a_niceness_that_would_end_the_process_is_refused(
+    played: Played, monkeypatch: pytest.MonkeyPatch, niceness: str
+) -> None:
+    monkeypatch.setenv("RAY_worker_niceness", niceness)
+    with BackgroundRay(MACHINE, print) as background, pytest.raises(ConfigError, match="RAY_worker_niceness in the"):
+        background.start()
+    assert played.events == []
 
 
 def test_ray_starts_and_ends_in_one_other_thread(played: Played) -> None:
