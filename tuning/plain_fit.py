@@ -112,11 +112,16 @@ class PlainFit(Callback):
         if self._process is not None and self._process.poll() is not None:
             self.finish()
 
-    def finish(self) -> None:
-        """Wait for the result and write it once; a failure is reported and does not end the study."""
+    def finish(self, seconds: float | None = None) -> None:
+        """Wait for the result, at most this time, and write it once; a failure is reported and ends no study."""
         if self._process is None:
             return
-        code, self._process = self._process.wait(), None
+        try:
+            code = self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self._report("its fit has not ended")
+            return
+        self._process = None
         self._output.seek(0)
         try:
             found = json.loads(self._output.read())

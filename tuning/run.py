@@ -62,6 +62,9 @@ NO_STORAGE = (
     "epoch; pass --storage to keep them"
 )
 
+BASELINE_SECONDS = 60
+"""Maximum time in seconds after a time budget for the fit of the plain baseline, which began with the first trial."""
+
 Session = Callable[[], AbstractContextManager[Any]]
 """Context manager that yields module ray once Ray has started."""
 
@@ -175,7 +178,7 @@ def _run(
         journal.set_study_attr("early_end", dataclasses.asdict(ending) if ending else None)
         if complete or ending is not None:
             with say_if_slow("waiting for the plain baseline ...", _say):
-                plain.finish()
+                plain.finish(BASELINE_SECONDS if ending is not None and ending.n_trials is None else None)
         if (options.address or options.storage) and (complete or schedule.has_ended_early()):
             # By each command: an earlier one may have been killed.
             _checkpoint_store(options, key).remove_all(machine, print_note)

@@ -132,7 +132,7 @@ def _fit_now(self: PlainFit) -> PlainFit:
     own = ("path", "parent", "niceness")
     task: dict[str, Any] = {name: value for name, value in self._task.items() if name not in own}
     self._output.write(json.dumps(fit_and_predict(**task)).encode())
-    self._process = SimpleNamespace(poll=lambda: 0, wait=lambda: 0, kill=lambda: None)  # type: ignore[assignment]
+    self._process = SimpleNamespace(poll=lambda: 0, wait=lambda *_: 0, kill=lambda: None)  # type: ignore[assignment]
     return self
 
 

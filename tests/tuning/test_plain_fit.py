@@ -83,6 +83,19 @@ def test_a_process_that_is_killed_costs_one_line(
     assert said == ["no plain baseline: its process ended with code -9; run the same command again to retry"]
 
 
+def test_after_a_time_budget_the_wait_is_limited(
+    corpus: Corpus, data: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plain_fit, "PROGRAM", "import time; time.sleep(60)")
+    said: list[str] = []
+    with open_study(tmp_path / "s", SPEC) as journal, fit(journal, corpus, data, said, tmp_path) as running:
+        running.finish(0)
+        process = running._process
+    assert process is not None
+    assert process.returncode == -signal.SIGKILL
+    assert said == ["no plain baseline: its fit has not ended; run the same command again to retry"]
+
+
 def test_leaving_early_kills_the_process(
     corpus: Corpus, data: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
