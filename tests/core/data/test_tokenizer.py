@@ -65,13 +65,30 @@ def test_tokens_are_never_empty_and_hold_no_space(text: str) -> None:
     assert all(token and token.split() == [token] for token in tokenize(text, "english"))
 
 
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("This was boring. I hated it.", "this was boring . i hated it ."),
+        ("It can't. (Dull.) 'No.'\nIn 1999. End", "it ca n't . ( dull . ) ' no . ' in 1999 . end"),
+        (
+            "Mr. J. K. Fox vs. Dr. No, approx. 9 a.m. e.g. etc. so",
+            "mr. j. k. fox vs. dr. no , approx. 9 a.m. e.g. etc. so",
+        ),
+        ("the U.S. army at www.site.com. It... it", "the u.s. army at www.site.com . it ... it"),
+    ],
+)
+def test_a_full_stop_between_sentences_is_a_token(text: str, tokens: str) -> None:
+    """NLTK separates the last one only."""
+    assert tokenize(text, "english") == tokens.split()
+
+
 @given(texts)
 def test_tokenize_forgets_upper_case_first(text: str) -> None:
     assert tokenize(text, "english") == tokenize(text.lower(), "english")
 
 
 def test_the_tokenizer_names_nltk_and_its_version() -> None:
-    assert tokenizer_version("english") == f"nltk-{importlib.metadata.version('nltk')}/word_tokenize/lower"
+    assert tokenizer_version("english") == f"nltk-{importlib.metadata.version('nltk')}/word_tokenize/stops/lower"
 
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
