@@ -142,16 +142,10 @@ class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def _require_labels(y: ArrayLike) -> None:
-    """Check that no label is None, NaN, or the NA of pandas. NumPy would make NaN among texts a text.
+    """Raise ValueError if a label is None, NaN, or the NA of pandas. NumPy would make NaN among texts a text."""
+    from pandas import isna
 
-    Raises:
-        ValueError: A label is missing; the message has its place, from 0.
-    """
     labels = np.asarray(y, dtype=object)
-    for place, label in enumerate(labels.ravel() if labels.ndim else ()):
-        try:
-            missing = label is None or bool(label != label)
-        except TypeError:  # pandas' NA is neither true nor false
-            missing = True
-        if missing:
-            raise ValueError(f"y has no label at place {place}; add it, or leave out this text")
+    missing = np.flatnonzero(isna(labels))
+    if labels.ndim and len(missing):
+        raise ValueError(f"y has no label at place {missing[0]}; add it, or leave out this text")
