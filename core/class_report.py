@@ -1,8 +1,7 @@
 """Precision, recall, F1 and support of each class with intervals, and the confusion matrix."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +31,6 @@ class ClassScores:
     f1: float
     f1_interval: Interval | None
     """Interval of F1, from the Wilson interval of the correct share of sentences that have or were given this label."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the scores for JSON."""
-        return asdict(self)
 
 
 def confusion_matrix(labels: Labels, predictions: Labels, n_classes: int) -> NDArray[np.int64]:

@@ -147,6 +147,6 @@ def _as_json(record: TrialRecord, results: ClassResults | None) -> dict[str, Any
         "metric": metric.name,
         "best_epoch": record.best.epoch if record.best else None,
         "epochs": epochs,
-        "classes": [each.to_dict() for each in results.scores] if results else None,
+        "classes": [asdict(each) for each in results.scores] if results else None,
         "confusion": results.confusion.tolist() if results else None,
     }

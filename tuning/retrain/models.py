@@ -166,7 +166,7 @@ def class_figures(name: str, outputs: Outputs | None, classes: Sequence[str]) ->
     if outputs is None:
         return {}
     confusion = confusion_matrix(outputs.labels, outputs.predictions, len(classes))
-    scores = [each.to_dict() for each in class_report(confusion, classes)]
+    scores = [dataclasses.asdict(each) for each in class_report(confusion, classes)]
     return {f"{name}_classes": scores, f"{name}_confusion": confusion.tolist()}
 
 

@@ -1,5 +1,6 @@
 """The card shows the origin of a model, and nothing in its data can become markup."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -151,7 +152,12 @@ def test_a_confusion_matrix_of_many_classes_is_in_the_metrics_alone() -> None:
     for count, has_matrix in ((WIDEST_MATRIX, True), (WIDEST_MATRIX + 1, False)):
         confusion = np.eye(count, dtype=np.int64)
         scores = class_report(confusion, [f"class {number}" for number in range(count)])
-        text = card(metrics={"test_classes": [each.to_dict() for each in scores], "test_confusion": confusion.tolist()})
+        text = card(
+            metrics={
+                "test_classes": [dataclasses.asdict(each) for each in scores],
+                "test_confusion": confusion.tolist(),
+            }
+        )
         assert ("Sentences by label (row)" in text) == has_matrix
     assert "| class 15 | 1.0000 (" in text
     assert "16 classes are too many for a confusion matrix here; it is `test_confusion` in `metrics.json`." in text
@@ -228,9 +234,8 @@ def test_an_ensemble_lists_its_members_with_their_shares_and_settings() -> None:
     assert "Settings of plain-baseline" not in text
 
 
-def test_the_card_has_the_reliability_diagrams_and_the_thresholds() -> None:
-    bins = [{"low": 0.6, "high": 2 / 3, "sentences": 9, "confidence": 0.65, "accuracy": 0.5}]
-    before, after = {"error": 0.15, "log_loss": 1.3308, "bins": bins}, {"error": 0.2, "log_loss": 1.0933, "bins": bins}
+def test_the_card_has_the_calibration_and_the_thresholds() -> None:
+    before, after = {"error": 0.15, "log_loss": 1.3308, "bins": []}, {"error": 0.2, "log_loss": 1.0933, "bins": []}
     rows = [
         {"min_probability": 0.9, "sentences": 4, "correct": 3},
         {"min_probability": 0.99, "sentences": 0, "correct": 0},
@@ -240,7 +245,6 @@ def test_the_card_has_the_reliability_diagrams_and_the_thresholds() -> None:
     text = card(metrics={**METRICS, "calibration": {"before": before, "after": after}, "abstention": about})
 
     assert "error: 0.1500 before, 0.2000 after; calibration did not help here. Log loss: 1.3308 before, 1.09" in text
-    assert "| before | 0.600 to 0.667 | 9 | 0.6500 | 0.5000 |" in text
     assert "### Answers on the test split" in text
     assert "| 0.9 | 25.0% | 0.7500 |" in text
     assert "| 0.99 | 0.0% |  |" in text
