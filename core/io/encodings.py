@@ -51,7 +51,8 @@ def detect_encoding(path: Path) -> str:
     if misfit is None:
         return "utf-8"
     sample = _sample_lines(path)
-    if len(sample) >= _MIN_LINES and sum(map(_is_utf8, sample)) >= _UTF8_SHARE * len(sample):
+    fitting = sum(_find_misfit([line], "utf-8") is None for line in sample)
+    if len(sample) >= _MIN_LINES and fitting >= _UTF8_SHARE * len(sample):
         line, reason = misfit
         raise DataError(
             f"{path}, line {line}: is not utf-8 ({reason}), as nearly all other lines are; fix the line, or pass "
@@ -85,14 +86,6 @@ def _sample_lines(path: Path) -> list[bytes]:
         if size > _SAMPLE_BYTES:
             break
     return sample
-
-
-def _is_utf8(line: bytes) -> bool:
-    try:
-        line.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _guess(path: Path, sample: bytes) -> str:
