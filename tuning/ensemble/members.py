@@ -42,7 +42,7 @@ class TrainedMember:
     trained_epochs: int | None = None
     """Number of epochs of that training; None for the plain baseline."""
     about: Mapping[str, Any]
-    """More data for the model folder: `weights_sha256`, `environment`, `epochs`."""
+    """More data for the model folder: `weights_sha256` and `environment`."""
 
 
 def train_members(
@@ -109,11 +109,7 @@ def verify_member(
                 f"reproduced; {advice}"
             )
     member = LstmMember(name=f"trial-{record.number}", weight=weight, config=result.config, weights=trained["weights"])
-    about = {
-        "weights_sha256": trained["weights_sha256"],
-        "environment": dict(result.environment),
-        "epochs": trained["epochs"],
-    }
+    about = {"weights_sha256": trained["weights_sha256"], "environment": dict(result.environment)}
     return TrainedMember(
         member=member,
         trial=record.number,

@@ -89,9 +89,8 @@ def train_in_worker(
         both: Whether to train again on train and validation.
 
     Returns:
-        `result` (TrainResult), `weights` by name, `weights_sha256`, `epochs` (how often these weights saw the training
-        sentences), and `test` (Evaluation, or None without a test split). For failures see
-        tuning.backend.worker.failure_result.
+        `result` (TrainResult), `weights` by name, `weights_sha256`, and `test` (Evaluation, or None without a test
+        split). For failures see tuning.backend.worker.failure_result.
     """
     from tuning.backend.worker import failure_result, select_device  # imports Ray
 
@@ -101,14 +100,14 @@ def train_in_worker(
         result = train_resumable(
             settings, corpus, threads=threads, device=device, checkpoints=Path(checkpoints), last=last
         )
-        weights, digest, epochs = result.weights, result.weights_sha256, len(result.epochs)
+        weights, digest = result.weights, result.weights_sha256
         if both:
             again = refit(settings, corpus, result.epochs, threads=threads, device=device)
-            weights, digest, epochs = again.weights, again.weights_sha256, len(again.losses)
+            weights, digest = again.weights, again.weights_sha256
         test = evaluate_on_test(settings, weights, corpus, threads, device)
     except Exception as error:  # it must not end the other trainings
         return failure_result(error)
-    return {"result": result, "weights": dict(weights), "weights_sha256": digest, "epochs": epochs, "test": test}
+    return {"result": result, "weights": dict(weights), "weights_sha256": digest, "test": test}
 
 
 def evaluate_on_test(
