@@ -39,24 +39,18 @@ def _group_limits() -> Iterator[int]:
                         yield int((each / name).read_text())
 
 
-def preparation_bytes(path: Path, size: int) -> int:
-    """Return an estimate of the bytes that it takes to read, split and tokenise the texts of a file.
+def check_texts_fit(path: Path, size: int) -> None:
+    """Check by an estimate that the texts of a file can be read, split and tokenised in this machine's memory.
 
     Args:
         path: The file; its name says whether it is packed.
         size: Bytes on disk of the part that is read.
-    """
-    packed = path.name.lower().endswith((".gz", ".parquet"))
-    return FIXED_BYTES + BYTES_A_BYTE * size * (UNPACKED if packed else 1)
-
-
-def check_texts_fit(path: Path, size: int) -> None:
-    """Check that the texts of a file can be prepared in this machine's memory; arguments as in `preparation_bytes`.
 
     Raises:
         DataError: The memory does not suffice; the message has the need and the memory.
     """
-    need, memory = preparation_bytes(path, size), available_memory()
+    packed = path.name.lower().endswith((".gz", ".parquet"))
+    need, memory = FIXED_BYTES + BYTES_A_BYTE * size * (UNPACKED if packed else 1), available_memory()
     if need > memory:
         raise DataError(
             f"{path}: preparing its texts needs about {need / 1e9:.1f} GB of memory and this machine has "

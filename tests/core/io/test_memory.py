@@ -9,7 +9,7 @@ from core.data.corpus import ReadOptions
 from core.data.datasets import resolve_dataset
 from core.errors import DataError
 from core.io import memory
-from core.io.memory import available_memory, check_texts_fit, preparation_bytes
+from core.io.memory import available_memory, check_texts_fit
 
 
 def test_this_machine_has_some_memory() -> None:
@@ -36,11 +36,6 @@ def test_the_memory_is_that_of_the_control_groups_of_both_versions(
     assert available_memory() == limit
 
 
-@pytest.mark.parametrize(("name", "size", "need"), [("a.csv", 10**6, 306), ("a.csv.gz", 10**6, 318), ("a.csv", 0, 300)])
-def test_the_need_grows_with_the_file_and_more_with_a_packed_one(name: str, size: int, need: int) -> None:
-    assert preparation_bytes(Path(name), size) == need * 10**6
-
-
 def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "many.csv.gz"
     path.write_bytes(gzip.compress(b"text,label\na film,good\nthe film,bad\n"))
@@ -64,9 +59,11 @@ def test_a_file_that_is_removed_before_it_is_read_is_named(tmp_path: Path) -> No
         source.read()
 
 
-def test_a_file_that_fits_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
-    path = Path("a.csv")
-    monkeypatch.setattr(memory, "available_memory", lambda: preparation_bytes(path, 100))
-    check_texts_fit(path, 100)
-    with pytest.raises(DataError, match=r"a\.csv: preparing its texts needs"):
-        check_texts_fit(path, 101)
+@pytest.mark.parametrize(("name", "size", "need"), [("a.csv", 10**6, 306), ("a.csv.gz", 10**6, 318), ("a.csv", 0, 300)])
+def test_the_need_grows_with_the_file_and_more_with_a_packed_one(
+    name: str, size: int, need: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "available_memory", lambda: need * 10**6)
+    check_texts_fit(Path(name), size)
+    with pytest.raises(DataError, match=rf"{name}: preparing its texts needs"):
+        check_texts_fit(Path(name), size + 1)
