@@ -100,7 +100,7 @@ class SentenceClassifier(nn.Module):
         Returns:
             float (B, C) logits.
         """
-        dropped = self.config.embedding_dropout
+        config, dropped = self.config, self.config.embedding_dropout
         if dropout and dropped > 0:
             tokens = tokens * dropout.keep_mask(tokens.shape, dropped)
             vectors = vectors / (1 - dropped)
@@ -109,13 +109,6 @@ class SentenceClassifier(nn.Module):
             self._read(lstm, F.embedding(order, vectors), dropout)
             for lstm, order in self._by_direction(0, tokens, mirror)
         ]
-        return self._classify_states(states, lengths, mirror, dropout)
-
-    def _classify_states(
-        self, states: list[Tensor], lengths: Tensor, mirror: Tensor, dropout: Dropout | None
-    ) -> Tensor:
-        """Compute logits (B, C) from the first layer's states, (T, B, H) for each direction."""
-        config = self.config
         for layer in range(1, config.n_layers):
             x = self._concat_directions(states, mirror)
             x = dropout(x, config.lstm_dropout) if dropout else x
