@@ -98,25 +98,6 @@ def pad_batch(corpus: Corpus, sentences: NDArray[np.int64]) -> NDArray[np.intege
     return words
 
 
-def make_batch(corpus: Corpus, sentences: NDArray[np.int64]) -> Batch:
-    """Return a batch of some sentences, on the CPU.
-
-    Args:
-        corpus: The corpus with the sentences.
-        sentences: int64 (B,) their indices in the corpus, at least one.
-    """
-    words = pad_batch(corpus, sentences)
-    rows, tokens = np.unique(np.append(0, words), return_inverse=True)
-    return Batch(
-        rows=_tensor(rows),
-        tokens=_tensor(tokens[1:].reshape(words.shape)),
-        lengths=_tensor(corpus.offsets[sentences + 1] - corpus.offsets[sentences]),
-        labels=_tensor(corpus.labels[sentences]),
-        trained_rows=int(np.searchsorted(rows, corpus.trained_words)),
-        targets=None if corpus.targets is None else torch.from_numpy(corpus.targets[sentences]),
-    )
-
-
 def _tensor(array: NDArray[np.integer]) -> Tensor:
     return torch.from_numpy(array.astype(np.int64, copy=False))
 
@@ -132,7 +113,7 @@ class GpuBatchSource:
         self.targets = None if corpus.targets is None else torch.tensor(corpus.targets, device=device)
 
     def batch(self, sentences: NDArray[np.int64]) -> Batch:
-        """Return what `make_batch` returns, computed on the device.
+        """Return what `CpuBatchSource.batch` returns, computed on the device.
 
         The host counts the steps and the distinct words. Otherwise the host would wait for kernels whose output's size
         is not known in advance.
@@ -170,8 +151,17 @@ class CpuBatchSource:
         self.corpus = corpus
 
     def batch(self, sentences: NDArray[np.int64]) -> Batch:
-        """Return what `make_batch` returns."""
-        return make_batch(self.corpus, sentences)
+        """Return a batch of some sentences: int64 (B,) their indices in the corpus, at least one."""
+        corpus, words = self.corpus, pad_batch(self.corpus, sentences)
+        rows, tokens = np.unique(np.append(0, words), return_inverse=True)
+        return Batch(
+            rows=_tensor(rows),
+            tokens=_tensor(tokens[1:].reshape(words.shape)),
+            lengths=_tensor(corpus.offsets[sentences + 1] - corpus.offsets[sentences]),
+            labels=_tensor(corpus.labels[sentences]),
+            trained_rows=int(np.searchsorted(rows, corpus.trained_words)),
+            targets=None if corpus.targets is None else torch.from_numpy(corpus.targets[sentences]),
+        )
 
 
 def batch_source(corpus: Corpus, device: str) -> CpuBatchSource | GpuBatchSource:

@@ -18,7 +18,6 @@ from core.training.batching import (
     batch_source,
     epoch_batches,
     length_sorted_batches,
-    make_batch,
     shuffled_batches,
 )
 from tests.support.corpora import tiny_corpus
@@ -103,7 +102,7 @@ def test_a_sentence_longer_than_the_bound_makes_a_batch_of_its_own() -> None:
 def test_a_batch_holds_its_sentences_words_lengths_and_labels() -> None:
     corpus = tiny_corpus()
     sentences = corpus.indices(TRAIN)[:9]
-    batch = make_batch(corpus, sentences)
+    batch = CpuBatchSource(corpus).batch(sentences)
     words = batch.rows[batch.tokens]  # (T, B)
     for column, sentence in enumerate(sentences):
         expected = corpus.tokens[corpus.offsets[sentence] : corpus.offsets[sentence + 1]]
@@ -118,7 +117,7 @@ def test_a_batchs_words_are_distinct_and_begin_with_padding() -> None:
     """Also where all sentences are of one length and nothing is padded."""
     corpus = tiny_corpus()
     alike = np.flatnonzero(corpus.lengths() == corpus.lengths()[0])
-    rows = make_batch(corpus, alike).rows
+    rows = CpuBatchSource(corpus).batch(alike).rows
     assert rows[0] == 0
     assert rows.tolist() == sorted(set(rows.tolist()))
 
@@ -132,7 +131,7 @@ def test_targets_come_with_their_sentences() -> None:
     targets = np.random.default_rng(0).dirichlet([1, 1], 120).astype(np.float32)
     corpus = dataclasses.replace(tiny_corpus(), targets=targets)
     chosen = corpus.indices(TRAIN)[[5, 2, 9]]
-    found = make_batch(corpus, chosen)
+    found = CpuBatchSource(corpus).batch(chosen)
     assert found.targets is not None
     assert found.targets.tolist() == targets[chosen].tolist()
     assert alike(GpuBatchSource(corpus, "cpu").batch(chosen), found)
@@ -143,7 +142,7 @@ def test_targets_come_with_their_sentences() -> None:
 def test_any_choice_of_sentences_gives_the_batch_of_the_cpu(places: list[int]) -> None:
     """Also one sentence alone, the last of the corpus, and the same one twice."""
     corpus, chosen = tiny_corpus(), np.array(places)
-    assert alike(GpuBatchSource(corpus, "cpu").batch(chosen), make_batch(corpus, chosen))
+    assert alike(GpuBatchSource(corpus, "cpu").batch(chosen), CpuBatchSource(corpus).batch(chosen))
 
 
 def test_the_corpus_is_copied_once_and_then_only_places_move(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from core.config import OPTIMIZERS, POOLINGS, TrialConfig
 from core.data.corpus import TRAIN, Corpus
 from core.nn.classifier import SentenceClassifier
 from core.nn.seeding import Dropout, seeded_generator
-from core.training.batching import Batch, make_batch, shuffled_batches
+from core.training.batching import Batch, CpuBatchSource, shuffled_batches
 from core.training.ema import ExponentialMovingAverage
 from core.training.learner import Learner, balanced_weights, clip_row_norms, make_learner
 from core.training.optim import lr_multiplier
@@ -36,7 +36,7 @@ def batches(corpus: Corpus, size: int, count: int) -> list[Batch]:
     found: list[Batch] = []
     for epoch in range(count):
         order = shuffled_batches(corpus.lengths()[sentences], size, seeded_generator(0, "order", epoch))
-        found += [make_batch(corpus, sentences[places]) for places in order]
+        found += [CpuBatchSource(corpus).batch(sentences[places]) for places in order]
     return found[:count]
 
 
@@ -139,7 +139,7 @@ def test_the_loss_of_a_target_is_the_expected_loss_of_its_labels(
 ) -> None:
     corpus, target = tiny_corpus(n_classes=3), torch.tensor([[0.5, 0.2, 0.3]], dtype=torch.float64)
     config = TrialConfig(hidden_dim=4, label_smoothing=smoothing)
-    batch = make_batch(corpus, corpus.indices(TRAIN)[:1])
+    batch = CpuBatchSource(corpus).batch(corpus.indices(TRAIN)[:1])
 
     def loss(**changes: Tensor) -> float:
         learner = Learner(new_model(config, corpus), class_weights=class_weights)
@@ -305,4 +305,4 @@ def test_a_batch_of_one_word_is_learned() -> None:
     corpus = tiny_corpus()
     learner = Learner(new_model(TrialConfig(hidden_dim=4), corpus))
     shortest = np.argsort(corpus.lengths())[:1]
-    assert learner.step(make_batch(corpus, shortest), 0.1, None).isfinite()
+    assert learner.step(CpuBatchSource(corpus).batch(shortest), 0.1, None).isfinite()
