@@ -260,8 +260,7 @@ def _parquet_parts(path: Path) -> Iterator[Table]:
 def _plain_batches(path: Path, file: Any) -> Iterator[Any]:
     """Yield the plain columns in batches of pyarrow of at most ROWS_AT_ONCE rows.
 
-    Raises:
-        DataError: A cell that is stored once for many rows is too long. Pyarrow would copy it into each row of a batch.
+    A cell that is stored once for many rows is checked first, because pyarrow copies it into each row of a batch.
     """
     plain, first = _plain_schema(file), 1
     with _open_parquet(path, [field.name for field in plain if _is_text(field.type)]) as encoded:
@@ -303,12 +302,7 @@ def _check_dictionary(columns: Iterable[Any], name: str, path: str, first: int) 
 
 @contextlib.contextmanager
 def _open_parquet(path: Path, encoded: Sequence[str] = ()) -> Iterator[Any]:
-    """Open the file; a failure to read it becomes an error of one line.
-
-    Args:
-        path: The file.
-        encoded: Columns that are read as dictionaries.
-    """
+    """Open the file, with `encoded` columns as dictionaries; a failure to read it becomes an error of one line."""
     import pyarrow
     import pyarrow.parquet
 

@@ -260,8 +260,7 @@ def _group(
 ) -> _Groups:
     """Group the copies of a text (see `normalize_text`); the order depends on the texts and the seed alone.
 
-    Raises:
-        DataError: Classes have fewer groups than `least`, which is a number of folds if `folds` is true.
+    Raise DataError if classes have fewer groups than `least`, which is a number of folds if `folds` is true.
     """
     digests = _digests(f"{seed}\0{normalize_text(text)}" for text in texts)
     _, first, number, sizes = np.unique(digests, return_index=True, return_inverse=True, return_counts=True)

@@ -171,11 +171,7 @@ def resolve_archived(
 
 
 def _check_archive(path: Path, members: Collection[str], notify: Notify | None) -> None:
-    """Read a whole .zip, which compares each file with its checksum.
-
-    Raises:
-        DataError: It is no .zip, lacks one of `members`, or is damaged.
-    """
+    """Read a whole .zip, which compares checksums; raise DataError if it is damaged, or lacks one of `members`."""
     found = zip_members(path)
     if missing := sorted(set(members) - set(found)):
         raise DataError(f"{path}: does not contain {missing[0]}; fetch it again")

@@ -137,11 +137,7 @@ class StudyCharts:
         return method
 
     def _draw(self, name: str) -> charts.AnyChart:
-        """Return a chart.
-
-        Raises:
-            UserError: There is nothing to draw yet; the message says why.
-        """
+        """Return a chart; raise UserError with the reason if there is nothing to draw yet."""
         with self._call(f"charts.{name}"):
             data = study_chart_data(self._folder, ensemble=False)
             if why := reasons(data).get(name):

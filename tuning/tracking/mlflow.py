@@ -79,11 +79,7 @@ def export_to_mlflow(folder: Path, uri: str) -> str:
 
 
 def _check_database(uri: str) -> None:
-    """Check that SQLite can write a database in a file: MLflow would try for ever.
-
-    Raises:
-        UserError: It cannot.
-    """
+    """Raise UserError unless SQLite can write a database in a file: MLflow would try for ever."""
     name = uri.removeprefix("sqlite:///").partition("?")[0]
     if not uri.startswith("sqlite:///") or name in ("", ":memory:"):
         return

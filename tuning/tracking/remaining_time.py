@@ -99,10 +99,7 @@ def _score_model(rows: Sequence[Sequence[tuple[float, float]]]) -> Callable[[int
     """Return known scores, and for an epoch that is not trained yet a score of the known trials at this epoch.
 
     A score is drawn again at each rung: all trials that were promoted to it are good, and a good trial is not better
-    than they are.
-
-    Args:
-        rows: Score and seconds of each epoch so far, by trial.
+    than they are. `rows` has score and seconds of each epoch so far, by trial.
     """
     drawn = random.Random(0)
     scores: dict[tuple[int, int], float] = {}
