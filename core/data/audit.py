@@ -37,7 +37,8 @@ MIN_VALIDATION = 100
 """Number of validation sentences below which a warning is given: one sentence is a point of accuracy, and the 95%
 interval of an accuracy of 80% is 16 points wide."""
 MAX_COPIES = 0.1
-"""Share of copies in the validation or test split above which a warning is given: intervals count each sentence."""
+"""Share of copies in the validation or test split above which a warning is given: intervals count each sentence. Also
+the share of one text in its class, if it has three copies or more: a split has all of them or none."""
 MANY_CLASSES, SENTENCES_PER_CLASS = 20, 20
 """With more classes and fewer sentences of each on average, a warning is given."""
 
@@ -47,6 +48,7 @@ def _duplicates(
 ) -> dict[str, Any]:
     """Return counts of copies within splits, across splits and with several labels, for JSON.
 
+    Also the text with the largest share of its class, if that is large.
     Exact copies are equal except for space at the ends. Near copies, which include these, equal after `normalize_text`.
     Blank texts are left out.
     """
@@ -66,7 +68,13 @@ def _duplicates(
         across[pair] = {"exact": int((here & np.isin(exact, exact[there])).sum()), "near": int(shared.sum())}
         for place in np.flatnonzero(shared)[:_EXAMPLES]:
             examples.append({"splits": pair, "text": _shown(texts[kept[place]])})
-    pairs = np.divmod(np.unique(near * len(classes) + labels), len(classes))  # texts and their labels, sorted by text
+    unique, sizes = np.unique(near * len(classes) + labels, return_counts=True)
+    pairs = np.divmod(unique, len(classes))  # texts and their labels, sorted by text
+    shares, frequent = np.where(sizes > 2, sizes / np.bincount(labels)[pairs[1]], 0), None
+    if (share := round(float(shares.max(initial=0)), 4)) > MAX_COPIES:
+        top = int(shares.argmax())
+        text, label = texts[pairs[0][top]], classes[pairs[1][top]]
+        frequent = {"text": _shown(text), "class": label, "sentences": int(sizes[top]), "share": share}
     groups, counts = np.unique(pairs[0], return_counts=True)
     torn = groups[counts > 1]
     torn_examples = [
@@ -78,6 +86,7 @@ def _duplicates(
         "duplicates_across": across,
         "leak_examples": examples[:_EXAMPLES],
         "conflicts": {"texts": len(torn), "sentences": int(np.isin(near, torn).sum()), "examples": torn_examples},
+        **({} if frequent is None else {"frequent_text": frequent}),
     }
 
 
@@ -310,6 +319,12 @@ def audit_warnings(found: Mapping[str, Any], metric: str | None = None) -> list[
     repeated = {name: found["duplicates_within"][name]["near"] for name in ("val", "test")}
     if copies := [f"{name} {count:,}" for name, count in repeated.items() if count > MAX_COPIES * splits[name]]:
         lines.append(f"copies within a split: {', '.join(copies)}; remove them, else the intervals are too narrow")
+    if (frequent := found.get("frequent_text")) and not shared:
+        lines.append(
+            f"one text is {frequent['share']:.0%} of class {quoted(frequent['class'])}: "
+            f"{quoted(frequent['text'], MAX_SHOWN)}; its {frequent['sentences']:,} copies are all in one split, so an "
+            "accuracy counts all of them or none: remove most of them"
+        )
     if empty := found["empty_texts"]:
         lines.append(f"empty texts: {empty:,}; pass --drop-missing, or fill them in")
     if torn := found["conflicts"]["texts"]:

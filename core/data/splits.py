@@ -100,7 +100,8 @@ def stratified_split(
     """Split every class, ordered by a hash of the seed and each normalised text.
 
     The split depends neither on a random generator nor on the order of the sentences. A share is rounded to the nearest
-    whole number and is at least 1. A text under two labels counts for the label of its first copy.
+    whole number and is at least 1. A text under two labels counts for the label of its first copy. A text with more
+    copies than a share is in train, and the shares are those of the other texts: their variety stays in train too.
 
     Args:
         texts: (n,)
@@ -116,8 +117,11 @@ def stratified_split(
     groups = _group(texts, labels, classes, seed, MIN_PER_CLASS if test else MIN_PER_CLASS - 1)
     codes = np.full(len(groups.sizes), TRAIN, dtype=np.uint8)  # of each group
     for members in groups.by_class:
-        total = int(groups.sizes[members].sum())
-        quota = {code: max(1, round(total * share / 100)) for code, share in ((TEST, test), (VAL, val)) if share}
+        left, total = groups.sizes[members], 0
+        while total != left.sum():
+            total = int(left.sum())
+            quota = {code: max(1, round(total * share / 100)) for code, share in ((TEST, test), (VAL, val)) if share}
+            left = left[left <= min(quota.values())]
         # Groups bigger than a split come last and smallest first: they stay in train wherever others can fill.
         members = members[np.argsort(np.maximum(groups.sizes[members], min(quota.values())), kind="stable")]
         for code, size in quota.items():

@@ -306,6 +306,20 @@ def test_folds_leave_no_validation_split_and_no_warning() -> None:
     assert audit_warnings(CLEAN | classes(**{f"c{i}": 20 for i in range(21)})) == []
 
 
+def test_the_text_with_the_largest_share_of_its_class_is_named() -> None:
+    """From three copies and a tenth on."""
+    rows = [(f"own {i}", "a", TRAIN) for i in range(27)] + [("two", "b", VAL), ("two", "b", VAL)]
+    assert "frequent_text" not in audited([*rows, *[("No comment.", "a", TRAIN)] * 3])
+    found = audited([*rows, *[("No comment.", "a", TRAIN), ("no comment", "a", TRAIN)] * 2])["frequent_text"]
+    assert found == {"text": "No comment.", "class": "a", "sentences": 4, "share": 0.129}
+    assert audit_warnings(CLEAN | {"frequent_text": found}) == [
+        "one text is 13% of class 'a': 'No comment.'; its 4 copies are all in one split, so an accuracy counts all of "
+        "them or none: remove most of them"
+    ]
+    leak = {"duplicates_across": audited()["duplicates_across"]}
+    assert len(audit_warnings(CLEAN | leak | {"frequent_text": found})) == 1
+
+
 def test_long_texts_that_are_one_token_are_counted() -> None:
     rows = [("a" * 16, "x", TRAIN), ("a" * 15, "y", TRAIN), ("two words of a text", "x", VAL), ("  ", "y", VAL)]
     assert audited(rows)["single_tokens"] == 1

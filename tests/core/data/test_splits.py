@@ -92,6 +92,17 @@ def test_many_copies_of_one_text_stay_in_train() -> None:
     assert sorted(codes[28:30].tolist()) == [VAL, TEST]
 
 
+@pytest.mark.parametrize("more", [0, 12])
+def test_copies_of_frequent_texts_do_not_take_the_other_texts_out_of_train(more: int) -> None:
+    """They are no part of the total, of which validation and test have a share."""
+    copies = ["the same"] * 400 + ["OK."] * more
+    texts = copies + [f"own {i}" for i in range(90)] + [f"other {i}" for i in range(200)]
+    codes = stratified_split(texts, np.repeat([0, 1], [len(copies) + 90, 200]), CLASSES, 42)
+    assert set(codes[: len(copies)].tolist()) == {TRAIN}
+    assert np.bincount(codes[len(copies) : -200]).tolist() == [72, 9, 9]
+    assert np.bincount(codes[-200:]).tolist() == [160, 20, 20]
+
+
 def test_a_class_with_two_sentences_is_refused_by_name() -> None:
     texts, labels = sentences(20)
     labels[:] = 0

@@ -50,7 +50,7 @@ def test_the_key_is_of_all_inputs_and_not_of_their_order() -> None:
 
 
 def test_the_key_is_the_same_for_ever() -> None:
-    assert cache.cache_key(INPUTS) == "156d46a569fe8d8ec2420ecfdd0448b55461dfdb749a7cff44167d53224d903d"
+    assert cache.cache_key(INPUTS) == "cf09b815c940ab2a3c12df852d2a6cd2dcb821f0d012667e6c3ba3ac15e2a8ef"
 
 
 def test_two_folders_hold_the_same_bytes(tmp_path: Path) -> None:
