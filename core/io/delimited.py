@@ -97,12 +97,14 @@ def _unquote(cell: str) -> str:
 
 
 def _named(rows: Iterator[tuple[int, list[str]]], name: str, *, tabs_only: bool) -> Iterator[Row]:
-    """Yield each row with the names of the first one."""
+    """Yield each row with the names of the first one; without several columns that have none, as Excel adds them."""
     first, header = next(rows, (1, []))  # without a header there are no rows either, which is found in the end
     if not tabs_only and any(re.match(r'\s+"', column) for column in header):
         raise DataError(f"{name}, line {first}: a blank precedes a quote; remove such blanks, so that the quotes count")
     header = [column.strip() for column in header]
-    check_column_names(header, f"{name}, line {first}")
+    several = header.count("") > 1
+    is_title = several and 2 * header.count("") > len(header)
+    check_column_names([column for column in header if column or not several], f"{name}, line {first}")
     for line, cells in rows:
         if len(cells) == 1 < len(header) and not cells[0].strip():
             continue
@@ -113,7 +115,17 @@ def _named(rows: Iterator[tuple[int, list[str]]], name: str, *, tabs_only: bool)
             )
         if len(cells) != len(header):
             raise DataError(f"{name}, line {line}: has {len(cells)} cells, the header has {len(header)}; fix the line")
-        yield line, dict(zip(header, cells, strict=True))
+        row: dict[str, str | None] = dict(zip(header, cells, strict=True))
+        if several:
+            left_out = [cell for column, cell in zip(header, cells, strict=True) if not column]
+            if is_title and any(map(str.strip, left_out)):
+                raise DataError(
+                    f"{name}, line {first}: most columns have no name, so it is not the header; remove the lines "
+                    "before the header"
+                )
+            is_title = is_title and not any(map(str.strip, cells))  # the first row with a value decides
+            del row[""]
+        yield line, row
 
 
 def check_column_names(names: Sequence[str], where: str) -> None:

@@ -134,6 +134,24 @@ def test_a_column_that_occurs_twice_is_named_with_the_line_of_the_header(tmp_pat
         read(tmp_path, "a.csv", b"\n\ntext,text\na,b\n")
 
 
+def test_columns_without_a_name_are_left_out_except_a_single_one(tmp_path: Path) -> None:
+    """Excel ends each line with separators; pandas writes an index."""
+    rows = b"a\t0\t\t\t\nb\t1\tmore\t\t\n"
+    for name, separator in (("a.csv", b";"), ("a.tsv", b"\t")):
+        table = read(tmp_path, name, (b"text\tlabel\t\t \t\n" + rows).replace(b"\t", separator))
+        assert table.columns == {"text": ["a", "b"], "label": ["0", "1"]}
+    assert list(read(tmp_path, "a.csv", b",text,label\n0,a,0\n").columns) == ["", "text", "label"]
+
+
+@pytest.mark.parametrize("title", ["Reviews 2024,,", ",,", "Reviews,,\n,,"])
+def test_a_title_is_no_header(tmp_path: Path, title: str) -> None:
+    message = r"a\.csv, line 1: most columns have no name, so it is not the header; remove the lines before the header$"
+    with pytest.raises(DataError, match=message):
+        read(tmp_path, "a.csv", f"{title}\ntext,label,id\na,0,1\n".encode())
+    with pytest.raises(DataError, match=message):
+        read(tmp_path, "a.csv", b",\ntext,label\na,0\n")
+
+
 def test_a_line_of_spaces_is_no_row_of_tsv(tmp_path: Path) -> None:
     assert read(tmp_path, "a.tsv", b"text\tlabel\na\t0\n  \n").columns == {"text": ["a"], "label": ["0"]}
 
