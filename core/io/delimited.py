@@ -13,7 +13,7 @@ from core.io.text import quoted
 Row = tuple[int, dict[str, str | None]]
 """Number of a row's first line, and its cells by column."""
 _QUOTED = re.compile('(?<![^,;\t])"(?:[^"]|"")*"?')
-"""A quoted cell: its quote is the first character of the line, or after a separator."""
+"""A quoted cell: its quote is the first character of the header, or after a separator."""
 _SEPARATOR_LINE = re.compile(r'"?sep=([^\w\s"]|\t)"?[\r\n]*')
 """First line of a CSV file for Excel, which names the separator."""
 _SAMPLE = 20
@@ -61,7 +61,7 @@ def _separator(lines: Sequence[str]) -> str:
     Only one that the header has outside of quotes is considered, else the comma. In a tie, it is the most frequent one
     of the header, then the first one: a semicolon, where a comma may be that of a decimal number.
     """
-    header = _QUOTED.sub("", lines[0])
+    header = re.split("[\r\n]", _QUOTED.sub("", "".join(lines)), maxsplit=1)[0]  # a cell may have several lines
     ranked = sorted((each for each in "\t;," if each in header), key=header.count, reverse=True)
 
     def agreeing(separator: str) -> float:

@@ -56,7 +56,9 @@ def test_the_header_line_tells_the_separator(tmp_path: Path, separator: str) -> 
     assert table.columns == {"text": ["a"], "label": ["0"]}
 
 
-@pytest.mark.parametrize("name", ['"text, or title, or both"', '"a ""text"", or more, or less"', '5" disk'])
+@pytest.mark.parametrize(
+    "name", ['"text, or title, or both"', '"a ""text"", or more, or less"', '5" disk', '"a\nb, c, d"']
+)
 def test_separators_inside_quotes_of_the_header_do_not_count(tmp_path: Path, name: str) -> None:
     table = read(tmp_path, "a.csv", f"{name};label\na;0\n".encode())
     assert list(table.columns.values()) == [["a"], ["0"]]
