@@ -71,7 +71,8 @@ def read_table(path: Path, encoding: str) -> Table:
     """
     if format_of(path) == "parquet":
         return _parquet(path)
-    return _to_table(_text_rows(path, encoding), str(path))
+    nested: dict[str, str] = {}
+    return _to_table(_text_rows(path, encoding, nested), str(path), nested)
 
 
 def read_table_in_parts(path: Path, encoding: str) -> Iterator[Table]:
@@ -86,15 +87,16 @@ def read_table_in_parts(path: Path, encoding: str) -> Iterator[Table]:
     if format_of(path) == "parquet":
         yield from _parquet_parts(path)
         return
-    columns: dict[str, None] = {}
+    columns, nested = dict[str, None](), dict[str, str]()
     twice = format_of(path) == "jsonl"
     if twice:
-        for _, row in _text_rows(path, encoding):
+        for _, row in _text_rows(path, encoding, nested):
             columns |= dict.fromkeys(row)
             _check_columns(columns, name)
-    for rows in _parts(_text_rows(path, encoding)):
-        table = _to_table(rows, name, columns)
-        if twice and len(table.columns) > len(columns):
+    n_columns = len(columns.keys() - nested.keys())
+    for rows in _parts(_text_rows(path, encoding, nested)):
+        table = _to_table(rows, name, nested, columns)
+        if twice and len(table.columns) != n_columns:
             raise DataError(f"{name}: has changed while it was read; run the same command again")
         yield table
 
@@ -113,24 +115,30 @@ def _parts(rows: Iterator[Row]) -> Iterator[list[Row]]:
         yield part
 
 
-def _text_rows(path: Path, encoding: str) -> Iterator[Row]:
+def _text_rows(path: Path, encoding: str, nested: dict[str, str]) -> Iterator[Row]:
+    """Yield the rows; columns with lists or objects are added to `nested`, with their first one."""
     kind = format_of(path) or "csv"
     lines = text_lines(path, encoding, "" if kind == "csv" else None)
-    return {"csv": csv_rows, "tsv": tsv_rows, "jsonl": _jsonl_rows}[kind](lines, str(path))
+    if kind == "jsonl":
+        return _jsonl_rows(lines, str(path), nested)
+    return (csv_rows if kind == "csv" else tsv_rows)(lines, str(path))
 
 
-def _jsonl_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
+def _jsonl_rows(lines: Iterator[str], name: str, nested: dict[str, str]) -> Iterator[Row]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
             value = json.loads(line, object_pairs_hook=partial(_unique, where=f"{name}, line {number}"))
-            row = {key: _plain(cell) for key, cell in value.items()} if isinstance(value, dict) else None
         except (ValueError, RecursionError) as error:
             raise DataError(f"{name}, line {number}: not JSON ({printable(str(error), 80)}); fix the line") from None
-        if row is None:
+        if not isinstance(value, dict):
             raise DataError(f"{name}, line {number}: must be a JSON object, got {printable(line.strip(), 40)}")
-        yield number, row
+        for key, cell in value.items():
+            if isinstance(cell, list | dict):
+                value[key] = None
+                nested.setdefault(key, f"{'a list' if isinstance(cell, list) else 'an object'} in line {number}")
+        yield number, {key: _plain(cell) for key, cell in value.items()}
 
 
 def _unique(pairs: list[tuple[str, Any]], where: str) -> dict[str, Any]:
@@ -164,8 +172,8 @@ def _check_columns(columns: Collection[str], name: str) -> None:
         raise DataError(f"{name}: has more than {MAX_COLUMNS:,} columns; write only those that are needed")
 
 
-def _to_table(rows: Iterable[Row], name: str, first: Iterable[str] = ()) -> Table:
-    """Return the rows as a table, whose columns begin with those of `first`."""
+def _to_table(rows: Iterable[Row], name: str, nested: dict[str, str], first: Iterable[str] = ()) -> Table:
+    """Return the rows as a table, whose columns begin with those of `first`, and which lacks those of `nested`."""
     columns: dict[str, list[str | None]] = {column: [] for column in first}
     lines, shared = array("q"), dict[str, str]()
     for line, row in rows:
@@ -184,7 +192,8 @@ def _to_table(rows: Iterable[Row], name: str, first: Iterable[str] = ()) -> Tabl
                     cells.append(None)
     if not lines:
         raise DataError(NO_ROWS.format(name))
-    return Table(name=name, columns=columns, lines=lines)
+    columns = {column: cells for column, cells in columns.items() if column not in nested}
+    return Table(name=name, columns=columns, lines=lines, unsupported_columns=nested)
 
 
 def _share(cell: str | None, shared: dict[str, str]) -> str | None:

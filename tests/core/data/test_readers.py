@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.data import readers
+from core.data.columns import require_column
 from core.data.readers import MAX_CELL, Table, format_of, read_table
 from core.errors import DataError, UserError
 
@@ -169,11 +170,24 @@ def test_jsonl_values_and_gaps(tmp_path: Path) -> None:
         '{"text": "a", "label": 1}',
         "",
         '{"text": "b", "label": true, "x": 0.5}',
-        '{"label": null, "text": ["b"]}',
+        '{"label": null, "text": "[]"}',
     ]
     table = read(tmp_path, "a.jsonl", "\r\n".join(lines).encode())
-    assert table.columns == {"text": ["a", "b", '["b"]'], "label": ["1", "true", None], "x": [None, "0.5", None]}
+    assert table.columns == {"text": ["a", "b", "[]"], "label": ["1", "true", None], "x": [None, "0.5", None]}
     assert table.location(1) == f"{tmp_path / 'a.jsonl'}, line 3"
+
+
+def test_columns_of_jsonl_with_lists_or_objects_are_not_read(tmp_path: Path) -> None:
+    """As those of Parquet."""
+    path, first = tmp_path / "a.jsonl", '{"text": "a", "tokens": "a", "meta": {"b": ["c"]}}\n'
+    path.write_text(first * readers.ROWS_AT_ONCE + '{"text": "b", "tokens": ["a"], "meta": [1]}\n')
+    parts = list(readers.read_table_in_parts(path, "utf-8"))
+    assert len(parts) == 2
+    for table in (read_table(path, "utf-8"), *parts):
+        assert list(table.columns) == ["text"]
+        assert table.unsupported_columns == {"tokens": "a list in line 1025", "meta": "an object in line 1"}
+    with pytest.raises(DataError, match="'tokens' contains a list in line 1025; choose a column of text or numbers"):
+        require_column(table, "tokens", "--text-column")
 
 
 def test_jsonl_with_a_bad_line_names_it(tmp_path: Path) -> None:
