@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.data.readers import Table, format_of
+from core.data.splits import parse_split_value
 from core.data.tokenizer import tokenize
 from core.errors import DataError
 from core.io.text import listed, printable, quoted
@@ -64,6 +65,8 @@ def choose_columns(
         missing = [option for option, found in needed.items() if found is None][: 1 + label_needed]
         one = len(table.columns) == 1 and format_of(Path(table.name)) == "csv"
         hint = "; a CSV file has commas, semicolons or tabs between its columns" if one else ""
+        if splits := [name for name in names if name not in (text, label) and _is_split(table.columns[name])]:
+            hint = f"; pass --split-column {printable(shlex.quote(splits[0]), 60)} if it holds the splits"
         raise DataError(f"{table.name}: pass {' and '.join(missing)}; it has {_names(table)}{hint}")
     if text == label:
         raise DataError(f"{table.name}: text and label column must differ, both are {quoted(text)}")
@@ -227,7 +230,12 @@ def _mean_words(cells: Sequence[str | None]) -> float:
 def _few_values(table: Table, names: Sequence[str]) -> str | None:
     """Return the only column whose cells look like labels; None if there is none or another one."""
     found = [name for name in names if _looks_like_labels(table.columns[name])]
-    return found[0] if len(found) == 1 else None
+    return found[0] if len(found) == 1 and not _is_split(table.columns[found[0]]) else None
+
+
+def _is_split(cells: Sequence[str | None]) -> bool:
+    """Return whether all cells are train, val or test."""
+    return all(parse_split_value(value or "") is not None for value in set(cells))
 
 
 def _looks_like_labels(cells: Sequence[str | None]) -> bool:
@@ -238,7 +246,11 @@ def _looks_like_labels(cells: Sequence[str | None]) -> bool:
 
 
 def _suggest(table: Table, bad: str) -> str:
-    good = [quoted(name) for name, cells in table.columns.items() if name != bad and _looks_like_labels(cells)]
+    good = [
+        quoted(name)
+        for name, cells in table.columns.items()
+        if name != bad and _looks_like_labels(cells) and not _is_split(cells)
+    ]
     if not good:
         return ", and no other column of the file has few values"
     return f"; pass --label-column {' or '.join(good)} (few distinct values)"

@@ -119,6 +119,17 @@ def test_two_columns_with_sentences_or_with_labels_are_not_distinguished() -> No
         choose_columns(table(**TICKETS, priority=QUEUES), None, None)
 
 
+@pytest.mark.parametrize("labels", [TICKETS["ticket"], QUEUES])
+def test_a_column_of_splits_is_not_taken_as_label_and_its_option_is_named(labels: list[str | None]) -> None:
+    rows = table(body=TICKETS["body"] * 2, intent=labels * 2, part=["train", "Dev", "test"] * 4)
+    message = (
+        r"pass --label-column \(.*; it has 'body', 'intent', 'part'; pass --split-column part if it holds the splits"
+    )
+    with pytest.raises(DataError, match=message):
+        choose_columns(rows, None, None)
+    assert choose_columns(rows, None, None, ["part"]) == ("body", "intent")
+
+
 def test_rows_without_a_text_or_a_label_are_dropped() -> None:
     rows = table(a=["x", None, "y", " ", "z"], b=["1", "2", "", "3", "4"], c=[None, "1", "1", "1", "1"])
     kept = drop_missing_rows(rows, ["a", "b"])
@@ -240,7 +251,7 @@ def test_one_class_is_refused_by_name() -> None:
 def test_five_thousand_labels_are_text_or_ids_however_many_rows_there_are(rows: int) -> None:
     cells: list[str | None] = [f"user {i % 5000}" for i in range(rows)]
     stars: list[str | None] = [str(i % 5) for i in range(rows)]
-    wrong = table(id=cells, stars=stars)
+    wrong = table(id=cells, stars=stars, part=["train", "test"] * (rows // 2))
     with pytest.raises(
         DataError,
         match=rf"column 'id' has 5,000 distinct values in {rows:,} rows, so it looks like text or ids, not labels; "
