@@ -1,6 +1,7 @@
 """Choose the text and label columns of a table, and encode labels as class numbers."""
 
 import dataclasses
+import json
 import math
 import re
 import shlex
@@ -141,8 +142,10 @@ def encode_labels(table: Table, column: str) -> tuple[NDArray[np.int64], tuple[s
         values.append(cell.strip())
     values = class_names(values)
     distinct = set(values)
-    if all(value[0] in "[{" for value in distinct):
-        raise DataError(f"{table.name}: column {quoted(column)} contains lists; choose a column with one label per row")
+    in_brackets = {value for value in distinct if value[0] in "[{"}
+    if lists := in_brackets if in_brackets == distinct else set(filter(_is_json, in_brackets)):
+        where = table.location(next(row for row, value in enumerate(values) if value in lists))
+        raise DataError(f"{where}: column {quoted(column)} contains lists; choose a column with one label per row")
     if len(distinct) == 1:
         only = quoted(values[0])
         raise DataError(
@@ -184,6 +187,14 @@ def _number(value: str) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) and "_" not in value else None  # Python reads 1_0 as ten
+
+
+def _is_json(value: str) -> bool:
+    try:
+        json.loads(value)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _check_header(table: Table, label: str) -> None:

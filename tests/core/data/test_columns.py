@@ -179,9 +179,22 @@ def test_no_other_column_takes_the_place_of_one_with_a_usual_name_that_is_not_re
     assert choose_columns(wrong, None, "region") == ("text", "region")
 
 
-def test_lists_are_no_labels() -> None:
-    with pytest.raises(DataError, match="column 'label' contains lists; choose a column with one label per row"):
-        encode_labels(table(label=['["a", "b"]', '["a"]', '["b"]']), "label")
+@pytest.mark.parametrize(
+    ("labels", "line"),
+    [
+        (['["a", "b"]', '["a"]', '["b"]'], 2),
+        (["['a', 'b']", "['a']"], 2),
+        (["a", "[b]", '{"choices": ["a", "b"]}'], 4),  # as Label Studio writes one choice or several
+    ],
+)
+def test_lists_are_no_labels(labels: list[str | None], line: int) -> None:
+    message = f"line {line}: column 'label' contains lists; choose a column with one label per row"
+    with pytest.raises(DataError, match=message):
+        encode_labels(table(label=labels), "label")
+
+
+def test_words_in_brackets_are_labels() -> None:
+    assert encode_labels(table(label=["a", "[b]", "{c}"]), "label")[1] == ("[b]", "a", "{c}")
 
 
 def test_names_of_columns_cannot_steer_the_terminal() -> None:
