@@ -7,6 +7,7 @@ lines of 300 numbers are 4.5 GB of text, so the word is compared as bytes before
 import codecs
 import contextlib
 import itertools
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from core.io.streams import read_blocks
 from core.io.text import Notify, quoted
 
 MAX_LINE_BYTES = 1 << 20
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
+"""About each tenth byte of binary numbers is one; text has none."""
 
 Rows = tuple[dict[str, int], NDArray[np.float32]]
 """Row numbers by word, and the (n_found, width) rows."""
@@ -96,7 +99,8 @@ def _rows(pieces: Iterator[_Piece], words: Collection[str], name: str, more: int
         line += count
     if layout.stated_rows not in (None, rows):
         raise DataError(
-            f"{name}: the header (line 1) states {layout.stated_rows:,} rows, the file has {rows:,}; fetch it again"
+            f"{name}: the header (line 1) states {layout.stated_rows:,} rows, the file has {rows:,}; fetch it again, "
+            "or correct line 1"
         )
     return places, table[: len(places)]
 
@@ -153,7 +157,14 @@ def _layout(text: bytes, name: str) -> _Layout:
         raise DataError(f"{name}, line {line}: there is no row; pass a file of vectors")
     if not 1 <= width <= MAX_EMBEDDING_DIM:
         raise DataError(f"{name}, line 1: must be a word and 1 to {MAX_EMBEDDING_DIM} numbers, got {width:,} numbers")
-    _split(row, width, name, line)
+    try:
+        _split(row, width, name, line)
+    except DataError:
+        if header_bytes and _CONTROL.search(text):
+            raise DataError(
+                f"{name}: is a binary file; save it as text, with gensim by save_word2vec_format(PATH, binary=False)"
+            ) from None
+        raise
     return _Layout(stated, header_bytes, width, width + row.endswith(b" "))
 
 

@@ -51,6 +51,17 @@ def test_line_ends_of_all_kinds(tmp_path: Path, text: str) -> None:
     assert read(tmp_path, text, "good", "bad", "the") == read(tmp_path, ROWS, "good", "bad", "the")
 
 
+@pytest.mark.parametrize("end", [b"", b"\n"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_binary_file_of_word2vec_is_refused_with_what_to_do(tmp_path: Path, end: bytes, packed: bool) -> None:
+    """With line feeds after the rows, as the program of its authors writes it, or without, as gensim does."""
+    rows = np.random.default_rng(1).normal(size=(200, 20)).astype(np.float32)
+    data = b"200 20\n" + b"".join(f"w{at} ".encode() + row.tobytes() + end for at, row in enumerate(rows))
+    message = r"v\.bin.*: is a binary file; save it as text, with gensim by save_word2vec_format\(PATH, binary=False\)$"
+    with pytest.raises(DataError, match=message):
+        read(tmp_path, gzip.compress(data) if packed else data, "w1", name="v.bin.gz" if packed else "v.bin")
+
+
 def test_no_wanted_word_gives_an_empty_table(tmp_path: Path) -> None:
     (tmp_path / "v.vec").write_text(ROWS)
     places, table = read_vectors(tmp_path / "v.vec", ["absent"])
@@ -97,7 +108,9 @@ def test_what_is_no_number_is_refused_with_its_line(tmp_path: Path, number: str)
 
 @pytest.mark.parametrize("stated", [2, 4, 2_000_000])
 def test_a_header_with_the_wrong_number_of_rows_is_refused(tmp_path: Path, stated: int) -> None:
-    with pytest.raises(DataError, match=rf"header \(line 1\) states {stated:,} rows, the file has 3"):
+    with pytest.raises(
+        DataError, match=rf"header \(line 1\) states {stated:,} rows, the file has 3; fetch it again, or correct line 1"
+    ):
         read(tmp_path, f"{stated} 3\n{ROWS}", "good")
 
 
