@@ -121,12 +121,8 @@ def table_parts(
 
 
 def table_batch(part: Table, column: str) -> TextBatch:
-    """Return the texts of a part.
-
-    Raises:
-        DataError: A cell is absent; the message names its line.
-    """
-    texts = read_texts(part, column, "add it, or leave out the row")
+    """Return the texts of a part. An absent cell is an empty text, as an empty cell of CSV is."""
+    texts = [cell or "" for cell in part.columns[column]]
     return TextBatch(texts=texts, source=f"{part.name}, {part.unit}", numbers=part.lines)
 
 
@@ -139,7 +135,7 @@ def sentence_batches(
 
     Raises:
         ConfigError: A text column is given for a file that is no table, or none for a table.
-        DataError: The file cannot be read, or the table cannot be used.
+        DataError: The file cannot be read, or the table cannot be used; or a cell is absent, and its line is named.
     """
     is_table = format_of(Path(file)) is not None
     if text_column is None:
@@ -153,4 +149,5 @@ def sentence_batches(
     if not is_table:
         raise ConfigError(f"--text-column needs a file ending in {ENDINGS} (.gz too), got {option} {printable(file)}")
     for part in table_parts(Path(file), text_column, encoding, cache_dir, notify):
+        read_texts(part, text_column, "add it, or leave out the row")
         yield table_batch(part, text_column)
