@@ -224,8 +224,8 @@ def _require_train_and_val(codes: Codes) -> None:
     for code in (TRAIN, VAL):
         if not (codes == code).any():
             raise DataError(
-                f"the split column has no row {SPLIT_NAMES[code]}; add some, or leave out --split-column for a split "
-                "of 80/10/10"
+                f"the split column has no row {SPLIT_NAMES[code]}; pass --validation folds:5, add some, or leave out "
+                "--split-column for a split of 80/10/10"
             )
 
 

@@ -268,7 +268,7 @@ def rows(values: list[str], labels: list[int]) -> Dataset:
 
 @pytest.mark.parametrize(("values", "absent"), [(["train", "test"], "val"), (["val", "test"], "train")])
 def test_a_split_column_needs_train_and_val(values: list[str], absent: str) -> None:
-    with pytest.raises(DataError, match=f"the split column has no row {absent}"):
+    with pytest.raises(DataError, match=f"the split column has no row {absent}; pass --validation folds:5, add"):
         SplitRule.of("column", 42, None, "part").assign(rows(values, [0, 1]))
 
 
