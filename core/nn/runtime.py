@@ -7,6 +7,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
@@ -98,7 +99,8 @@ def limit_cached_kernels(count: int) -> None:
 def default_modes(device: str) -> Iterator[None]:
     """Compute in torch's default modes inside the block: with gradients, in fp32, and with new tensors on the CPU.
 
-    A program may have chosen other ones, as by `torch.autocast`, `torch.no_grad` or `torch.set_default_dtype`.
+    A program may have chosen other ones, as by `torch.autocast`, `torch.no_grad` or `torch.set_default_dtype`. Those of
+    the process, such as `torch.set_float32_matmul_precision`, are changed only if they differ: other threads may train.
     """
     before = torch.get_default_dtype()
     elsewhere = torch.get_default_device().type != "cpu"
@@ -109,10 +111,33 @@ def default_modes(device: str) -> Iterator[None]:
             torch.enable_grad(),
             torch.autocast(torch.device(device).type, enabled=False),
             torch.device("cpu") if elsewhere else contextlib.nullcontext(),
+            _default_kernels(),
         ):
             yield
     finally:
         torch.set_default_dtype(before)
+
+
+@contextlib.contextmanager
+def _default_kernels() -> Iterator[None]:
+    """Multiply fp32 matrices in fp32, not in bf16 or TF32, and use oneDNN inside the block."""
+    backends: Any = torch.backends  # typed as its descriptors
+    with contextlib.ExitStack() as restored:
+        if not hasattr(backends.mkldnn, "matmul"):  # before torch 2.9; later, this getter can raise an error
+            restored.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
+            torch.set_float32_matmul_precision("highest")
+        else:
+            for own in (backends.cuda.matmul, backends.mkldnn.matmul, backends.mkldnn.rnn):
+                if (before := own.fp32_precision) not in ("ieee", "none"):
+                    own.fp32_precision = "none"  # now it is that of all backends
+                    inherited = own.fp32_precision == before
+                    restored.callback(setattr, own, "fp32_precision", "none" if inherited else before)
+                    own.fp32_precision = "ieee"
+        with _MKLDNN_SWITCH:
+            if not backends.mkldnn.enabled:
+                restored.callback(setattr, backends.mkldnn, "enabled", False)
+                backends.mkldnn.enabled = True
+        yield
 
 
 @contextlib.contextmanager

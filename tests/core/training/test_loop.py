@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from core.training.result import EpochResult, TrainResult, patience_exhausted, w
 from tests.support.corpora import tiny_corpus
 from tests.support.epochs import epoch
 from tests.support.trainings import Died, assert_bit_identical, dying_after, figures, small
+
+NEW_PRECISIONS = hasattr(torch.backends.mkldnn, "matmul")
+"""Whether each operation has a precision of its own, as since torch 2.9."""
 
 
 def test_it_learns() -> None:
@@ -127,30 +131,50 @@ def test_nothing_that_ran_before_changes_a_bit() -> None:
         torch.no_grad,
         torch.inference_mode,
         lambda: torch.autocast("cpu", dtype=torch.bfloat16),
-        lambda: default_dtype(torch.float64),
+        lambda: changed(torch.set_default_dtype, torch.get_default_dtype(), torch.float64),
         lambda: torch.device("meta"),
+        lambda: changed(torch.set_float32_matmul_precision, "highest", "medium"),
+        lambda: bf16_in_all_backends(),
+        lambda: changed(partial(setattr, torch.backends.mkldnn, "enabled"), True, False),
     ],
 )
 def test_modes_of_the_caller_have_no_effect_and_stay(
     mode: Callable[[], contextlib.AbstractContextManager[Any]], precision: str
 ) -> None:
-    """As in a notebook whose author has set them for other models."""
-    config = small(epochs=2, precision=precision)
-    expected = train(config, tiny_corpus())
+    """As in a notebook whose author has set them for other models. Products of small matrices are in fp32 anyway."""
+    config = small(epochs=2, precision=precision, hidden_dim=128, pooling="attention")
+    expected, outside = train(config, tiny_corpus()), modes()
     with mode():
-        before = torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_default_device()
+        before = modes()
         assert_bit_identical(train(config, tiny_corpus()), expected)
-        assert (torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_default_device()) == before
+        assert modes() == before
+    assert modes() == outside
+
+
+def modes() -> tuple[Any, ...]:
+    backends: Any = torch.backends
+    own = backends.mkldnn.matmul.fp32_precision if NEW_PRECISIONS else torch.get_float32_matmul_precision()
+    ours = torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_default_device()
+    return *ours, own not in ("none", "ieee", "highest"), backends.mkldnn.enabled
 
 
 @contextlib.contextmanager
-def default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
+def bf16_in_all_backends() -> Iterator[None]:
+    if not NEW_PRECISIONS:
+        pytest.skip("this torch has one precision for all of them")
+    own: Any = torch.backends.mkldnn.matmul
+    own.fp32_precision = "none"  # a test before may have left another one
+    with torch.backends.flags(fp32_precision="bf16"):
+        yield
+
+
+@contextlib.contextmanager
+def changed(change: Callable[[Any], None], before: Any, after: Any) -> Iterator[None]:
+    change(after)
     try:
         yield
     finally:
-        torch.set_default_dtype(before)
+        change(before)
 
 
 def test_the_callers_settings_stay_as_they_were() -> None:
