@@ -28,7 +28,7 @@ from core.inference.predictor import Predictor, load_model
 from core.inference.saved_model import check_model_folder
 from core.io import cache
 from core.io.text import quoted
-from core.nn.runtime import TRAINING_KERNELS, limit_cached_kernels
+from core.nn.runtime import TRAINING_KERNELS, default_modes, limit_cached_kernels, torch_threads
 from core.training.result import TrainResult
 from tuning.analysis.trial_detail import searched_settings
 from tuning.console import command_line
@@ -138,12 +138,12 @@ def _student(
     taught, val = np.flatnonzero(corpus.split != TEST), corpus.indices(VAL)
     soft = np.zeros((len(texts), len(corpus.classes)))
     print(f"labelling {len(taught):,} sentences with the teacher ...", flush=True)
-    soft[taught] = teacher_probabilities(teacher, [tokens[place] for place in taught])
+    soft[taught] = teacher_probabilities(teacher, [tokens[place] for place in taught], spec["threads"])
     trained = ", which was trained on train and val" if "verified_val_accuracy" in teacher.metrics else ""
     print(f"val  accuracy {(soft[val].argmax(axis=1) == corpus.labels[val]).mean():.4f} of the teacher{trained}")
     unlabelled = [tokenize(text, tokenizer) for text in extra]
     taught_corpus = dataclasses.replace(corpus, targets=mixed_targets(corpus, soft))
-    larger = add_sentences(taught_corpus, unlabelled, teacher_probabilities(teacher, unlabelled))
+    larger = add_sentences(taught_corpus, unlabelled, teacher_probabilities(teacher, unlabelled, spec["threads"]))
     return scale_epoch(config, corpus.pass_sentences(), larger.pass_sentences()), larger, facts
 
 
@@ -178,9 +178,17 @@ def _read_unlabelled(
     return extra, {"unlabelled_sentences": len(extra), "unlabelled_digest": digest}
 
 
-def teacher_probabilities(teacher: Predictor, sentences: Sequence[Sequence[str]]) -> NDArray[np.float64]:
-    """Return (n, C) the teacher's probabilities of tokenised sentences."""
-    return teacher.calibrate(teacher.log_probabilities([teacher.vocabulary.encode(words) for words in sentences]))
+def teacher_probabilities(teacher: Predictor, sentences: Sequence[Sequence[str]], threads: int) -> NDArray[np.float64]:
+    """Return (n, C) the teacher's probabilities of tokenised sentences, on whose last digits the training depends.
+
+    Args:
+        teacher: The model.
+        sentences: (n,) tokenised.
+        threads: CPU threads to use; the process's number is restored.
+    """
+    with torch_threads(threads), default_modes("cpu"):
+        logs = teacher.log_probabilities([teacher.vocabulary.encode(words) for words in sentences])
+    return teacher.calibrate(logs)
 
 
 def _describe_teacher(path: Path, teacher: Predictor, corpus: Corpus) -> dict[str, Any]:

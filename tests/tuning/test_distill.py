@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+import torch
 
 from core.config import TrialConfig
 from core.data.corpus import TEST, TRAIN, VAL, Corpus
@@ -20,7 +21,7 @@ from core.inference.predictor import load_model
 from core.nn.runtime import TRAINING_KERNELS
 from tests.support.contents import metrics
 from tests.support.corpora import tiny_corpus
-from tests.support.models import plain, saved
+from tests.support.models import lstm, plain, predictor, saved
 from tests.support.studies import data_of, epoch_record, make_study, setting, tamper, write_noisy, write_sentences
 from tuning.analysis.assessment import held_out_results
 from tuning.distill import (
@@ -30,6 +31,7 @@ from tuning.distill import (
     mixed_targets,
     new_sentences,
     scale_epoch,
+    teacher_probabilities,
 )
 from tuning.journal.records import Spec, evaluations_on_test, rank_trials, read_study, study_attributes
 from tuning.journal.writer import StudyJournal, open_study
@@ -326,6 +328,18 @@ def test_an_unlabelled_sentence_has_the_probabilities_of_the_teacher(study: Path
     soft = teacher.calibrate(teacher.log_probabilities([teacher.vocabulary.encode(words)]))
     assert corpus.targets is not None
     assert corpus.targets[240:] == pytest.approx(soft, abs=1e-6)
+
+
+def test_the_threads_of_the_process_do_not_change_the_teachers_probabilities() -> None:
+    """Torch's products of this size depend on them."""
+    teacher = predictor(lstm(config=TrialConfig(hidden_dim=64, pooling="attention")))
+    sentences = np.random.default_rng(0).choice(["good", "bad", "naïve", "odd"], (20, 20)).tolist()
+    found = []
+    for process in (1, 2):
+        torch.set_num_threads(process)
+        found.append(teacher_probabilities(teacher, sentences, threads=1))
+        assert torch.get_num_threads() == process
+    assert np.array_equal(*found)
 
 
 def test_added_sentences_have_the_vocabulary_of_the_study() -> None:
