@@ -250,6 +250,7 @@ def load_model(path: str | os.PathLike[str], *, notify: Callable[[str], None] | 
 
 
 def pad_token_ids(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """Return the word ids of sentences, none empty, as int64 (B, T), and their lengths, int64 (B,)."""
-    tokens = [torch.tensor(sentence) for sentence in sentences]
-    return pad_sequence(tokens, batch_first=True), torch.tensor([len(sentence) for sentence in sentences])
+    """Return the word ids of sentences, none empty, as int64 (B, T), and their lengths, int64 (B,), on the CPU."""
+    tokens = [torch.tensor(sentence, device="cpu") for sentence in sentences]
+    lengths = torch.tensor([len(sentence) for sentence in sentences], device="cpu")
+    return pad_sequence(tokens, batch_first=True), lengths

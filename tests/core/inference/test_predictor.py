@@ -243,6 +243,14 @@ def test_a_class_without_training_sentences_has_probability_0(tmp_path: Path) ->
         assert (found.label, found.probabilities) == ("negative", {"negative": 1, "positive": 0})
 
 
+def test_a_default_device_of_the_caller_changes_no_prediction() -> None:
+    """As in a notebook whose author has another model on a GPU."""
+    members = mixture()
+    expected = predictor(*members).predict(TEXTS)
+    with torch.device("meta"):
+        assert predictor(*members).predict(TEXTS) == expected
+
+
 def test_below_the_minimum_there_is_no_answer_and_the_probabilities_stay() -> None:
     whole = predictor(*mixture()).predict(TEXTS)
     threshold = sorted(each.probability for each in whole)[3]

@@ -20,6 +20,11 @@ def test_threads_are_given_back_after_an_error() -> None:
     assert torch.get_num_threads() == 2
 
 
+def test_threads_start_also_if_the_caller_has_a_default_device() -> None:
+    with torch.device("meta"), torch_threads(2):
+        assert torch.get_num_threads() == 2
+
+
 FAULTS = """
 import resource
 import torch
