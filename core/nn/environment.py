@@ -66,12 +66,12 @@ def check_precision(precision: str, device: str) -> None:
 
     Args:
         precision: One of core.config.PRECISIONS.
-        device: "cpu" or a CUDA device.
+        device: "cpu", also with a number, or a CUDA device.
 
     Raises:
         ConfigError: It is bf16 on a GPU.
     """
-    if precision == "bf16" and device != "cpu":
+    if precision == "bf16" and device.partition(":")[0] != "cpu":  # is_gpu would load torch in the driver
         raise ConfigError("precision bf16 is for CPUs: on a GPU, torch's autocast computes LSTMs in fp16; choose fp32")
 
 

@@ -85,6 +85,7 @@ def test_a_gpu_trains_in_no_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not gains_from_bf16("cuda")
     check_precision("fp32", "cuda:1")
     check_precision("bf16", "cpu")
+    check_precision("bf16", "cpu:0")
     with pytest.raises(
         ConfigError, match=r"^precision bf16 is for CPUs: on a GPU, torch's autocast .* in fp16; choose fp32$"
     ):
