@@ -6,6 +6,7 @@ import errno
 import hashlib
 import io
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -23,6 +24,8 @@ _HERE = -100
 """AT_FDCWD: paths are relative to the working directory."""
 _EXCHANGE = 2
 """RENAME_EXCHANGE of Linux's renameat2, and RENAME_SWAP of macOS's renamex_np."""
+MOUNTS = Path("/proc/self/mountinfo")
+"""Where Linux lists all mount points; os.path.ismount misses those of a folder of the same file system."""
 STEP_SECONDS = 0.1
 """Time in seconds that a reader waits for a folder that is replaced in two steps, which takes milliseconds."""
 
@@ -183,7 +186,7 @@ def os_errors_as_user_errors(path: Path) -> Iterator[None]:
             errno.EROFS: "the file system is read-only; choose a folder that you may write to",
             errno.EEXIST: "a file is in the way; choose another path",
             errno.EISDIR: "a folder is in the way; choose another path",
-            errno.EBUSY: "it is in use; choose another path",
+            errno.EBUSY: "it is a mount point or in use; choose another path",
         }
         if error.errno == errno.ENOENT and _concerns(Path(str(error.filename)).absolute(), path.absolute()):
             reasons[errno.ENOENT] = "its folder cannot be made, or takes no files; choose another path"
@@ -230,6 +233,16 @@ def is_folder(path: Path) -> bool:
         if any(each.name.startswith(f".{target.name}.old.") for each in target.parent.iterdir()):
             time.sleep(STEP_SECONDS)
     return stat.S_ISDIR(file_mode(path))
+
+
+def is_mount_point(path: Path) -> bool:
+    """Return whether something is mounted at a path without symbolic links; such a folder cannot be replaced."""
+    try:
+        lines = MOUNTS.read_bytes().splitlines()
+    except OSError:
+        return os.path.ismount(path)
+    points = (line.split(b" ")[4] for line in lines)
+    return os.fsencode(path) in (re.sub(rb"\\(\d{3})", lambda code: bytes([int(code[1], 8)]), each) for each in points)
 
 
 def open_regular(path: Path, *, pipes: bool = False) -> io.BufferedReader:

@@ -16,6 +16,7 @@ from core.errors import CorruptionError, UserError
 from core.io.atomic import (
     atomic_folder,
     check_parent,
+    is_mount_point,
     open_regular,
     os_errors_as_user_errors,
     read_regular,
@@ -99,12 +100,15 @@ def check_output_folder(path: Path, files: Sequence[str], kind: str) -> Path:
         `path` without symbolic links, so that a link to a folder remains a link.
 
     Raises:
-        UserError: `path` is a file, a folder with other contents, in a folder of such a kind, or in no folder that can
-            be written.
+        UserError: `path` is a file, a folder with other contents, a mount point, in a folder of such a kind, or in no
+            folder that can be written.
     """
     word = kind.split()[-1]
     with os_errors_as_user_errors(path):
         target = Path(os.path.realpath(path))
+        if is_mount_point(target) and target.is_dir():  # first: the folder around a volume may be read-only
+            advice = f"choose a folder in it, such as {path / word}"
+            raise UserError(f"{path} is a mount point, which cannot be replaced as a whole; {advice}")
         check_parent(target)
         if (target.parent / CHECKSUMS).exists():  # also the name of lists of other files
             around = {each.name for each in target.parent.iterdir()} - {target.name, CHECKSUMS}

@@ -9,6 +9,8 @@ import pytest
 
 from core.errors import CorruptionError, UserError
 from core.inference.saved_model import MODEL_FILES
+from core.io import atomic
+from core.io.atomic import is_mount_point
 from core.io.checked_folder import CHECKSUMS, STALE_SECONDS, check_output_folder, remove_partial_writes, verify_files
 
 
@@ -106,6 +108,28 @@ def test_a_circle_of_links_is_refused_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "model").symlink_to(tmp_path / "model")
     with pytest.raises(UserError, match=r"cannot write .*model: its symbolic links form a circle; choose another path"):
         check_output_folder(tmp_path / "model", MODEL_FILES, "saved model")
+
+
+def test_a_mount_point_is_refused_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a volume of Docker, also one of the same file system."""
+    folder(tmp_path / "a volume")
+    (tmp_path / "link").symlink_to("a volume")
+    where = str(tmp_path).encode() + rb"/a\040volume"
+    (tmp_path / "mounts").write_bytes(
+        b"22 27 0:21 / /proc rw - proc proc rw\n27 1 8:1 /x " + where + b" rw - ext4 a b\n"
+    )
+    monkeypatch.setattr(atomic, "MOUNTS", tmp_path / "mounts")
+    for name in ("a volume", "link"):
+        rule = (
+            rf"{name} is a mount point, which cannot be replaced as a whole; choose a folder in it, such as .*/model$"
+        )
+        with pytest.raises(UserError, match=rule):
+            check_output_folder(tmp_path / name, MODEL_FILES, "saved model")
+    inside = tmp_path / "link" / "model"
+    assert check_output_folder(inside, MODEL_FILES, "saved model") == inside.resolve()
+    monkeypatch.setattr(atomic, "MOUNTS", tmp_path / "none")  # as on macOS
+    assert is_mount_point(Path("/"))
+    assert not is_mount_point(tmp_path)
 
 
 @pytest.mark.parametrize("exists", [True, False])
