@@ -22,6 +22,8 @@ BODY_SECONDS = 15.0
 """Time limit in seconds from the end of the headers to the end of the body."""
 REQUEST_WORDS = 10
 """Number of words that each request adds to its own."""
+FREE_PATHS = ("/health", "/metrics")
+"""Paths that a client may read at any rate: behind a proxy, a monitor has the address of busy clients."""
 BYTES_PER_WORD = 1000
 """Number of bytes of a body that count as one word. The slowest body to parse is one of `{},`."""
 MAX_CLIENTS = 10_000
@@ -128,12 +130,14 @@ class Gate:
             return
         if body is None:
             return
-        if wait := self.rate.wait(client):
+        counts = scope["method"] != "GET" or scope["path"] not in FREE_PATHS
+        if counts and (wait := self.rate.wait(client)):
             await refuse(send, 429, "too many words, try again later", retry_after=math.ceil(wait))
         elif len(body) > LARGE_BODY_BYTES and (seconds := self.retry_large()):
             await refuse(send, 503, "too many words wait, try again later", retry_after=seconds)
         else:
-            self.rate.take(client, REQUEST_WORDS + len(body) // BYTES_PER_WORD)
+            if counts:
+                self.rate.take(client, REQUEST_WORDS + len(body) // BYTES_PER_WORD)
             await self._call(scope, body, receive, send)
 
     async def _body(self, receive: Receive) -> bytes | None:

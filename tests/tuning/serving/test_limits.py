@@ -84,7 +84,7 @@ def gate(
 
 
 def ask(
-    app: Gate, *parts: bytes, method: str = "POST", ended: bool = True, then: Any = None
+    app: Gate, *parts: bytes, method: str = "POST", path: str = "/predict", ended: bool = True, then: Any = None
 ) -> tuple[int, dict[bytes, bytes], bytes]:
     """One request whose body comes in parts, and a message after it: status, headers, body; 0 if there is no answer."""
     messages: list[Any] = [
@@ -101,7 +101,8 @@ def ask(
     async def send(message: Any) -> None:
         sent.append(message)
 
-    asyncio.run(app({"type": "http", "client": ("10.0.0.1", 1), "method": method}, receive, send))
+    scope = {"type": "http", "client": ("10.0.0.1", 1), "method": method, "path": path}
+    asyncio.run(app(scope, receive, send))
     if not sent:
         return 0, {}, b""
     start, body = sent
@@ -154,6 +155,18 @@ def test_a_client_above_its_rate_hears_when_to_come_again() -> None:
     assert b'requests_total{status="429"} 2.0' in metrics.render()
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("path", ["/health", "/metrics"])
+def test_health_and_metrics_are_answered_also_to_a_client_above_its_rate(method: str, path: str) -> None:
+    app, _ = gate(rate=TokenBucket(REQUEST_WORDS, Clock()))
+    assert [ask(app, b"", method=method, path=path)[0] for _ in range(3)] == [200, 200, 200]
+    assert [ask(app, b"")[0] for _ in range(3)] == [200, 200, 429]
+    assert ask(app, b"", method=method, path=path)[0] == 200
+    assert ask(app, b"", path=path)[0] == 429
+    assert ask(app, b"", method=method, path="/")[0] == 429
+    assert ask(app, b"x" * (MAX_BODY_BYTES + 1), method=method, path=path)[0] == 413
+
+
 def test_a_large_body_costs_words_for_its_parsing() -> None:
     app, _ = gate(rate=TokenBucket(500, Clock()))
     assert [ask(app, b"{}," * 333_000)[0] for _ in range(2)] == [200, 429]
@@ -204,7 +217,8 @@ def test_a_request_that_is_cut_off_by_the_end_of_the_server_is_answered() -> Non
         async def send(message: Any) -> None:
             sent.append(message)
 
-        task = asyncio.ensure_future(app({"type": "http", "client": None, "method": "POST"}, receive, send))
+        scope = {"type": "http", "client": None, "method": "POST", "path": "/"}
+        task = asyncio.ensure_future(app(scope, receive, send))
         await asyncio.sleep(0.01)
         task.cancel()
         await task
