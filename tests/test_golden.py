@@ -28,7 +28,8 @@ def test_a_study_that_was_written_before_is_read_to_the_same_tables(tmp_path: Pa
 
 
 def test_a_model_that_was_saved_before_is_loaded() -> None:
-    assert load_model(GOLDEN / "model").predict(["w1 w2"])[0].label in ("class 0", "class 1")
+    model = load_model(GOLDEN / "model", notify=print)  # its tokenizer is of no version
+    assert model.predict(["w1 w2"])[0].label in ("class 0", "class 1")
 
 
 def test_a_checkpoint_that_was_saved_before_is_read() -> None:

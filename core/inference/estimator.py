@@ -1,7 +1,9 @@
 """The classifier as a scikit-learn estimator: texts and labels in lists, no files and no search."""
 
 import os
+import warnings
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -96,7 +98,7 @@ class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             UserError: There is no model at `path`, or it is damaged.
         """
         loaded = cls()
-        loaded.model_ = load_model(path)
+        loaded.model_ = load_model(path, notify=partial(warnings.warn, stacklevel=3))  # names the caller of this method
         loaded.classes_ = np.array(loaded.model_.classes)
         return loaded
 

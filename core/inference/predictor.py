@@ -1,8 +1,10 @@
 """Predictor: label texts with a saved model."""
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -226,7 +228,7 @@ def load_model(path: str | os.PathLike[str], *, notify: Callable[[str], None] | 
 
     Args:
         path: A folder that core.inference.saved_model wrote.
-        notify: Called with one line if words may be split differently than in training.
+        notify: Called with one line if words may be split differently than in training; by default, it is a warning.
 
     Raises:
         UserError: There is no model at `path`, or a newer version saved it.
@@ -236,8 +238,9 @@ def load_model(path: str | os.PathLike[str], *, notify: Callable[[str], None] | 
     path = expand_user(os.fspath(path))
     parts = read_model(path)
     here = tokenizer_version(tokenizer_name(parts.tokenizer))
-    if notify is not None and parts.tokenizer != here:
-        notify(
+    if parts.tokenizer != here:
+        say = notify or partial(warnings.warn, stacklevel=2)
+        say(
             f"the model in {path} was trained with tokenizer {parts.tokenizer}, installed is {here}: "
             "some words may be split differently, and labels may differ"
         )

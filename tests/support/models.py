@@ -76,7 +76,7 @@ def saved(
         "vocabulary": Vocabulary(words),
         "classes": CLASSES,
         "embedding_dim": WIDTH,
-        "tokenizer": "test-1",
+        "tokenizer": tokenizer_version("english"),
     }
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "model"

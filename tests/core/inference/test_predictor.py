@@ -17,6 +17,7 @@ from core.config import TrialConfig
 from core.data.tokenizer import tokenizer_version
 from core.data.vocabulary import Vocabulary
 from core.errors import ConfigError, DataError, UserError
+from core.inference.estimator import SentenceEstimator
 from core.inference.members import LstmMember, Member, PlainMember
 from core.inference.predictor import MAX_TOKENS, Predictor, load_model
 from core.inference.saved_model import ModelParts, save_model
@@ -147,6 +148,14 @@ def test_another_tokenizer_is_said_once_and_does_not_stop(tmp_path: Path) -> Non
     assert loaded.predict(["good"])[0].label in CLASSES
     (note,) = notes
     assert f"trained with tokenizer nltk-0.1, installed is {tokenizer_version('english')}" in note
+
+
+def test_from_python_another_tokenizer_is_a_warning_at_the_line_that_loads_the_model(tmp_path: Path) -> None:
+    path = saved(tmp_path, tokenizer="nltk-0.1")
+    for load in (load_model, SentenceEstimator.load):
+        with pytest.warns(UserWarning, match=r"trained with tokenizer nltk-0\.1, installed is ") as found:
+            load(path)
+        assert [each.filename for each in found] == [__file__]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ MEMBER_FILES = ("trial-0.safetensors", "trial-12.safetensors", "plain-baseline.s
 
 
 def test_a_model_comes_back_as_it_was_saved(tmp_path: Path) -> None:
-    found = read_model(saved(tmp_path))
+    found = read_model(saved(tmp_path, tokenizer="test-1"))
     assert (found.temperature, found.embedding_dim, found.tokenizer) == (1, 3, "test-1")
     assert (found.vocabulary.words, found.classes, found.text_column) == (WORDS, CLASSES, None)
     (member,) = found.members
