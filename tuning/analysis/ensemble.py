@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from core.errors import ConfigError, CorruptionError
 from core.metrics import METRICS, Metric
+from core.stats import wilson
 from tuning.analysis.selection_bias import FIXED, Corrected, Repeated, Resamples, draw_counts
 from tuning.journal.probabilities import epoch_name, load_probabilities
 from tuning.journal.records import PLAIN_BASELINE, TrialRecord
@@ -283,6 +284,8 @@ def estimate_ensemble(
 ) -> EnsembleEstimate:
     """Select an ensemble, and estimate its score with the selection repeated in each resample.
 
+    The plain baseline alone has the figures that it has elsewhere: nothing was chosen by its score.
+
     Args:
         library: Models, at least one.
         resamples: Resamples of the study's trials, and of the plain baseline if there is one.
@@ -293,18 +296,26 @@ def estimate_ensemble(
         ConfigError: Each model costs more than `max_cost`.
     """
     actual = select(library, np.ones((1, resamples.n), dtype=np.int64), size=size, max_cost=max_cost)[0]
-    repeated = _repeated(library, resamples, actual, size, max_cost)
-    first = resamples.repeated(resamples.first)
-    gain = resamples.difference(repeated, first)
-    # With as many resamples as for the best trial, so that the two figures differ by the gain.
-    base = repeated.base + (first.value + gain.value - repeated.value)
-    found = replace(repeated, base=base, least_error=first.least_error)
     order = [place for place in np.argsort(-actual, kind="stable") if actual[place]]
+    first = resamples.repeated(resamples.first)
+    alone = [library.models[place] for place in order] == [FIXED]
+    if alone:
+        found = resamples.repeated(resamples.only(FIXED))
+        gain = resamples.difference(found, first)
+    else:
+        repeated = _repeated(library, resamples, actual, size, max_cost)
+        gain = resamples.difference(repeated, first)
+        # With as many resamples as for the best trial, so that the two figures differ by the gain.
+        base = repeated.base + (first.value + gain.value - repeated.value)
+        found = replace(repeated, base=base, least_error=first.least_error)
+    corrected = resamples.corrected(found)
+    if alone and library.metric.name == "accuracy":
+        corrected = replace(corrected, interval=wilson(corrected.value * resamples.n, resamples.n))
     return EnsembleEstimate(
         metric=library.metric.name,
         counts={library.models[place]: int(actual[place]) for place in order},
         multiplications=int(library.costs[order].sum()),
-        corrected=resamples.corrected(found),
+        corrected=corrected,
         gain=gain,
         gain_over_plain=resamples.difference(found, resamples.only(FIXED)) if FIXED in resamples.places else None,
     )

@@ -239,6 +239,19 @@ def test_size_and_cost_are_those_of_the_caller(tmp_path: Path) -> None:
         assess(trials, kept, tmp_path, max_cost=3)
 
 
+def test_the_plain_baseline_alone_has_its_own_figures(tmp_path: Path) -> None:
+    kept, trials = study(tmp_path, WRONG, plain=range(80)), [trial(number, each) for number, each in enumerate(WRONG)]
+    found = assess(trials, kept, tmp_path, max_cost=4)
+    alone, plain, gain = found.ensemble, found.references[0], found.gain_over_plain
+    assert alone is not None
+    assert gain is not None
+    assert (alone.corrected.value, alone.corrected.interval) == (plain.accuracy, plain.interval)
+    assert alone.gain.value == pytest.approx(-gain.value)
+    assert alone.gain.interval.low == pytest.approx(-gain.interval.high)
+    assert alone.gain_over_plain is not None
+    assert alone.gain_over_plain.value == 0
+
+
 def test_a_trial_without_probabilities_of_its_best_epoch_is_no_member(tmp_path: Path) -> None:
     kept, trials = study(tmp_path, WRONG), [trial(number, each) for number, each in enumerate(WRONG)]
     files = {number: tmp_path / f"probabilities/{epoch_name(number, 2)}.npz" for number in range(4)}
