@@ -83,12 +83,7 @@ def cards(study: AssessedStudy) -> list[Card]:
         detail = f"{members_text(ensemble)}, corrected; {format_interval(ensemble.corrected.interval)}"
         detail += f". Corrected gain over the best trial: {over_best}. Run {_ensemble_command(study)}"
         found.append(Card("Ensemble", ensemble.corrected.value, detail))
-    if test := assessment.held_out.get(winner.trial):
-        measured = f"mean of {test.seeds} seeds" if test.seeds > 1 else "one seed"
-        detail = f"{measured}; {format_interval(test.interval)}"
-        if metric.name != "accuracy" and winner.test_metric is not None:
-            found.append(Card(f"Test {metric.title}", winner.test_metric, measured))
-        found.append(Card("Test accuracy", test.accuracy, detail))
+    found += _test_cards(study)
     baseline = next((row for row in study.rows if row.baseline and row.rank is not None), None)
     if baseline is not None and baseline.val_metric is not None:
         same = baseline.trial == winner.trial
@@ -104,6 +99,20 @@ def cards(study: AssessedStudy) -> list[Card]:
             detail += f". Corrected gain over it: {gain.value:+.4f}; {format_interval(gain.interval)}"
         if value is not None:
             found.append(Card(TITLES[reference.name], value, detail))
+    return found
+
+
+def _test_cards(study: AssessedStudy) -> list[Card]:
+    """Return the test results of the best trial, and of the trial that the verdict names."""
+    found, step = [], next_step(study)
+    for row in study.rows:
+        test = study.assessment.held_out.get(row.trial)
+        if test is None or (row.rank != 1 and (step is None or row.trial != step.trial)):
+            continue
+        measured = f"trial {row.trial}, {f'mean of {test.seeds} seeds' if test.seeds > 1 else 'one seed'}"
+        if row.metric != "accuracy" and row.test_metric is not None:
+            found.append(Card(f"Test {METRICS[row.metric].title}", row.test_metric, measured))
+        found.append(Card("Test accuracy", test.accuracy, f"{measured}; {format_interval(test.interval)}"))
     return found
 
 

@@ -1,5 +1,6 @@
 """The next step: the recommended trial, unless the plain baseline is expected to be better."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -7,7 +8,16 @@ from typing import Any
 import pytest
 
 from core.stats import Interval
-from tests.support.assessed_studies import CONFIG, attributes, predicting, trial, write_study, write_study_with_ensemble
+from tests.support.assessed_studies import (
+    CONFIG,
+    FULL_SPEC,
+    attributes,
+    predicting,
+    reading,
+    trial,
+    write_study,
+    write_study_with_ensemble,
+)
 from tests.support.epochs import epoch
 from tests.support.pages import made
 from tuning.analysis.assessment import PLAIN
@@ -54,6 +64,24 @@ def test_a_trial_is_trained_again_unless_the_plain_baseline_is_better(
     write_study(tmp_path / "s", trials, attributes(plain_baseline={"val_predictions": predicting(range(wrong))}))
     lines = ["go on", remark, command(tmp_path / "s", "retrain", "--trial 2 --out model") if retrains else None]
     assert text_of(tmp_path / "s", hints=["go on"]).endswith(" ".join(line for line in lines if line))
+
+
+def test_the_test_results_are_those_of_the_best_trial_and_of_the_one_to_use(tmp_path: Path) -> None:
+    small = CONFIG.replace(hidden_dim=2).to_dict()
+    trials = [
+        trial(0, range(30, 110)),
+        trial(1, range(40), origin="random"),
+        trial(2, range(1, 42), config=small, origin="random"),
+    ]
+    readings = [reading(2, 0.625), reading(0, 0.5)]
+    write_study(tmp_path / "s", trials, attributes(spec=FULL_SPEC, test_evaluations=readings))
+    page = made(tmp_path / "s")
+    assert "Use trial 2." in page.text
+    assert re.findall(r"Test accuracy([\d.]+)(trial \d), one seed; 95% interval", page.text) == [("0.6250", "trial 2")]
+    readings.append(reading(1, 0.75))
+    write_study(tmp_path / "t", trials, attributes(spec=FULL_SPEC, test_evaluations=readings))
+    found = re.findall(r"Test accuracy([\d.]+)(trial \d), one", made(tmp_path / "t").text)
+    assert found == [("0.7500", "trial 1"), ("0.6250", "trial 2")]
 
 
 @pytest.mark.parametrize(("corrected", "named"), [(0.77, 1), (0.79, 2)])
