@@ -78,7 +78,7 @@ def _summary(study: AssessedStudy) -> list[str]:
         if test := assessment.held_out.get(row.trial):
             found.append(_test_note(row, test))
     elsewhere = evaluations_elsewhere(study.folder, study.attributes)
-    return [*found, evaluations_note(assessment.test_evaluations, elsewhere, study.spec["data"]["split"])]
+    return [*found, evaluations_note(assessment.test_evaluations, elsewhere, study.test_split)]
 
 
 def _test_note(row: TrialRow, test: HeldOutResult) -> str:
@@ -90,18 +90,19 @@ def _test_note(row: TrialRow, test: HeldOutResult) -> str:
     return f"Test {METRICS[row.metric].title} of trial {row.trial}: {row.test_metric:.4f}; accuracy {accuracy}."
 
 
-def evaluations_note(evaluations: Sequence[TestEvaluation], elsewhere: Mapping[str, int], split: str) -> str:
+def evaluations_note(evaluations: Sequence[TestEvaluation], elsewhere: Mapping[str, int], split: str | None) -> str:
     """Return `the test split was used 3 times: 2 by confirm, 1 by retrain; by study other: 4`.
 
     Args:
         evaluations: Evaluations by the study.
         elsewhere: Number of evaluations by other studies.
-        split: Rule that made the test split of the study; evaluations on other splits are counted separately.
+        split: Rule that made the test split of the study; evaluations on other splits are counted separately. None if
+            the study has no test split.
     """
-    if not evaluations and not elsewhere:
+    if not evaluations and not elsewhere and split is not None:
         return "no use of the test split is recorded"
     by_verb = Counter(str(each["verb"]) for each in evaluations if each["split"] == split)
-    parts = ["this study has not used the test split"]
+    parts = ["there is no test split" if split is None else "this study has not used the test split"]
     if own := by_verb.total():
         verbs = ", ".join(f"{n} by {verb}" for verb, n in sorted(by_verb.items()))
         parts = [f"the test split was used {_times(own)}: {verbs}"]

@@ -333,6 +333,13 @@ class AssessedStudy:
         return self.attributes["spec"]  # type: ignore[no-any-return]
 
     @property
+    def test_split(self) -> str | None:
+        """Rule that made the test split; None if there are no test sentences."""
+        if self.attributes["audit"].get("splits", {}).get("test") == 0:
+            return None
+        return self.spec["data"]["split"]  # type: ignore[no-any-return]
+
+    @property
     def ranked(self) -> list[tuple[TrialRow, TrialRecord]]:
         """Rows and records of the ranked trials, best first."""
         return [(row, self.records[row.trial]) for row in self.rows if row.rank is not None]

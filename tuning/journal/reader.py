@@ -108,7 +108,8 @@ SPEC = {
     "threads?": POSITIVE, "device?": str, "precision?": str, "versions?": dict,
 }  # fmt: skip
 AUDIT = {
-    "majority_baseline?": {"class": str, "train_shares?": [is_fraction], "val?": is_fraction, "test?": is_fraction}
+    "majority_baseline?": {"class": str, "train_shares?": [is_fraction], "val?": is_fraction, "test?": is_fraction},
+    "splits?": {"test?": COUNT},
 }
 STUDY_SHAPE = {
     "spec?": SPEC, "validation?": {"labels": PACKED, "classes": is_texts}, "vocabulary?": POSITIVE,

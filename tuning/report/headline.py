@@ -127,7 +127,7 @@ def remarks(study: AssessedStudy) -> list[str]:
     if assessment.corrected is None:
         found.append(f"The best is not corrected for selection bias, because {why_not_corrected(assessment)}.")
     elsewhere = evaluations_elsewhere(study.folder, study.attributes)
-    return [*found, evaluations_note(assessment.test_evaluations, elsewhere, study.spec["data"]["split"])]
+    return [*found, evaluations_note(assessment.test_evaluations, elsewhere, study.test_split)]
 
 
 def _ensemble_command(study: AssessedStudy) -> str:

@@ -334,6 +334,8 @@ def test_every_reading_counts_in_the_note() -> None:
         "this study has not used the test split; test sentences of other splits once"
     )
     assert evaluations_note([], {}, "80/10/10") == "no use of the test split is recorded"
+    assert evaluations_note([], {}, None) == "there is no test split"
+    assert evaluations_note(readings[1:2], {}, None) == "there is no test split; test sentences of other splits once"
 
 
 def test_a_row_has_the_accuracy_on_test_and_the_number_of_evaluations() -> None:

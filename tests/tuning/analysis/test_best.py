@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.assessed_studies import (
+    AUDIT,
     CONFIG,
     FULL_SPEC,
     SPEC,
@@ -254,6 +255,14 @@ def test_uses_of_the_test_split_by_other_studies_are_named_in_the_table_and_on_t
     note = "this study has not used the test split; by study first: 1"
     assert note in table_of(tmp_path / "s", RowFilter(), "table")
     assert note in made(tmp_path / "s").text
+
+
+def test_a_study_without_a_test_split_says_so(tmp_path: Path) -> None:
+    kept = attributes(spec=FULL_SPEC, audit=AUDIT | {"splits": {"train": 100, "val": 200, "test": 0}})
+    write_study(tmp_path / "s", trials()[:2], kept)
+    for text in (table_of(tmp_path / "s", RowFilter(), "table"), made(tmp_path / "s").text):
+        assert "there is no test split" in text
+        assert "no use of the test split" not in text
 
 
 def test_without_corrected_figures_a_cheaper_trial_is_not_called_the_best(tmp_path: Path) -> None:
