@@ -260,6 +260,8 @@ def test_each_chart_is_an_altair_chart(study: Study) -> None:
     assert "best so far" in str(study.charts.history.__doc__)
     with pytest.raises(AttributeError, match="there is no chart 'pie'; choose from history, curves, "):
         study.charts.pie()
+    with pytest.raises(UserError, match=r"was evaluated on the test split yet; run study\.retrain\(\)\.$"):
+        study.charts.calibration()
 
 
 @pytest.mark.slow

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import vl_convert
 from altair.utils.schemapi import debug_mode
 
-from core.calibration import describe_errors
+from core.calibration import MIN_MISTAKES, MIN_SENTENCES, describe_errors
 from core.errors import UserError
 from core.io.atomic import atomic_write
 from tuning.analysis.random_search_curve import random_search_curve
-from tuning.journal.records import TestEvaluation
+from tuning.analysis.ranking import AssessedStudy
+from tuning.journal.records import TestEvaluation, evaluations_on_test
 from tuning.report import charts
 from tuning.report.chart_data import (
     ChartData,
@@ -62,8 +63,13 @@ def figures(data: ChartData) -> dict[str, Figure]:
     return found
 
 
-def reasons(data: ChartData) -> dict[str, str]:
-    """Return the reason why a chart cannot be drawn, by its name; empty if all can."""
+def reasons(data: ChartData, retrain: str = "sentune retrain or ensemble") -> dict[str, str]:
+    """Return the reason why a chart cannot be drawn, by its name; empty if all can.
+
+    Args:
+        data: The study.
+        retrain: Command or call that measures a calibrated model.
+    """
     study = data.study
     there = {
         "curves": any(each.epochs for each in study.records),
@@ -77,7 +83,7 @@ def reasons(data: ChartData) -> dict[str, str]:
     except UserError as error:
         why["expected"] = str(error)
     if calibrated_evaluation(study) is None:
-        why["calibration"] = "No calibrated model was evaluated on the test split yet; run sentune retrain or ensemble."
+        why["calibration"] = _why_not_calibrated(study, retrain)
     own = [row.val_metric for row, _ in searched_trials(study)]
     some = f"{len(own)} ended trials in the searched ranges"
     if len(own) < MIN_TRIALS:
@@ -91,6 +97,18 @@ def reasons(data: ChartData) -> dict[str, str]:
         elif len(results.scores) > WIDEST_CHART:
             why["confusion"] = f"{len(results.scores)} classes are too many for a matrix."
     return why
+
+
+def _why_not_calibrated(study: AssessedStudy, retrain: str) -> str:
+    """Return why there is no calibrated model, and what to run only if that helps."""
+    if study.test_split is None:
+        return "There is no test split on which the calibration of a model could be measured."
+    none = "No calibrated model was evaluated on the test split"
+    saved = any(each["verb"] != "confirm" for each in evaluations_on_test(study.attributes))
+    if saved or (study.assessment.sentences or 0) < MIN_SENTENCES:
+        needed = f"at least {MIN_SENTENCES} validation sentences with {MIN_MISTAKES} mistakes"
+        return f"{none}: calibration needs {needed}."
+    return f"{none} yet; run {retrain}."
 
 
 def _calibration_note(evaluation: TestEvaluation) -> str:
@@ -140,6 +158,6 @@ class StudyCharts:
         """Return a chart; raise UserError with the reason if there is nothing to draw yet."""
         with self._call(f"charts.{name}"):
             data = study_chart_data(self._folder, ensemble=False)
-            if why := reasons(data).get(name):
+            if why := reasons(data, "study.retrain()").get(name):
                 raise UserError(f"there is no chart {name} of study {self._folder.name!r}: {why}")
             return CHARTS[name](data)

@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -371,3 +372,22 @@ def test_without_a_calibrated_model_a_note_says_how_to_get_one(drawn: dict[str, 
     assert shown.chart is None
     assert shown.note is not None
     assert "run sentune retrain or ensemble" in shown.note
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "sentences", "why"),
+    [
+        ({"audit": {"splits": {"test": 0}}}, 200, "There is no test split on which"),
+        ({"test_evaluation:0": {"verb": "retrain"}}, 200, "calibration needs at least 100 validation sentences with 5"),
+        ({}, 99, "calibration needs at least 100 validation sentences with 5 mistakes."),
+    ],
+)
+def test_no_command_is_named_that_would_give_no_calibrated_model(
+    data: ChartData, change: dict[str, Any], sentences: int, why: str
+) -> None:
+    kept = {**data.study.attributes, **change}
+    study = replace(data.study, attributes=kept, assessment=replace(data.study.assessment, sentences=sentences))
+    note = reasons(replace(data, study=study))["calibration"]
+    assert why in note
+    assert "run " not in note
