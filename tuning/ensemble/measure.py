@@ -22,6 +22,8 @@ from tuning.retrain.training import held_out_metrics, split_name
 def measure(journal: StudyJournal, members: Sequence[TrainedMember], corpus: Corpus, on: str) -> dict[str, Any]:
     """Evaluate each member and the ensemble, print the figures and log each test evaluation.
 
+    A single member is the ensemble, so it is logged once.
+
     Args:
         journal: Journal of the study.
         members: Members, at least one.
@@ -38,7 +40,8 @@ def measure(journal: StudyJournal, members: Sequence[TrainedMember], corpus: Cor
     rows = []
     for each in members:
         figures = _figures(metric, val_name, _outputs(corpus, each.val, each.test))
-        _log(journal, corpus, figures, on, each)
+        if len(members) > 1:
+            _log(journal, corpus, figures, on, each)
         rows.append({"name": each.member.name, "weight": each.member.weight, "verdict": each.verdict, **figures})
         print(f"{each.member.name}: {each.verdict}; {_summary(figures, metric)}")
     tests = [each.test for each in members if each.test is not None]
@@ -50,7 +53,7 @@ def measure(journal: StudyJournal, members: Sequence[TrainedMember], corpus: Cor
     for split, found in outputs.items():
         if split == "test" or val_name == "val":
             figures |= class_figures(split, found, corpus.classes)
-    _log(journal, corpus, figures, on, None)
+    _log(journal, corpus, figures, on, members[0] if len(members) == 1 else None)
     print(f"ensemble: {_summary(figures, metric)}")
     print(*calibration_lines(figures), sep="\n")
     print_classes(figures, corpus.classes)

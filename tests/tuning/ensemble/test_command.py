@@ -170,6 +170,10 @@ def test_a_size_of_one_has_one_member(study: Path, made: Path) -> None:
 
     (member,) = read_model(study / "ensemble").members
     assert member.weight == 1
+    (evaluation,) = evaluations_on_test(study_attributes(study))
+    trial = int(member.name.removeprefix("trial-")) if isinstance(member, LstmMember) else None
+    assert (evaluation["verb"], evaluation["trial"]) == ("ensemble", trial)
+    assert evaluation.get("calibration") == metrics(study, "ensemble").get("calibration")
 
 
 @pytest.mark.slow
