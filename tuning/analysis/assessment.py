@@ -50,6 +50,8 @@ class HeldOutResult:
     metric: float | None
     """Mean of the study's metric over the same seeds; None if a seed's value is not stored, as of accuracy."""
     seeds: int
+    members: Mapping[str, float] | None = None
+    """Weights of the members of an ensemble, by the number of the trial or PLAIN."""
 
 
 def held_out_results(
@@ -79,15 +81,19 @@ def held_out_results(
             first = by_trial.setdefault(trial, {}).setdefault(seed, each)
             if epochs != first.get("epochs"):
                 by_trial[trial][seed] = each
-    found = {}
-    for trial, seeds in by_trial.items():
-        accuracy = sum(each["test_accuracy"] for each in seeds.values()) / len(seeds)
-        n = int(next(iter(seeds.values()))["test_sentences"])
-        interval = wilson(accuracy * n, n)
-        values = [each["test_metric"] for each in seeds.values() if "test_metric" in each]
-        metric = sum(values) / len(values) if len(values) == len(seeds) else None
-        found[trial] = HeldOutResult(accuracy=accuracy, interval=interval, metric=metric, seeds=len(seeds))
-    return found
+    return {trial: _mean_result(list(seeds.values())) for trial, seeds in by_trial.items()}
+
+
+def _mean_result(found: Sequence[TestEvaluation]) -> HeldOutResult:
+    accuracy, n = sum(each["test_accuracy"] for each in found) / len(found), int(found[0]["test_sentences"])
+    values = [each["test_metric"] for each in found if "test_metric" in each]
+    return HeldOutResult(
+        accuracy=accuracy,
+        interval=wilson(accuracy * n, n),
+        metric=sum(values) / len(values) if len(values) == len(found) else None,
+        seeds=len(found),
+        members=found[-1].get("members"),
+    )
 
 
 def evaluations_elsewhere(folder: Path, attributes: Mapping[str, Any]) -> dict[str, int]:
@@ -195,6 +201,8 @@ class StudyAssessment:
     multiplications: Mapping[int, int] = field(default_factory=dict)
     """Multiplications per word by trial number."""
     held_out: Mapping[int, HeldOutResult] = field(default_factory=dict)
+    held_out_ensemble: HeldOutResult | None = None
+    """Result of the last ensemble that `ensemble` made."""
     test_evaluations: Sequence[TestEvaluation] = ()
     """All evaluations on a test split."""
     references: Sequence[Reference] = ()
@@ -237,13 +245,16 @@ def assess(
     if not metric.needs_probabilities:
         stored = ((r.number, validation_predictions(r, labels, n_classes)) for r in own)
         shown = {number: predictions for number, predictions in stored if predictions is not None}
+    split = attributes["spec"]["data"]["split"]
+    made = [each for each in evaluations if "members" in each and each["on"] == "train" and each["split"] == split]
     known = StudyAssessment(
         sentences=len(labels),
         n_candidates=sum(map(is_candidate, records)),
         useless=useless_trials(own, majority, shown),
         n_parameters=_sizes(records, attributes),
         multiplications={r.number: multiplications_per_word(r.trial_config, width) for r in records},
-        held_out=held_out_results(evaluations, attributes["spec"]["data"]["split"], records),
+        held_out=held_out_results(evaluations, split, records),
+        held_out_ensemble=_mean_result(made[-1:]) if made else None,
         test_evaluations=evaluations,
         references=references(attributes, labels),
     )

@@ -12,7 +12,7 @@ from tuning.analysis.ensemble import EnsembleEstimate
 from tuning.analysis.filters import RowFilter, filter_rows
 from tuning.analysis.next_step import NextStep, next_step
 from tuning.analysis.random_search_curve import random_search_curve
-from tuning.analysis.ranking import AssessedStudy, TrialRow, read_assessed
+from tuning.analysis.ranking import AssessedStudy, TrialRow, read_assessed, shares
 from tuning.analysis.recommendation import nothing_learned
 from tuning.analysis.selection_bias import FIXED, Corrected
 from tuning.analysis.tables import render_curve, render_table
@@ -76,18 +76,20 @@ def _summary(study: AssessedStudy) -> list[str]:
             found.append(f"Corrected, the best trial is {_compared(gain, f'the {name}')}.")
     for row in rows:
         if test := assessment.held_out.get(row.trial):
-            found.append(_test_note(row, test))
+            found.append(_test_note(f"trial {row.trial}", test, row.metric))
+    if test := assessment.held_out_ensemble:
+        found.append(_test_note(f"the ensemble of {members_text(test.members or {})}", test, rows[0].metric))
     elsewhere = evaluations_elsewhere(study.folder, study.attributes)
     return [*found, evaluations_note(assessment.test_evaluations, elsewhere, study.test_split)]
 
 
-def _test_note(row: TrialRow, test: HeldOutResult) -> str:
-    """Return the trial's values on the test split: the metric, if its value is stored, and accuracy."""
+def _test_note(who: str, test: HeldOutResult, metric: str) -> str:
+    """Return a model's values on the test split: the metric, if its value is stored, and accuracy."""
     seeds = f"; mean of {test.seeds} seeds" if test.seeds > 1 else ""
     accuracy = f"{test.accuracy:.4f} ({format_interval(test.interval)}{seeds})"
-    if row.metric == "accuracy" or row.test_metric is None:
-        return f"Test accuracy of trial {row.trial}: {accuracy}."
-    return f"Test {METRICS[row.metric].title} of trial {row.trial}: {row.test_metric:.4f}; accuracy {accuracy}."
+    if metric == "accuracy" or test.metric is None:
+        return f"Test accuracy of {who}: {accuracy}."
+    return f"Test {METRICS[metric].title} of {who}: {test.metric:.4f}; accuracy {accuracy}."
 
 
 def evaluations_note(evaluations: Sequence[TestEvaluation], elsewhere: Mapping[str, int], split: str | None) -> str:
@@ -185,9 +187,9 @@ def ensemble_note(assessment: StudyAssessment, command: str) -> list[str]:
 
 def ensemble_lines(ensemble: EnsembleEstimate) -> list[str]:
     """Return the members, and the corrected figure with the gain."""
-    value = ensemble.corrected
+    value, members = ensemble.corrected, members_text(shares(ensemble))
     return [
-        f"Ensemble of {members_text(ensemble)}: corrected {value.value:.4f} ({format_interval(value.interval)}), "
+        f"Ensemble of {members}: corrected {value.value:.4f} ({format_interval(value.interval)}), "
         f"{_compared(ensemble.gain, 'the best trial')}."
     ]
 
@@ -199,12 +201,11 @@ def _compared(gain: Corrected, other: str) -> str:
     return f"{text} ({format_interval(gain.interval)}{': either may be better' if open_question else ''})"
 
 
-def members_text(ensemble: EnsembleEstimate) -> str:
-    """Return `trial 12 (40%), 3 (40%), plain (20%)`, the members with their weights."""
-    shares = [(PLAIN if number == FIXED else str(number), weight) for number, weight in ensemble.weights.items()]
-    trials = sorted(shares, key=lambda share: share[0] == PLAIN)
-    text = ", ".join(f"{name} ({weight:.0%})" for name, weight in trials)
-    return text if trials[0][0] == PLAIN else f"trial{'s' * (len(set(ensemble.counts) - {FIXED}) > 1)} {text}"
+def members_text(weights: Mapping[str, float]) -> str:
+    """Return `trials 12 (40%), 3 (40%), plain (20%)` for the weights by the number of the trial or PLAIN."""
+    members = sorted(weights.items(), key=lambda member: member[0] == PLAIN)
+    text = ", ".join(f"{name} ({weight:.0%})" for name, weight in members)
+    return text if set(weights) == {PLAIN} else f"trial{'s' * (len(set(weights) - {PLAIN}) > 1)} {text}"
 
 
 def format_interval(interval: Interval) -> str:

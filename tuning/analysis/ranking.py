@@ -7,8 +7,8 @@ from typing import Any
 
 from core.metrics import METRICS
 from core.stats import Interval, wilson
-from tuning.analysis.assessment import PLAIN, StudyAssessment, assess
-from tuning.analysis.ensemble import SIZE
+from tuning.analysis.assessment import PLAIN, HeldOutResult, StudyAssessment, assess
+from tuning.analysis.ensemble import SIZE, EnsembleEstimate
 from tuning.analysis.selection_bias import FIXED, Corrected
 from tuning.formatting import format_value
 from tuning.journal.records import TrialRecord, rank_trials, read_study
@@ -96,7 +96,7 @@ class TrialRow:
     stored."""
     test_accuracy: float | None
     """Accuracy on the test split of models that learned from the training split alone, the mean over their seeds; none
-    before `retrain`, `ensemble` or `confirm`."""
+    before `retrain`, `ensemble` or `confirm`. On the ensemble's row: of the last ensemble, if these are its members."""
     test_low: float | None
     """Lower end of the 95% interval of `test_accuracy` on one split."""
     test_high: float | None
@@ -204,9 +204,11 @@ def other_fields(assessment: StudyAssessment) -> list[dict[str, Any]]:
 
     The difference of the ensemble is that to the best trial.
     """
-    weights = assessment.ensemble.weights if assessment.ensemble else {}
+    weights = shares(assessment.ensemble) if assessment.ensemble else {}
     found: list[dict[str, Any]] = []
     if ensemble := assessment.ensemble:
+        made = assessment.held_out_ensemble
+        test = made if made and made.members == weights else None
         found.append(
             {
                 "trial": "ensemble",
@@ -217,6 +219,7 @@ def other_fields(assessment: StudyAssessment) -> list[dict[str, Any]]:
                 "multiplications": ensemble.multiplications,
                 **_figure("difference", ensemble.gain),
                 **_figure("corrected", ensemble.corrected),
+                **_test(test, ensemble.metric),
             }
         )
     for reference in assessment.references:
@@ -226,7 +229,7 @@ def other_fields(assessment: StudyAssessment) -> list[dict[str, Any]]:
             "val_metric": reference.value,
             "val_accuracy": reference.accuracy,
             "state": "REFERENCE",
-            "weight": weights.get(FIXED) if reference.name == PLAIN else None,
+            "weight": weights.get(reference.name),
             **_ends("interval", reference.interval),
         }
         found.append(fields)
@@ -289,12 +292,21 @@ def _row(
         multiplications=assessment.multiplications[number],
         n_parameters=assessment.n_parameters[number],
         **_figure("corrected", corrected),
-        test_metric=None if test is None else test.accuracy if metric.name == "accuracy" else test.metric,
-        test_accuracy=test.accuracy if test else None,
-        **_ends("test", test.interval if test else None),
+        **_test(test, metric.name),
         test_evaluations=sum(entry["trial"] == number for entry in assessment.test_evaluations),
         params={name: record.config[name] for name in searched},
     )
+
+
+def shares(ensemble: EnsembleEstimate) -> dict[str, float]:
+    """Return the weights of the members by the number of the trial or PLAIN; the sum is 1."""
+    return {PLAIN if number == FIXED else str(number): weight for number, weight in ensemble.weights.items()}
+
+
+def _test(found: HeldOutResult | None, metric: str) -> dict[str, Any]:
+    value = None if found is None else found.accuracy if metric == "accuracy" else found.metric
+    accuracy, interval = (found.accuracy, found.interval) if found else (None, None)
+    return {"test_metric": value, "test_accuracy": accuracy, **_ends("test", interval)}
 
 
 def _figure(name: str, found: Corrected | None) -> dict[str, Any]:

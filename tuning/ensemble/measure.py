@@ -11,6 +11,7 @@ from core.data.corpus import TEST, Corpus
 from core.inference.members import LstmMember
 from core.metrics import METRICS
 from core.training.evaluate import evaluate_logits
+from tuning.analysis.assessment import PLAIN
 from tuning.ensemble.members import TrainedMember
 from tuning.journal.writer import StudyJournal
 from tuning.retrain.calibrated import Outputs, calibration_figures, calibration_lines
@@ -53,7 +54,8 @@ def measure(journal: StudyJournal, members: Sequence[TrainedMember], corpus: Cor
     for split, found in outputs.items():
         if split == "test" or val_name == "val":
             figures |= class_figures(split, found, corpus.classes)
-    _log(journal, corpus, figures, on, members[0] if len(members) == 1 else None)
+    named = {PLAIN if each.trial is None else str(each.trial): each.member.weight for each in members}
+    _log(journal, corpus, {**figures, "members": named}, on, members[0] if len(members) == 1 else None)
     print(f"ensemble: {_summary(figures, metric)}")
     print(*calibration_lines(figures), sep="\n")
     print_classes(figures, corpus.classes)

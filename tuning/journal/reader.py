@@ -56,6 +56,11 @@ def is_metric(value: Any) -> bool:
     return value in METRIC_NAMES
 
 
+def is_shares(value: Any) -> bool:
+    """Return whether it is an object of at least one number in [0, 1]."""
+    return isinstance(value, dict) and bool(value) and all(map(is_fraction, value.values()))
+
+
 def is_texts(value: Any) -> bool:
     """Return whether it is a list of at least one text."""
     return isinstance(value, list) and bool(value) and all(isinstance(each, str) for each in value)
@@ -88,7 +93,7 @@ DIAGRAM = {"error": is_fraction, "log_loss?": is_finite, "bins": [BIN]}
 EVALUATION = {
     "verb": str, "trial": (int, type(None)), "seed": (int, type(None)), "on": str, "split": (str, type(None)),
     "test_accuracy": is_fraction, "test_metric?": is_finite, "test_sentences": POSITIVE, "test_fingerprint?": str,
-    "epochs?": POSITIVE,
+    "epochs?": POSITIVE, "members?": is_shares,
     "calibration?": {"before": DIAGRAM, "after": DIAGRAM},
 }  # fmt: skip
 TEXT = (str, type(None))

@@ -53,6 +53,8 @@ class TestEvaluation(TypedDict):
     """Fingerprint of the test split (Corpus.test_fingerprint)."""
     epochs: NotRequired[int]
     """Number of epochs that were trained; a trial that was stopped has fewer."""
+    members: NotRequired[Mapping[str, float]]
+    """Weights of the members of an ensemble, by the number of the trial or `plain`."""
     calibration: NotRequired[Mapping[str, Any]]
     """Reliability diagrams and log loss `before` and `after` the calibration of a saved model
     (tuning.retrain.calibrated). There are none if the model was not calibrated."""

@@ -45,7 +45,7 @@ from tuning.journal.records import (
     to_record,
 )
 
-MEASURED = ("val_accuracy", "test_accuracy", "test_sentences", "test_fingerprint", "epochs", "calibration")
+MEASURED = ("val_accuracy", "test_accuracy", "test_sentences", "test_fingerprint", "epochs", "members", "calibration")
 """Keys of a TestEvaluation that are figures of the model."""
 DERIVED = {"fingerprint": "data.", "embedding_dim": "data.", "first_trials.sha256": "space.", "data.seed": "seed "}
 """Keys of the spec that follow from another one, and how that one begins."""

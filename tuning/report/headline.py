@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from core.metrics import METRICS
 from core.stats import Interval
-from tuning.analysis.assessment import MAJORITY, PLAIN, evaluations_elsewhere
+from tuning.analysis.assessment import MAJORITY, PLAIN, HeldOutResult, evaluations_elsewhere
 from tuning.analysis.best import (
     candidates_text,
     ensemble_note,
@@ -16,7 +16,7 @@ from tuning.analysis.best import (
     why_not_corrected,
 )
 from tuning.analysis.next_step import next_step
-from tuning.analysis.ranking import AssessedStudy
+from tuning.analysis.ranking import AssessedStudy, shares
 from tuning.analysis.recommendation import nothing_learned
 
 TITLES = {PLAIN: "Plain baseline", MAJORITY: "Majority class"}
@@ -80,7 +80,7 @@ def cards(study: AssessedStudy) -> list[Card]:
         found.insert(0, Card("Corrected for selection bias", corrected.value, detail))
     if (ensemble := assessment.ensemble) and ensemble.gains:
         over_best = f"{ensemble.gain.value:+.4f}; {format_interval(ensemble.gain.interval)}"
-        detail = f"{members_text(ensemble)}, corrected; {format_interval(ensemble.corrected.interval)}"
+        detail = f"{members_text(shares(ensemble))}, corrected; {format_interval(ensemble.corrected.interval)}"
         detail += f". Corrected gain over the best trial: {over_best}. Run {_ensemble_command(study)}"
         found.append(Card("Ensemble", ensemble.corrected.value, detail))
     found += _test_cards(study)
@@ -103,17 +103,21 @@ def cards(study: AssessedStudy) -> list[Card]:
 
 
 def _test_cards(study: AssessedStudy) -> list[Card]:
-    """Return the test results of the best trial, and of the trial that the verdict names."""
-    found, step = [], next_step(study)
-    for row in study.rows:
-        test = study.assessment.held_out.get(row.trial)
-        if test is None or (row.rank != 1 and (step is None or row.trial != step.trial)):
-            continue
-        measured = f"trial {row.trial}, {f'mean of {test.seeds} seeds' if test.seeds > 1 else 'one seed'}"
-        if row.metric != "accuracy" and row.test_metric is not None:
-            found.append(Card(f"Test {METRICS[row.metric].title}", row.test_metric, measured))
+    """Return the test results of the best trial, of the trial that the verdict names, and of the last ensemble."""
+    found, step, tested, metric = [], next_step(study), study.assessment.held_out, study.spec["metric"]
+    shown = [row.trial for row in study.rows if row.rank == 1 or (step and row.trial == step.trial)]
+    results = [(f"trial {number}, {_seeds(tested[number])}", tested[number]) for number in shown if number in tested]
+    if made := study.assessment.held_out_ensemble:
+        results.append((f"ensemble of {members_text(made.members or {})}", made))
+    for measured, test in results:
+        if metric != "accuracy" and test.metric is not None:
+            found.append(Card(f"Test {METRICS[metric].title}", test.metric, measured))
         found.append(Card("Test accuracy", test.accuracy, f"{measured}; {format_interval(test.interval)}"))
     return found
+
+
+def _seeds(test: HeldOutResult) -> str:
+    return f"mean of {test.seeds} seeds" if test.seeds > 1 else "one seed"
 
 
 def remarks(study: AssessedStudy) -> list[str]:

@@ -26,9 +26,11 @@ from tests.support.assessed_studies import (
 from tests.support.cli import sentune
 from tests.support.epochs import epoch
 from tests.support.pages import made
-from tuning.analysis.best import candidates_text, table_of, why_not_corrected
+from tuning.analysis.best import candidates_text, members_text, table_of, why_not_corrected
 from tuning.analysis.filters import RowFilter, parse_where
+from tuning.analysis.ranking import read_assessed, shares
 from tuning.console import study_command
+from tuning.journal.writer import open_study
 
 FIELDS = [
     "rank", "trial", "metric", "val_metric", "val_accuracy",
@@ -255,6 +257,31 @@ def test_uses_of_the_test_split_by_other_studies_are_named_in_the_table_and_on_t
     note = "this study has not used the test split; by study first: 1"
     assert note in table_of(tmp_path / "s", RowFilter(), "table")
     assert note in made(tmp_path / "s").text
+
+
+def test_the_last_ensemble_has_its_accuracy_on_test(tmp_path: Path) -> None:
+    """In JSON only if it has the members of the row."""
+    folder = tmp_path / "s"
+    write_study_with_ensemble(folder, (range(40), range(60, 110), range(120, 180)), range(100, 150))
+    assessment = read_assessed(folder).assessment
+    assert assessment.ensemble is not None
+    measured = {"test_accuracy": 0.875, "test_sentences": 400, "members": shares(assessment.ensemble)}
+    with open_study(folder, FULL_SPEC) as journal:
+        journal.log_test_evaluation(measured, verb="ensemble", trial=None, seed=None, on="train", split="80/10/10")
+        journal.log_test_evaluation(measured, verb="ensemble", trial=None, seed=None, on="train+val", split="80/10/10")
+    row = json.loads(table_of(folder, RowFilter(), "json"))[3]
+    assert (row["trial"], row["test_metric"], row["test_accuracy"]) == ("ensemble", 0.875, 0.875)
+    assert row["test_low"] < 0.875 < row["test_high"]
+    text = " ".join(table_of(folder, RowFilter(), "table").split())
+    assert f"Test accuracy of the ensemble of {members_text(measured['members'])}: 0.8750 (95% interval 0.8" in text
+    page = made(folder).text
+    assert f"Test accuracy0.8750ensemble of {members_text(measured['members'])}; 95% interval 0.8" in page
+    with open_study(folder, FULL_SPEC) as journal:
+        measured |= {"test_accuracy": 0.5, "members": {"1": 0.5, "plain": 0.5}}
+        journal.log_test_evaluation(measured, verb="ensemble", trial=None, seed=None, on="train", split="80/10/10")
+    assert json.loads(table_of(folder, RowFilter(), "json"))[3]["test_accuracy"] is None
+    text = " ".join(table_of(folder, RowFilter(), "table").split())
+    assert "Test accuracy of the ensemble of trial 1 (50%), plain (50%): 0.5000 (95%" in text
 
 
 def test_a_study_without_a_test_split_says_so(tmp_path: Path) -> None:

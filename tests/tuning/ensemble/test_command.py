@@ -141,6 +141,10 @@ def test_each_evaluation_of_the_test_split_is_logged(ensembled: tuple[Path, str]
     study, _ = ensembled
     *each, whole = evaluations_on_test(study_attributes(study))
     assert {found["verb"] for found in (*each, whole)} == {"ensemble"}
+    weights = {row["name"]: row["weight"] for row in metrics(study, "ensemble")["members"]}
+    names = {"plain" if name == "plain-baseline" else name.removeprefix("trial-"): name for name in weights}
+    assert whole["members"] == {short: weights[name] for short, name in names.items()}
+    assert not any("members" in found for found in each)
     assert (whole["trial"], whole.get("calibration")) == (None, metrics(study, "ensemble").get("calibration"))
     assert len(each) == len(metrics(study, "ensemble")["members"])
     assert metrics(study, "ensemble")["test_evaluations"] == len(each) + 1

@@ -32,7 +32,7 @@ BIN = {"low": 0.6, "high": 0.7, "sentences": 200, "confidence": 0.65, "accuracy"
 DIAGRAM = {"error": 0.1, "log_loss": 0.5, "bins": [BIN]}
 READING = {"verb": "retrain", "trial": 0, "seed": 42, "on": "train", "split": "80/10/10", "val_accuracy": 0.8,
            "test_accuracy": 0.75, "test_sentences": 200, "time": "2026-01-01T00:00:00",
-           "calibration": {"before": DIAGRAM, "after": DIAGRAM}}  # fmt: skip
+           "members": {"0": 0.4, "plain": 0.6}, "calibration": {"before": DIAGRAM, "after": DIAGRAM}}  # fmt: skip
 DISTRIBUTIONS = {
     "x": FloatDistribution(1e-4, 1, log=True),
     "kind": CategoricalDistribution(["a", "b", None, True]),
