@@ -10,6 +10,7 @@ from core.metrics import METRICS, Metric
 from tuning.analysis.assessment import MAJORITY, PLAIN
 from tuning.analysis.ranking import BASELINE_NOTE
 from tuning.confirm.summary import Folds, SettingRow, Summary
+from tuning.console import in_callers_terms
 from tuning.formatting import text_table
 
 
@@ -80,7 +81,7 @@ def _over(summary: Summary, name: str, row: SettingRow | None) -> list[str]:
     else:
         what = f"{name} is better than the search's best by {_gap(metric, -difference.mean, difference.half)}"
     has_few = difference.pairs == 2 and max(len(each.seeds) + len(each.errors) for each in summary.rows) == 2
-    few = ", which are few; pass --seeds 5 to add more" if difference.tied and has_few else ""
+    few = in_callers_terms(", which are few; pass --seeds 5 to add more") if difference.tied and has_few else ""
     if difference.sentences_half is None:
         return [f"{what}, over {difference.pairs} seeds{few}"]
     split = {"test": "test", "val": "validation"}[summary.compared]
@@ -112,7 +113,7 @@ def summary_notes(summary: Summary) -> list[str]:
     if any(row.baseline for row in summary.rows):
         lines.append(BASELINE_NOTE)
     if any(row.recommended for row in summary.rows):
-        lines.append("+ recommended, as in `sentune best`")
+        lines.append("+ recommended by the search")
     alone = any(row.difference is not None and row.difference.sentences_half is None for row in summary.rows)
     if comparisons:
         lines += [

@@ -13,6 +13,7 @@ from tests.support.trial_records import record
 from tuning.confirm.runs import ConfirmRun, candidates, plan_runs
 from tuning.confirm.summary import Summary, summarize, summarize_folds
 from tuning.confirm.tables import render_summary, verdict
+from tuning.console import called_from_python
 from tuning.journal.predictions import pack_labels
 
 SPEC = {"seed": 42, "metric": "accuracy", "data": {"split": "80/10/10"}}
@@ -148,6 +149,10 @@ def test_two_seeds_that_show_nothing_are_called_few() -> None:
     lines = verdict(summary({1: [0.80, 0.81], 2: [0.8, 0.8], 3: [0.8, 0.8], 4: [0.7, 0.7], 0: [0.73, 0.68]}))
     assert lines[1].startswith("the search is not shown to be better than the baseline: 10.0 +- ")
     assert lines[1].endswith(" points, over 2 seeds, which are few; pass --seeds 5 to add more")
+    with called_from_python("study.confirm()"):
+        text = render_summary(summary({1: [0.80, 0.81], 4: [0.7, 0.7], 0: [0.73, 0.68]}), "table")
+    assert "over 2 seeds, which are few; pass seeds=5 to add more" in text
+    assert "--seeds" not in text
     shown = verdict(summary({1: [0.80, 0.81], 2: [0.8, 0.8], 3: [0.8, 0.8], 4: [0.7, 0.7], 0: [0.70, 0.71]}))
     assert shown[1].endswith("points, over 2 seeds")
 
