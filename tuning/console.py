@@ -146,12 +146,16 @@ def program_name() -> str:
     return called.name if shutil.which(called.name) else str(called)
 
 
-def study_command(verb: str, folder: Path, options: str) -> str:
-    """Return a command on a study, such as `sentune retrain mine --out model`; in Python `study.retrain()`."""
+def study_command(verb: str, folder: Path, options: str, *, trial: int | None = None) -> str:
+    """Return a command on a study, such as `sentune retrain mine --trial 3 --out model`.
+
+    In Python it is `study.retrain(trial=3)`, whose other arguments have defaults.
+    """
     if _python_call is not None:
-        return f"study.{verb}()"
+        return f"study.{verb}({'' if trial is None else f'trial={trial}'})"
     usual = folder.parent == Path(os.environ.get("SENTUNE_RESULTS") or "results")
     study = folder.name if usual else str(folder)
+    options = options if trial is None else f"--trial {trial} {options}"
     return f"{program_name()} {verb} {shlex.quote(study)} {options}"
 
 

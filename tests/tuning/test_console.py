@@ -117,9 +117,11 @@ def test_a_python_call_takes_the_place_of_the_command_line() -> None:
     with called_from_python("search('data.csv')"):
         assert command_line() == "search('data.csv')"
         assert study_command("ensemble", Path("results/mine"), "--out DIR") == "study.ensemble()"
+        assert study_command("retrain", Path("results/mine"), "--out DIR", trial=3) == "study.retrain(trial=3)"
         assert program_name() == "sentune"
     assert command_line() == before
     assert study_command("ensemble", Path("results/mine"), "--out DIR").endswith(" ensemble mine --out DIR")
+    assert study_command("retrain", Path("results/mine"), "--out DIR", trial=3).endswith(" mine --trial 3 --out DIR")
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,7 @@ class NextStep:
         """Return the command line of the verb, or the call of the Python API."""
         if self.verb is None:
             return None
-        options = "--out model" if self.verb == "ensemble" else f"--trial {self.trial} --out model"
-        return study_command(self.verb, folder, options)
+        return study_command(self.verb, folder, "--out model", trial=self.trial if self.verb == "retrain" else None)
 
 
 def next_step(study: AssessedStudy) -> NextStep | None:

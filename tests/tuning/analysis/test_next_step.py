@@ -62,6 +62,8 @@ def test_a_trial_is_trained_again_unless_the_plain_baseline_is_better(
         trial(3, range(60, 160), origin="random"),
     ]
     write_study(tmp_path / "s", trials, attributes(plain_baseline={"val_predictions": predicting(range(wrong))}))
+    with called_from_python("search(...)"):
+        assert text_of(tmp_path / "s").endswith("next: study.retrain(trial=2)") == retrains
     lines = ["go on", remark, command(tmp_path / "s", "retrain", "--trial 2 --out model") if retrains else None]
     assert text_of(tmp_path / "s", hints=["go on"]).endswith(" ".join(line for line in lines if line))
 
