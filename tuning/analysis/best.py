@@ -24,6 +24,8 @@ from tuning.scheduling.study_config import spec_notes
 def table_of(folder: Path, selection: RowFilter, form: str, hints: Sequence[str] = (), *, finished: bool = True) -> str:
     """Return the study's rows as `form`: table, json, csv, md or html.
 
+    If conditions leave no row, a text is one line that says so.
+
     Args:
         folder: Folder of the study.
         selection: The rows.
@@ -37,6 +39,10 @@ def table_of(folder: Path, selection: RowFilter, form: str, hints: Sequence[str]
     """
     study = read_assessed(folder)
     rows, assessment = study.rows, study.assessment
+    shown, settings = filter_rows(rows, selection), study.space.searched_fields
+    whole = bool(rows) and selection.state is None and not selection.where
+    if rows and not shown and not whole and form not in ("json", "csv"):
+        return f"no trial matches{'; --where compares exact values, the table rounds them' if selection.where else ''}"
     notes = [*_summary(study), *spec_notes(study.spec)] if rows else []
     if ended := study.attributes.get("early_end"):
         notes.append(f"the study ended early: {ended['reason']}")
@@ -44,8 +50,6 @@ def table_of(folder: Path, selection: RowFilter, form: str, hints: Sequence[str]
             notes.append("because of the target, the corrected figure may still be too good")
     finished = finished and not any(row.state in ("RUNNING", "PAUSED") for row in rows)
     notes += [*hints, *_next_lines(next_step(study), folder, finished=finished)]
-    whole = bool(rows) and selection.state is None and not selection.where
-    shown, settings = filter_rows(rows, selection), study.space.searched_fields
     return render_table(shown, form, notes=notes, assessment=assessment if whole else None, searched=settings)
 
 

@@ -374,6 +374,13 @@ def test_the_curve_is_printed_in_each_format(
         assert (code, out.strip().startswith(start)) == (0, True)
 
 
+@pytest.mark.parametrize("form", ["table", "md"])
+def test_a_selection_without_a_row_is_one_line(study: Path, form: str) -> None:
+    hint = "; --where compares exact values, the table rounds them"
+    assert table_of(study, RowFilter(where=(parse_where("val_accuracy=0.12"),)), form) == f"no trial matches{hint}"
+    assert table_of(study, RowFilter(state="paused"), form) == "no trial matches"
+
+
 def test_a_selection_without_a_row_has_the_columns_of_all(study: Path) -> None:
     header, *rows = table_of(study, RowFilter(where=(parse_where("trial=-1"),)), "csv").splitlines()
     assert (header, rows) == (table_of(study, RowFilter(), "csv").splitlines()[0], [])
