@@ -377,9 +377,8 @@ def _unpack(packed: Mapping[str, Any], labels: NDArray[np.int64], n_classes: int
 
 def _tied(records: Sequence[TrialRecord], resamples: Resamples, best: int) -> dict[int, bool]:
     """Test the paired differences to the best trial (normal, by resampled errors; Holm's correction over all)."""
-    lead = resamples.raw[resamples.places[best]] - resamples.raw
-    errors = np.maximum(resamples.errors(resamples.places[best]), 1 / resamples.n)  # n sentences cannot resolve less
-    p_values = [2 * NormalDist().cdf(-float(z)) for z in lead / errors]
+    leads, errors = resamples.leads(resamples.places[best])
+    p_values = [2 * NormalDist().cdf(-float(z)) for z in np.maximum(leads / errors, 0)]
     others = [number for number in resamples.places if number not in (best, FIXED)]
     adjusted = holm([p_values[resamples.places[number]] for number in others])
     tied = {best: True, **{number: bool(p >= ALPHA) for number, p in zip(others, adjusted, strict=True)}}

@@ -223,16 +223,19 @@ def _evaluate(
     metric: Metric, labels: NDArray[np.int64], sums: NDArray[np.float64], size: int, counts: NDArray[np.integer]
 ) -> NDArray[np.float64]:
     """Return (R, M) scores of the sums (C, M, n) of the probabilities of `size` models."""
-    outputs: NDArray[Any]
+    return np.asarray(metric.oriented(metric.resampled(labels, _outputs(metric, sums, size), counts, len(sums))))
+
+
+def _outputs(metric: Metric, sums: NDArray[np.float64], size: int) -> NDArray[Any]:
+    """Return (M, n) predicted classes, or (M, n, C) probabilities if the metric needs them, of the sums (C, M, n)."""
     if metric.needs_probabilities:
-        outputs = np.moveaxis((sums / size).astype(np.float32), 0, -1)
-    else:
-        outputs = np.zeros(sums.shape[1:], dtype=np.int64)
-        best = sums[0]
-        for k in range(1, len(sums)):  # as argmax, which is slow over a short axis
-            outputs[sums[k] > best] = k
-            best = np.maximum(best, sums[k]) if k + 1 < len(sums) else best
-    return np.asarray(metric.oriented(metric.resampled(labels, outputs, counts, len(sums))))
+        return np.moveaxis((sums / size).astype(np.float32), 0, -1)
+    outputs = np.zeros(sums.shape[1:], dtype=np.int64)
+    best = sums[0]
+    for k in range(1, len(sums)):  # as argmax, which is slow over a short axis
+        outputs[sums[k] > best] = k
+        best = np.maximum(best, sums[k]) if k + 1 < len(sums) else best
+    return outputs
 
 
 def _first_best(
@@ -307,7 +310,7 @@ def estimate_ensemble(
         gain = resamples.difference(repeated, first)
         # With as many resamples as for the best trial, so that the two figures differ by the gain.
         base = repeated.base + (first.value + gain.value - repeated.value)
-        found = replace(repeated, base=base, least_error=first.least_error)
+        found = replace(repeated, base=base)
     corrected = resamples.corrected(found)
     if alone and library.metric.name == "accuracy":
         corrected = replace(corrected, interval=wilson(corrected.value * resamples.n, resamples.n))
@@ -342,6 +345,7 @@ def _repeated(
         base=base - (selected / size) @ epochs,
         change=change - shift,
         own_change=own[1:] - own[0] - shift,
+        terms=resamples.terms(_outputs(library.metric, _sum_of(library, actual), size)[0]),
     )
 
 
@@ -349,7 +353,12 @@ def _score_of(
     library: Library, members: NDArray[np.int64], counts: NDArray[np.integer], metric: Metric
 ) -> NDArray[np.float64]:
     """Return (R,) the scores of one ensemble; larger is better."""
+    return _evaluate(metric, library.labels, _sum_of(library, members), int(members.sum()), counts)[:, 0]
+
+
+def _sum_of(library: Library, members: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return (C, 1, n) the sum of the probabilities of one ensemble."""
     last = np.flatnonzero(members)[-1:]
     others = members.copy()
     others[last] -= 1
-    return _evaluate(metric, library.labels, _sums(library, others, last), int(members.sum()), counts)[:, 0]
+    return _sums(library, others, last)

@@ -10,7 +10,7 @@ import pytest
 from core.metrics import METRICS
 from core.stats import wilson
 from tuning.analysis.recommendation import Recommendation
-from tuning.analysis.selection_bias import FIXED, Resamples, least_errors, n_repeats
+from tuning.analysis.selection_bias import ADDED, FIXED, Resamples, Terms, adjusted, class_terms, n_repeats
 
 LABELS = np.arange(400) % 2
 
@@ -94,7 +94,7 @@ def test_the_gain_over_fixed_outputs_is_corrected_and_they_are_never_chosen() ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["balanced_accuracy", "macro_f1", "mcc"])
-@pytest.mark.parametrize(("n", "rare", "accuracy"), [(100, 10, 0.9), (100, 50, 0.97)])
+@pytest.mark.parametrize(("n", "rare", "accuracy"), [(100, 10, 0.9), (100, 50, 0.97), (100, 5, 0.6)])
 def test_the_interval_of_a_mean_over_classes_covers_the_truth(name: str, n: int, rare: int, accuracy: float) -> None:
     """A class that is (almost) all right hardly varies in the resamples: with them alone, it is 69 to 93%."""
     metric, covered = METRICS[name], []
@@ -112,13 +112,64 @@ def test_the_interval_of_a_mean_over_classes_covers_the_truth(name: str, n: int,
     assert np.mean(covered) >= 0.9
 
 
-def test_the_least_error_is_that_of_four_more_sentences_of_each_class() -> None:
-    labels, outputs = np.array([0, 0, 0, 0, 1, 1]), np.array([[0, 0, 0, 1, 1, 1]])
-    expected = (5 / 8 * 3 / 8 / 8 + 4 / 6 * 2 / 6 / 6) ** 0.5
-    found = {name: least_errors(METRICS[name], labels, outputs, 3) for name in ("balanced_accuracy", "mcc", "accuracy")}
-    assert found["balanced_accuracy"] == pytest.approx(expected / 2)  # no label has the third class
-    assert found["mcc"] == pytest.approx(expected / 2 * 3 / 2)
-    assert found["accuracy"] == 0
+def test_each_class_gets_some_sentences_at_both_ends() -> None:
+    """Expected: the means and variances of Price and Bonett, with one right and one wrong sentence more per class."""
+    labels, right = np.array([0, 0, 0, 0, 1, 1]), np.array([0, 0, 0, 1, 1, 1])
+    terms = class_terms(METRICS["balanced_accuracy"], labels, right, 3)  # no label has the third class
+    shift, error = adjusted(terms, labels, ADDED)
+    assert shift == pytest.approx((4 / 6 - 3 / 4 + 3 / 4 - 1) / 2)
+    assert error == pytest.approx((4 / 6 * 2 / 6 / 6 + 3 / 4 * 1 / 4 / 4) ** 0.5 / 2)
+    none = Terms(values=0 * terms.values, low=terms.low, high=terms.high)
+    shift, error = adjusted(terms.minus(none), labels, ADDED)  # 3 of 4 and 2 of 2 pairs are discordant
+    assert shift == pytest.approx((3 / 6 - 3 / 4 + 2 / 4 - 1) / 2)
+    assert error == pytest.approx(((5 / 6 - 1 / 4) / 6 + (1 - 1 / 4) / 4) ** 0.5 / 2)
+
+
+@pytest.mark.parametrize("name", ["balanced_accuracy", "macro_f1", "mcc"])
+def test_the_terms_tell_how_a_score_changes_with_a_prediction(name: str) -> None:
+    draw, metric = np.random.default_rng(0), METRICS[name]
+    labels = draw.choice(3, 3000, p=[0.6, 0.3, 0.1])
+    outputs = np.where(draw.random(3000) < 0.7, labels, draw.integers(0, 3, 3000))
+    terms, sizes = class_terms(metric, labels, outputs, 3), np.bincount(labels)
+    before = metric.score(labels, outputs, None, 3)
+    for place in range(30):
+        other = outputs.copy()
+        other[place] = (outputs[place] + 1) % 3
+        found = class_terms(metric, labels, other, 3).values[place] - terms.values[place]
+        change = metric.score(labels, other, None, 3) - before
+        assert found / sizes[labels[place]] == pytest.approx(change, rel=0.02, abs=1e-7)
+        assert terms.low[labels[place]] <= terms.values[place] <= terms.high[labels[place]]
+
+
+@pytest.mark.parametrize(("name", "found"), [("balanced_accuracy", 2), ("macro_f1", 2), ("mcc", 2), ("mcc", 3)])
+def test_two_or_three_sentences_of_a_rare_class_show_no_gain(name: str, found: int) -> None:
+    """One trial finds all of them, the other none; both have the same false alarms."""
+    labels, alarms = (np.arange(200) < found).astype(int), (np.arange(200) >= 195).astype(int)
+    study = Resamples(
+        metric=METRICS[name], labels=labels, n_classes=2, trials=[0, 1], outputs=[[alarms | labels], [alarms]]
+    )
+    gain = study.difference(study.only(0), study.only(1)).interval
+    assert gain.low < 0 < gain.high
+    leads, errors = study.leads(0)
+    assert leads[1] < 1.96 * errors[1]
+
+
+def ranked(places: Sequence[int]) -> np.ndarray:
+    """Probabilities (60, 2) that rank the first of 60 sentences at these places."""
+    scores = np.linspace(0.3, 0.1, 60)
+    scores[: len(places)] = [0.3 - 0.2 * each / 59 + 1e-3 for each in places]
+    return np.stack([1 - scores, scores], axis=1)
+
+
+@pytest.mark.parametrize(("positive", "low"), [(1, 0.23), (3, 0.65), (30, 0.94)])
+def test_a_perfect_ranking_of_few_sentences_is_not_sure(positive: int, low: float) -> None:
+    """Without the sentences that are added, the interval begins at 0.967 in each case."""
+    labels = (np.arange(60) < positive).astype(int)
+    outputs = [[ranked(range(positive))], [ranked(range(40, 40 + positive))]]
+    study = Resamples(metric=METRICS["roc_auc"], labels=labels, n_classes=2, trials=[0, 1], outputs=outputs)
+    assert study.corrected(study.only(0)).interval.low == pytest.approx(low, abs=0.01)
+    gain = study.difference(study.only(0), study.only(1)).interval
+    assert (gain.low > 0) == (positive == 30)
 
 
 def test_a_loss_is_corrected_upwards_and_stays_in_its_own_direction() -> None:
@@ -140,7 +191,7 @@ def test_a_rare_class_that_some_resamples_lack_leaves_the_figures_finite() -> No
         metric=METRICS["roc_auc"], labels=labels.astype(int), n_classes=2, trials=range(3), outputs=outputs
     )
     best, gain = found.corrected(found.first), found.difference(found.first, found.only(0))
-    assert 0.5 < best.interval.low < best.value <= best.raw <= 1
+    assert 0 < best.interval.low < best.value <= best.raw <= 1
     assert np.isfinite([gain.value, *astuple(gain.interval), *found.errors(0)]).all()
 
 
