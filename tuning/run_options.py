@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from typer import Argument, Option
 
-from core.config import FULL_NAMES, METRIC_NAMES, PRECISIONS
+from core.config import METRIC_NAMES, PRECISIONS
 from core.errors import check_rules, in_range
 from core.io.atomic import expand_user, file_mode
 from tuning.journal.folder import study_folder
@@ -343,13 +343,8 @@ class RunOptions:
     def space_for(self, vectors: str) -> "Space":
         """Return the search space, with the overrides, for word vectors of this name."""
         from tuning.space.load import load_space
-        from tuning.space.presets import RANDOM_VECTORS
 
-        overrides = list(self.overrides or ())
-        if vectors == "none" and self.space in ("quick", "default"):
-            given = {FULL_NAMES.get(name, name) for name in (text.partition("=")[0].strip() for text in overrides)}
-            overrides += [f"{name}={value}" for name, value in RANDOM_VECTORS.items() if name not in given]
-        return load_space(self.space, overrides)
+        return load_space(self.space, self.overrides or (), random_vectors=vectors == "none")
 
     @property
     def warm_start_folder(self) -> Path | None:

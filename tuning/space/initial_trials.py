@@ -84,6 +84,36 @@ def fit_settings(space: Space, entry: Mapping[str, Value]) -> dict[str, Any] | N
     return fixed | {dimension.field: values[dimension.name] for dimension in active}
 
 
+def override_entry(entry: Mapping[str, Value], written: Space, space: Space) -> dict[str, Value]:
+    """Return an entry of try_first with the values that `--set` gives or allows.
+
+    Args:
+        entry: Values by field name, in the space as it is written.
+        written: The space without overrides.
+        space: The space with them; numbers are moved into its overridden ranges.
+    """
+    fixed = {
+        **DEFAULTS,
+        **space.fixed,
+        **{name: value for name, value in entry.items() if name not in space.overridden},
+    }
+    # An entry's learning rate is one for its optimizer.
+    active = written.resolve(lambda d: entry.get(d.field, _usual_value(d)), {**DEFAULTS, **written.fixed, **entry})
+
+    def value_of(dimension: Dimension) -> Value:
+        if dimension.field not in entry:
+            return _usual_value(dimension)
+        if dimension.name not in space.overridden:
+            return entry[dimension.field] if dimension.name in active else _usual_value(dimension)
+        value = dimension.nearest(entry[dimension.field])
+        return value if dimension.contains(value) else _usual_value(dimension)
+
+    values = space.resolve(value_of, fixed)
+    searched = {d.field: values[d.name] for d in space.dimensions if d.name in values}
+    lost = space.overridden.union(dimension.field for dimension in written.dimensions)
+    return {name: searched.get(name, value) for name, value in entry.items() if name in searched or name not in lost}
+
+
 def _usual_value(dimension: Dimension) -> Value:
     """Return TrialConfig's default if the dimension contains it, else the baseline's value, else the midpoint."""
     usual = (DEFAULTS[dimension.field], NOTEBOOK[dimension.field])

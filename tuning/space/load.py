@@ -31,19 +31,22 @@ from core.io.atomic import expand_user, open_regular
 from core.io.text import quoted
 from tuning.space.builder import SettingEntry, build, merge
 from tuning.space.expressions import parse_expression
-from tuning.space.presets import PRESETS
+from tuning.space.initial_trials import override_entry
+from tuning.space.presets import PRESETS, RANDOM_VECTORS
 from tuning.space.space import Space
 from tuning.space.yaml_parser import SpaceParser
 
 MAX_FILE_BYTES = 100_000
 
 
-def load_space(name_or_path: str, overrides: Sequence[str] = ()) -> Space:
+def load_space(name_or_path: str, overrides: Sequence[str] = (), *, random_vectors: bool = False) -> Space:
     """Read a space.
 
     Args:
         name_or_path: A preset, or the path of a YAML file.
         overrides: Values of `--set`, such as `setting=expression`; they override the file.
+        random_vectors: Whether the word vectors are random ones, which RANDOM_VECTORS is for. It applies to `quick`,
+            `default` and files that extend them, except to settings that the file or an override names.
 
     Raises:
         ConfigError: The space has mistakes; the message has all of them with file and line or `--set`.
@@ -54,6 +57,10 @@ def load_space(name_or_path: str, overrides: Sequence[str] = ()) -> Space:
     entries = merge(merge({}, preset.entries) if preset else {}, written.entries)
     problems = written.problems
     layer = [entry for text in overrides for entry in _override(text, problems)]
+    if random_vectors and (written.extends or name_or_path) in ("quick", "default"):
+        given = {entry.name for entry in (*layer, *(written.entries if written.extends else ()))}
+        texts = [f"{name}={value}" for name, value in RANDOM_VECTORS.items() if name not in given]
+        layer += [entry for text in texts for entry in _override(text, problems)]
     names = [entry.name for entry in layer]
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     problems += [f"--set {quoted(name)} is given twice; pass it once" for name in twice]
@@ -61,8 +68,10 @@ def load_space(name_or_path: str, overrides: Sequence[str] = ()) -> Space:
         raise ConfigError("; ".join(problems))
     space = build(name, entries, written.tries, {entry.name for entry in written.entries})
     if layer:
-        space = build(name, merge(entries, layer), [(place, entry) for entry in space.try_first], set(names))
+        written_space, space = space, build(name, merge(entries, layer), [], set(names))
         space = dataclasses.replace(space, overridden=frozenset(names))
+        tries = tuple(override_entry(entry, written_space, space) for entry in written_space.try_first)
+        space = dataclasses.replace(space, try_first=tries)
     if not space.dimensions:
         raise ConfigError(f"{place}: nothing is searched; write a range for at least one setting")
     return space

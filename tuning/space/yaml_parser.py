@@ -25,7 +25,7 @@ def refuse_aliases(text: str, place: str) -> None:
 
 
 class SpaceParser:
-    """Content of one text. Every mistake is recorded with its line and skipped, so that all are reported together."""
+    """Content of one text. Each mistake in its form is recorded with its line and skipped: all are named together."""
 
     def __init__(self, place: str, text: str) -> None:
         self.place = place

@@ -15,10 +15,10 @@ from tuning.space.presets import PRESETS
 from tuning.space.space import Space
 
 
-def read(folder: Path, text: str, *overrides: str) -> Space:
+def read(folder: Path, text: str, *overrides: str, random_vectors: bool = False) -> Space:
     path = folder / "space.yaml"
     path.write_text(text, encoding="utf-8")
-    return load_space(str(path), overrides)
+    return load_space(str(path), overrides, random_vectors=random_vectors)
 
 
 def by_name(space: Space) -> dict[str, object]:
@@ -171,10 +171,32 @@ def test_set_can_search_what_the_space_does_not() -> None:
     assert "bidirectional" not in space.fixed
 
 
-def test_what_to_try_first_survives_a_set(tmp_path: Path) -> None:
-    text = "extends: default\ntry_first: [{optimizer: adam, learning_rate_adam: 0.004}]"
-    space = read(tmp_path, text, "optimizer=adadelta")
-    assert space.try_first == ({"optimizer": "adam", "learning_rate": 0.004},)
+@pytest.mark.parametrize(
+    ("override", "tried"),
+    [
+        ("lr=0.001", {"optimizer": "adam", "hidden_dim": 64}),
+        ("hidden_dim=int(100, 120)", {"optimizer": "adam", "learning_rate": 0.004, "hidden_dim": 100}),
+        ("optimizer=[adamw, rmsprop]", {"optimizer": "adamw", "learning_rate": 0.004, "hidden_dim": 64}),
+        ("optimizer=adadelta", {"learning_rate": 0.25, "hidden_dim": 64}),
+        ("learning_rate_adam=log(1e-4, 1e-3)", {"optimizer": "adam", "learning_rate": 0.001, "hidden_dim": 64}),
+        ("learning_rate_rmsprop=log(1e-4, 1e-3)", {"optimizer": "adam", "learning_rate": 0.004, "hidden_dim": 64}),
+    ],
+)
+def test_what_to_try_first_obeys_set(tmp_path: Path, override: str, tried: dict[str, object]) -> None:
+    """A trial with another learning rate than the one that --set fixes would be compared with the others unnoticed."""
+    text = "extends: default\ntry_first: [{optimizer: adam, learning_rate_adam: 0.004, hidden_dim: 64}]"
+    space = read(tmp_path, text, override)
+    assert space.try_first == (tried,)
+
+
+def test_random_vectors_are_trained_in_files_that_extend_quick_or_default(tmp_path: Path) -> None:
+    """Unless the file says something else."""
+    plain = read(tmp_path, "extends: quick\nsettings:\n  hidden_dim: int(8, 16)", random_vectors=True)
+    assert {"freeze_embedding", "embedding_lr_scale"}.isdisjoint(plain.searched_fields)
+    own = read(tmp_path, "extends: quick\nsettings: {freeze_embedding: true}", random_vectors=True)
+    assert own.fixed["freeze_embedding"] is True
+    other = read(tmp_path, "extends: notebook\nsettings: {hidden_dim: 8}", random_vectors=True)
+    assert "freeze_embedding" in other.searched_fields
 
 
 def test_an_unknown_space_names_the_presets_and_that_a_file_is_taken() -> None:
