@@ -179,7 +179,7 @@ OPTIONS: dict[str, Any] = {
     "set": {"hidden_dim": "int(4,16)", "optimizer": "adam", "learning_rate": "log(0.01,0.03)"},
 }
 PROGRAM = """
-import json, sys, threading
+import json, os, sys, threading, time
 import ray
 from tuning import search
 from core import UserError
@@ -187,8 +187,15 @@ from core import UserError
 sentences, options = sys.argv[1], json.loads(sys.argv[2])
 thread = threading.Thread(target=search, args=(sentences,), kwargs={"name": "path", **options})
 thread.start()
+while not ray.is_initialized():
+    time.sleep(0.05)
+try:
+    search(sentences, name="second", **options)
+except UserError as error:
+    print("second:", error)
 thread.join()
 assert not ray.is_initialized()
+assert "PYTHONBREAKPOINT" not in os.environ
 ray.is_initialized, ray.shutdown = (lambda: True), (lambda: print("Ray was shut down"))
 try:
     search(sentences, name="refused", **options)
@@ -198,13 +205,17 @@ except UserError as error:
 
 
 def test_a_frame_and_a_path_give_the_study_of_the_command(command: Command, sentences: Path) -> None:
-    """That of the path is searched outside the main thread. The caller's own Ray is left running."""
+    """That of the path is searched outside the main thread, and not disturbed by a second search there.
+
+    The caller's own Ray is left running.
+    """
     command.train_here(*run(sentences, "file", "--trials", "3", *LEARNS))
     with without_ray():
         search(pd.read_csv(sentences), name="frame", results=command.results, **OPTIONS)
     (command.results / "program.py").write_text(PROGRAM)
     ended = command.run(str(sentences), json.dumps(OPTIONS), program=("program.py",))
     assert ended.returncode == 0, ended.stderr
+    assert "second: another search of this Python process uses Ray; wait until it has ended" in ended.stdout
     assert "refused: Ray already runs in this Python process" in ended.stdout
     assert "run ray.shutdown() first" in ended.stdout
     assert "Ray was shut down" not in ended.stdout

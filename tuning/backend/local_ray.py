@@ -37,25 +37,40 @@ RAY_ENV = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # tuning.backend.interrupt.InterruptHandler handles it
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "600",  # a reused worker waits for its last trial's thread, not 2 s
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # Ray's snapshots are never read
+    "PYTHONBREAKPOINT": "",  # Ray's start sets it; later breakpoints of a notebook must not call Ray's debugger
 }
 
 OPEN_FILES, OPEN_FILES_PER_CPU = 100, 4
 """Open files that one process of Ray needs. Its raylet has 54 with one worker, and 3 more for each further one."""
 
 
+_in_use = threading.Lock()
+
+
 @contextlib.contextmanager
 def ray_session(problem: str, **options: Any) -> Iterator[Any]:
-    """Start or join Ray, without its output, and shut it down after the block.
+    """Start or join Ray, without its output, and shut it down after the block. A process has one at a time.
 
     Args:
         problem: Message of the UserError if Ray does not start; `{}` is replaced by the cause.
         options: Arguments of ray.init.
 
     Raises:
-        UserError: Ray does not start: it fails, one of its processes dies, or it does not answer.
+        UserError: Ray does not start: it fails, one of its processes dies, or it does not answer; or it runs already.
     """
     import ray
 
+    if not _in_use.acquire(blocking=False):
+        raise UserError(
+            "another search of this Python process uses Ray; wait until it has ended, or search in another process"
+        )
+    try:
+        yield from _only_session(ray, problem, options)
+    finally:
+        _in_use.release()
+
+
+def _only_session(ray: Any, problem: str, options: Mapping[str, Any]) -> Iterator[Any]:
     if ray.is_initialized():
         raise UserError("Ray already runs in this Python process, and sentune starts its own; run ray.shutdown() first")
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal has every error
