@@ -133,9 +133,9 @@ def default_results(study: AssessedStudy) -> ClassResults | None:
 
 
 def calibrated_evaluation(study: AssessedStudy) -> TestEvaluation | None:
-    """Return the last evaluation on a test split of a model that was calibrated; None if there is none."""
-    evaluations = evaluations_on_test(study.attributes)
-    return next((each for each in reversed(evaluations) if each.get("calibration")), None)
+    """Return the last evaluation on the study's test split of a model that was calibrated; None if there is none."""
+    evaluations = reversed(evaluations_on_test(study.attributes))
+    return next((each for each in evaluations if each.get("calibration") and each["split"] == study.test_split), None)
 
 
 def searched_trials(study: AssessedStudy) -> list[tuple[TrialRow, TrialRecord]]:

@@ -336,9 +336,13 @@ def calibrated(data: ChartData, error: float) -> ChartData:
         "verb": "retrain",
         "trial": 3,
         "on": "train",
+        "split": data.study.test_split,
         "calibration": {"before": {"error": 0.15, "bins": bins}, "after": {"error": error, "bins": bins}},
     }
-    evaluations = {"test_evaluation:0": {"verb": "confirm", "trial": 3}, "test_evaluation:1": last}
+    # A model of other data, as by `retrain --dataset`, does not count.
+    other = last | {"split": "other sentences", "calibration": {"before": {"error": 0.9, "bins": bins}}}
+    first = {"verb": "confirm", "trial": 3}
+    evaluations = {f"test_evaluation:{at}": each for at, each in enumerate([first, last, other])}
     study = replace(data.study, attributes={**data.study.attributes, **evaluations})
     return replace(data, study=study)
 
