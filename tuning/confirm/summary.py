@@ -159,9 +159,10 @@ def summarize(
         difference = _differences({first: good[first], PLAIN: again}, metric, compared).get(PLAIN)
         rows.append(_reference_row(PLAIN, plain, metric, difference))
     values = {f"{split}_{metric.name}": (plain or {}).get(f"majority_{split}") for split in ("val", "test")}
-    majority = attributes["audit"]["majority_baseline"]
+    majority = attributes["audit"]["majority_baseline"]  # its shares are rounded
     shares = {f"{split}_accuracy": majority[split] for split in ("val", "test") if split in majority}
-    rows.append(_reference_row(MAJORITY, values | shares, metric))
+    exact = {name: value for name, value in values.items() if value is not None}
+    rows.append(_reference_row(MAJORITY, values | shares | exact, metric))
     return Summary(
         study=study,
         metric=metric.name,

@@ -224,7 +224,11 @@ def test_the_majority_class_is_below_with_its_shares_of_both_splits() -> None:
     row = summary({**CLOSE, 0: [0.6, 0.6, 0.6]}).rows[-1]
     assert (row.trial, row.val_accuracy, row.test_accuracy, row.difference) == ("major", 0.55, 0.52, None)
     plain = {"confirm:plain": outcome(0.7, val_mcc=0.4, test_mcc=0.4, majority_val=0.0, majority_test=0.0)}
-    chosen, spec = candidates(study(), 1), SPEC | {"metric": "mcc"}
+    exact = {"confirm:plain": outcome(0.7, majority_val=0.55001, majority_test=0.52001)}
+    chosen = candidates(study(), 1)
+    row = summarize("mine", chosen, plan_runs(SPEC, chosen, 2, None), KEPT | exact).rows[-1]
+    assert (row.val_accuracy, row.test_accuracy) == (0.55001, 0.52001)
+    spec = SPEC | {"metric": "mcc"}
     row = summarize("mine", chosen, plan_runs(spec, chosen, 2, None), KEPT | {"spec": spec} | plain).rows[-1]
     assert (row.trial, row.val_metric, row.test_metric, row.test_accuracy) == ("major", 0.0, 0.0, 0.52)
 
