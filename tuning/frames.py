@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from core.data.columns import encode_labels, read_texts
 from core.data.corpus import ReadOptions
 from core.data.datasets import choose
 from core.data.readers import Table, arrow_columns
@@ -41,6 +42,10 @@ def store_frame(data: Any, options: ReadOptions, folder: Path) -> tuple[Path, Re
         raise ConfigError("--encoding must be used with a text file, got a data frame; leave it out")
     table = _table(data)
     text, label, probabilities = choose(table, options)
+    if not options.drop_missing:  # otherwise the messages would name the file
+        read_texts(table, text)
+        if label is not None:
+            encode_labels(table, label)
     used = (text, label, *probabilities, options.split_column)
     kept = {name: table.columns[name] for name in used if name is not None}
     rows = (dict(zip(kept, row, strict=True)) for row in zip(*kept.values(), strict=True))

@@ -84,13 +84,13 @@ def test_a_frame_gives_the_sentences_labels_and_split_of_its_csv_file(tmp_path: 
 
 
 def test_a_dataset_has_the_names_of_its_classes(tmp_path: Path) -> None:
-    assert stored(Dataset([1, 0, -1]), tmp_path, ReadOptions()).splitlines() == [
+    assert stored(Dataset([1, 0, -1]), tmp_path, ReadOptions(drop_missing=True)).splitlines() == [
         '{"text": "text 0", "label": "pos"}',
         '{"text": "text 1", "label": "neg"}',
         '{"text": "text 2", "label": null}',
     ]
     missing = Dataset([1, None])  # type: ignore[list-item]  # pandas makes the others floats
-    assert stored(missing, tmp_path, ReadOptions()).splitlines() == [
+    assert stored(missing, tmp_path, ReadOptions(drop_missing=True)).splitlines() == [
         '{"text": "text 0", "label": "pos"}',
         '{"text": "text 1", "label": null}',
     ]
@@ -142,6 +142,16 @@ REFUSED: dict[str, tuple[Any, ReadOptions, str]] = {
         "column 'text' contains text that is not UTF-8; choose a column of text or numbers",
     ),
     "not clear": (TWO, ReadOptions(), "pass --text-column .+ and --label-column .+; it has 'foo', 'bar'"),
+    "no label": (
+        pd.DataFrame({"text": ["a", "b"], "label": [1, None]}),
+        ReadOptions(),
+        "^the data frame, row 2: no label in column 'label'; ",
+    ),
+    "no text": (
+        pd.DataFrame({"text": ["a", None], "label": [1, 2]}),
+        ReadOptions(),
+        "^the data frame, row 2: no text in column 'text'; ",
+    ),
     "empty": (pd.DataFrame(DATA)[:0], CHOICE, "the data frame has no rows"),
     "one name": (pd.DataFrame({1: ["a"], "1": ["b"]}), ReadOptions(), "has two columns '1'; rename one of them"),
     "lengths": ((["a", "b"], [1]), ReadOptions(), "must have equal lengths, got 2 texts and 1 labels"),
