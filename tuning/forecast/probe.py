@@ -126,7 +126,8 @@ def _probe_process(
 ) -> tuple[list[float], float, int]:
     """Return seconds per epoch of each configuration, seconds of this process's start, and its peak memory.
 
-    The `configs` share PROBE_SECONDS from `began`; the `heavy` ones then train one step with the longest sentences.
+    The `configs` share PROBE_SECONDS from `began`; the `heavy` ones then train one step with the longest sentences, or
+    one step of each fold.
     """
     from core.nn.runtime import deterministic_kernels, torch_threads, training_memory
 
@@ -137,7 +138,9 @@ def _probe_process(
             left = max(0.0, began + PROBE_SECONDS - time.time())  # a process that started late has less time for each
             costs.append(measure_epoch_seconds(config, corpus, device, left / (len(configs) - at)))
         for config in heavy:
-            next(training_steps(config, corpus, device, longest_first=True))
+            learners = [training_steps(config, member, device, longest_first=True) for member in corpus.members()]
+            for steps in learners:  # with validation in folds, a trial has all of them in memory at once
+                next(steps)
     return costs, start, _peak_bytes()
 
 

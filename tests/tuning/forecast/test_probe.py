@@ -4,6 +4,7 @@ import itertools
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
 from core.errors import UserError
 from core.nn.model_size import max_checkpoint_bytes
-from tests.support.corpora import tiny_corpus
+from tests.support.corpora import in_folds, tiny_corpus
 from tests.support.patience import PATIENCE_SECONDS
 from tests.support.study_configs import outcomes, plan
 from tuning.forecast.probe import MAX_OWN, OTHERS, _probe_process, probe, settings_to_try
@@ -138,9 +139,10 @@ def test_a_process_of_the_probe_that_dies_is_one_line(monkeypatch: pytest.Monkey
         probe(plan(), [], {}, None, side_by_side=2, threads=1, device="cpu")
 
 
-def probed(monkeypatch: pytest.MonkeyPatch) -> tuple[list[float], float, int]:
+def probed(monkeypatch: pytest.MonkeyPatch, folds: int = 0) -> tuple[list[float], float, int]:
     """Two configurations, measured in this process."""
-    monkeypatch.setattr("tuning.forecast.probe.load_corpus", lambda **options: tiny_corpus())
+    corpus = in_folds(tiny_corpus(), folds) if folds else tiny_corpus()
+    monkeypatch.setattr("tuning.forecast.probe.load_corpus", lambda **options: corpus)
     configs = [TrialConfig(hidden_dim=4), TrialConfig(hidden_dim=4, n_layers=2)]
     return _probe_process(
         configs=configs, heavy=configs[:1], data={}, cache_dir=None, threads=1, device="cpu", began=0.0
@@ -153,6 +155,25 @@ def test_a_process_measures_each_configuration_and_its_own_start(monkeypatch: py
     assert len(costs) == 2
     assert all(cost > 0 for cost in costs)
     assert before <= start <= time.time()  # the probe began in 1970
+
+
+@pytest.mark.parametrize("folds", [0, 3])
+def test_memory_is_measured_with_all_learners_of_a_trial(monkeypatch: pytest.MonkeyPatch, folds: int) -> None:
+    """With validation in folds, a trial has one learner for each fold at the same time."""
+    alive, counts = list[TrialConfig](), []
+
+    def steps(config: TrialConfig, corpus: Corpus, device: str, *, longest_first: bool) -> Iterator[int]:
+        alive.append(config)
+        counts.append(len(alive))
+        try:
+            yield 1
+        finally:
+            alive.pop()
+
+    monkeypatch.setattr("tuning.forecast.probe.training_steps", steps)
+    probed(monkeypatch, folds)
+    assert counts == ([1, 2, 3] if folds else [1])
+    assert not alive
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="the peak is read from /proc")
