@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from tuning.planned_search import check_search, plan_search
 from tuning.resources.allocation import heaviest_configs
 from tuning.resources.machine import Machine
 from tuning.run_options import RunOptions
-from tuning.scheduling.schedule import KEPT_PAUSED
+from tuning.scheduling.schedule import GOAL, KEPT_PAUSED
 from tuning.scheduling.study_config import StudyConfig
 
 RAY_BYTES = 500_000_000
@@ -189,6 +189,46 @@ class ForecastReport:
         return "\n".join([*lines, *(f"warning: {line}" for line in self.warnings())])
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NothingToTrain:
+    """Result of `sentune plan` for a study of which `run` only shows the table."""
+
+    name: str
+    """Name of the study."""
+    plan: StudyConfig
+    done: int
+    """Number of trials that the study has finished."""
+    ending: str
+    """Result of `ending_of`."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of `plan --format json`, without what only a probe measures."""
+        nothing = Range(low=0, middle=0, high=0).to_dict(0)
+        study = {"study": self.name, "trials": self.plan.n_trials, "trials_done": self.done}
+        return {**study, "epochs": nothing, "seconds": nothing, "warnings": []}
+
+    def __str__(self) -> str:
+        return f"study {self.name} {self.ending}; run would train nothing"
+
+
+def ending_of(existing: Mapping[str, Any], plan: StudyConfig, records: Sequence[TrialRecord]) -> str | None:
+    """Return how a study has ended, in the words of `run`; None if trials are left to train.
+
+    A study that a target or a patience has ended continues with another goal.
+
+    Args:
+        existing: Attributes of the study; empty if there is none.
+        plan: Configuration of the study.
+        records: Its trials.
+    """
+    ended = existing.get("early_end") or {"n_trials": None}
+    if any(record.ended is None for record in records[: ended["n_trials"]]):
+        return None
+    if ended["n_trials"] is not None:
+        return f"has ended: {ended['reason']}" if existing.get(GOAL) == plan.goal else None
+    return f"is complete: {len(records)} trials" if len(records) == plan.n_trials else None
+
+
 def spread(interval: Range, show: Callable[[float], str]) -> str:
     """Return a range such as `about 61 (45 to 83)`."""
     return f"about {show(interval.middle)} ({show(interval.low)} to {show(interval.high)})"
@@ -212,8 +252,8 @@ def share_text(cpus: int, gpus: float) -> str:
     return f"{cores} and {gpus:g} of a GPU" if gpus else cores
 
 
-def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastReport:
-    """Probe the search for half a minute, then forecast it.
+def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastReport | NothingToTrain:
+    """Probe the search for half a minute, then forecast it, unless nothing is left to train.
 
     Args:
         options: The options of `plan`.
@@ -233,10 +273,14 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
         say(f"study {options.folder.name!r} is another search ({differences[0]}); choose another --name for this one")
         existing = {}
         search = plan_search(options, machine, fits, existing, say)
+    trials = read_journal(options.folder / JOURNAL)[1] if existing else []
+    records = [to_record(trial) for trial in trials]
+    done = sum(record.ended is not None for record in records)
+    plan = dataclasses.replace(search.config, n_trials=max(search.config.n_trials, len(trials)))
+    if ending := ending_of(existing, plan, records):
+        return NothingToTrain(name=options.folder.name, plan=plan, done=done, ending=ending)
     if search.choice is not None:
         say(str(search.choice))
-    trials = read_journal(options.folder / JOURNAL)[1] if existing else []
-    plan = dataclasses.replace(search.config, n_trials=max(search.config.n_trials, len(trials)))
     corpus, resources = search.corpus, search.resources
     workers = min(search.fits, options.workers or search.fits, plan.n_trials)
     heavy = heaviest_configs(plan.space, plan.baseline, **plan.shared_settings)
@@ -256,8 +300,6 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
     outputs = ValidationOutputs(sentences=len(corpus.validation()), classes=len(corpus.classes))
     train_tokens = int(corpus.lengths()[corpus.indices(TRAIN)].sum())
     weights = len(corpus.members()) * max(max_checkpoint_bytes(config, *shape) for config in heavy)
-    records = [to_record(trial) for trial in trials]
-    done = sum(record.ended is not None for record in records)
     trained = trained_epochs(records, plan.epochs, complete=done == plan.n_trials)
     return ForecastReport(
         name=options.folder.name,

@@ -382,12 +382,10 @@ def reopen_trials(store: "StudyJournal", config: StudyConfig) -> None:
 
     That command may have closed trials that continue now. Raise UserError if the store cannot be written.
     """
-    budget = config.budget
-    goal = {"trials": config.n_trials, "target": budget.target, "patience_trials": budget.patience_trials}
-    if store.attributes.get(GOAL) != goal:
+    if store.attributes.get(GOAL) != config.goal:
         if any(trial.state.is_finished() for trial in store.trials()):
             store.reopen()
-        store.set_study_attr(GOAL, goal)
+        store.set_study_attr(GOAL, config.goal)
 
 
 def common_failure(trials: Sequence[FrozenTrial]) -> str | None:

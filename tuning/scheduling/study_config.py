@@ -102,6 +102,12 @@ class StudyConfig:
         """The TrialConfig fields that all trials of the study share."""
         return {name: getattr(self, name) for name in STUDY_FIELDS}
 
+    @property
+    def goal(self) -> dict[str, Any]:
+        """The limits that end the study for good; the journal has those of the latest command."""
+        budget = self.budget
+        return {"trials": self.n_trials, "target": budget.target, "patience_trials": budget.patience_trials}
+
 
 def study_spec(plan: StudyConfig, corpus: Corpus, data: Mapping[str, Any], resources: TrialResources) -> dict[str, Any]:
     """Return the spec of a new study, or of a command that continues one. It lacks the number of trials.

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -12,12 +13,20 @@ import pytest
 from core.log_odds import round_log_odds
 from tests.support.study_configs import plan
 from tests.support.trial_records import record
-from tuning.forecast.command import ForecastReport, ValidationOutputs, round_up, share_text, trained_epochs
+from tuning.forecast.command import (
+    ForecastReport,
+    ValidationOutputs,
+    ending_of,
+    round_up,
+    share_text,
+    trained_epochs,
+)
 from tuning.forecast.probe import Probe
 from tuning.forecast.simulation import EpochCosts, Forecast, forecast
 from tuning.journal.predictions import pack_labels
 from tuning.journal.probabilities import pack_log_odds
 from tuning.scheduling.budget import Budget
+from tuning.scheduling.schedule import GOAL
 
 COSTS = EpochCosts(own=(5.0,) * 8, others=(4.0, 6.0), start=4.0)
 
@@ -154,6 +163,22 @@ def test_a_complete_study_has_nothing_left_to_train() -> None:
     found = forecast(plan(), COSTS, 2, trained)
     assert (found.whole_epochs, found.epochs.high) == (0, 0)
     assert outlook(done=12, forecast=found).study_bytes == outlook().study_bytes
+
+
+def test_a_study_that_continues_is_not_complete() -> None:
+    """More trials, or another target than the one that has ended the study, let `run` train."""
+    the_plan = plan(n_trials=3, budget=Budget(target=0.6))
+    whole = [record(number, 0.5, 0.6, state="PRUNED", ended=datetime.now(UTC)) for number in range(3)]
+    assert ending_of({}, the_plan, []) is None
+    assert ending_of({}, the_plan, whole) == "is complete: 3 trials"
+    assert ending_of({}, the_plan, whole[:2]) is None
+    assert ending_of({}, the_plan, [*whole[:2], record(2, 0.5, state="PAUSED")]) is None
+    ended = {"early_end": {"reason": "target 0.6 reached by trial 1", "n_trials": 2}, GOAL: the_plan.goal}
+    assert ending_of(ended, the_plan, [*whole[:2], record(2, 0.5, state="RUNNING")]) == (
+        "has ended: target 0.6 reached by trial 1"
+    )
+    assert ending_of(ended, plan(n_trials=3), whole) is None
+    assert ending_of({"early_end": {"reason": "time budget", "n_trials": None}}, the_plan, whole[:2]) is None
 
 
 def test_stopped_trials_may_continue_when_trials_are_added() -> None:
