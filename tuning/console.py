@@ -279,6 +279,8 @@ def send_later(number: int) -> None:
 
 AGAIN_SECONDS = 3.0
 """Time in which further signals change nothing: an impatient user must not disturb the end."""
+RESUMED = {"run", "confirm", "retrain", "ensemble", "distill"}
+"""Verbs that keep what they have trained when they are interrupted."""
 _interrupted = -math.inf
 """When the program was interrupted, by time.monotonic."""
 
@@ -289,7 +291,8 @@ def say_interrupted() -> None:
     if math.isinf(_interrupted) and _python_call is None:
         _interrupted = time.monotonic()
         try:
-            print_note(f"interrupted; run the same command again to resume: {command_line()}")
+            resume = f"; run the same command again to resume: {command_line()}"
+            print_note("interrupted" + (resume if RESUMED.intersection(sys.argv[1:2]) else ""))
         except OSError:  # the terminal is gone
             pass
         except RuntimeError:  # the signal met another print; leave_interrupted says it

@@ -48,7 +48,8 @@ def test_a_signal_during_the_imports_is_one_line(
     ended = command.run(*words, program=program)
     early = moment in ("core.errors", "typer", "tuning.cli.app")
     called = f"{tmp_path / 'early.py'} {' '.join(words)}"
-    started = f"interrupted; run the same command again to resume: {called}\n"
+    keeps = verb in ("run", "retrain")  # what was trained; the others begin again
+    started = f"interrupted; run the same command again to resume: {called}\n" if keeps else "interrupted\n"
     assert (ended.returncode, without_waits(ended.stderr)) == (130, BEFORE if early else started)
 
 
@@ -61,8 +62,7 @@ def test_an_interrupted_plan_ends_at_once_and_so_do_its_processes(command: Comma
         os.killpg(plan.pid, signal.SIGINT)
         out, err = plan.communicate(timeout=PATIENCE_SECONDS)
     assert (plan.returncode, out) == (130, "")
-    assert without_waits(err).startswith("interrupted; run the same command again to resume: python -m tuning plan ")
-    assert without_waits(err).count("\n") == 1
+    assert without_waits(err) == "interrupted\n"
     assert command.left_behind() == []
 
 
