@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TextIO, cast
 
+from core.config import METRIC_NAMES, PRECISIONS
 from core.errors import check_rules
 from core.io.text import printable
 
@@ -108,9 +109,8 @@ RENAMED = {"text_column": "text", "label_column": "label"}
 """Options of a command line whose keyword in the Python API has another name."""
 
 
-_WORDS = (
-    "auto|none|random|portfolio|tpe|gp|cmaes|qmc|fp32|bf16|fasttext|glove-[0-9]+d|folds:[0-9K]+|"
-    "accuracy|macro_f1|balanced_accuracy|mcc|log_loss|roc_auc"
+_WORDS = "|".join(
+    ("auto|none|random|portfolio|tpe|gp|cmaes|qmc|fasttext|glove-[0-9]+d|folds:[0-9K]+", *PRECISIONS, *METRIC_NAMES)
 )
 _VALUE = rf"'[^']*'|[0-9]+(?:\.[0-9]+)?(?![\w./]*\w)|[A-Z][A-Z:]*\b|(?:{_WORDS})(?![\w-])"
 """A quoted text, a number, a placeholder or a word that is a value of an option."""

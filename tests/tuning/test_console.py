@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from core.metrics import METRICS
 from tests.support.patience import PATIENCE_SECONDS, wait_until
 from tuning import console
 from tuning.console import called_from_python, command_line, program_name, say_if_slow, study_command, with_keywords
+from tuning.scheduling.samplers import SAMPLERS
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
@@ -142,6 +144,13 @@ def test_a_python_call_takes_the_place_of_the_command_line() -> None:
 )  # fmt: skip
 def test_in_python_an_option_with_a_value_is_a_keyword_argument(text: str, said: str) -> None:
     assert with_keywords(text).startswith(said)
+
+
+def test_in_python_each_sampler_and_metric_is_a_text() -> None:
+    """The samplers are written out there: SAMPLERS imports Optuna."""
+    for option, names in (("sampler", SAMPLERS), ("metric", METRICS)):
+        for name in names:
+            assert with_keywords(f"pass --{option} {name}") == f'pass {option}="{name}"'
 
 
 def test_a_study_has_its_name_only_in_the_results_folder_of_the_next_command(monkeypatch: pytest.MonkeyPatch) -> None:

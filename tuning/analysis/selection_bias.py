@@ -184,6 +184,8 @@ def _derivatives(name: str, confusion: NDArray[np.int64]) -> NDArray[np.float64]
     if name == "macro_f1":
         both = np.maximum(predicted + labelled, 1)
         return np.asarray((2 * right - 2 * hits / both) / both / np.count_nonzero(predicted + labelled))
+    if name != "mcc":
+        raise ValueError(f"{name} has no derivatives; add them to _derivatives")
     # MCC has no derivative where all predictions are equal: there, as if one were not.
     spread = [max(2.0 * total - 2, float(total**2 - (each**2).sum())) for each in (predicted, labelled)]
     scale = (spread[0] * spread[1]) ** 0.5

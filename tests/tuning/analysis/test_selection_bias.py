@@ -2,7 +2,7 @@
 
 import tracemalloc
 from collections.abc import Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
@@ -125,7 +125,15 @@ def test_each_class_gets_some_sentences_at_both_ends() -> None:
     assert error == pytest.approx(((5 / 6 - 1 / 4) / 6 + (1 - 1 / 4) / 4) ** 0.5 / 2)
 
 
-@pytest.mark.parametrize("name", ["balanced_accuracy", "macro_f1", "mcc"])
+def test_a_metric_whose_derivatives_are_not_known_is_refused() -> None:
+    other = replace(METRICS["mcc"], name="g_mean")
+    with pytest.raises(ValueError, match="g_mean has no derivatives; add them to _derivatives"):
+        class_terms(other, LABELS, LABELS, 2)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, metric in METRICS.items() if not metric.needs_probabilities and name != "accuracy"]
+)
 def test_the_terms_tell_how_a_score_changes_with_a_prediction(name: str) -> None:
     draw, metric = np.random.default_rng(0), METRICS[name]
     labels = draw.choice(3, 3000, p=[0.6, 0.3, 0.1])
