@@ -63,14 +63,17 @@ class Corrected:
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
 class Terms:
-    """Terms of n sentences: a score varies as the sum over the C classes of the mean term of their sentences."""
+    """Terms of n sentences: a score varies as the sum over the C groups of the mean term of their sentences.
+
+    The groups are the classes, or one group of all sentences.
+    """
 
     values: NDArray[np.float64]
     """(n,)."""
     low: NDArray[np.float64]
-    """(C,) smallest possible term of each class."""
+    """(C,) smallest possible term of each group."""
     high: NDArray[np.float64]
-    """(C,) largest possible term of each class."""
+    """(C,) largest possible term of each group."""
 
     def minus(self, other: "Terms") -> "Terms":
         """Return the terms of the difference of two scores."""
@@ -113,7 +116,7 @@ class Repeated:
         """Return the interval (normal) of a choice, extended to that of the score that is moved by `shift`.
 
         Its variance is that of the actual choice and half that of the repeated ones. The half is empirical: with it,
-        the intervals cover the truth in 94 to 98% of the benchmark's searches. The standard error of the actual choice
+        the intervals cover the truth in 93 to 98% of the benchmark's searches. The standard error of the actual choice
         is at least `least_error`.
         """
         error = max(DENSITY**0.5 * float(self.own_change.std()), least_error)
@@ -146,7 +149,7 @@ def n_repeats(n: int, most: int = REPEATS) -> int:
 
 
 def class_terms(metric: Metric, labels: NDArray[np.int64], outputs: NDArray[Any], n_classes: int) -> Terms:
-    """Return the terms of a score. They are 0 for accuracy and log_loss.
+    """Return the terms of a score. They are 0 for log_loss; for accuracy all classes are one.
 
     For roc_auc, they are the shares of correctly ordered pairs of each class and the rest (placements: DeLong et al.
     1988, Biometrics 44). For the other metrics, they are the derivatives by the numbers of sentences with each label
@@ -159,8 +162,10 @@ def class_terms(metric: Metric, labels: NDArray[np.int64], outputs: NDArray[Any]
         n_classes: C.
     """
     terms, sizes = np.zeros(len(labels)), np.bincount(labels, minlength=n_classes)
-    if metric.name in ("accuracy", "log_loss"):
+    if metric.name == "log_loss":
         return Terms(values=terms, low=np.zeros(n_classes), high=np.zeros(n_classes))
+    if metric.name == "accuracy":
+        return Terms(values=(outputs == labels).astype(np.float64), low=np.zeros(1), high=np.ones(1))
     if metric.name != "roc_auc":
         cells = labels * n_classes + outputs  # (n,) places in a matrix (C, C) of labels and predictions
         confusion = np.bincount(cells, minlength=n_classes**2).reshape(n_classes, n_classes)
@@ -176,7 +181,10 @@ def class_terms(metric: Metric, labels: NDArray[np.int64], outputs: NDArray[Any]
 
 
 def _derivatives(name: str, confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return (C, C) the derivatives of a metric by the numbers (C, C) of sentences with each label and prediction."""
+    """Return (C, C) derivatives of a metric by the numbers of sentences with each label and prediction.
+
+    They are those up to a constant for each label, on which `adjusted` does not depend.
+    """
     hits, labelled, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
     total, right = confusion.sum(), np.eye(len(confusion))
     if name == "balanced_accuracy":
@@ -200,23 +208,24 @@ def _ranks(sample: NDArray[Any], values: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(places / (2 * len(sample)))
 
 
-def adjusted(terms: Terms, labels: NDArray[np.int64], added: float) -> tuple[float, float]:
+def adjusted(terms: Terms, labels: NDArray[np.int64], added: float | None) -> tuple[float, float]:
     """Return by how much a few more sentences move a score or a gain, and the standard error with them.
 
-    A class of few sentences may be all right by chance, and then hardly varies in the resamples. Each of K classes
-    therefore gets `added` / K sentences with its smallest term and as many with its largest one (Price and Bonett 2004,
-    Computational Statistics & Data Analysis 45; of a gain: Bonett and Price 2012, Journal of Educational and Behavioral
-    Statistics 37).
+    A class of few sentences may be all right by chance, and then hardly varies in the resamples. Each group therefore
+    gets some sentences with its smallest term and as many with its largest one (Price and Bonett 2004, Computational
+    Statistics & Data Analysis 45; of a gain: Bonett and Price 2012, Journal of Educational and Behavioral Statistics
+    37).
 
     Args:
         terms: Terms of a score or a gain.
         labels: (n,).
-        added: Number of sentences with the smallest terms that are added in all.
+        added: Number of sentences with the smallest terms that the groups get in all; None for one in each group.
     """
+    groups = labels if len(terms.low) > 1 else np.zeros(len(labels), dtype=np.int64)
     weights = (np.ones(len(labels)), terms.values, terms.values**2)
-    sizes, sums, squares = (np.bincount(labels, each, len(terms.low)) for each in weights)
+    sizes, sums, squares = (np.bincount(groups, each, len(terms.low)) for each in weights)
     there = sizes > 0
-    more = added / there.sum()
+    more = 1.0 if added is None else added / there.sum()
     total = sizes[there] + 2 * more
     means = (sums + more * (terms.low + terms.high))[there] / total
     variances = ((squares + more * (terms.low**2 + terms.high**2))[there] / total - means**2) / total
@@ -312,10 +321,12 @@ class Resamples:
 
     def _adjusted(self, terms: Terms, *, gain: bool) -> tuple[float, float]:
         """Return `adjusted` of a score or a gain, with an error of at least 1 / n: n sentences cannot resolve less."""
-        added = ADDED
-        if self.metric.needs_probabilities and not gain:
-            added = ADDED_RANKS
-        elif self.metric.needs_probabilities:  # two rankings differ by much less than they could
+        if self.metric.name == "accuracy" and not gain:
+            return 0.0, 1 / self.n  # Wilson's interval is used
+        added: float | None = ADDED_RANKS if self.metric.needs_probabilities else ADDED
+        if gain and self.metric.name in ("accuracy", "balanced_accuracy", "roc_auc"):
+            added = None  # macro_f1 and mcc have larger smallest terms than other sentences of the class can have
+        if gain and self.metric.needs_probabilities:  # two rankings differ by much less than they could
             most = np.zeros(self._n_classes)
             np.maximum.at(most, self._labels, np.abs(terms.values))
             terms = replace(terms, low=-most, high=most)

@@ -18,6 +18,9 @@ from tuning.analysis.assessment import MAJORITY, PLAIN
 from tuning.confirm.runs import Candidate, ConfirmRun
 from tuning.journal.predictions import journal_damage, unpack_labels
 
+MIN_IN_CLASS = 6
+"""Number of sentences of a class below which a difference in it proves nothing: all five right instead of wrong has
+p = 0.06 in a sign test."""
 Outcome = Mapping[str, Any]
 """Recorded result of a run, see tuning.confirm.execution."""
 
@@ -124,6 +127,8 @@ class Summary:
     """test; val if there is no test split, or if the metric is undefined on it."""
     sentences: int | None
     """Number of sentences in the compared split."""
+    rare_part: float = 0.0
+    """Part of the metric that classes with fewer than MIN_IN_CLASS sentences decide; it is in each interval."""
     folds: tuple[Folds, ...]
     """Results over folds of the winner, the baseline, the plain baseline and the majority class."""
     missing: tuple[str, ...]
@@ -150,13 +155,15 @@ def summarize(
     ended = [outcome for found in good.values() for outcome in found.values()]
     metric = METRICS[attributes["spec"]["metric"]]
     compared = "test" if ended and all(f"test_{metric.name}" in outcome for outcome in ended) else "val"
-    differences = _differences(good, metric, compared)
+    sentences = ended[0][f"{compared}_sentences"] if ended else 0
+    rare_part = _part_of_rare_classes(attributes["audit"].get("classes", ()), metric, sentences)
+    differences = _differences(good, metric, compared, rare_part)
     rows = [_row(c, by_trial[c.record.number], metric, compared, differences.get(c.record.number)) for c in chosen]
     if plain := next((found for run, found in outcomes.items() if run.trial is None and run.fold is None), None):
         first = chosen[0].record.number
         # The plain baseline has no seed: each seed of the search's best is compared with it.
         again = dict.fromkeys(good[first], plain) if f"{compared}_{metric.name}" in plain else {}
-        difference = _differences({first: good[first], PLAIN: again}, metric, compared).get(PLAIN)
+        difference = _differences({first: good[first], PLAIN: again}, metric, compared, rare_part).get(PLAIN)
         rows.append(_reference_row(PLAIN, plain, metric, difference))
     values = {f"{split}_{metric.name}": (plain or {}).get(f"majority_{split}") for split in ("val", "test")}
     majority = attributes["audit"]["majority_baseline"]  # its shares are rounded
@@ -168,22 +175,40 @@ def summarize(
         metric=metric.name,
         rows=tuple(rows),
         compared=compared,
-        sentences=ended[0][f"{compared}_sentences"] if ended else None,
+        sentences=sentences or None,
+        rare_part=rare_part,
         folds=summarize_folds(metric.name, {run: out for run, out in outcomes.items() if run.fold is not None}),
         missing=tuple(str(run) for run in runs if run not in outcomes),
     )
 
 
-def _differences(good: Mapping[Any, Mapping[int, Outcome]], metric: Metric, compared: str) -> dict[Any, Difference]:
-    """Return the difference of the first trial to each other one with which it shares two or more seeds."""
+def _part_of_rare_classes(classes: Sequence[Mapping[str, Any]], metric: Metric, sentences: int) -> float:
+    """Return how much of the metric classes with fewer than MIN_IN_CLASS of the compared sentences decide.
+
+    Such a class is a C-th of a mean over C classes. MCC is no mean, and takes the same part.
+    """
+    if metric.name in ("accuracy", "log_loss") or not classes:
+        return 0.0
+    return float(sum(each["share"] * sentences < MIN_IN_CLASS for each in classes) / len(classes))
+
+
+def _differences(
+    good: Mapping[Any, Mapping[int, Outcome]], metric: Metric, compared: str, rare_part: float
+) -> dict[Any, Difference]:
+    """Return the difference of the first trial to each other one with which it shares two or more seeds.
+
+    Of each difference, `rare_part` is taken for chance.
+    """
     (first, best), *others = good.items()
     pairs = {trial: [(best[seed], found[seed]) for seed in best if seed in found] for trial, found in others}
     pairs = {trial: each for trial, each in pairs.items() if len(each) > 1}
     name = f"{compared}_{metric.name}"
     errors = {trial: _sentence_error(each, metric, f"trials {first} and {trial}") for trial, each in pairs.items()}
+    values = {trial: np.array([metric.oriented(a[name] - b[name]) for a, b in each]) for trial, each in pairs.items()}
+    chance = {trial: float(np.clip(each.mean(), -rare_part, rare_part)) for trial, each in values.items()}
     found = {
         trial: paired_t(
-            [metric.oriented(a[name] - b[name]) for a, b in each],
+            list(values[trial] - chance[trial]),
             sentence_error=errors[trial] or 0.0,
             sentences=each[0][0][f"{compared}_sentences"],
         )
@@ -192,8 +217,8 @@ def _differences(good: Mapping[Any, Mapping[int, Outcome]], metric: Metric, comp
     p_values = holm([each.p for each in found.values()])
     return {
         trial: Difference(
-            mean=each.mean,
-            half=(each.interval.high - each.interval.low) / 2,
+            mean=each.mean + chance[trial],
+            half=(each.interval.high - each.interval.low) / 2 + rare_part,
             p=float(p),
             sentences_half=None if (error := errors[trial]) is None else Z * error,
             pairs=each.pairs,

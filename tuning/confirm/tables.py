@@ -9,7 +9,7 @@ from core.io.text import printable
 from core.metrics import METRICS, Metric
 from tuning.analysis.assessment import MAJORITY, PLAIN
 from tuning.analysis.ranking import BASELINE_NOTE
-from tuning.confirm.summary import Folds, SettingRow, Summary
+from tuning.confirm.summary import MIN_IN_CLASS, Folds, SettingRow, Summary
 from tuning.console import in_callers_terms
 from tuning.formatting import text_table
 
@@ -121,6 +121,9 @@ def summary_notes(summary: Summary) -> list[str]:
             "the seeds alone, without sentences" if alone else "seeds and sentences together",
             f"tied: t test, p at least 0.05 after Holm's correction for {comparisons} {comparison}",
         ]
+    if summary.rare_part:
+        part = _amount(METRICS[summary.metric], summary.rare_part)
+        lines.append(f"+- includes {part} for classes with fewer than {MIN_IN_CLASS} sentences, which may be chance")
     if summary.compared == "val" and summary.sentences is not None:
         has_test = any(row.test_accuracy is not None for row in summary.rows)
         title = METRICS[summary.metric].title

@@ -115,6 +115,7 @@ SPEC = {
 AUDIT = {
     "majority_baseline?": {"class": str, "train_shares?": [is_fraction], "val?": is_fraction, "test?": is_fraction},
     "splits?": {"test?": COUNT},
+    "classes?": [{"share": is_fraction}],
 }
 STUDY_SHAPE = {
     "spec?": SPEC, "validation?": {"labels": PACKED, "classes": is_texts}, "vocabulary?": POSITIVE,

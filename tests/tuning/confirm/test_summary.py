@@ -233,6 +233,26 @@ def test_the_majority_class_is_below_with_its_shares_of_both_splits() -> None:
     assert (row.trial, row.val_metric, row.test_metric, row.test_accuracy) == ("major", 0.0, 0.0, 0.52)
 
 
+@pytest.mark.parametrize(("share", "tied"), [(0.005, True), (0.1, False)])
+def test_a_few_sentences_of_a_class_show_no_difference(share: float, tied: bool) -> None:
+    """Of a mean over two classes, five sentences decide a half: leaving out one of them changes nothing."""
+    chosen, spec = candidates(study(), 1), SPEC | {"metric": "balanced_accuracy"}
+    runs = plan_runs(spec, chosen, 3, None)
+    values = {1: (0.9, [0.9] * 10), 0: (0.45, [0.45] * 10)}
+    known = {}
+    for run in runs:
+        if run.trial in values and run.fold is None:
+            value, pseudo = values[run.trial]
+            known[run.key] = outcome(value, test_balanced_accuracy=value, pseudo_values=pseudo)
+    audit = {**KEPT["audit"], "classes": [{"share": share}, {"share": 1 - share}]}
+    found = summarize("mine", chosen, runs, {"spec": spec, "audit": audit} | known)
+    row = next(each for each in found.rows if each.trial == 0)
+    assert row.difference is not None
+    assert row.difference.tied is tied
+    assert row.difference.mean == pytest.approx(0.45)
+    assert ("+- includes 50.0 for classes with fewer than 6 sentences" in render_summary(found, "table")) is tied
+
+
 def test_a_failed_run_and_a_missing_one_are_reported_and_the_rest_counts() -> None:
     chosen = candidates(study(), 2)
     runs = plan_runs(SPEC, chosen, 3, None)
