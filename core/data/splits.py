@@ -117,11 +117,11 @@ def stratified_split(
     groups = _group(texts, labels, classes, seed, MIN_PER_CLASS if test else MIN_PER_CLASS - 1)
     codes = np.full(len(groups.sizes), TRAIN, dtype=np.uint8)  # of each group
     for members in groups.by_class:
-        left, total = groups.sizes[members], 0
-        while total != left.sum():
-            total = int(left.sum())
+        sizes = groups.sizes[members]
+        for _ in range(2):
+            total = int(sizes.sum())
             quota = {code: max(1, round(total * share / 100)) for code, share in ((TEST, test), (VAL, val)) if share}
-            left = left[left <= min(quota.values())]
+            sizes = sizes[sizes <= min(quota.values())]  # only once: else few would be left of a skewed class
         # Groups bigger than a split come last and smallest first: they stay in train wherever others can fill.
         members = members[np.argsort(np.maximum(groups.sizes[members], min(quota.values())), kind="stable")]
         for code, size in quota.items():

@@ -92,15 +92,23 @@ def test_many_copies_of_one_text_stay_in_train() -> None:
     assert sorted(codes[28:30].tolist()) == [VAL, TEST]
 
 
-@pytest.mark.parametrize("more", [0, 12])
-def test_copies_of_frequent_texts_do_not_take_the_other_texts_out_of_train(more: int) -> None:
+@pytest.mark.parametrize(("more", "expected"), [(0, [72, 9, 9]), (12, [70, 10, 10])])
+def test_copies_of_frequent_texts_do_not_take_the_other_texts_out_of_train(more: int, expected: list[int]) -> None:
     """They are no part of the total, of which validation and test have a share."""
     copies = ["the same"] * 400 + ["OK."] * more
     texts = copies + [f"own {i}" for i in range(90)] + [f"other {i}" for i in range(200)]
     codes = stratified_split(texts, np.repeat([0, 1], [len(copies) + 90, 200]), CLASSES, 42)
     assert set(codes[: len(copies)].tolist()) == {TRAIN}
-    assert np.bincount(codes[len(copies) : -200]).tolist() == [72, 9, 9]
+    assert np.bincount(codes[len(copies) : -200]).tolist() == expected
     assert np.bincount(codes[-200:]).tolist() == [160, 20, 20]
+
+
+def test_a_class_of_skewed_copies_keeps_a_part_of_its_share() -> None:
+    """Leaving out the largest texts again and again would leave validation a single sentence."""
+    sizes = [30, 20, 12, 8, 5, 3, 2, 2, *[1] * 18]
+    texts = [f"hello {i}" for i, size in enumerate(sizes) for _ in range(size)] + [f"other {i}" for i in range(400)]
+    codes = stratified_split(texts, np.repeat([0, 1], [100, 400]), CLASSES, 42)
+    assert np.bincount(codes[:100]).tolist() == [92, 4, 4]
 
 
 def test_a_class_with_two_sentences_is_refused_by_name() -> None:
