@@ -74,6 +74,10 @@ def test_tokens_are_never_empty_and_hold_no_space(text: str) -> None:
             "Mr. J. K. Fox vs. Dr. No, approx. 9 a.m. e.g. etc. so",
             "mr. j. k. fox vs. dr. no , approx. 9 a.m. e.g. etc. so",
         ),
+        (
+            "Give it a 7. Or 3.5. The girls'. 'J. K.' 'art'. a feat. End",
+            "give it a 7 . or 3.5 . the girls ' . ' j. k. ' ' art ' . a feat . end",
+        ),
         ("the U.S. army at www.site.com. It... it", "the u.s. army at www.site.com . it ... it"),
     ],
 )
