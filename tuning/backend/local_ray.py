@@ -82,7 +82,7 @@ def _only_session(ray: Any, problem: str, options: Mapping[str, Any]) -> Iterato
                     log_to_driver=False,
                     logging_level=logging.ERROR,
                     configure_logging=True,
-                    job_config=own_import_path(),
+                    job_config=own_import_path(shipped="runtime_env" in options),
                     **options,
                 )
         except Exception as error:

@@ -224,15 +224,18 @@ class _FixedPath(list[str]):
         """Ignore the current folder and the script's, which workers would prefer to all other folders."""
 
 
-def own_import_path() -> JobConfig:
+def own_import_path(*, shipped: bool) -> JobConfig:
     """Return a configuration of a job whose workers import `core` and `tuning` from where this process has them.
 
     With Ray's usual one, a package `core` in the user's folder would come first.
+
+    Args:
+        shipped: Whether the job's runtime environment has the packages.
     """
     config = JobConfig()
     folder = Path(__file__).parents[2]
-    installed = folder.name in ("site-packages", "dist-packages")  # which is on every import path
-    config._py_driver_sys_path = _FixedPath([] if installed else [str(folder)])
+    there = shipped or folder.name in ("site-packages", "dist-packages")  # which is on every import path
+    config._py_driver_sys_path = _FixedPath([] if there else [str(folder)])
     return config
 
 
