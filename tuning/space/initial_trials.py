@@ -110,7 +110,7 @@ def override_entry(entry: Mapping[str, Value], written: Space, space: Space) -> 
 
     values = space.resolve(value_of, fixed)
     searched = {d.field: values[d.name] for d in space.dimensions if d.name in values}
-    lost = space.overridden.union(dimension.field for dimension in written.dimensions)
+    lost = space.overridden.union(dimension.field for dimension in written.dimensions if dimension.name in active)
     return {name: searched.get(name, value) for name, value in entry.items() if name in searched or name not in lost}
 
 

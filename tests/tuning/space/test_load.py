@@ -189,6 +189,17 @@ def test_what_to_try_first_obeys_set(tmp_path: Path, override: str, tried: dict[
     assert space.try_first == (tried,)
 
 
+def test_set_leaves_other_settings_of_what_to_try_first(tmp_path: Path) -> None:
+    """Also a setting that the file searches in another case only."""
+    text = """
+settings:
+  optimizer: [adam, adadelta]
+  learning_rate_adam: {field: learning_rate, range: "log(3e-4, 1e-2)", when: optimizer == adam}
+try_first: [{optimizer: adadelta, learning_rate: 0.5}]
+"""
+    assert read(tmp_path, text, "clip_norm=1.0").try_first == read(tmp_path, text).try_first
+
+
 def test_random_vectors_are_trained_in_files_that_extend_quick_or_default(tmp_path: Path) -> None:
     """Unless the file says something else."""
     plain = read(tmp_path, "extends: quick\nsettings:\n  hidden_dim: int(8, 16)", random_vectors=True)
