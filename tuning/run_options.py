@@ -15,6 +15,7 @@ from typer import Argument, Option
 from core.config import METRIC_NAMES, PRECISIONS
 from core.errors import check_rules, in_range
 from core.io.atomic import expand_user, file_mode
+from tuning.console import worker_niceness
 from tuning.journal.folder import study_folder
 from tuning.resources.machine import MAX_WORKERS, TrialResources, parse_gpu_share
 
@@ -265,6 +266,7 @@ class RunOptions:
         from core.data.tokenizer import check_tokenizer
         from tuning.scheduling.samplers import check_sampler
 
+        worker_niceness()  # before anything imports Ray
         metrics = ", ".join(METRIC_NAMES)
         check_rules({"--metric": (self.metric, f"one of {metrics}", self.metric in METRIC_NAMES)})
         for derived in ("data", "stopping_rule", "resources", "budget", "given_length", "warm_start_folder"):

@@ -120,8 +120,8 @@ def _named(rows: Iterator[tuple[int, list[str]]], name: str, *, tabs_only: bool)
             left_out = [cell for column, cell in zip(header, cells, strict=True) if not column]
             if is_title and any(map(str.strip, left_out)):
                 raise DataError(
-                    f"{name}, line {first}: most columns have no name, so it is not the header; remove the lines "
-                    "before the header"
+                    f"{name}, line {first}: most columns have no name; remove the lines before the header, or name the "
+                    "columns"
                 )
             is_title = is_title and not any(map(str.strip, cells))  # the first row with a value decides
             del row[""]

@@ -51,11 +51,11 @@ def gains_from_bf16(device: str) -> bool:
     other systems are assumed to have none.
 
     Args:
-        device: "cpu" or a CUDA device.
+        device: "cpu", also with a number, or a CUDA device.
     """
     flags = cpuinfo("flags").split()
     is_amd = cpuinfo("vendor_id") == "AuthenticAMD"
-    return device == "cpu" and ("amx_tile" in flags or ("avx512_bf16" in flags and is_amd))
+    return device.partition(":")[0] == "cpu" and ("amx_tile" in flags or ("avx512_bf16" in flags and is_amd))
 
 
 def check_precision(precision: str, device: str) -> None:

@@ -120,7 +120,7 @@ def default_modes(device: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _default_kernels() -> Iterator[None]:
-    """Multiply fp32 matrices in fp32, not in bf16 or TF32, and use oneDNN inside the block."""
+    """Multiply fp32 matrices in fp32, except in LSTMs on a GPU, and use oneDNN inside the block."""
     backends: Any = torch.backends  # typed as its descriptors
     with contextlib.ExitStack() as restored:
         if not hasattr(backends.mkldnn, "matmul"):  # before torch 2.9; later, this getter can raise an error

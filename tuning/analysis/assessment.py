@@ -247,6 +247,8 @@ def assess(
         shown = {number: predictions for number, predictions in stored if predictions is not None}
     split = attributes["spec"]["data"]["split"]
     made = [each for each in evaluations if "members" in each and each["on"] == "train" and each["split"] == split]
+    if made and made[-1]["trial"] is not None:  # the result of a single trial is that of the trial
+        made = []
     known = StudyAssessment(
         sentences=len(labels),
         n_candidates=sum(map(is_candidate, records)),

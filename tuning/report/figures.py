@@ -104,7 +104,8 @@ def _why_not_calibrated(study: AssessedStudy, retrain: str) -> str:
     if study.test_split is None:
         return "There is no test split on which the calibration of a model could be measured."
     none = "No calibrated model was evaluated on the test split"
-    saved = any(each["verb"] != "confirm" for each in evaluations_on_test(study.attributes))
+    own = (each for each in evaluations_on_test(study.attributes) if each["split"] == study.test_split)
+    saved = any(each["verb"] == "retrain" or "members" in each for each in own)
     if saved or (study.assessment.sentences or 0) < MIN_SENTENCES:
         needed = f"at least {MIN_SENTENCES} validation sentences with {MIN_MISTAKES} mistakes"
         return f"{none}: calibration needs {needed}."

@@ -148,7 +148,7 @@ def test_columns_without_a_name_are_left_out_except_a_single_one(tmp_path: Path)
 
 @pytest.mark.parametrize("title", ["Reviews 2024,,", ",,", "Reviews,,\n,,"])
 def test_a_title_is_no_header(tmp_path: Path, title: str) -> None:
-    message = r"a\.csv, line 1: most columns have no name, so it is not the header; remove the lines before the header$"
+    message = r"a\.csv, line 1: most columns have no name; remove the lines before the header, or name the columns$"
     with pytest.raises(DataError, match=message):
         read(tmp_path, "a.csv", f"{title}\ntext,label,id\na,0,1\n".encode())
     with pytest.raises(DataError, match=message):

@@ -379,6 +379,14 @@ def test_without_a_calibrated_model_a_note_says_how_to_get_one(drawn: dict[str, 
 
 
 @pytest.mark.slow
+def test_an_evaluation_on_other_data_is_no_reason_for_no_diagram(data: ChartData) -> None:
+    other = {"verb": "retrain", "split": "80/10/10 of other data", "calibration": {"before": {}}}
+    kept = {**data.study.attributes, "test_evaluation:0": other}
+    study = replace(data.study, attributes=kept, assessment=replace(data.study.assessment, sentences=200))
+    assert "run sentune retrain" in reasons(replace(data, study=study))["calibration"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "sentences", "why"),
     [
@@ -391,6 +399,8 @@ def test_no_command_is_named_that_would_give_no_calibrated_model(
     data: ChartData, change: dict[str, Any], sentences: int, why: str
 ) -> None:
     kept = {**data.study.attributes, **change}
+    if "test_evaluation:0" in change:
+        kept["test_evaluation:0"] = {"split": data.study.test_split, **change["test_evaluation:0"]}
     study = replace(data.study, attributes=kept, assessment=replace(data.study.assessment, sentences=sentences))
     note = reasons(replace(data, study=study))["calibration"]
     assert why in note
