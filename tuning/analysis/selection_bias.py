@@ -116,7 +116,7 @@ class Repeated:
         """Return the interval (normal) of a choice, extended to that of the score that is moved by `shift`.
 
         Its variance is that of the actual choice and half that of the repeated ones. The half is empirical: with it,
-        the intervals cover the truth in 93 to 98% of the benchmark's searches. The standard error of the actual choice
+        the intervals cover the truth in 94 to 98% of the benchmark's searches. The standard error of the actual choice
         is at least `least_error`.
         """
         error = max(DENSITY**0.5 * float(self.own_change.std()), least_error)
