@@ -62,6 +62,16 @@ def output_of(ended: "subprocess.CompletedProcess[str]") -> str:
     return ended.stdout
 
 
+class Started(subprocess.Popen[str]):
+    """A process that a failed assertion ends: otherwise leaving the block would wait for it."""
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
+        """Kill it after an exception; wait for its end."""
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, *rest)
+
+
 class Command:
     """`sentune` with its studies in `results`; every process that it starts carries a mark."""
 
@@ -80,7 +90,7 @@ class Command:
         """Start a verb, or a Python script, and do not wait."""
         marks = {"SENTUNE_RESULTS": str(self.results), "SENTUNE_TEST_MARK": self.mark, "COLUMNS": "80"}
         env = {**os.environ, **marks, "PYTHONPATH": PYTHONPATH, **(env or {})}
-        self._last = subprocess.Popen(
+        self._last = Started(
             [sys.executable, *program, *words],
             env=env,
             stdout=subprocess.PIPE,
