@@ -202,7 +202,7 @@ class StudyAssessment:
     """Multiplications per word by trial number."""
     held_out: Mapping[int, HeldOutResult] = field(default_factory=dict)
     held_out_ensemble: HeldOutResult | None = None
-    """Result of the last ensemble that `ensemble` made."""
+    """Result of the last ensemble that `ensemble` made; None if it is a single trial, whose result it is."""
     test_evaluations: Sequence[TestEvaluation] = ()
     """All evaluations on a test split."""
     references: Sequence[Reference] = ()
@@ -247,8 +247,7 @@ def assess(
         shown = {number: predictions for number, predictions in stored if predictions is not None}
     split = attributes["spec"]["data"]["split"]
     made = [each for each in evaluations if "members" in each and each["on"] == "train" and each["split"] == split]
-    if made and made[-1]["trial"] is not None:  # the result of a single trial is that of the trial
-        made = []
+    last = [each for each in made[-1:] if each["trial"] is None]
     known = StudyAssessment(
         sentences=len(labels),
         n_candidates=sum(map(is_candidate, records)),
@@ -256,7 +255,7 @@ def assess(
         n_parameters=_sizes(records, attributes),
         multiplications={r.number: multiplications_per_word(r.trial_config, width) for r in records},
         held_out=held_out_results(evaluations, split, records),
-        held_out_ensemble=_mean_result(made[-1:]) if made else None,
+        held_out_ensemble=_mean_result(last) if last else None,
         test_evaluations=evaluations,
         references=references(attributes, labels),
     )
