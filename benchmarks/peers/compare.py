@@ -39,6 +39,8 @@ RESULTS = REFERENCE / "peers.jsonl"
 SCRIPTS = Path(__file__).parent / "scripts"
 REPOSITORY = Path(__file__).parents[2]
 SETS = ("snippets", "trec", "mpqa")
+FOLD = 2
+"""Of ten. The portfolio, with which sentune begins, was chosen by accuracies on folds 0 and 1."""
 SECONDS = 300
 """Time limit of a search."""
 
@@ -68,7 +70,7 @@ PEERS = SENTUNE | {
     "ludwig": Peer(
         title="Ludwig, hyperopt",
         script="ludwig_peer.py",
-        requirements=("ludwig[hyperopt,distributed]>=0.17", "torch>=2.11,<2.12", "optuna>=4.6"),
+        requirements=("ludwig[hyperopt,distributed]>=0.17", "torch>=2.11,<2.12", "torchaudio<2.11.1", "optuna>=4.6"),
         python="python3.13",
     ),
     "autogluon": Peer(
@@ -132,7 +134,7 @@ def write_task(folder: Path, name: str, limit: int | None) -> list[str]:
         name: One of SETS.
         limit: Number of sentences to take; None for all.
     """
-    write_fold(folder / "all.csv", read_set(name), fold=0)
+    write_fold(folder / "all.csv", read_set(name), FOLD)
     with (folder / "all.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     if limit is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import ray
 import torch
 from peer_task import FOLDER, SECONDS, answer
-from plain_lstm import EPOCHS, Sentences, predictor, suggest, train
+from plain_lstm import Sentences, predictor, suggest, train
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
@@ -41,7 +41,7 @@ def main():
             tune.with_resources(tune.with_parameters(trainable, sentences=sentences), {"cpu": 1}),
             tune_config=tune.TuneConfig(
                 search_alg=OptunaSearch(define, metric="accuracy", mode="max", seed=0),
-                scheduler=ASHAScheduler(time_attr="epoch", metric="accuracy", mode="max", max_t=EPOCHS),
+                scheduler=ASHAScheduler(time_attr="epoch", metric="accuracy", mode="max", max_t=sentences.epochs),
                 num_samples=500,
                 max_concurrent_trials=2,
                 time_budget_s=SECONDS,
