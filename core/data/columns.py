@@ -58,16 +58,16 @@ def choose_columns(
     if text is None:
         text = _only(names, label)
     if label is None and label_needed:
-        label = _only(names, text)
-    if label is None and label_needed:
-        label = _few_values(table, [name for name in names if name != text])
+        label = _only(names, text) or _few_values(table, [name for name in names if name != text])
+        if label is not None and _is_split(table.columns[label]):
+            label = None
     if text is None or (label is None and label_needed):
         needed = {"--text-column (which column holds the text)": text, "--label-column (which holds the labels)": label}
         missing = [option for option, found in needed.items() if found is None][: 1 + label_needed]
         one = len(table.columns) == 1 and format_of(Path(table.name)) == "csv"
         hint = "; a CSV file has commas, semicolons or tabs between its columns" if one else ""
         if splits := [name for name in names if name not in (text, label) and _is_split(table.columns[name])]:
-            hint = f"; pass --split-column {printable(shlex.quote(splits[0]), 60)} if it holds the splits"
+            hint = f"; pass --split-column {quoted(splits[0])} if it holds the splits"
         raise DataError(f"{table.name}: pass {' and '.join(missing)}; it has {_names(table)}{hint}")
     if text == label:
         raise DataError(f"{table.name}: text and label column must differ, both are {quoted(text)}")
@@ -213,8 +213,8 @@ def _usual(table: Table, names: Sequence[str], usual: Sequence[str], what: str, 
     unread = [column for column in table.unsupported_columns if column.lower() in usual]
     if unread and not matches:
         require_column(table, unread[0], f"--{what}-column")
-    if len(matches) > 1:
-        shown = " and ".join(quoted(match) for match in matches)
+    if len(matches + unread) > 1:
+        shown = " and ".join(quoted(match) for match in matches + unread)
         raise DataError(f"{table.name}: the {what} column can be {shown}; pass --{what}-column with one of them")
     return matches[0] if matches else None
 
@@ -241,7 +241,7 @@ def _mean_words(cells: Sequence[str | None]) -> float:
 def _few_values(table: Table, names: Sequence[str]) -> str | None:
     """Return the only column whose cells look like labels; None if there is none or another one."""
     found = [name for name in names if _looks_like_labels(table.columns[name])]
-    return found[0] if len(found) == 1 and not _is_split(table.columns[found[0]]) else None
+    return found[0] if len(found) == 1 else None
 
 
 def _is_split(cells: Sequence[str | None]) -> bool:

@@ -43,10 +43,10 @@ _ABBREVIATIONS = (
 )
 """Words that keep their full stop, by length. Those that often end a sentence, such as "no", "sun" or "may", do not."""
 _INNER_STOP = re.compile(
+    r"\.(?=[\"'”’)\]]*\s)"  # first, because `re` finds a character faster than what precedes it
     # A single letter before it is an initial, and a letter after a full stop belongs to e.g. or U.S.
-    r"(?:(?<=\d)|(?<=\w['’])|(?<=\w\w)|(?<=\w['’]\w))"
-    + "".join(rf"(?<!\b(?:{words.replace(' ', '|')}))" for words in _ABBREVIATIONS)
-    + r"\.(?=[\"'”’)\]]*\s)"
+    r"(?:(?<=\d\.)|(?<=\w['’]\.)|(?<=\w\w\.)|(?<=\w['’]\w\.))"
+    + "".join(rf"(?<!\b(?:{words.replace(' ', '|')})\.)" for words in _ABBREVIATIONS)
 )
 """A full stop at the end of a sentence that is not the last one of its text."""
 _SAMPLE_TEXTS, _SAMPLE_CHARACTERS = 2000, 500

@@ -22,6 +22,8 @@ from core.io.streams import read_blocks
 from core.io.text import Notify, quoted
 
 MAX_LINE_BYTES = 1 << 20
+TO_TEXT = "save it as text, with gensim by save_word2vec_format(PATH, binary=False)"
+"""Advice about word2vec's binary files."""
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
 """About each tenth byte of binary numbers is one; text has none."""
 
@@ -161,9 +163,7 @@ def _layout(text: bytes, name: str) -> _Layout:
         _split(row, width, name, line)
     except DataError:
         if header_bytes and _CONTROL.search(text):
-            raise DataError(
-                f"{name}: is a binary file; save it as text, with gensim by save_word2vec_format(PATH, binary=False)"
-            ) from None
+            raise DataError(f"{name}: is a binary file; {TO_TEXT}") from None
         raise
     return _Layout(stated, header_bytes, width, width + row.endswith(b" "))
 

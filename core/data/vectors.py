@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.data.vector_files import Rows, is_other, read_vectors
+from core.data.vector_files import TO_TEXT, Rows, is_other, read_vectors
 from core.errors import ConfigError, DataError, UserError
 from core.io import cache, file_hash
 from core.io.atomic import expand_user
@@ -87,8 +87,10 @@ def resolve_vectors(
         return resolve_archived(vectors, folder, notify)
     if vectors.lower().endswith(ENDINGS):
         return _resolve_file(expand_user(vectors), folder, embedding_dim, notify)
+    hint = f"; {TO_TEXT}" if vectors.lower().endswith(".bin") else ""
     raise ConfigError(
-        f"vectors must be {', '.join(VECTOR_NAMES)} or a file ending in {', '.join(ENDINGS)}, got {quoted(vectors, 80)}"
+        f"vectors must be {', '.join(VECTOR_NAMES)} or a file ending in {', '.join(ENDINGS)}, "
+        f"got {quoted(vectors, 80)}{hint}"
     )
 
 

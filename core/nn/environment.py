@@ -55,7 +55,11 @@ def gains_from_bf16(device: str) -> bool:
     """
     flags = cpuinfo("flags").split()
     is_amd = cpuinfo("vendor_id") == "AuthenticAMD"
-    return device.partition(":")[0] == "cpu" and ("amx_tile" in flags or ("avx512_bf16" in flags and is_amd))
+    return _is_cpu(device) and ("amx_tile" in flags or ("avx512_bf16" in flags and is_amd))
+
+
+def _is_cpu(device: str) -> bool:
+    return device.partition(":")[0] == "cpu"  # is_gpu would load torch in the driver
 
 
 def check_precision(precision: str, device: str) -> None:
@@ -71,7 +75,7 @@ def check_precision(precision: str, device: str) -> None:
     Raises:
         ConfigError: It is bf16 on a GPU.
     """
-    if precision == "bf16" and device.partition(":")[0] != "cpu":  # is_gpu would load torch in the driver
+    if precision == "bf16" and not _is_cpu(device):
         raise ConfigError("precision bf16 is for CPUs: on a GPU, torch's autocast computes LSTMs in fp16; choose fp32")
 
 

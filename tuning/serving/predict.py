@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.data.columns import require_column
 from core.data.readers import ROWS_AT_ONCE, Table
 from core.errors import ConfigError
 from core.io import cache
@@ -90,9 +91,10 @@ def _read(options: PredictOptions, notify: Notify) -> Iterator[TextBatch | Table
 def _column_of(model: "Predictor", table: Table, notify: Notify) -> str:
     """Return the column that the model was trained on."""
     column = model.text_column
-    if column is None or column not in table.columns:
+    if column is None or column not in (*table.columns, *table.unsupported_columns):
         names = ", ".join(quoted(name) for name in table.columns)
         trained = "" if column is None else f"; the model was trained on {quoted(column)}"
         raise ConfigError(f"{table.name}: pass --text-column with one of {names}{trained}")
+    require_column(table, column, "--text-column")
     notify(f"reading column {quoted(column)}, as in the training data (--text-column chooses another)")
     return column

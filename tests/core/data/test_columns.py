@@ -123,11 +123,13 @@ def test_two_columns_with_sentences_or_with_labels_are_not_distinguished() -> No
 def test_a_column_of_splits_is_not_taken_as_label_and_its_option_is_named(labels: list[str | None]) -> None:
     rows = table(body=TICKETS["body"] * 2, intent=labels * 2, part=["train", "Dev", "test"] * 4)
     message = (
-        r"pass --label-column \(.*; it has 'body', 'intent', 'part'; pass --split-column part if it holds the splits"
+        r"pass --label-column \(.*; it has 'body', 'intent', 'part'; pass --split-column 'part' if it holds the splits"
     )
     with pytest.raises(DataError, match=message):
         choose_columns(rows, None, None)
     assert choose_columns(rows, None, None, ["part"]) == ("body", "intent")
+    with pytest.raises(DataError, match="pass --label-column .*; pass --split-column 'part' if it holds the splits"):
+        choose_columns(table(body=rows.columns["body"], part=rows.columns["part"]), None, None)
 
 
 def test_rows_without_a_text_or_a_label_are_dropped() -> None:
@@ -177,6 +179,9 @@ def test_no_other_column_takes_the_place_of_one_with_a_usual_name_that_is_not_re
     with pytest.raises(DataError, match="column 'label' contains list<int64>; choose a column of text or numbers"):
         choose_columns(wrong, None, None)
     assert choose_columns(wrong, None, "region") == ("text", "region")
+    rated = dataclasses.replace(wrong, columns={"text": ["a"], "rating": ["1"]})
+    with pytest.raises(DataError, match="the label column can be 'rating' and 'label'; pass --label-column with one"):
+        choose_columns(rated, None, None)
 
 
 @pytest.mark.parametrize(

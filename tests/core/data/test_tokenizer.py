@@ -78,6 +78,10 @@ def test_tokens_are_never_empty_and_hold_no_space(text: str) -> None:
             "Give it a 7. Or 3.5. The girls'. 'J. K.' 'art'. a feat. End",
             "give it a 7 . or 3.5 . the girls ' . ' j. k. ' ' art ' . a feat . end",
         ),
+        (
+            "My prof. Fox. She didn’t. “No.” ‘So.’ [sic.] x",
+            "my prof. fox . she didn ’ t . “ no . ” ‘ so . ’ [ sic . ] x",
+        ),
         ("the U.S. army at www.site.com. It... it", "the u.s. army at www.site.com . it ... it"),
     ],
 )

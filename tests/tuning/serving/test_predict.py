@@ -172,6 +172,12 @@ def test_a_table_without_that_column_is_refused(
         answer(model, capsys, file=str(tmp_path / "in.csv"))
 
 
+def test_that_column_with_lists_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in.jsonl").write_text('{"id": 1, "body": "good"}\n{"id": 2, "body": ["bad"]}\n')
+    with pytest.raises(DataError, match="column 'body' contains a list in line 2; choose a column of text"):
+        answer(load_model(saved(tmp_path, text_column="body")), capsys, file=str(tmp_path / "in.jsonl"))
+
+
 def test_columns_that_a_csv_cannot_hold_are_named(
     model: Predictor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
