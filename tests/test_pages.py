@@ -26,7 +26,17 @@ from tests.support.page_blocks import (
 )
 from tests.support.reference_pages import COMMAND, REFERENCE, with_parts
 from tuning.cli.app import app
-from tuning.journal.reader import EARLY_END, EPOCH, FRESH_RUN, RESULT, SEGMENT, SPEC, STUDY_SHAPE, TRIAL_SHAPE
+from tuning.journal.reader import (
+    EARLY_END,
+    EPOCH,
+    EVALUATION,
+    FRESH_RUN,
+    RESULT,
+    SEGMENT,
+    SPEC,
+    STUDY_SHAPE,
+    TRIAL_SHAPE,
+)
 from tuning.journal.records import STUDY_FORMAT, rank_trials, read_study
 from tuning.space.load import load_space
 
@@ -181,7 +191,7 @@ def test_the_reference_has_every_field_of_a_command(command: str, workplace: Pat
 
 
 def test_the_reference_has_every_key_of_the_journal() -> None:
-    shapes = (STUDY_SHAPE, SPEC, EARLY_END, FRESH_RUN, TRIAL_SHAPE, EPOCH, RESULT, SEGMENT)
+    shapes = (STUDY_SHAPE, SPEC, EARLY_END, FRESH_RUN, EVALUATION, TRIAL_SHAPE, EPOCH, RESULT, SEGMENT)
     others = "|".join(name for name in METRIC_NAMES if name != "accuracy")
     names = {re.sub(rf"_({others})$", "_METRIC", name.rstrip("?")) for shape in shapes for name in shape}
     page = (REFERENCE / "file-formats.md").read_text()

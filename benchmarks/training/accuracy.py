@@ -2,7 +2,7 @@
 
     python -m benchmarks.training.accuracy                     5 seeds x 10 epochs of each: some half an hour
     python -m benchmarks.training.accuracy --quick             1 seed, 1 epoch: shows that it works
-    python -m benchmarks.training.accuracy --only ours-bf16    one column
+    python -m benchmarks.training.accuracy --only sentune-bf16    one column
 
 The columns are the notebook's loop without its faults, and sentune in fp32 and in bf16. The data are MR, split 80/10/10
 with seed 42, with random 300-wide trained word vectors. If the folder SENTUNE_DATA lacks its archive, it is downloaded,
@@ -26,7 +26,7 @@ from core.config import TrialConfig
 from core.data.corpus import VAL, Corpus
 from core.training.loop import train
 
-COLUMNS = ("loop", "ours-fp32", "ours-bf16")
+COLUMNS = ("loop", "sentune-fp32", "sentune-bf16")
 
 
 def main() -> None:
@@ -58,7 +58,7 @@ def curve(column: str, corpus: Corpus, seed: int, epochs: int) -> list[float]:
         loop = NotebookLoop(Shape(), corpus, corrected=True, seed=seed)
         accuracies = [loop.epoch()[1] for _ in range(epochs)]
     else:
-        config = TrialConfig.notebook(seed=seed, epochs=epochs, precision=column.removeprefix("ours-"))
+        config = TrialConfig.notebook(seed=seed, epochs=epochs, precision=column.removeprefix("sentune-"))
         accuracies = [epoch.val_accuracy for epoch in train(config, corpus).epochs]
     print(f"{column} seed {seed}: {' '.join(f'{accuracy:.4f}' for accuracy in accuracies)}", flush=True)
     return accuracies

@@ -96,7 +96,8 @@ def alone(name: str, case: Case, dataset: str, epochs: int) -> None:
     ratios = [old / new for old, new in zip(theirs, ours, strict=True)]
     old, new = statistics.median(theirs), statistics.median(ours)
     print(f"({name}) {case.title}")
-    print(f"    notebook {old:.2f} s, ours {new:.2f} s an epoch: {statistics.median(ratios):.2f}x{claim(name, ratios)}")
+    ratio = f"{statistics.median(ratios):.2f}x{claim(name, ratios)}"
+    print(f"    notebook {old:.2f} s, sentune {new:.2f} s an epoch: {ratio}")
     print(f"    pairs {min(ratios):.2f} to {max(ratios):.2f}", flush=True)
 
 

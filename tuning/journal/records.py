@@ -43,6 +43,8 @@ class TestEvaluation(TypedDict):
     precision."""
     split: str
     """Rule that made the test split."""
+    time: str
+    """When it was made, ISO 8601 in UTC."""
     val_accuracy: float | None
     """Validation accuracy of the same weights; None without a validation split."""
     test_accuracy: float
