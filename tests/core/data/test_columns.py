@@ -128,7 +128,7 @@ def test_a_column_of_splits_is_not_taken_as_label_and_its_option_is_named(labels
     with pytest.raises(DataError, match=message):
         choose_columns(rows, None, None)
     assert choose_columns(rows, None, None, ["part"]) == ("body", "intent")
-    with pytest.raises(DataError, match="pass --label-column .*; pass --split-column 'part' if it holds the splits"):
+    with pytest.raises(DataError, match=r"pass --label-column .*; pass --split-column 'part' if it holds the splits"):
         choose_columns(table(body=rows.columns["body"], part=rows.columns["part"]), None, None)
 
 
