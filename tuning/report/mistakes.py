@@ -8,6 +8,7 @@ import numpy as np
 
 from core.class_report import WIDEST_MATRIX
 from core.errors import UserError
+from core.io.text import without_folders
 from tuning.analysis.ranking import AssessedStudy
 from tuning.analysis.suspects import Suspect, suspects_of
 from tuning.analysis.trial_detail import ClassResults
@@ -60,6 +61,6 @@ def mistakes_section(study: AssessedStudy, cache_dir: Path | None) -> MistakesSe
     try:
         suspects = suspects_of(study.folder, study.attributes, study.records, cache_dir)[0][:MAX_SUSPECTS]
     except UserError as error:
-        note = f"The sentences cannot be shown: {error}"
+        note = f"The sentences cannot be shown: {without_folders(str(error))}"
     classes = tuple(study.attributes["validation"]["classes"])
     return MistakesSection(classes=classes, results=default_results(study), suspects=suspects, note=note)

@@ -89,7 +89,10 @@ def test_doubtful_labels_are_shown_with_their_sentence(study: Path, tmp_path: Pa
 @pytest.mark.slow
 def test_without_the_data_the_page_says_so_and_shows_the_rest(study: Path, tickets: Path, tmp_path: Path) -> None:
     note = mistakes_section(read_assessed(study), tmp_path / "empty").note
-    assert str(note).startswith("The sentences cannot be shown: the study's data are not in the cache")
+    assert (
+        note
+        == "The sentences cannot be shown: the study's data are not in the cache empty; run the study's command again"
+    )
     with tickets.open("a") as file:
         file.write("\none more,a")
     page = made(study, cache_dir=tmp_path / "cache")
