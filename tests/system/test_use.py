@@ -1,7 +1,6 @@
-"""A saved model from the shell: predict, export, the exported example, serve; after kills and mistakes, too."""
+"""A saved model from the shell: predict, export, the exported example, serve; after mistakes, too."""
 
 import csv
-import hashlib
 import json
 import os
 import signal
@@ -121,23 +120,6 @@ def test_an_export_is_used_by_its_example(command: Command, model: Path, tmp_pat
         [sys.executable, str(tmp_path / "onnx" / "example.py"), *TEXTS[:4]], capture_output=True, text=True, check=True
     )
     assert example.stdout == command.succeed("predict", str(model), *TEXTS[:4])
-
-
-def digests(folder: Path) -> dict[str, str]:
-    return {each.name: hashlib.sha256(each.read_bytes()).hexdigest() for each in folder.iterdir()}
-
-
-def test_an_export_that_is_killed_before_it_has_its_name_leaves_the_old_one(command: Command, tmp_path: Path) -> None:
-    """tests/core/io/test_atomic.py kills one write at every step; here the whole command is killed."""
-    pytest.importorskip("onnxruntime", reason="needs the extra `export`")
-    out = tmp_path / "onnx"
-    command.succeed("export", str(make(tmp_path / "old", 1)), "--out", str(out))
-    old = digests(out)
-    command.kill_at_rename(out, "export", str(make(tmp_path / "new", 2)), "--out", str(out))
-    assert digests(out) == old
-    [written] = tmp_path.glob(".onnx.*")
-    assert digests(written).keys() == old.keys()
-    assert digests(written) != old
 
 
 def test_a_server_answers_at_its_rate_and_ctrl_c_ends_it(command: Command, model: Path) -> None:
