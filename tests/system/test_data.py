@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from core import load_corpus
-from core.data.corpus import TRAIN
 from core.errors import UserError
 from tests.support.patience import PATIENCE_SECONDS
 from tests.support.real_data import MR, needs_mr
@@ -168,17 +167,6 @@ def test_the_vocabulary_over_all_of_movie_review_is_the_one_counted() -> None:
     assert len(vocabulary_of(tokenize(text, "english") for text in parse_mr(files).texts)) == 20_084
     ignored = [line for name in MR_SHA256 for line in files[name].decode("utf-8", "ignore").split("\n")]
     assert len(vocabulary_of(tokenize(line.strip(), "english") for line in ignored)) == 20_053
-
-
-@needs_mr
-def test_a_warm_start_reads_neither_sentences_nor_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """benchmarks.data_cache measures that it takes less than 0.3 s."""
-    options: dict[str, Any] = {"dataset": f"mr:{MR}", "cache_dir": tmp_path}
-    cold = load_corpus(**options)
-    for name in ("core.data.movie_reviews.parse_mr", "core.data.load.encode_corpus", "core.data.load.tokenize_all"):
-        monkeypatch.setattr(name, None)
-    warm = load_corpus(**options)
-    assert len(warm.indices(TRAIN)) == len(cold.indices(TRAIN))
 
 
 MOUNTED = """
