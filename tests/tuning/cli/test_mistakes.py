@@ -61,6 +61,7 @@ MISTAKES = {
     "run --epochs 0": "--epochs must be auto or a whole number from 1 to 99999, got '0'",
     "run --epoch-sentences few": "--epoch-sentences must be auto or a whole number from 1 to 999999999, got 'few'",
     "run --lag -1 --trials -1": "from 1 to 100,000, got -1; --lag must be from 0 to 1,000,000, got -1.0",
+    "run --parallelism 0": "--parallelism must be from 1 to 10,000, got 0",
     "plan no-such.csv --trials 0": "--trials must be from 1 to 100,000, got 0",
     "run --gpus-per-trial 0.5": "this machine has none that torch can use; pass --gpus-per-trial 0",
     "run --cpus-per-trial 1000": "--cpus-per-trial 1000 is more than the ",
@@ -127,12 +128,20 @@ MISTAKES = {
     "retrain no-such": "no study 'no-such' in ",
     "retrain no-such --seeds 0 --threads 0": "must be from 1 to 100, got 0; --threads must be from 1 to 1,024, got 0",
     "retrain no-such --on both": "Invalid value for '--on'",
+    "retrain no-such --precision fp8": "--precision must be one of fp32, bf16, got 'fp8'",
+    "retrain no-such --seeds 2 --on train+val": "--seeds must be 1 with --on train+val, which leaves no validation",
     "distill model no-such": "no study 'no-such' in ",
     "distill model no-such --text-column body": "--text-column must be given with --unlabelled only, got 'body'",
     "ensemble no-such": "no study 'no-such' in ",
+    "ensemble no-such --size 0 --max-cost 0": (
+        "--size must be from 1 to 100, got 0; --max-cost must be from 1 to 1,000,000,000,000,000, got 0"
+    ),
     "ensemble gone/gone": "no study 'gone' in ",
     "confirm no-such": "no study 'no-such' in ",
     "confirm no-such --seeds 1": "--seeds must be from 2 to 100, to be compared in pairs, got 1",
+    "confirm no-such --top 0 --folds 2 --workers 0": (
+        "--top must be from 1 to 100, got 0; --folds must be from 3 to 100, got 2; --workers must be from 1 to 10,000"
+    ),
     "confirm": "Missing argument 'STUDY'",
     "predict no-such": "pass sentences, or --file",
     "predict no-such hello": "no saved model at no-such",
@@ -290,7 +299,6 @@ BY_HAND = (
     "best two --trial 99", "best two --trial -1", "best two --trial 0 --format md",
     "best two --format xml", "best two --expected --sort trial", "best two three",
     "report two --out good.csv/x.html", "report two --out .",
-    "confirm two --top 0", "confirm two --folds 1", "confirm two --workers 0",
     "confirm two --format md", "confirm two --dataset gone.csv", "retrain two --trial worst", "retrain two --trial 99",
     "distill gone two", "distill . two", "distill good.csv two", "distill two two --out two",
     "retrain two --trial -1", "retrain two --trial ''", "retrain two --trial 1",

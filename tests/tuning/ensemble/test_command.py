@@ -306,19 +306,6 @@ def test_a_trial_that_cannot_be_trained_is_named(study: Path, made: Path) -> Non
         ensemble(study, made)
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"size": 0}, "--size must be from 1 to 100, got 0"),
-        ({"max_cost": 0}, "--max-cost must be from 1 to 1,000,000,000,000,000, got 0"),
-        ({"workers": 0}, "--workers must be from 1 to 10,000, got 0"),
-    ],
-)
-def test_options_that_break_a_rule_are_named(changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
-        EnsembleOptions(study="s", **changes)
-
-
 def test_a_cost_below_that_of_each_model_is_refused(study: Path, made: Path) -> None:
     with pytest.raises(ConfigError, match="multiplications per word"):
         ensemble(study, made, max_cost=1)

@@ -270,26 +270,6 @@ def test_data_that_are_gone_are_named(study: Path, made: Path, tmp_path: Path) -
     assert again(study, made, dataset=str(made / "tickets.csv")).difference is None
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"seeds": 0}, "--seeds must be from 1 to 100, got 0"),
-        ({"on": "both"}, r"--on must be train or train\+val, got 'both'"),
-        (
-            {"threads": 0, "precision": "fp8"},
-            "--threads must be from 1 to 1,024, got 0; --precision must be one of fp32, bf16",
-        ),
-        (
-            {"seeds": 2, "on": "train+val"},
-            r"--seeds must be 1 with --on train\+val, which leaves no .*, got 2",
-        ),
-    ],
-)
-def test_options_that_break_a_rule_are_named(changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
-        RetrainOptions(study="s", **changes)
-
-
 def test_best_is_the_first_of_the_table_and_a_number_is_that_trial() -> None:
     records = [record(0, 0.7), record(1, 0.9, 0.8), record(2, 0.8)]
     assert select_trial(Path(), "best", {}, records).number == 1
