@@ -1,6 +1,5 @@
 """Data under real conditions: real pip, the real Movie Review files, many processes, full and read-only disks."""
 
-import importlib.metadata
 import json
 import os
 import subprocess
@@ -152,21 +151,6 @@ def test_movie_review_has_its_counts_and_one_fingerprint_for_archive_and_folder(
                 (folder / Path(member.name).name).write_bytes(archive.extractfile(member).read())
     again = load_corpus(f"mr:{folder}", vectors="none", cache_dir=tmp_path / "cache")
     assert again.fingerprint == corpus.fingerprint
-
-
-@needs_mr
-@pytest.mark.skipif(importlib.metadata.version("nltk") != "3.10.4", reason="counted with NLTK 3.10.4")
-def test_the_vocabulary_over_all_of_movie_review_is_the_one_counted() -> None:
-    """As the notebook decodes it, UTF-8 with errors ignored, some words fall together and others lose letters."""
-    from core.data.movie_reviews import MR_SHA256, parse_mr
-    from core.data.tokenizer import tokenize
-    from tests.support.sentences import vocabulary_of
-
-    with tarfile.open(MR) as archive:
-        files = {name: archive.extractfile(f"rt-polaritydata/{name}").read() for name in MR_SHA256}
-    assert len(vocabulary_of(tokenize(text, "english") for text in parse_mr(files).texts)) == 20_084
-    ignored = [line for name in MR_SHA256 for line in files[name].decode("utf-8", "ignore").split("\n")]
-    assert len(vocabulary_of(tokenize(line.strip(), "english") for line in ignored)) == 20_053
 
 
 MOUNTED = """
