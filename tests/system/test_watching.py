@@ -143,6 +143,15 @@ def test_optuna_dashboard_opens_the_journal_as_it_is(watched: Path, dashboard: s
     assert (watched / JOURNAL).read_bytes() == before
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of MLflow's own libraries
+def test_export_to_mlflow_from_the_command_line(command: Command, watched: Path) -> None:
+    pytest.importorskip("mlflow")
+    words = ("export", "watched", "--to", "mlflow", "--results", str(command.results))
+    assert command.succeed(*words).endswith(": 4 runs, 4 of them new\n")
+    assert command.succeed(*words).endswith(": 4 runs, 0 of them new\n")
+    assert sorted(path.name for path in command.results.glob("ml*")) == ["mlflow.db"]
+
+
 def test_a_terminal_shows_the_block_and_gets_its_cursor_back(shown: str) -> None:
     assert "trial  epoch    now     best   settings" in shown
     assert re.search(r" {4}\d {4}[1-6]/6  0\.\d{4}  0\.\d{4} {3}lr=[\d.e-]+ hidden=", shown)
