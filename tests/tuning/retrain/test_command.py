@@ -13,15 +13,7 @@ from core.errors import ConfigError, DataError, UserError
 from core.inference.members import LstmMember
 from core.inference.saved_model import read_model
 from tests.support.contents import metrics
-from tests.support.studies import (
-    config_record,
-    epoch_record,
-    make_study,
-    outcome_record,
-    setting,
-    tamper,
-    write_sentences,
-)
+from tests.support.studies import epoch_record, make_study, outcome_record, setting, tamper, write_sentences
 from tests.support.trial_records import record
 from tuning.journal.file import study_lock
 from tuning.journal.records import Spec, evaluations_on_test, read_study, study_attributes
@@ -164,12 +156,6 @@ def test_tampered_weights_are_caught_and_nothing_else_is_blamed(study: Path, mad
     assert verdict.difference is not None
     assert str(verdict).startswith("DIFFERS: 3/3 epochs reproduced, then the final weights are ")
     assert str(verdict).endswith("; no recorded dependency has changed; check the journal and the code")
-
-
-@pytest.mark.slow
-def test_tampered_settings_are_caught(study: Path, made: Path) -> None:
-    tamper(study, config_record(1, learning_rate=0.02))
-    assert "DIFFERS: 0/3 epochs reproduced" in str(again(study, made))
 
 
 def test_a_study_from_a_machine_with_a_gpu_retrains_on_the_cpu(
