@@ -77,19 +77,6 @@ def test_a_short_search_learns_more_than_the_majority(rows: list[dict[str, Any]]
     assert rows[0]["val_accuracy"] > 0.6
 
 
-def test_best_says_what_the_best_accuracy_is_worth(command: Command, rows: list[dict[str, Any]]) -> None:
-    assert rows[0]["corrected_low"] < rows[0]["corrected"] <= rows[0]["val_accuracy"] < rows[0]["corrected_high"]
-    assert [row["tied"] in (True, False) and row["n_parameters"] > 0 for row in rows] == [True] * 4
-    (recommended,) = (row for row in rows if row["recommended"])
-    assert recommended["multiplications"] <= rows[0]["multiplications"] or recommended is rows[0]
-    text = command.succeed("best", "quick")
-    said = " ".join(text.split())
-    assert f"has the best validation accuracy, {rows[0]['val_accuracy']:.4f}." in said
-    assert f"Corrected for this selection bias, it is {rows[0]['corrected']:.4f} (95% interval " in said
-    assert max(len(line) for line in text.splitlines() if not line.startswith("  ")) <= 80
-    assert "drawn at random: 3" in command.succeed("best", "quick", "--expected")
-
-
 def test_the_same_command_again_trains_nothing(command: Command, said: str) -> None:
     journal = command.results / "quick" / JOURNAL
     before = journal.read_bytes()
