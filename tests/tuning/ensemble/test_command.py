@@ -180,17 +180,6 @@ def test_a_size_of_one_has_one_member(study: Path, made: Path) -> None:
     assert evaluation.get("calibration") == metrics(study, "ensemble").get("calibration")
 
 
-@pytest.mark.slow
-def test_the_same_command_gives_the_same_bytes(study: Path, made: Path, ensembled: tuple[Path, str]) -> None:
-    ensemble(study, made)
-
-    first, second = (
-        {path.name: path.read_bytes() for path in (folder / "ensemble").glob("*.safetensors")}
-        for folder in (ensembled[0], study)
-    )
-    assert first == second != {}
-
-
 def test_trials_that_another_process_has_just_changed_are_selected(
     study: Path, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
