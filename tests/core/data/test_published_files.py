@@ -153,3 +153,12 @@ def test_an_archive_of_vectors_that_unpacks_without_end_is_refused(
     with pytest.raises(DataError, match="unpacks to more than 10 times its size"):
         resolve_archived("glove-100d", tmp_path, archive=glove(server.remote("glove.6B.zip")))
     assert everything_in(tmp_path / ".parts") == set()
+
+
+def test_an_archive_of_vectors_of_another_size_is_refused(serve: Callable[..., Server], tmp_path: Path) -> None:
+    server = serve(glove_zip(tmp_path / "source.zip"))
+    remote = server.remote("glove.6B.zip", size=len(server.data) + 1)
+    with pytest.raises(
+        DataError, match=r"^cannot get the vectors glove-300d: .* are expected; choose --vectors glove-50d"
+    ):
+        resolve_archived("glove-300d", tmp_path, archive=glove(remote))
