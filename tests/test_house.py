@@ -19,8 +19,8 @@ def test_the_modules_are_found() -> None:
 
 
 def test_a_module_that_is_taken_from_its_package_is_found(tmp_path: Path) -> None:
-    (tmp_path / "test_x.py").write_text("from tests.system import test_training")
-    assert "tests.system.test_training" in imported(tmp_path / "test_x.py")
+    (tmp_path / "test_x.py").write_text("from tests.system import test_order")
+    assert "tests.system.test_order" in imported(tmp_path / "test_x.py")
 
 
 def test_core_knows_neither_ray_nor_optuna_nor_studies() -> None:

@@ -39,16 +39,6 @@ loop.save = killed
 with without_ray():
     main()
 """
-KILLED_AT_RENAME = """
-import os, signal, sys
-from tuning.cli.app import main
-target = sys.argv.pop(1)
-def watch(event, arguments):
-    if event == "os.rename" and os.fspath(arguments[1]) == target:
-        os.kill(os.getpid(), signal.SIGKILL)
-sys.addaudithook(watch)
-main()
-"""
 
 
 def without_waits(text: str) -> str:
@@ -114,14 +104,7 @@ class Command:
 
     def kill_at_checkpoint(self, number: int, *words: str) -> None:
         """Run a verb, without Ray, that is killed as soon as it has written a number of checkpoints."""
-        self._run_killed(KILLED, str(number), *words)
-
-    def kill_at_rename(self, target: Path, *words: str) -> None:
-        """Run a verb that is killed when a file or folder is about to be renamed to `target`."""
-        self._run_killed(KILLED_AT_RENAME, str(target), *words)
-
-    def _run_killed(self, program: str, *words: str) -> None:
-        ended = self.run(*words, program=("-c", program))
+        ended = self.run(str(number), *words, program=("-c", KILLED))
         assert ended.returncode == -signal.SIGKILL, f"{ended.args}: {ended.stdout}\n{ended.stderr}"
 
     def train_here(self, *words: str) -> str:

@@ -1,31 +1,29 @@
 """Data under real conditions: real pip, the real Movie Review files, many processes, full and read-only disks."""
 
-import importlib.metadata
 import json
-import os
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from core import load_corpus
-from core.data.corpus import TRAIN
 from core.errors import UserError
 from tests.support.patience import PATIENCE_SECONDS
 from tests.support.real_data import MR, needs_mr
 
 ROOT = Path(__file__).parents[2]
 
-LOAD = """
-import hashlib, json, sys
+SIXTEEN = """
+import hashlib, json, os, sys
 from pathlib import Path
 import core.data.load
 from core import load_corpus
 
+if all(os.fork() for _ in range(16)):  # 0 in each new process
+    sys.exit(any([os.wait()[1] for _ in range(16)]))
 built = []
 tokens_of = core.data.load.tokenize_all
 core.data.load.tokenize_all = lambda *args: built.append(1) or tokens_of(*args)
@@ -36,27 +34,6 @@ digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in 
 line = json.dumps({"built": len(built), "fingerprint": corpus.fingerprint, "files": digests})
 sys.stdout.write(f"{line}\\n")  # at once, which print does not do without a buffer
 """
-
-
-SIXTEEN = f"""
-import os, sys
-import core.data.load
-if all(os.fork() for _ in range(16)):  # 0 in each new process
-    sys.exit(any([os.wait()[1] for _ in range(16)]))
-{LOAD}
-"""
-
-
-def start(options: dict[str, Any], program: str = LOAD, **environment: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", program, json.dumps(options)]
-    env = os.environ | environment
-    return subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def results(process: subprocess.Popen[str]) -> list[dict[str, Any]]:
-    out, error = process.communicate(timeout=PATIENCE_SECONDS)
-    assert process.returncode == 0, error
-    return [json.loads(line) for line in out.splitlines()]
 
 
 @pytest.fixture
@@ -73,36 +50,12 @@ def reviews(tmp_path: Path) -> Path:
     return path
 
 
-def test_two_fresh_folders_hold_the_same_bytes_whatever_the_process_is_like(reviews: Path, tmp_path: Path) -> None:
-    """Another process id, hash seed, locale, time zone and thread count."""
-    one = results(
-        start(
-            {"dataset": str(reviews), "cache_dir": str(tmp_path / "one")},
-            PYTHONHASHSEED="1",
-            LC_ALL="C",
-            TZ="UTC",
-            OMP_NUM_THREADS="1",
-        )
-    )
-    two = results(
-        start(
-            {"dataset": str(reviews), "cache_dir": str(tmp_path / "two")},
-            PYTHONHASHSEED="2",
-            LC_ALL="tr_TR.UTF-8",
-            TZ="Asia/Kathmandu",
-            OMP_NUM_THREADS="2",
-        )
-    )
-    assert one == two
-    assert set(one[0]["files"]) == {
-        *(f"{name}.npy" for name in ("tokens", "offsets", "labels", "split", "vectors")),
-        *(f"{name}.json" for name in ("words", "source", "manifest")),
-    }
-
-
 def test_of_sixteen_processes_one_builds_and_all_get_the_same_bytes(reviews: Path, tmp_path: Path) -> None:
     options = {"dataset": str(reviews), "vectors": "none", "cache_dir": str(tmp_path / "cache")}
-    loaded = results(start(options, SIXTEEN))
+    program = [sys.executable, "-c", SIXTEEN, json.dumps(options)]
+    ended = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+    assert ended.returncode == 0, ended.stderr
+    loaded = [json.loads(line) for line in ended.stdout.splitlines()]
     assert len(loaded) == 16
     assert sum(found.pop("built") for found in loaded) == 1
     assert all(found == loaded[0] for found in loaded)
@@ -127,7 +80,7 @@ def test_snippets_without_network_say_what_to_do_and_leave_nothing(
     with pytest.raises(
         UserError,
         match=r"^cannot get the dataset snippets: `pip download vaderSentiment==3\.3\.2` failed "
-        r"\(No matching distribution found[^\n]*\); pass a file of your own [^\n]*$",
+        r"\(No matching distribution found[^\n]*\); pass a file of your own [^\n]*, or mr:PATH[^\n]*$",
     ):
         load_corpus("snippets", vectors="none", cache_dir=tmp_path)
     assert list((tmp_path / "sources").iterdir()) == []
@@ -153,32 +106,6 @@ def test_movie_review_has_its_counts_and_one_fingerprint_for_archive_and_folder(
                 (folder / Path(member.name).name).write_bytes(archive.extractfile(member).read())
     again = load_corpus(f"mr:{folder}", vectors="none", cache_dir=tmp_path / "cache")
     assert again.fingerprint == corpus.fingerprint
-
-
-@needs_mr
-@pytest.mark.skipif(importlib.metadata.version("nltk") != "3.10.4", reason="counted with NLTK 3.10.4")
-def test_the_vocabulary_over_all_of_movie_review_is_the_one_counted() -> None:
-    """As the notebook decodes it, UTF-8 with errors ignored, some words fall together and others lose letters."""
-    from core.data.movie_reviews import MR_SHA256, parse_mr
-    from core.data.tokenizer import tokenize
-    from tests.support.sentences import vocabulary_of
-
-    with tarfile.open(MR) as archive:
-        files = {name: archive.extractfile(f"rt-polaritydata/{name}").read() for name in MR_SHA256}
-    assert len(vocabulary_of(tokenize(text, "english") for text in parse_mr(files).texts)) == 20_084
-    ignored = [line for name in MR_SHA256 for line in files[name].decode("utf-8", "ignore").split("\n")]
-    assert len(vocabulary_of(tokenize(line.strip(), "english") for line in ignored)) == 20_053
-
-
-@needs_mr
-def test_a_warm_start_reads_neither_sentences_nor_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """benchmarks.data_cache measures that it takes less than 0.3 s."""
-    options: dict[str, Any] = {"dataset": f"mr:{MR}", "cache_dir": tmp_path}
-    cold = load_corpus(**options)
-    for name in ("core.data.movie_reviews.parse_mr", "core.data.load.encode_corpus", "core.data.load.tokenize_all"):
-        monkeypatch.setattr(name, None)
-    warm = load_corpus(**options)
-    assert len(warm.indices(TRAIN)) == len(cold.indices(TRAIN))
 
 
 MOUNTED = """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command import Command, without_waits
+from tests.support.command import Command
 from tests.support.patience import PATIENCE_SECONDS, wait_until
 from tests.support.studies import add_plain_baseline, make_study, setting, write_noisy
 
@@ -66,24 +66,3 @@ def test_after_ctrl_c_and_a_kill_there_is_no_model_and_it_resumes_and_gives_the_
 
     assert files_of(tmp_path / "model") == files_of(model)
     assert list((study / "checkpoints").iterdir()) == []
-
-
-def test_it_exports_and_predicts_and_a_changed_member_is_refused_by_name(
-    command: Command, model: Path, tmp_path: Path
-) -> None:
-    assert "probabilities differ from those of the model in fp32 by at most " in command.succeed(
-        "export", str(model), "--format", "onnx", "--out", str(tmp_path / "onnx")
-    )
-    changed = tmp_path / "changed"
-    shutil.copytree(model, changed)
-    member = next(changed.glob("trial-*.safetensors"))
-    data = bytearray(member.read_bytes())
-    data[-1] ^= 1
-    member.write_bytes(data)
-
-    assert command.succeed("predict", str(model), "w3 w7 w12").split("\t")[0] in ("True", "False")
-    refused = command.run_here("predict", str(changed), "w3 w7 w12")
-
-    assert refused.returncode == 2
-    assert member.name in refused.stderr
-    assert without_waits(refused.stderr).count("\n") == 1

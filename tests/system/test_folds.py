@@ -9,10 +9,10 @@ from tests.support.command import Command
 from tuning.journal.records import evaluations_on_test, read_study
 
 
-def search(sentences: Path, name: str, *more: str) -> tuple[str, ...]:
+def search(sentences: Path, name: str) -> tuple[str, ...]:
     return ("run", str(sentences), "--vectors", "none", "--embedding-dim", "8", "--trials", "3", "--epochs", "3",
             "--parallelism", "2", "--workers", "1", "--set", "hidden_dim=int(4,16)", "--validation", "folds:3",
-            "--metric", "macro_f1", "--name", name, *more)  # fmt: skip
+            "--metric", "macro_f1", "--name", name)  # fmt: skip
 
 
 def test_each_sentence_outside_the_test_split_is_validated_and_a_kill_changes_nothing(
@@ -49,18 +49,3 @@ def test_each_sentence_outside_the_test_split_is_validated_and_a_kill_changes_no
     listed = json.loads(command.succeed("data", "--suspects", "whole", "--format", "json"))
     assert all(each["label"] != each["predicted"] for each in listed)
     assert all(record.state in ("COMPLETE", "PRUNED") for record in records)
-
-
-def test_a_new_study_suggests_folds_for_small_data_and_wider_vectors(
-    command: Command, sentences: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "narrow.vec").write_text("film 1 2 3 4 5 6 7 8\n")
-    vectors = {"none": str(tmp_path / "narrow.vec")}
-    words = [vectors.get(word, word) for word in search(sentences, "split") if word not in ("--validation", "folds:3")]
-    first, again = (command.run_here(*words, "--trials", "1", "--epochs", "1") for _ in range(2))
-    assert (first.returncode, again.returncode) == (0, 0)
-    assert "validation sentences: 39, too few to distinguish trials; pass --validation folds:5\n" in first.stdout
-    assert "small data  " not in first.stdout
-    wider = "the word vectors have 8 dimensions, and more may gain points; pass --vectors FILE with wider ones"
-    assert first.stderr.count(wider) == 1
-    assert wider not in again.stderr

@@ -1,7 +1,5 @@
 """The main job on the real default data: search, look at the table, retrain, predict."""
 
-import csv
-import io
 import json
 import re
 import shutil
@@ -77,33 +75,6 @@ def test_two_workers_hold_one_copy_of_the_corpus_in_all(searched: tuple[str, lis
 
 def test_a_short_search_learns_more_than_the_majority(rows: list[dict[str, Any]]) -> None:
     assert rows[0]["val_accuracy"] > 0.6
-
-
-def test_best_speaks_four_formats(command: Command, rows: list[dict[str, Any]]) -> None:
-    assert [row["rank"] for row in rows] == [1, 2, 3, 4]
-    assert {"rank", "trial", "val_accuracy", "best_epoch", "epochs", "seconds", "state", "params"} <= rows[0].keys()
-    assert [row["trial"] for row in rows if row["baseline"]] == [0]
-    assert list(rows[0]["params"]) == ["hidden_dim", "fc_dropout", "learning_rate", "freeze_embedding"]
-    table = list(csv.DictReader(io.StringIO(command.succeed("best", "quick", "--format", "csv"))))[:-3]
-    assert [float(row["val_accuracy"]) for row in table] == [row["val_accuracy"] for row in rows]
-    markdown = command.succeed("best", "quick", "--format", "md").splitlines()
-    assert sum(line.startswith("|") for line in markdown) == 2 + 4 + 2
-    shown = command.succeed("best", "quick", "--top", "1")
-    assert f"{rows[0]['val_accuracy']:.4f}" in shown
-    assert "hidden=" in shown
-
-
-def test_best_says_what_the_best_accuracy_is_worth(command: Command, rows: list[dict[str, Any]]) -> None:
-    assert rows[0]["corrected_low"] < rows[0]["corrected"] <= rows[0]["val_accuracy"] < rows[0]["corrected_high"]
-    assert [row["tied"] in (True, False) and row["n_parameters"] > 0 for row in rows] == [True] * 4
-    (recommended,) = (row for row in rows if row["recommended"])
-    assert recommended["multiplications"] <= rows[0]["multiplications"] or recommended is rows[0]
-    text = command.succeed("best", "quick")
-    said = " ".join(text.split())
-    assert f"has the best validation accuracy, {rows[0]['val_accuracy']:.4f}." in said
-    assert f"Corrected for this selection bias, it is {rows[0]['corrected']:.4f} (95% interval " in said
-    assert max(len(line) for line in text.splitlines() if not line.startswith("  ")) <= 80
-    assert "drawn at random: 3" in command.succeed("best", "quick", "--expected")
 
 
 def test_the_same_command_again_trains_nothing(command: Command, said: str) -> None:

@@ -1,4 +1,4 @@
-"""The page in a real browser: it draws and links its charts, loads nothing, sorts, filters, and survives a kill."""
+"""The page in a real browser: it draws and links its charts, loads nothing, sorts and filters."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -286,14 +286,3 @@ def test_a_thousand_trials_fit_in_3_megabytes_and_scroll(browser: Chrome, comman
     box = browser.find_element(By.CSS_SELECTOR, "#table .tall")
     assert browser.execute_script("arguments[0].scrollTop = 9999; return arguments[0].scrollTop", box) == 9999
     assert complaints(browser) == []
-
-
-def test_a_kill_before_the_new_page_has_its_name_leaves_the_old_one(command: Command) -> None:
-    record_study(command.results / "killed", trials=60)
-    out = command.results / "killed" / "report.html"
-    out.write_bytes(b"the old page")
-    command.kill_at_rename(out, "report", "killed")
-    assert out.read_bytes() == b"the old page"
-    [written] = out.parent.glob(".report.html.*")
-    assert written.read_bytes().startswith(b"<!DOCTYPE html>")
-    assert written.read_bytes().rstrip().endswith(b"</html>")

@@ -1,7 +1,5 @@
-"""A saved model from the shell: predict, export, the exported example, serve; after kills and mistakes, too."""
+"""A saved model from the shell: predict and serve."""
 
-import csv
-import hashlib
 import json
 import os
 import signal
@@ -12,47 +10,15 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-import torch
 
-from core.config import TrialConfig
-from core.data.tokenizer import tokenizer_version
-from core.data.vocabulary import Vocabulary
-from core.inference.members import LstmMember
-from core.inference.predictor import load_model
-from core.inference.saved_model import ModelParts, save_model
-from core.nn.classifier import SentenceClassifier
 from tests.support.command import Command, without_waits
+from tests.support.models import saved
 from tests.support.patience import PATIENCE_SECONDS
-
-WORDS = ("<pad>", "<unk>", "good", "bad", "movie", "n't", *(f"w{i}" for i in range(200)))
-TEXTS = ["good movie", "", "isn't it BAD?", "再见 🙂", "w1 " * 5000]
-
-
-def make(path: Path, seed: int = 0) -> Path:
-    config = TrialConfig(hidden_dim=16, n_layers=2, seed=seed)
-    network = SentenceClassifier(config, len(WORDS), 10, 2)
-    network.initialize(torch.Generator().manual_seed(seed))
-    parts = ModelParts(
-        members=[LstmMember(name="model", weight=1.0, config=config, weights=network.state_dict())],
-        vocabulary=Vocabulary(WORDS),
-        classes=("negative", "positive"),
-        embedding_dim=10,
-        tokenizer=tokenizer_version("english"),
-    )
-    save_model(path, parts, metrics={}, card="# a card\n")
-    return path
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make(tmp_path_factory.mktemp("saved") / "model")
-
-
-def test_lines_in_are_lines_out(command: Command, model: Path) -> None:
-    said = command.succeed("predict", str(model), "--file", "-", "--format", "json", stdin="\n".join(TEXTS) + "\n")
-    rows = [json.loads(line) for line in said.splitlines()]
-    assert [row["text"] for row in rows] == TEXTS
-    assert [row["label"] for row in rows] == [guess.label for guess in load_model(model).predict(TEXTS)]
+    return saved(tmp_path_factory.mktemp("saved"))
 
 
 def test_a_reader_that_has_enough_is_no_error(model: Path) -> None:
@@ -67,17 +33,6 @@ def test_arguments_and_terminals_that_are_not_utf8_are_no_error(model: Path) -> 
     env = os.environ | {"PYTHONIOENCODING": "ascii"}
     said = subprocess.run(program, capture_output=True, check=True, env=env).stdout.decode("ascii")
     assert [line.split("\t")[2] for line in said.splitlines()] == [r"na\udcefve", r"\u518d\u89c1"]
-
-
-def test_a_table_in_is_a_table_out(command: Command, model: Path, tmp_path: Path) -> None:
-    (tmp_path / "x.csv").write_text("id,text\n1,good movie\n2,bad\n")
-    options = ("--file", str(tmp_path / "x.csv"), "--text-column", "text", "--out", str(tmp_path / "y.csv"))
-    assert command.succeed("predict", str(model), *options) == ""
-    with (tmp_path / "y.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [(row["id"], row["text"]) for row in rows] == [("1", "good movie"), ("2", "bad")]
-    guesses = load_model(model).predict([row["text"] for row in rows])
-    assert [row["predicted_label"] for row in rows] == [guess.label for guess in guesses]
 
 
 LOADED = """
@@ -113,33 +68,6 @@ def test_a_model_is_used_without_data_study_ray_or_pickle(model: Path, tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_export_is_used_by_its_example(command: Command, model: Path, tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime", reason="needs the extra `export`")
-    said = command.succeed("export", str(model), "--format", "onnx", "--out", str(tmp_path / "onnx"))
-    assert said.startswith(f"onnx model in {tmp_path}/onnx: probabilities differ ")
-    example = subprocess.run(
-        [sys.executable, str(tmp_path / "onnx" / "example.py"), *TEXTS[:4]], capture_output=True, text=True, check=True
-    )
-    assert example.stdout == command.succeed("predict", str(model), *TEXTS[:4])
-
-
-def digests(folder: Path) -> dict[str, str]:
-    return {each.name: hashlib.sha256(each.read_bytes()).hexdigest() for each in folder.iterdir()}
-
-
-def test_an_export_that_is_killed_before_it_has_its_name_leaves_the_old_one(command: Command, tmp_path: Path) -> None:
-    """tests/core/io/test_atomic.py kills one write at every step; here the whole command is killed."""
-    pytest.importorskip("onnxruntime", reason="needs the extra `export`")
-    out = tmp_path / "onnx"
-    command.succeed("export", str(make(tmp_path / "old", 1)), "--out", str(out))
-    old = digests(out)
-    command.kill_at_rename(out, "export", str(make(tmp_path / "new", 2)), "--out", str(out))
-    assert digests(out) == old
-    [written] = tmp_path.glob(".onnx.*")
-    assert digests(written).keys() == old.keys()
-    assert digests(written) != old
-
-
 def test_a_server_answers_at_its_rate_and_ctrl_c_ends_it(command: Command, model: Path) -> None:
     pytest.importorskip("fastapi", reason="needs the extra `serve`")
     with command.start("serve", str(model), "--port", "0", "--rate", "1") as server:
@@ -153,23 +81,13 @@ def test_a_server_answers_at_its_rate_and_ctrl_c_ends_it(command: Command, model
         with pytest.raises(urllib.error.HTTPError, match="429"):
             for _ in range(100):  # on a busy machine, a second may pass between two of them
                 urllib.request.urlopen(address, timeout=PATIENCE_SECONDS).close()
-        taken = command.run_here("serve", str(model), "--port", address.rstrip("/").rpartition(":")[2])
         os.killpg(server.pid, signal.SIGINT)
         out, err = server.communicate(timeout=PATIENCE_SECONDS)
     assert (server.returncode, out, without_waits(err)) == (0, "", "stopped\n")
-    assert (taken.returncode, taken.stdout) == (2, "")
-    assert "is taken; pass another --port, or 0 for any free one\n" in taken.stderr
-    assert without_waits(taken.stderr).count("\n") == 1
 
 
-def test_endless_input_is_refused_at_once_and_a_pipe_is_answered_at_once(command: Command, model: Path) -> None:
+def test_a_pipe_is_answered_at_once(model: Path) -> None:
     program = [sys.executable, "-m", "tuning", "predict", str(model), "--file", "-"]
-    with Path("/dev/zero").open("rb") as zero:
-        ended = subprocess.run(program, stdin=zero, capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr == (
-        "sentune: --file -, line 1: has more than 1,048,576 characters; write one sentence per line\n"
-    )
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None

@@ -56,15 +56,6 @@ def test_a_reader_that_goes_away_ends_no_search(unread: str) -> None:
     ]
 
 
-def test_a_table_that_no_reader_reads_to_its_end_is_no_error(command: Command, sentences: Path, watched: Path) -> None:
-    with command.start(*run(sentences, "watched", "--tensorboard")) as driver:
-        assert driver.stdout is not None
-        assert driver.stderr is not None
-        driver.stdout.close()
-        complaints = driver.stderr.read()
-    assert (driver.returncode, complaints) == (0, "")
-
-
 @pytest.fixture(scope="module")
 def shown(command: Command, sentences: Path, unread: str) -> str:
     """What a terminal was shown when that search was resumed."""

@@ -70,8 +70,10 @@ def test_three_failures_from_the_start_with_one_cause_end_the_study_and_no_track
     assert not (tmp_path / "failing" / ".ray").exists()
 
 
-def test_a_worker_that_dies_each_time_fails_its_trial_alone(search: Searches, tmp_path: Path) -> None:
-    """As the system kills one that takes too much memory."""
+def test_a_worker_that_dies_each_time_fails_its_trial_alone_and_with_the_cause(
+    search: Searches, tmp_path: Path
+) -> None:
+    """As the system kills one that takes too much memory, and as one ends itself whose GPU has failed."""
     search(
         tmp_path / "dying",
         """
@@ -79,13 +81,24 @@ def test_a_worker_that_dies_each_time_fails_its_trial_alone(search: Searches, tm
             import os
             if job["number"] == 1:
                 os.kill(os.getpid(), 9)
+            if job["number"] == 2:
+                from tuning.backend import worker
+
+                def train(*_, **__):
+                    raise RuntimeError("CUDA error: an illegal memory access")
+
+                worker.train = train
+                worker.run_trial(job, corpus, resources)
             tune.report({"result": {"n_parameters": 1}})
         """,
-        plan="n_trials=3, epochs=1",
+        plan="n_trials=4, epochs=1",
     )
     records = read_study(tmp_path / "dying")[1]
-    assert [record.state for record in records] == ["COMPLETE", "FAIL", "COMPLETE"]
-    assert records[1].error == "its worker died three times (killed, or out of memory)"
+    assert [record.state for record in records] == ["COMPLETE", "FAIL", "FAIL", "COMPLETE"]
+    assert [record.error for record in records[1:3]] == [
+        "its worker died three times (killed, or out of memory)",
+        "its worker died three times (CUDA error: an illegal memory access)",
+    ]
 
 
 def test_a_worker_that_cannot_load_or_begin_a_trial_ends_the_search_and_the_same_command_continues(
@@ -122,25 +135,6 @@ def test_a_worker_that_cannot_load_or_begin_a_trial_ends_the_search_and_the_same
     assert [record.state for record in read_study(tmp_path / "s")[1]] == ["RUNNING"]
     search(tmp_path / "s", 'def work(*_): tune.report({"result": {"n_parameters": 1}})', plan="n_trials=3, epochs=1")
     assert [record.state for record in read_study(tmp_path / "s")[1]] == ["COMPLETE"] * 3
-
-
-def test_a_worker_whose_gpu_fails_each_time_fails_its_trial_with_the_cause(search: Searches, tmp_path: Path) -> None:
-    search(
-        tmp_path / "s",
-        """
-        def work(job, corpus, resources):
-            from tuning.backend import worker
-
-            def train(*_, **__):
-                raise RuntimeError("CUDA error: an illegal memory access")
-
-            worker.train = train
-            worker.run_trial(job, corpus, resources)
-        """,
-        plan="n_trials=1, epochs=1",
-    )
-    (record,) = read_study(tmp_path / "s")[1]
-    assert record.error == "its worker died three times (CUDA error: an illegal memory access)"
 
 
 def test_a_worker_that_dies_while_it_takes_a_trial_over_costs_it_one_death(search: Searches, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from core.nn.runtime import TRAINING_KERNELS
 from tests.support.contents import metrics
 from tests.support.corpora import tiny_corpus
 from tests.support.models import lstm, plain, predictor, saved
-from tests.support.studies import data_of, epoch_record, make_study, setting, tamper, write_noisy, write_sentences
+from tests.support.studies import data_of, epoch_record, make_study, setting, tamper, write_sentences
 from tuning.analysis.assessment import held_out_results
 from tuning.distill import (
     LABEL_SHARE,
@@ -196,7 +196,6 @@ def test_a_teacher_of_another_test_split_is_pointed_out(
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"text_column": "body"}, "--text-column must be given with --unlabelled only, got 'body'"),
         ({"encoding": "utf-8"}, "--encoding must be given with --unlabelled only, got 'utf-8'"),
         ({"unlabelled": "gone.txt"}, "gone.txt: no such file; check the path"),
         (
@@ -260,12 +259,6 @@ def test_a_trial_that_another_process_has_just_trained_is_selected(
     ):
         distil(study, made, trial="best")
     assert f"training with the settings of trial {1 - best}: " in capsys.readouterr().out
-
-
-def test_data_with_other_classes_than_the_teachers_are_refused(study: Path, made: Path, tmp_path: Path) -> None:
-    other = write_noisy(tmp_path / "other.csv", 240)
-    with pytest.raises(ConfigError, match=r"model has 'bug', 'praise', the data have 'False', 'True'; choose"):
-        distil(study, made, dataset=str(other))
 
 
 def test_a_teacher_with_another_tokenizer_is_refused(study: Path, made: Path, tmp_path: Path) -> None:

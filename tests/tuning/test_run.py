@@ -68,9 +68,10 @@ def test_hints_that_an_existing_study_cannot_follow_are_for_a_new_one(
     assert "precision   fp32 (--precision chooses)\n" in new
     assert "first trials  1 from portfolio (--first-trials chooses)\n" in new
     _describe(options(tmp_path), {"spec": {}}, search)
-    old = capsys.readouterr().out
-    assert "small data" not in old
-    assert "precision   fp32 (as recorded in the study)\nfirst trials  1 from portfolio\n" in old
+    old = capsys.readouterr()
+    assert "small data" not in old.out
+    assert "word vectors" not in old.err
+    assert "precision   fp32 (as recorded in the study)\nfirst trials  1 from portfolio\n" in old.out
 
 
 @pytest.mark.slow

@@ -183,12 +183,6 @@ def test_vectors_that_auto_chooses_decide_what_is_searched(tmp_path: Path) -> No
     assert len(space.dimensions) == len(here.loaded_space.dimensions) - 2
 
 
-@pytest.mark.parametrize("changes", [{"parallelism": 0}, {"parallelism": -1}])
-def test_a_parallelism_below_one_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="--parallelism must be from 1 to 10,000, got"):
-        options(tmp_path, **changes)
-
-
 @pytest.mark.parametrize(
     ("grace", "sentences", "length"), [(9, 8454, "8"), (17, 4362, "16"), (51, 100, "50"), (51, 1, "50")]
 )
@@ -200,12 +194,6 @@ def test_a_grace_above_the_number_of_epochs_that_auto_chose_is_refused(
     with pytest.raises(ConfigError, match=said):
         configured(options(tmp_path, epochs="auto", grace=grace), sentences=sentences)
     assert configured(options(tmp_path, epochs="auto", grace=grace - 1), sentences=sentences).stopping is not None
-
-
-@pytest.mark.parametrize("lag", [-1.0, float("nan"), float("inf")])
-def test_a_lag_that_is_no_time_is_refused(tmp_path: Path, lag: float) -> None:
-    with pytest.raises(ConfigError, match="--lag must be from 0 to 1,000,000, got"):
-        configured(options(tmp_path, lag=lag))
 
 
 @pytest.mark.parametrize(

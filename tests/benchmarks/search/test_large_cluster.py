@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.search.large_cluster import Rates, driver_seconds, loads
+from benchmarks.search.large_cluster import Rates, loads
 
 
 def test_the_share_of_a_part_is_its_demand_times_its_seconds() -> None:
@@ -12,7 +12,3 @@ def test_the_share_of_a_part_is_its_demand_times_its_seconds() -> None:
     assert found["suggestions (tpe)"].share == pytest.approx(0.2)
     assert found["epoch in the journal"].share == pytest.approx(10 * 0.002)
     assert found["the driver: trials and suggestions"].share == pytest.approx(2 * (0.1 + 0.05))
-
-
-def test_the_driver_is_measured_with_trials_that_continue_from_a_closed_state() -> None:
-    assert all(seconds > 0 for seconds in driver_seconds(50))

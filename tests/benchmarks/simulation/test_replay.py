@@ -64,16 +64,6 @@ def test_with_one_worker_and_no_lag_both_orders_decide_alike() -> None:
     assert clock.epochs_by_trial == free.epochs_by_trial
 
 
-@pytest.mark.slow
-def test_tpe_finds_the_good_end_of_the_range_sooner_than_chance() -> None:
-    def mean_dropout(sampler: str) -> float:
-        found = replay(table(120), Policy(sampler=sampler, trials=40, rule=None), seed=1)
-        curves = [table(120).curves[i] for i in found.curves[20:]]
-        return sum(float(curve.config["fc_dropout"]) for curve in curves) / len(curves)
-
-    assert mean_dropout("tpe") < mean_dropout("random") - 0.03
-
-
 def test_no_curve_is_used_twice_whatever_is_suggested() -> None:
     found = replay(table(25), Policy(sampler="tpe", trials=100), seed=1)
     assert sorted(found.curves) == list(range(25))

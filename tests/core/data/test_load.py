@@ -17,7 +17,7 @@ from core.data.readers import Table
 from core.data.tokenizer import tokenize, tokenizer_name
 from core.errors import ConfigError, DataError, UserError
 from core.io import cache
-from tests.support.archives import everything_in, tar_gz
+from tests.support.archives import tar_gz
 from tests.support.reviews import Load, csv_of
 
 
@@ -288,23 +288,6 @@ def test_the_movie_reviews_are_read_from_a_path(load: Load, tmp_path: Path) -> N
     }
     (tmp_path / "mr.tar.gz").write_bytes(tar_gz(files))
     assert load(f"mr:{tmp_path / 'mr.tar.gz'}").classes == ("negative", "positive")
-
-
-def test_a_missing_file_is_named(load: Load) -> None:
-    with pytest.raises(DataError, match=r"none\.csv: no such file; check the path"):
-        load("none.csv")
-
-
-def test_a_tiny_class_is_named_and_nothing_stays(load: Load, tmp_path: Path) -> None:
-    (tmp_path / "reviews.csv").write_text(csv_of() + "meh,neutral\n")
-    with pytest.raises(DataError, match="class 'neutral' has 1 distinct sentence "):
-        load()
-    assert everything_in(tmp_path / "cache" / "corpora") == set()
-
-
-def test_a_cache_folder_that_cannot_be_is_one_line(load: Load, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"cannot write .*reviews\.csv: .*a file, not a folder; choose another path"):
-        load(cache_dir=tmp_path / "reviews.csv")
 
 
 def test_an_entry_that_another_process_removes_after_its_check_is_one_line(

@@ -163,10 +163,6 @@ def test_columns_of_parquet_that_are_not_read_have_no_size(tmp_path: Path, monke
         resolve_dataset(str(path), ReadOptions(text_column="embedding"), tmp_path).read()
 
 
-def test_nan_is_nothing(tmp_path: Path) -> None:
-    assert read_table(parquet(tmp_path, label=[1.0, float("nan")]), "").columns == {"label": ["1.0", None]}
-
-
 def test_parquet_dictionaries_are_plain(tmp_path: Path) -> None:
     import pyarrow
 

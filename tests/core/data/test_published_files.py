@@ -14,7 +14,7 @@ import pytest
 import core.io.download
 import core.io.streams
 from core.data.movie_reviews import resolve_mr
-from core.data.vectors import ARCHIVES, FASTTEXT, GLOVE, VectorArchive, resolve_archived
+from core.data.vectors import FASTTEXT, GLOVE, VectorArchive, resolve_archived
 from core.errors import DataError, UserError
 from core.io import cache
 from core.io.download import RemoteFile
@@ -114,15 +114,6 @@ def test_fasttext_is_read_out_of_its_zip(serve: Callable[..., Server], tmp_path:
     remote = dataclasses.replace(FASTTEXT, remote=server.remote("crawl.zip"), members={"fasttext": "crawl-3.vec"})
     places, table = resolve_archived("fasttext", tmp_path, archive=remote).read(["bad"], 0)
     assert table[places["bad"]].tolist() == [3, 4]
-
-
-def test_the_published_archives_are_of_the_known_size() -> None:
-    assert {name: (each.remote.name, each.remote.size_bytes) for name, each in ARCHIVES.items()} == {
-        "glove-100d": ("glove.6B.zip", 862_182_613),
-        "glove-200d": ("glove.6B.zip", 862_182_613),
-        "glove-300d": ("glove.6B.zip", 862_182_613),
-        "fasttext": ("crawl-300d-2M.vec.zip", 1_523_785_255),
-    }
 
 
 def damaged(data: bytes) -> bytes:

@@ -244,11 +244,6 @@ def test_a_cell_of_ten_megabytes_is_refused_with_its_line(tmp_path: Path) -> Non
         read(tmp_path, "a.csv", b'text,label\na,0\n"' + b"x" * 10_000_000 + b'",1\n')
 
 
-def test_a_quote_that_never_closes_is_refused_with_its_line(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"a\.csv, line 2: unexpected end of data; fix the quotes around it"):
-        read(tmp_path, "a.csv", b'text,label\n"a,0\nb,1\n')
-
-
 @pytest.mark.parametrize("name", ["a.tsv", "a.jsonl"])
 def test_a_long_cell_is_refused_in_every_format(tmp_path: Path, name: str) -> None:
     long = "x" * (MAX_CELL + 1)
@@ -286,11 +281,6 @@ def test_a_column_that_a_file_gets_while_it_is_read_in_parts_is_refused(tmp_path
         file.write('{"error": "timeout"}\n')
     with pytest.raises(DataError, match=r"a\.jsonl: has changed while it was read; run the same command again"):
         next(parts)
-
-
-def test_a_row_with_a_cell_too_many_is_refused_with_its_line(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"a\.csv, line 3: has 3 cells, the header has 2"):
-        read(tmp_path, "a.csv", b"text,label\na,0\nb,c,1\n")
 
 
 def test_a_header_that_is_not_separated_as_its_rows_is_refused_with_its_line(tmp_path: Path) -> None:
@@ -334,12 +324,6 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     for name in ("none.csv", "none.parquet"):
         with pytest.raises(DataError, match=f"{name}: no such file; check the path"):
             read_table(tmp_path / name, "utf-8")
-
-
-def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").mkdir()
-    with pytest.raises(DataError, match=r"a\.csv: is a folder; pass a file"):
-        read_table(tmp_path / "a.csv", "utf-8")
 
 
 def test_a_gzip_that_is_cut_short_is_refused(tmp_path: Path) -> None:

@@ -109,11 +109,6 @@ def test_labels_of_a_loaded_model_do_not_depend_on_the_temperature(tmp_path: Pat
     assert loaded.predict(["zzz"]).tolist() == ["positive"]
 
 
-def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"there is no saved model at .*none"):
-        SentenceEstimator.load(tmp_path / "none")
-
-
 @pytest.mark.parametrize(
     ("texts", "labels", "message"),
     [

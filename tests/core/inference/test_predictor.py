@@ -24,7 +24,7 @@ from core.inference.saved_model import ModelParts, save_model
 from core.nn.classifier import SentenceClassifier
 from core.training.evaluate import evaluate
 from tests.support.corpora import tiny_corpus
-from tests.support.models import CLASSES, WIDTH, WORDS, lstm, mixture, plain, predictor, saved
+from tests.support.models import CLASSES, lstm, mixture, plain, predictor, saved
 
 
 def model(config: TrialConfig | None = None) -> Predictor:
@@ -211,16 +211,6 @@ def test_the_temperature_raises_probabilities_to_a_power(members: list[Member], 
     found = predictor(*members, temperature=temperature).probabilities(TEXTS)
     np.testing.assert_allclose(found, powers / powers.sum(axis=1, keepdims=True), rtol=1e-12)
     np.testing.assert_allclose(found, apply_temperature(plain_ones, temperature), rtol=1e-12)
-
-
-def test_the_temperature_divides_the_logits_of_a_single_lstm() -> None:
-    member = lstm()
-    network = SentenceClassifier(member.config, len(WORDS), WIDTH, len(CLASSES))
-    network.load_state_dict(dict(member.weights), assign=True)
-    with torch.no_grad():
-        logits = network(torch.tensor([[2, 3]]), torch.tensor([2])).double()
-    found = predictor(member, temperature=3).probabilities(["good bad"])
-    np.testing.assert_allclose(found, (logits / 3).softmax(dim=1).numpy(), rtol=1e-14)
 
 
 def tied(difference: float) -> PlainMember:

@@ -53,11 +53,6 @@ def test_the_key_is_the_same_for_ever() -> None:
     assert cache.cache_key(INPUTS) == "cf09b815c940ab2a3c12df852d2a6cd2dcb821f0d012667e6c3ba3ac15e2a8ef"
 
 
-def test_two_folders_hold_the_same_bytes(tmp_path: Path) -> None:
-    one, two = (cache.get_or_build(tmp_path / name, "corpora", INPUTS, fill) for name in ("one", "two"))
-    assert {p.name: p.read_bytes() for p in one.path.iterdir()} == {p.name: p.read_bytes() for p in two.path.iterdir()}
-
-
 @pytest.mark.parametrize("name", ["words.json", "tokens.npy", "manifest.json"])
 def test_every_flipped_bit_is_found_named_and_repaired(tmp_path: Path, name: str) -> None:
     path = cache.get_or_build(tmp_path, "corpora", INPUTS, fill).path

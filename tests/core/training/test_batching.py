@@ -52,11 +52,6 @@ def test_company_and_order_change_from_epoch_to_epoch() -> None:
     assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.5  # short and long ones are mixed
 
 
-def test_the_same_generator_gives_the_same_batches() -> None:
-    first, second = (shuffled_batches(lengths(), 50, seeded_generator(1, "order")) for _ in range(2))
-    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
-
-
 def epochs_of(sentences: int, epoch_sentences: int | None, count: int) -> list[list[list[int]]]:
     """The batches of some epochs, with 50 sentences a batch."""
     config = TrialConfig(batch_size=50, epoch_sentences=epoch_sentences, seed=3)

@@ -121,11 +121,6 @@ def test_max_norm_shortens_vectors_as_torchs_embedding_does(optimizer: str) -> N
     assert_agrees(config, tiny_corpus(pretrained=False, n_words=80), max_norm=2.0, steps=15)
 
 
-def test_the_notebooks_run_agrees_with_plain_torch() -> None:
-    config = TrialConfig.notebook(hidden_dim=6, lstm_dropout=0.0, fc_dropout=0.0)
-    assert_agrees(config, tiny_corpus(pretrained=False), max_norm=config.embedding_max_norm, steps=20)
-
-
 def test_class_weights_agree_with_plain_torch() -> None:
     config = TrialConfig(hidden_dim=4, class_weight="balanced", learning_rate=1e-2, batch_size=8)
     weights = torch.tensor([0.25, 3.0, 1.5], dtype=torch.float64)

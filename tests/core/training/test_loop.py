@@ -190,11 +190,6 @@ def test_the_callers_settings_stay_as_they_were() -> None:
     assert torch.get_num_threads() == 2
 
 
-def test_the_seed_changes_the_result() -> None:
-    results = {train(small(epochs=1, seed=seed), tiny_corpus()).weights_sha256 for seed in (1, 2)}
-    assert len(results) == 2
-
-
 def test_the_environment_names_what_bit_identical_results_depend_on() -> None:
     environment = train(small(epochs=1), tiny_corpus(), threads=1).environment
     assert environment == {
@@ -269,6 +264,7 @@ def test_inter_layer_dropout_has_no_effect_on_one_layer() -> None:
         {"bidirectional": False},
         {"batch_size": 8},
         {"epoch_sentences": 40},
+        {"seed": 1},
     ],
 )
 def test_every_setting_matters(changes: dict[str, Any]) -> None:

@@ -1,7 +1,6 @@
 """train() with checkpoints: a training that was interrupted ends as one that was not."""
 
 import dataclasses
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -123,18 +122,6 @@ def test_a_checkpoint_holds_the_best_weights_only_where_they_are_older(changes: 
     assert held == [best_epoch(whole.epochs[:epoch]).epoch < epoch for epoch in range(1, 9)]
     assert set(held) == {True, False}
     assert_bit_identical(train(config, tiny_corpus(pretrained=False), checkpoint_dir=tmp_path), whole)
-
-
-@pytest.mark.slow
-def test_a_damaged_checkpoint_costs_an_epoch_and_no_bit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(Died):
-        train(small(), tiny_corpus(), report=dying_after(3), checkpoint_dir=tmp_path)
-    file = tmp_path / "epoch-00003" / "tensors.safetensors"
-    file.write_bytes(file.read_bytes()[:-1])
-    with caplog.at_level(logging.WARNING, "core.training.checkpoint"):
-        resumed = train(small(), tiny_corpus(), checkpoint_dir=tmp_path)
-    assert "epoch-00003 is damaged" in caplog.text
-    assert_bit_identical(resumed, train(small(), tiny_corpus()))
 
 
 def test_another_trainings_checkpoint_is_refused(tmp_path: Path) -> None:

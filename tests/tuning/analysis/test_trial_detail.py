@@ -3,15 +3,14 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_fscore_support
 
 from core.class_report import WIDEST_MATRIX
-from core.errors import CorruptionError, UserError
+from core.errors import UserError
 from tests.support.assessed_studies import LABELS, attributes, trial, write_study
 from tests.support.golden_study import run
-from tuning.analysis.trial_detail import class_results, trial_text
+from tuning.analysis.trial_detail import trial_text
 from tuning.journal.predictions import pack_labels
 
 WRONG = range(1, 60, 2)
@@ -84,9 +83,3 @@ def test_names_of_classes_cannot_steer_the_terminal(tmp_path: Path) -> None:
     assert r"\x1b[31mred" in text
     assert "bbbbbbbbbbbbbbbbb..." in text
     assert "b" * 21 not in text
-
-
-def test_damaged_predictions_are_named() -> None:
-    other = trial(1, WRONG, predictions=(None, pack_labels(np.full(200, 9))))
-    with pytest.raises(CorruptionError, match=r"what trial 1 predicted is damaged \(it has class 9 of 2\)"):
-        class_results(other, attributes())

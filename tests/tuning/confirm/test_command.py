@@ -12,7 +12,7 @@ import pytest
 from core.config import TrialConfig
 from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.data.load import load_corpus
-from core.errors import ConfigError, DataError, TrainingError
+from core.errors import DataError, TrainingError
 from core.metrics import METRICS
 from core.plain_baseline import evaluate_plain, fit_plain_baseline
 from core.training.evaluate import evaluate
@@ -38,10 +38,6 @@ from tuning.study_options import ConfirmOptions
 SPEC = {"seed": 42, "metric": "accuracy", "data": {"split": "80/10/10"}}
 CONFIG = TrialConfig(hidden_dim=4, epochs=2, batch_size=16)
 RUN = ConfirmRun(trial=1, seed=5, config=CONFIG.to_dict(), split="80/10/10")
-
-
-def options(**changes: Any) -> ConfirmOptions:
-    return ConfirmOptions(study="s", **changes)
 
 
 def test_every_setting_gets_the_same_fresh_seeds_and_the_winner_and_the_baseline_each_fold() -> None:
@@ -315,16 +311,3 @@ def test_settings_that_cannot_be_trained_are_kept_and_other_failures_are_tried_a
         record_result(journal, RUN, failure_result(TrainingError("NaN")))
         assert journal.attributes[RUN.key]["error"] == "TrainingError: NaN"
         assert journal.test_evaluations == []
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"top": 0, "workers": 0}, "--top must be from 1 to 100, got 0; --workers must be from 1 to 10,000, got 0"),
-        ({"seeds": 1}, "--seeds must be from 2 to 100, to be compared in pairs, got 1"),
-        ({"folds": 2}, "--folds must be from 3 to 100, got 2"),
-    ],
-)
-def test_options_that_break_a_rule_are_named(changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
-        options(**changes)

@@ -180,17 +180,6 @@ def test_a_size_of_one_has_one_member(study: Path, made: Path) -> None:
     assert evaluation.get("calibration") == metrics(study, "ensemble").get("calibration")
 
 
-@pytest.mark.slow
-def test_the_same_command_gives_the_same_bytes(study: Path, made: Path, ensembled: tuple[Path, str]) -> None:
-    ensemble(study, made)
-
-    first, second = (
-        {path.name: path.read_bytes() for path in (folder / "ensemble").glob("*.safetensors")}
-        for folder in (ensembled[0], study)
-    )
-    assert first == second != {}
-
-
 def test_trials_that_another_process_has_just_changed_are_selected(
     study: Path, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,19 +293,6 @@ def test_a_trial_that_cannot_be_trained_is_named(study: Path, made: Path) -> Non
 
     with pytest.raises(TrainingError, match=r"trial \d cannot be trained again \(TrainingError: the loss is"):
         ensemble(study, made)
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"size": 0}, "--size must be from 1 to 100, got 0"),
-        ({"max_cost": 0}, "--max-cost must be from 1 to 1,000,000,000,000,000, got 0"),
-        ({"workers": 0}, "--workers must be from 1 to 10,000, got 0"),
-    ],
-)
-def test_options_that_break_a_rule_are_named(changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
-        EnsembleOptions(study="s", **changes)
 
 
 def test_a_cost_below_that_of_each_model_is_refused(study: Path, made: Path) -> None:

@@ -18,7 +18,6 @@ from tuning.forecast.simulation import (
     forecast,
     scores_of_trials,
 )
-from tuning.scheduling.asha import Asha
 from tuning.scheduling.simulated_backend import JOB_SECONDS
 
 START = 4.0
@@ -93,15 +92,6 @@ def test_more_workers_and_more_stopping_take_less_time() -> None:
 
 
 @pytest.mark.slow
-def test_a_larger_reduction_factor_trains_fewer_epochs() -> None:
-    def epochs(reduction: int) -> float:
-        rule = Asha(reduction=reduction)
-        return forecast(plan(n_trials=40, epochs=8, stopping=rule), COSTS, 2).epochs.middle
-
-    assert 40 < epochs(4) < epochs(2) < 0.6 * 40 * 8
-
-
-@pytest.mark.slow
 def test_a_search_of_many_trials_is_simulated_with_fewer_and_scaled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulation, "MAX_SIMULATED", 300)
     whole, longer = forecast(plan(n_trials=300), SURE, 2), forecast(plan(n_trials=30_000), SURE, 2)
@@ -112,13 +102,6 @@ def test_a_search_of_many_trials_is_simulated_with_fewer_and_scaled(monkeypatch:
     assert resumed.epochs.middle / whole.epochs.middle == pytest.approx(0.5, rel=0.1)
     ended = forecast(plan(n_trials=900), SURE, 2, dict.fromkeys(range(900), 4))
     assert (ended.epochs.high, ended.seconds.high < START * STARTS[1] + WAITS[1]) == (0, True)
-
-
-@pytest.mark.slow
-def test_patience_trains_fewer_epochs() -> None:
-    found = forecast(plan(n_trials=40, epochs=10, stopping=None, patience=3, parallelism=40), COSTS, 2)
-    assert found.epochs.high < found.whole_epochs == 400
-    assert found.epochs.middle == pytest.approx(40 * 7, rel=0.05)
 
 
 def test_the_same_probe_gives_the_same_forecast() -> None:

@@ -16,7 +16,6 @@ from core.config import TrialConfig
 from core.errors import ConfigError, CorruptionError, UserError
 from core.training.result import EpochResult
 from tests.support.assessed_studies import FULL_SPEC, attributes, opened, trial, write_study
-from tests.support.damage import OF_ANY_LINES
 from tests.support.json_places import container, places
 from tests.support.study_configs import configured, options
 from tuning.analysis.best import curve_of, table_of
@@ -61,6 +60,38 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     return (folder / JOURNAL).read_bytes().splitlines(keepends=True)
 
 
+def flip(lines: list[bytes], draw: random.Random) -> list[bytes]:
+    """One to four bytes become others."""
+    whole = bytearray(b"".join(lines))
+    for _ in range(draw.randint(1, 4)):
+        whole[draw.randrange(len(whole))] = draw.choice(b'0159-.eE"{}[],: \n\x00\xff' + bytes(range(97, 123)))
+    return [bytes(whole)]
+
+
+def cut(lines: list[bytes], draw: random.Random) -> list[bytes]:
+    """A stretch of bytes is missing."""
+    whole = b"".join(lines)
+    at = draw.randrange(len(whole))
+    return [whole[:at] + whole[at + draw.randint(1, 400) :]]
+
+
+def lose(lines: list[bytes], draw: random.Random) -> list[bytes]:
+    at = draw.randrange(len(lines))
+    return lines[:at] + lines[at + 1 :]
+
+
+def double(lines: list[bytes], draw: random.Random) -> list[bytes]:
+    at = draw.randrange(len(lines))
+    return [*lines[: at + 1], *lines[at:]]
+
+
+def swap(lines: list[bytes], draw: random.Random) -> list[bytes]:
+    one, other = draw.sample(range(len(lines)), 2)
+    changed = list(lines)
+    changed[one], changed[other] = changed[other], changed[one]
+    return changed
+
+
 def replace(lines: list[bytes], draw: random.Random) -> list[bytes]:
     """A value, at whatever depth, becomes another one or goes."""
     changed = list(lines)
@@ -79,7 +110,7 @@ def replace(lines: list[bytes], draw: random.Random) -> list[bytes]:
 OTHERS: list[Any] = [None, True, 0, -1, 7, 2**70, 1e308, float("nan"), "", "x", "copy of x", [], [1], {}, {"a": 1}]
 
 
-DAMAGES = (*OF_ANY_LINES, replace, replace, replace)
+DAMAGES = (flip, cut, lose, double, swap, replace, replace, replace)
 
 
 def answers(folder: Path) -> list[str]:

@@ -11,8 +11,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from core.config import TrialConfig
@@ -70,16 +68,6 @@ def test_a_journal_that_may_not_be_read_is_one_line(tmp_path: Path, monkeypatch:
         UserError, match=r"^cannot read .*study.journal \(Is a directory\); make it a regular file that you may read"
     ):
         read_study(tmp_path / "s")
-
-
-def test_optuna_opens_the_journal_and_sees_the_same(tmp_path: Path) -> None:
-    two_trials(tmp_path / "s")
-    storage = JournalStorage(JournalFileBackend(str(tmp_path / "s" / JOURNAL)))
-    study = storage.get_all_studies()[0]
-    trials = storage.get_all_trials(study._study_id)
-    assert [t.state for t in trials] == [TrialState.COMPLETE, TrialState.FAIL]
-    assert trials[0].value == 0.75
-    assert trials[0].intermediate_values == {1: 0.5, 2: 0.75}
 
 
 def test_an_epoch_reported_again_changes_nothing(tmp_path: Path) -> None:

@@ -20,14 +20,6 @@ def write(folder: Path, *, watch: bool = False) -> None:
     verb.write_report(folder, folder / "report.html", None, cache_dir=folder, watch=watch, command="x")
 
 
-@pytest.mark.slow
-def test_the_page_is_written_next_to_the_journal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    record_study(tmp_path / "s", trials=3)
-    write(tmp_path / "s")
-    assert capsys.readouterr().out == f"report written to {tmp_path}/s/report.html\n"
-    assert (tmp_path / "s" / "report.html").read_text().rstrip().endswith("</html>")
-
-
 @pytest.mark.parametrize(
     ("name", "said"),
     [
@@ -86,13 +78,6 @@ def test_the_images_are_the_figures_of_the_page(tmp_path: Path, monkeypatch: pyt
     verb.write_report(tmp_path / "s", tmp_path / "p.html", tmp_path, cache_dir=None, watch=False, command="")
     assert len(drawn) == 1
     assert written == drawn
-
-
-def test_no_study_no_page(tmp_path: Path) -> None:
-    (tmp_path / "s").mkdir()
-    with pytest.raises(UserError, match="no study 's' in "):
-        write(tmp_path / "s")
-    assert list((tmp_path / "s").iterdir()) == []
 
 
 @pytest.mark.slow

@@ -99,17 +99,6 @@ def best_and_others(folder: Path) -> dict[Any, dict[str, Any]]:
     return {row["trial"]: row for row in json.loads(table_of(folder, RowFilter(), "json"))}
 
 
-@pytest.mark.slow
-def test_a_test_accuracy_that_was_read_is_shown(tmp_path: Path) -> None:
-    record_study(tmp_path / "s")
-    winner = best(tmp_path / "s")[0]["trial"]
-    reading = {"verb": "retrain", "trial": winner, "seed": 42, "on": "train", "split": "80/10/10", "val_accuracy": 0.7,
-               "test_accuracy": 0.625, "test_sentences": 200, "time": "2026-01-02T03:04:05"}  # fmt: skip
-    record_study(tmp_path / "s", **{"test_evaluation:0": reading})
-    assert "0.6250" in made(tmp_path / "s").text
-    assert best(tmp_path / "s")[0]["test_accuracy"] == 0.625
-
-
 def test_a_damaged_audit_is_named(tmp_path: Path) -> None:
     record_study(tmp_path / "s", audit=some_audit(("a", "b")) | {"sentences": "x"})
     with pytest.raises(CorruptionError, match="the audit of the study is damaged "):

@@ -1,4 +1,4 @@
-"""tuning.retrain.training: fresh seeds, and training that resumes after a kill."""
+"""tuning.retrain.training: fresh seeds, training that may resume, and figures."""
 
 from pathlib import Path
 
@@ -7,7 +7,6 @@ import pytest
 from core.config import TrialConfig
 from core.errors import DataError
 from core.training.loop import train
-from core.training.result import EpochResult
 from tests.support.corpora import tiny_corpus
 from tests.support.studies import data_of
 from tuning.retrain.training import evaluate_on_test, fresh_seeds, metrics_of, study_corpus, train_resumable
@@ -23,27 +22,6 @@ def test_fresh_seeds_are_different_never_the_studys_own_and_always_the_same() ->
     assert all(0 <= seed < 2**32 for seed in seeds)
 
 
-def test_a_killed_training_is_resumed_and_gives_the_same_result(tmp_path: Path) -> None:
-    corpus = tiny_corpus()
-    before: list[float] = []
-
-    def die(epoch: EpochResult) -> None:
-        before.append(epoch.seconds)
-        if epoch.epoch == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train_resumable(CONFIG, corpus, threads=1, device="cpu", checkpoints=tmp_path, say=die)
-    heard: list[float] = []
-    again = train_resumable(
-        CONFIG, corpus, threads=1, device="cpu", checkpoints=tmp_path, say=lambda e: heard.append(e.seconds)
-    )
-    assert again.weights_sha256 == train(CONFIG, corpus).weights_sha256
-    assert "before_resume" not in again.environment
-    assert len(heard) == 3
-    assert heard[:2] == before
-
-
 def test_another_environment_starts_from_the_first_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = tiny_corpus()
     for code in ("a", "b"):
@@ -51,11 +29,6 @@ def test_another_environment_starts_from_the_first_epoch(tmp_path: Path, monkeyp
         found = train_resumable(CONFIG, corpus, threads=1, device="cpu", checkpoints=tmp_path)
         assert "before_resume" not in found.environment
     assert len(list(tmp_path.iterdir())) == 2
-
-
-def test_it_ends_after_the_epoch_that_is_asked_for(tmp_path: Path) -> None:
-    result = train_resumable(CONFIG, tiny_corpus(), threads=1, device="cpu", checkpoints=tmp_path, last=2)
-    assert len(result.epochs) == 2
 
 
 def test_it_does_not_resume_after_a_later_epoch_than_it_is_asked_for(tmp_path: Path) -> None:

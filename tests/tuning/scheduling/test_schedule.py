@@ -15,9 +15,8 @@ from core.config import TrialConfig
 from tests.support.epochs import epoch
 from tests.support.fake_ray import FakeRay, command, content, searcher_of
 from tests.support.study_configs import ONE_OR_TWO_LAYERS, plan
-from tuning.journal.records import SEGMENTS, read_study
+from tuning.journal.records import SEGMENTS
 from tuning.journal.writer import open_study
-from tuning.scheduling.asha import Asha
 from tuning.scheduling.budget import StopSignal
 from tuning.scheduling.schedule import common_failure
 from tuning.space.load import load_space
@@ -77,22 +76,6 @@ def test_the_first_trial_is_the_notebooks(tmp_path: Path) -> None:
             assert journal.records()[0].params[name] == 0.25
 
 
-def test_no_suggestion_before_the_results_that_it_uses_exist(tmp_path: Path) -> None:
-    """Two virtual workers: trials 2 and 3 start when trials 0 and 1 have ended. Each takes the same virtual time."""
-    with open_study(tmp_path / "s", {"fingerprint": ""}) as journal:
-        the_plan = plan(space=SAME_SIZE, parallelism=2, lag=0.0, stopping=None)
-        searcher = searcher_of(journal, the_plan, StopSignal())
-        assert [isinstance(searcher.suggest(f"ray{n}"), dict) for n in range(3)] == [True, True, False]
-        for number in (0, 1):
-            for each in range(1, 5):
-                searcher.schedule.report(number, epoch(each, 0.5))
-        searcher.on_trial_complete("ray1", {"result/n_parameters": 1})
-        assert searcher.suggest("ray3") is None
-        searcher.on_trial_complete("ray0", {"result/n_parameters": 1})
-        assert [isinstance(searcher.suggest(f"ray{n}"), dict) for n in (4, 5)] == [True, True]
-        assert searcher.suggest("ray6") is None
-
-
 def test_an_interrupted_search_starts_nothing_and_leaves_trials_to_continue(tmp_path: Path) -> None:
     with open_study(tmp_path / "s", {"fingerprint": ""}) as journal:
         ray = FakeRay(journal, plan(), 2, random.Random(0))
@@ -120,33 +103,6 @@ def test_where_a_trial_ran_is_written_down_when_it_pauses_and_when_it_ends(tmp_p
         ]
 
 
-def test_a_failed_trial_does_not_end_the_study(tmp_path: Path) -> None:
-    with open_study(tmp_path / "s", {"fingerprint": ""}) as journal:
-        searcher = searcher_of(journal, plan(), StopSignal())
-        searcher.suggest("ray0")
-        searcher.on_trial_complete("ray0", {"result/error": "TrainingError: the loss is NaN"})
-        assert [r.error for r in journal.records()] == ["TrainingError: the loss is NaN"]
-        assert isinstance(searcher.suggest("ray1"), dict)
-
-
-def test_a_trial_whose_worker_died_is_handed_out_again(tmp_path: Path) -> None:
-    with open_study(tmp_path / "s", {"fingerprint": ""}) as journal:
-        searcher = searcher_of(journal, plan(), StopSignal())
-        searcher.suggest("ray0")
-        searcher.on_trial_complete("ray0", None, error=True)
-        job = searcher.suggest("ray1")
-        assert isinstance(job, dict)
-        assert (job["number"], journal.records()[0].state) == (0, "RUNNING")
-
-
-def settled(folder: Path) -> list[tuple[str, str, int]]:
-    return [(r.origin, r.state, len(r.epochs)) for r in read_study(folder)[1]]
-
-
-BASELINE = TrialConfig.notebook()
-SAME_SIZE = load_space("notebook", [f"n_layers={BASELINE.n_layers}", f"hidden_dim={BASELINE.hidden_dim}"])
-
-
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_trial_that_repeats_another_is_not_trained_and_ends_as_that_one_did(tmp_path: Path, workers: int) -> None:
     with open_study(tmp_path / "s", {"fingerprint": ""}) as journal:
@@ -160,17 +116,6 @@ def test_a_trial_that_repeats_another_is_not_trained_and_ends_as_that_one_did(tm
         assert (copy.state, copy.epochs, copy.config) == (source.state, source.epochs, source.config)
     assert [event for event in ray.heard.events if event.startswith("started")] == [f"started {n}" for n in range(3)]
     assert len([event for event in ray.heard.events if event.startswith("COMPLETE")]) == 12
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("killed_after", [1, 5, 9])
-def test_repeats_survive_a_kill(tmp_path: Path, killed_after: int) -> None:
-    the_plan = plan(space=ONE_OR_TWO_LAYERS, parallelism=6)
-    command(tmp_path / "whole", the_plan, 2)
-    command(tmp_path / "killed", the_plan, 3, 1, steps=killed_after)
-    command(tmp_path / "killed", the_plan, 3, 2)
-    assert content(tmp_path / "killed") == content(tmp_path / "whole")
-    assert settled(tmp_path / "killed") == settled(tmp_path / "whole")
 
 
 def test_what_the_user_can_repair_ends_the_search_and_not_the_trial(tmp_path: Path) -> None:
@@ -225,20 +170,6 @@ def test_a_paused_trial_gives_its_worker_to_another_and_continues_later(tmp_path
         assert [segment["paused"] for segment in segments[record.number]] == [2]
     assert segments[0] == []
     assert all(segment["until"] >= segment["since"] for times in segments.values() for segment in times)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("parallelism", "lag"), [(1, 2.0), (4, 0.0), (6, 2.0)])
-def test_the_order_holds_for_any_parallelism_and_lag(tmp_path: Path, parallelism: int, lag: float) -> None:
-    rule = Asha(grace=1, reduction=2)
-    the_plan = plan(n_trials=20, epochs=9, parallelism=parallelism, lag=lag, stopping=rule)
-    found = []
-    for workers in (1, 2, 5):
-        command(tmp_path / str(workers), the_plan, workers, workers)
-        found.append(content(tmp_path / str(workers)))
-    assert found[1:] == found[:1] * 2
-    assert {record[1] for record in found[0]} == {"COMPLETE", "PRUNED"}
-    assert {len(record[4]) for record in found[0]} <= {1, 2, 4, 8, 9}
 
 
 def test_a_killed_search_continues_with_the_trial_that_was_training(whole: list[Any], tmp_path: Path) -> None:

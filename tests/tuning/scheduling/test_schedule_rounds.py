@@ -60,15 +60,6 @@ def test_patience_ends_a_study_at_the_same_trial_for_any_workers(tmp_path: Path)
     assert content(tmp_path / "1") == content(tmp_path / "3") == content(tmp_path / "6")
 
 
-def test_a_study_that_gets_more_trials_is_the_one_that_is_made_at_once(tmp_path: Path, free: Path) -> None:
-    """Its journal limits the epochs of trials that were trained for longer in the shorter study."""
-    command(tmp_path / "more", plan(n_trials=5), workers=4, seed=1)
-    command(tmp_path / "more", plan(), workers=4, seed=2)
-    assert content(tmp_path / "more") == content(free)
-    with open_study(tmp_path / "more", SPEC) as more, open_study(free, SPEC) as once:
-        assert [trial.values for trial in more.trials()] == [trial.values for trial in once.trials()]
-
-
 def test_a_trial_that_is_opened_and_closed_again_keeps_the_times_of_its_worker(tmp_path: Path) -> None:
     command(tmp_path / "s", plan(n_trials=3, stopping=None))
     before = [record.segments for record in read_study(tmp_path / "s")[1]]
@@ -148,16 +139,6 @@ def test_a_study_with_retries_is_the_one_that_whole_gpus_would_have_given(
         assert ray.on_whole_gpus == {2, 7}
         assert [t.number for t in journal.trials() if OOM in t.user_attrs] == [2, 7]
     assert content(tmp_path / "shares") == whole
-
-
-@pytest.mark.parametrize("killed_after", [5, 15])
-def test_retries_survive_a_kill(whole: list[Any], tmp_path: Path, killed_after: int) -> None:
-    the_plan = plan(stopping=None)
-    with open_study(tmp_path / "killed", SPEC) as journal:
-        SmallShares(journal, the_plan, 3, random.Random(killed_after)).run(steps=killed_after)
-    with open_study(tmp_path / "killed", SPEC) as journal:
-        SmallShares(journal, the_plan, 2, random.Random(1)).run()
-    assert content(tmp_path / "killed") == whole
 
 
 def test_without_a_retry_the_trial_fails_and_says_what_it_asked_for(tmp_path: Path) -> None:

@@ -116,15 +116,6 @@ def test_without_a_rule_each_trial_is_one_job_on_the_virtual_worker_that_is_free
     assert study.rows() == [(0, 1, 3, 0, 6), (1, 1, 3, 0, 3), (2, 1, 3, 3, 6), (3, 1, 3, 6, 9)]
 
 
-def test_a_job_takes_its_epochs_times_the_cost_of_an_epoch() -> None:
-    assert Study([0.5, 0.6], costs=[0.5, 3.0]).rows() == [
-        (0, 1, 4, 0.0, 2.0),
-        (1, 1, 1, 2.0, 5.0),
-        (1, 2, 2, 5.0, 8.0),
-        (1, 3, 4, 8.0, 14.0),
-    ]
-
-
 def random_study(rng: random.Random) -> Study:
     """Return a study with ties, failures and duplicates."""
     epochs, n = rng.choice((1, 2, 4, 5, 9)), rng.randint(1, 14)
@@ -222,10 +213,6 @@ def test_at_most_as_many_jobs_overlap_as_there_are_virtual_workers() -> None:
         jobs = jobs_of(study.clock())
         for job in jobs:
             assert sum(other.begin <= job.begin < other.end for other in jobs) <= study.parallelism, seed
-
-
-def test_the_baseline_is_not_paused_when_it_is_the_worst() -> None:
-    assert [row[:3] for row in Study([0.1, 0.5, 0.6]).rows() if row[0] == 0] == [(0, 1, 4)]
 
 
 def test_if_no_other_trial_was_trained_in_full_the_best_paused_one_is() -> None:

@@ -44,14 +44,6 @@ def test_nothing_is_known_before_the_first_epoch() -> None:
     assert (fresh.best, fresh.seconds_left(), fresh.epochs_a_second()) == (None, None, 0.0)
 
 
-def test_the_time_left_is_that_of_the_epochs_that_are_left() -> None:
-    """2 workers: 3 epochs of the running trial, then 4 of two others, and 4 of three others meanwhile."""
-    fresh = progress()
-    fresh.start(0, CONFIG)
-    fresh.epoch(0, epoch(1, 0.5, seconds=10))
-    assert fresh.seconds_left() == pytest.approx(3 * 4 * 10 + 3 * JOB_SECONDS)
-
-
 def test_epochs_of_ended_paused_and_running_trials_are_not_left() -> None:
     """Trial 0 has ended, trial 1 is paused, trial 2 runs; 1.5 s an epoch."""
     later = progress(ended(0, 0.5, 0.6, 0.7, 0.8), record(1, 0.5, 0.6, state="PAUSED", ended=None), workers=1)

@@ -47,11 +47,6 @@ def rows(count: int, accuracy: float = 0.5, seconds: float = 10.0) -> list[tuple
     return [(accuracy, seconds)] * count
 
 
-def test_nothing_is_known_before_the_first_epoch() -> None:
-    assert remaining({}).seconds(lambda: {}) is None
-    assert remaining({0: 1.0}).seconds(lambda: {0: []}) is None
-
-
 def test_what_is_left_is_shared_by_the_workers() -> None:
     """3 epochs of trial 0, then 4 of two others; 4 epochs of three others meanwhile; each takes 10 s."""
     assert remaining({0: 1.0}).seconds(lambda: {0: rows(1)}) == pytest.approx(3 * (40 + J))
