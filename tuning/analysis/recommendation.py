@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.metrics import METRICS, majority_score
-from tuning.analysis.selection_bias import FIXED, Resamples
+from tuning.analysis.selection_bias import Resamples
 from tuning.journal.predictions import journal_damage
 from tuning.journal.records import TrialRecord
 
@@ -31,13 +31,11 @@ class Recommendation:
     sizes: NDArray[np.float64]
     """(T,) number of trained parameters, which decide ties."""
     useful: NDArray[np.bool_]
-    """(T,) whether a trial may be recommended."""
+    """(T,) whether a trial may be recommended; false for FIXED."""
 
     def __call__(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the chosen trial of each resample (R, T); the best one if none may be recommended."""
-        useful = self.useful.copy()
-        if FIXED in self.resamples.places:
-            useful[self.resamples.places[FIXED]] = False
+        useful = self.useful
         if not useful.any():
             return self.resamples.first(scores)
         allowed = np.where(useful, scores, -np.inf)
