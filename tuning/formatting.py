@@ -128,6 +128,12 @@ def format_megabytes(count: int) -> str:
     return f"{count / 1e6:,.1f} MB"
 
 
+def enumerated(noun: str, names: Iterable[object]) -> str:
+    """Return names with a noun: `trial 3` or `trials 3, 1 and 4`."""
+    *most, last = map(str, names)
+    return f"{noun}s {', '.join(most)} and {last}" if most else f"{noun} {last}"
+
+
 def truncate(line: str, width: int) -> str:
     """Shorten a line to at most `width` terminal cells."""
     return line if cell_len(line) <= width else set_cell_size(line, max(width - 3, 0)) + "..."[:width]

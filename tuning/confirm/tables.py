@@ -11,7 +11,7 @@ from tuning.analysis.assessment import MAJORITY, PLAIN
 from tuning.analysis.ranking import BASELINE_NOTE
 from tuning.confirm.summary import MIN_IN_CLASS, Folds, SettingRow, Summary
 from tuning.console import in_callers_terms
-from tuning.formatting import text_table
+from tuning.formatting import enumerated, text_table
 
 
 def render_summary(summary: Summary, form: str) -> str:
@@ -51,17 +51,17 @@ def _among(first: SettingRow, others: Sequence[SettingRow], metric: Metric) -> s
     compared = [(row, row.difference) for row in others if row.difference is not None]
     if not compared:
         return "too few runs succeeded to compare the settings"
-    tied = [first, *(row for row, difference in compared if difference.tied)]
-    worse = [row for row, difference in compared if not difference.tied and difference.mean > 0]
+    tied = [first.trial, *(row.trial for row, difference in compared if difference.tied)]
+    worse = [row.trial for row, difference in compared if not difference.tied and difference.mean > 0]
     parts = []
     if len(tied) > 1:
-        parts.append(f"{_trials(tied)} are tied")
+        parts.append(f"{enumerated('trial', tied)} are tied")
     if worse:
-        parts.append(f"{_trials([first])} is better than {_trials(worse)}")
+        parts.append(f"trial {first.trial} is better than {enumerated('trial', worse)}")
     for row, difference in compared:
         if not difference.tied and difference.mean < 0:
             apart = _gap(metric, -difference.mean, difference.half)
-            parts.append(f"{_trials([row])} is better than {_trials([first])} by {apart}")
+            parts.append(f"trial {row.trial} is better than trial {first.trial} by {apart}")
     return "; ".join(parts)
 
 
@@ -180,9 +180,3 @@ def _gap(metric: Metric, mean: float, half: float) -> str:
 def _amount(metric: Metric, value: float) -> str:
     """Return a difference of the metric: in points, unless it has no upper bound."""
     return f"{value:.3f}" if math.isinf(metric.high) else f"{100 * value:.1f}"
-
-
-def _trials(rows: Sequence[SettingRow]) -> str:
-    """Return a text such as `trial 3` or `trials 3, 1 and 4`."""
-    *most, last = (str(row.trial) for row in rows)
-    return f"trials {', '.join(most)} and {last}" if most else f"trial {last}"

@@ -12,7 +12,7 @@ from core.nn.model_size import max_checkpoint_bytes
 from core.plain_baseline import max_fit_bytes
 from tuning.forecast.probe import PROBE_SECONDS, Probe, probe
 from tuning.forecast.simulation import Forecast, Range, forecast
-from tuning.formatting import format_duration, format_gigabytes, format_megabytes
+from tuning.formatting import enumerated, format_duration, format_gigabytes, format_megabytes
 from tuning.journal.file import JOURNAL
 from tuning.journal.reader import read_journal
 from tuning.journal.records import TrialRecord, study_attributes, to_record
@@ -172,7 +172,8 @@ class ForecastReport:
         long = "" if plan.epoch_sentences is None else f" of {plan.epoch_sentences:,} sentences"
         rungs = "none"
         if plan.stopping is not None and forecast.rungs:
-            rungs = f"asha pauses trials after {epochs_text(forecast.rungs)}, 1 in {plan.stopping.reduction} continues"
+            after = enumerated("epoch", forecast.rungs)
+            rungs = f"asha pauses trials after {after}, 1 in {plan.stopping.reduction} continues"
         lines = [
             f"study {self.name}: {plan.n_trials} trials{begun} of up to {plan.epochs} epochs{long}, "
             f"{self.workers} in parallel "
@@ -232,12 +233,6 @@ def ending_of(existing: Mapping[str, Any], plan: StudyConfig, records: Sequence[
 def spread(interval: Range, show: Callable[[float], str]) -> str:
     """Return a range such as `about 61 (45 to 83)`."""
     return f"about {show(interval.middle)} ({show(interval.low)} to {show(interval.high)})"
-
-
-def epochs_text(rungs: tuple[int, ...]) -> str:
-    """Return a text such as `epochs 2 and 6`."""
-    *first, last = map(str, rungs)
-    return f"epochs {', '.join(first)} and {last}" if first else f"epoch {last}"
 
 
 def round_up(seconds: float) -> str:
