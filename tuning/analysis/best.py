@@ -10,7 +10,7 @@ from core.stats import Interval
 from tuning.analysis.assessment import PLAIN, HeldOutResult, StudyAssessment, evaluations_elsewhere
 from tuning.analysis.ensemble import EnsembleEstimate
 from tuning.analysis.filters import RowFilter, filter_rows
-from tuning.analysis.next_step import NextStep, next_step
+from tuning.analysis.next_step import next_step
 from tuning.analysis.random_search_curve import random_search_curve
 from tuning.analysis.ranking import AssessedStudy, TrialRow, read_assessed, shares
 from tuning.analysis.recommendation import nothing_learned
@@ -49,7 +49,9 @@ def table_of(folder: Path, selection: RowFilter, form: str, hints: Sequence[str]
         if ended["reason"].startswith("target "):
             notes.append("because of the target, the corrected figure may still be too good")
     finished = finished and not any(row.state in ("RUNNING", "PAUSED") for row in rows)
-    notes += [*hints, *_next_lines(next_step(study), folder, finished=finished)]
+    step = next_step(study)
+    command = step.command(folder) if step and finished else None
+    notes += [*hints, *([step.remark] if step and step.remark else []), *([f"next: {command}"] if command else [])]
     return render_table(shown, form, notes=notes, assessment=assessment if whole else None, searched=settings)
 
 
@@ -119,14 +121,6 @@ def evaluations_note(evaluations: Sequence[TestEvaluation], elsewhere: Mapping[s
 
 def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
-
-
-def _next_lines(step: NextStep | None, folder: Path, *, finished: bool) -> list[str]:
-    """Return the last lines: how the search compares with the plain baseline, and the next command."""
-    if step is None:
-        return []
-    command = step.command(folder) if finished else None
-    return [*([step.remark] if step.remark else []), *([f"next: {command}"] if command else [])]
 
 
 def _best_note(best: TrialRow, assessment: StudyAssessment) -> str:
