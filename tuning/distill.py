@@ -34,11 +34,10 @@ from tuning.analysis.trial_detail import searched_settings
 from tuning.console import command_line
 from tuning.journal.records import TrialRecord, is_validated_in_folds, read_study, to_epoch
 from tuning.journal.writer import open_study
-from tuning.retrain.calibrated import calibration_lines
 from tuning.retrain.command import select_trial
 from tuning.retrain.environment_diff import data_changes, environment_changes, environment_now
 from tuning.retrain.models import RetrainContext, TrainedModel, evaluate_model, save_members, train_seed
-from tuning.retrain.output import print_classes, print_epoch, print_figures, train_on_both
+from tuning.retrain.output import print_epoch, print_figures, print_quality, train_on_both
 from tuning.retrain.reproduction import Reproduction, reproduction_of
 from tuning.retrain.training import device_of, split_name, study_corpus
 from tuning.serving.inputs import sentence_batches
@@ -280,6 +279,5 @@ def _measured(options: DistillOptions, context: RetrainContext, result: TrainRes
     else:
         model = evaluate_model(context, result)
         print_figures(model)
-    print(*calibration_lines(model.figures), sep="\n")
-    print_classes(model.figures, context.corpus.classes)
+    print_quality(model.figures, context.corpus.classes)
     return model

@@ -14,9 +14,9 @@ from core.training.evaluate import evaluate_logits
 from tuning.analysis.assessment import PLAIN
 from tuning.ensemble.members import TrainedMember
 from tuning.journal.writer import StudyJournal
-from tuning.retrain.calibrated import Outputs, calibration_figures, calibration_lines
+from tuning.retrain.calibrated import Outputs, calibration_figures
 from tuning.retrain.models import class_figures, metric_interval
-from tuning.retrain.output import print_classes
+from tuning.retrain.output import print_quality
 from tuning.retrain.training import held_out_metrics, split_name
 
 
@@ -57,8 +57,7 @@ def measure(journal: StudyJournal, members: Sequence[TrainedMember], corpus: Cor
     named = {PLAIN if each.trial is None else str(each.trial): each.member.weight for each in members}
     _log(journal, corpus, {**figures, "members": named}, on, members[0] if len(members) == 1 else None)
     print(f"ensemble: {_summary(figures, metric)}")
-    print(*calibration_lines(figures), sep="\n")
-    print_classes(figures, corpus.classes)
+    print_quality(figures, corpus.classes)
     trained = {each.member.name: each.about for each in members if each.about}
     environment: Mapping[str, Any] = next((about["environment"] for about in trained.values()), {})
     digests = {name: about["weights_sha256"] for name, about in trained.items()}

@@ -16,7 +16,6 @@ from tuning.analysis.trial_detail import searched_settings
 from tuning.console import ASSESSING, command_line, say_if_slow
 from tuning.journal.records import Spec, TrialRecord, is_candidate, is_validated_in_folds, rank_trials, read_study
 from tuning.journal.writer import StudyJournal, open_study
-from tuning.retrain.calibrated import calibration_lines
 from tuning.retrain.environment_diff import (
     EnvironmentChange,
     changes_since,
@@ -33,7 +32,7 @@ from tuning.retrain.models import (
     seed_summary,
     train_seed,
 )
-from tuning.retrain.output import print_classes, print_epoch, print_figures, shown_metrics, train_on_both
+from tuning.retrain.output import print_epoch, print_figures, print_quality, shown_metrics, train_on_both
 from tuning.retrain.reproduction import Reproduction, reproduction_of
 from tuning.retrain.training import device_of, fresh_seeds, split_name, study_corpus
 from tuning.study_options import BOTH, RECOMMENDED, RetrainOptions
@@ -60,8 +59,7 @@ def retrain_trial(options: RetrainOptions) -> Reproduction:
         verdict = reproduction_of(record, verified, changes)
         print(verdict)
         model, about = _models(options, context, record, verified)
-        print(*calibration_lines(model.figures), sep="\n")
-        print_classes(model.figures, context.corpus.classes)
+        print_quality(model.figures, context.corpus.classes)
         about = {
             "trial": record.number,
             "on": options.on,
