@@ -305,7 +305,10 @@ def _run_options(data: Any, given: Mapping[str, Any]) -> RunOptions:
             close = [RENAMED_FIELDS[name]] if name in RENAMED_FIELDS else difflib.get_close_matches(name, KEYWORDS, n=1)
             hint = f"did you mean {close[0]}?" if close else f"choose from {', '.join(sorted(KEYWORDS))}"
             raise ConfigError(f"search has no option {name!r}; {hint}")
-    values = {KEYWORDS[name]: _converted(name, value) for name, value in given.items()}
+    values = {
+        KEYWORDS[name]: _overrides(value) if name == "set" else as_type(name, value, HINTS[KEYWORDS[name]])
+        for name, value in given.items()
+    }
     values.setdefault("results", _default_results())
     if isinstance(data, str | os.PathLike):
         return RunOptions(dataset=as_type("data", data, AnyPath), **values)
@@ -314,15 +317,6 @@ def _run_options(data: Any, given: Mapping[str, Any]) -> RunOptions:
     path, columns = store_frame(data, columns, chosen.results / FRAMES)
     named = {"text_column": columns.text_column, "label_column": columns.label_column}
     return RunOptions(**{**values, **named, "dataset": str(path)})
-
-
-def _converted(name: str, value: Any) -> Any:
-    """Return the value of an option with the type of its field, as Typer makes it from a command line.
-
-    Raises:
-        ConfigError: The value has another type.
-    """
-    return _overrides(value) if name == "set" else as_type(name, value, HINTS[KEYWORDS[name]])
 
 
 def _overrides(value: Any) -> list[str] | None:
