@@ -96,9 +96,6 @@ class Gate:
         """Number of bytes of the bodies that are being read."""
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
         began, status = time.perf_counter(), GONE
 
         async def observed(message: Message) -> None:
