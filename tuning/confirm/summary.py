@@ -83,11 +83,8 @@ class Difference:
     """Part of `half` that is due to the sentences. None if the metric is undefined without some of the sentences, so
     that `half` is over seeds alone."""
     pairs: int
-
-    @property
-    def tied(self) -> bool:
-        """Whether seeds and sentences show no difference."""
-        return self.p >= ALPHA
+    tied: bool
+    """Whether seeds and sentences show no difference."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -222,6 +219,7 @@ def _differences(
             p=float(p),
             sentences_half=None if (error := errors[trial]) is None else Z * error,
             pairs=each.pairs,
+            tied=bool(p >= ALPHA),
         )
         for (trial, each), p in zip(found.items(), p_values, strict=True)
     }

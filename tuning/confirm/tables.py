@@ -18,9 +18,6 @@ def render_summary(summary: Summary, form: str) -> str:
     """Return the summary as `table` or `json`."""
     if form == "json":
         content = {**dataclasses.asdict(summary), "verdict": verdict(summary), "notes": summary_notes(summary)}
-        for shown, row in zip(content["rows"], summary.rows, strict=True):
-            if row.difference is not None:
-                shown["difference"]["tied"] = row.difference.tied
         return json.dumps(content, indent=2)
     head = ("rank", "trial", "seeds", "val", "test", "sd", _worse(summary), "", "tied", "params", "sec")
     return "\n".join(
