@@ -6,15 +6,12 @@
 
 The columns are the notebook's loop without its faults, and sentune in fp32 and in bf16. The data are MR, split 80/10/10
 with seed 42, with random 300-wide trained word vectors. If the folder SENTUNE_DATA lacks its archive, it is downloaded,
-but --quick takes the snippets instead. A seed determines initialisation, order and dropout. The tables show
-the validation accuracy of the best and of the last epoch, and the difference of two columns' means with its standard
-error. With --keep FOLDER, columns are stored in FOLDER, and later commands show them again.
+but --quick takes the snippets instead. A seed determines initialisation, order and dropout. The tables show the
+validation accuracy of the best and of the last epoch, and the difference of two columns' means with its standard error.
 """
 
 import argparse
-import json
 import statistics
-from pathlib import Path
 
 import torch
 
@@ -33,22 +30,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="Train one seed for one epoch.")
     parser.add_argument("--only", choices=COLUMNS, help="Train only this column.")
-    parser.add_argument("--keep", type=Path, help="Folder for finished columns, also shown by later commands.")
     arguments = parser.parse_args()
     seeds, epochs = (1, 1) if arguments.quick else (5, 10)
     torch.set_num_threads(1)
-    if arguments.quick and arguments.keep:
-        parser.error("--keep is for whole columns; leave out --quick")
     corpus = load_corpus(mr_or("snippets" if arguments.quick else "mr"), vectors="none")
-    found = {}
-    for column in COLUMNS:
-        if arguments.only in (None, column):
-            found[column] = [curve(column, corpus, seed, epochs) for seed in range(1, seeds + 1)]
-            if arguments.keep:
-                arguments.keep.mkdir(parents=True, exist_ok=True)
-                (arguments.keep / f"{column}.json").write_text(json.dumps(found[column]))
-        elif arguments.keep and (arguments.keep / f"{column}.json").exists():
-            found[column] = json.loads((arguments.keep / f"{column}.json").read_text())
+    found = {
+        column: [curve(column, corpus, seed, epochs) for seed in range(1, seeds + 1)]
+        for column in COLUMNS
+        if arguments.only in (None, column)
+    }
     show(found, len(corpus.indices(VAL)))
 
 
