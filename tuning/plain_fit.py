@@ -140,11 +140,7 @@ class PlainFit(Callback):
 def fit_and_predict(data: Mapping[str, Any], fingerprint: str, metric: str, cache_dir: str | None) -> dict[str, Any]:
     """Return the packed results on the validation split, or `error` with the reason if there are none.
 
-    Args:
-        data: Arguments of load_corpus.
-        fingerprint: Fingerprint that the corpus must have.
-        metric: Name of the study's metric.
-        cache_dir: Folder of the data cache.
+    The arguments are those of `PlainFit`; the corpus must have this fingerprint.
     """
     try:
         corpus = load_corpus(**data, cache_dir=cache_dir)

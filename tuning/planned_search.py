@@ -143,9 +143,7 @@ def study_config(
 def data_of_study(options: RunOptions, existing: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of load_corpus; an existing study keeps its tokenizer and vectors instead of `auto`.
 
-    Args:
-        options: Options of `run` or `plan`.
-        existing: Attributes of the study in `options.folder`; empty for a new one.
+    The arguments are those of `plan_search`.
     """
     recorded = existing["spec"]["data"] if existing else {}
     data = options.data

@@ -100,10 +100,6 @@ def evaluations_elsewhere(folder: Path, attributes: Mapping[str, Any]) -> dict[s
     """Return how often other studies of the same results folder used this study's test split, by their names.
 
     A study that cannot be read is left out, and so are the uses that a copy of this study has from it.
-
-    Args:
-        folder: Folder of this study.
-        attributes: Its user attributes.
     """
     fingerprint, own, counts = attributes["test_fingerprint"], evaluations_on_test(attributes), {}
     for journal in sorted(folder.absolute().parent.glob(f"*/{JOURNAL}")):

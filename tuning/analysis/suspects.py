@@ -103,12 +103,6 @@ def suspects_of(
 
     A study with a validation split whose folds were all trained by `confirm` is checked by the winner over the folds.
 
-    Args:
-        folder: Folder of the study.
-        attributes: User attributes of the study.
-        records: Trials of the study.
-        cache_dir: Folder of the data cache.
-
     Raises:
         UserError: The study has no probabilities yet, or its data cannot be read.
     """

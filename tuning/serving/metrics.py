@@ -26,12 +26,7 @@ class Metrics:
         self._seconds = Histogram("sentune_request_seconds", times, registry=self.registry)
 
     def record(self, status: int, seconds: float) -> None:
-        """Count an answered request.
-
-        Args:
-            status: HTTP status; 499 if the client has disconnected.
-            seconds: Time from the end of the headers to the end of the answer.
-        """
+        """Count a request; the help texts above define its HTTP status and its seconds."""
         self._requests.labels(status).inc()
         self._seconds.observe(seconds)
 
