@@ -20,7 +20,7 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,16 +122,8 @@ def _round(value: Any) -> Any:
 
 def to_text(made: dict[str, Any], entries: Sequence[dict[str, Any]]) -> str:
     """Return the file: JSON with one line per setting, so that a change of one is a change of one line."""
-
-    def lines() -> Iterator[str]:
-        yield "{"
-        yield f'  "made": {json.dumps(made)},'
-        yield '  "settings": ['
-        yield ",\n".join(f"    {json.dumps(each)}" for each in entries)
-        yield "  ]"
-        yield "}\n"
-
-    return "\n".join(lines())
+    rows = ",\n".join(f"    {json.dumps(each)}" for each in entries)
+    return f'{{\n  "made": {json.dumps(made)},\n  "settings": [\n{rows}\n  ]\n}}\n'
 
 
 def parse() -> argparse.Namespace:
