@@ -128,13 +128,9 @@ class ForecastReport:
         if budget is not None and high > budget:
             fit = self.done + int((self.plan.n_trials - self.done) * budget / high)
             limit, larger = f"--time-budget {format_duration(budget)}", f"--time-budget {round_up(high)}"
-            workers, options = math.ceil(self.workers * high / budget), [larger]
-            if not self.started or workers <= self.plan.parallelism:  # a study keeps its parallelism
-                options.insert(0, f"--workers {workers} on a larger machine")
-            if fit >= self.started:
-                options.insert(0, f"--trials {fit}")
+            fewer = f"--trials {fit}, or " if fit >= self.started else ""  # a study completes the trials that it has
             found.append(
-                f"the search may not fit {limit}; pass {', or '.join(options)}"
+                f"the search may not fit {limit}; pass {fewer}{larger}"
                 if fit > self.done
                 else f"not even one {'more ' if self.done else ''}trial fits {limit}; pass {larger}"
             )

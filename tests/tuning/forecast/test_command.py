@@ -124,9 +124,7 @@ def test_a_million_sentences_need_disk_for_their_predictions() -> None:
 
 def test_a_budget_that_is_too_small_is_warned_of_with_what_would_fit() -> None:
     (warning,) = outlook(seconds=150.0).warnings()
-    assert re.match(
-        r"the search may not fit --time-budget 2m30s; pass --trials \d+, or --workers \d+ on a larger", warning
-    )
+    assert re.fullmatch(r"the search may not fit --time-budget 2m30s; pass --trials \d+, or --time-budget \S+", warning)
     trials = int(re.findall(r"--trials (\d+)", warning)[0])
     assert 1 <= trials < 16
     (hopeless,) = outlook(seconds=5.0).warnings()
@@ -145,12 +143,9 @@ def test_trials_that_are_done_are_not_counted_as_what_the_budget_must_hold() -> 
 
 
 def test_what_an_existing_study_cannot_follow_is_not_advised() -> None:
-    """It has 14 trials, all of which the search completes, and keeps its parallelism of 8."""
+    """It has 14 trials, all of which the search completes."""
     rest = forecast(plan(n_trials=16, epochs=8, parallelism=8), COSTS, 2, dict.fromkeys(range(10), 8))
-    budget = 0.51 * rest.seconds.high
-    (warning,) = outlook(seconds=budget, done=10, started=14, forecast=rest).warnings()
-    assert re.fullmatch(r"the search .*; pass --workers 4 on a larger machine, or --time-budget \S+", warning)
-    (warning,) = outlook(seconds=budget, done=10, started=14, forecast=rest, workers=5).warnings()
+    (warning,) = outlook(seconds=0.51 * rest.seconds.high, done=10, started=14, forecast=rest).warnings()
     assert re.fullmatch(r"the search may not fit --time-budget \S+; pass --time-budget \S+", warning)
 
 
