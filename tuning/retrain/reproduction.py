@@ -79,18 +79,11 @@ def compare(
     Returns:
         The number of equal epochs from the first on, and the first difference.
     """
-    differences = [
-        [
-            f"epoch {new.epoch} has {name} {now!r} where {source} recorded {was!r} (off by {now - was:+.2g})"
-            for name in ("train_loss", "val_loss", "val_accuracy", "score")
-            if (was := getattr(old, name)) != (now := getattr(new, name))
-        ]
-        for old, new in zip(recorded, trained, strict=False)
-    ]
-    first = next((at for at, found in enumerate(differences) if found), None)
-    if first is not None:
-        again = len(differences) > first + 1 and not any(differences[first + 1 :])
-        return first, f"{differences[first][0]}{'; all epochs after it are equal' if again else ''}"
+    for at, (old, new) in enumerate(zip(recorded, trained, strict=False)):
+        for name in ("train_loss", "val_loss", "val_accuracy", "score"):
+            if (was := getattr(old, name)) != (now := getattr(new, name)):
+                values = f"{name} {now!r} where {source} recorded {was!r} (off by {now - was:+.2g})"
+                return at, f"epoch {new.epoch} has {values}"
     if len(trained) < len(recorded):
         return len(trained), f"training ended after epoch {len(trained)}"
     return len(recorded), None

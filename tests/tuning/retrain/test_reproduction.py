@@ -65,15 +65,6 @@ def test_the_first_difference_is_named_with_both_values_and_by_how_much() -> Non
     )
 
 
-def test_one_epoch_among_equal_ones_is_called_so() -> None:
-    """A training cannot return to bit-identical epochs: the record has changed."""
-    other = epochs(0.5, 0.6, 0.7)
-    other[1] = dataclasses.replace(other[1], val_loss=0.5)
-    found = compare(epochs(0.5, 0.6, 0.7), other)
-    assert found[1] is not None
-    assert found[1].endswith("(off by +0.1); all epochs after it are equal")
-
-
 def test_a_training_that_ends_early_is_a_difference() -> None:
     assert compare(epochs(0.5, 0.6), epochs(0.5)) == (1, "training ended after epoch 1")
 
