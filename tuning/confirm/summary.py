@@ -184,7 +184,7 @@ def _part_of_rare_classes(classes: Sequence[Mapping[str, Any]], metric: Metric, 
 
     Such a class is a C-th of a mean over C classes. MCC is no mean, and takes the same part.
     """
-    if metric.name in ("accuracy", "log_loss") or not classes:
+    if metric.name in ("accuracy", "log_loss") or not classes or not sentences:
         return 0.0
     return float(sum(each["share"] * sentences < MIN_IN_CLASS for each in classes) / len(classes))
 

@@ -251,6 +251,7 @@ def test_a_few_sentences_of_a_class_show_no_difference(share: float, tied: bool)
     assert row.difference.tied is tied
     assert row.difference.mean == pytest.approx(0.45)
     assert ("+- includes 50.0 for classes with fewer than 6 sentences" in render_summary(found, "table")) is tied
+    assert summarize("mine", chosen, runs, {"spec": spec, "audit": audit}).rare_part == 0.0  # no run has succeeded
 
 
 def test_a_failed_run_and_a_missing_one_are_reported_and_the_rest_counts() -> None:
