@@ -233,11 +233,13 @@ def worker_niceness() -> int:
     """Return the niceness of Ray's workers: 15, unless Ray's own variable sets it.
 
     Raises:
-        ConfigError: The variable is no whole number. Ray's import would end the process without a message.
+        ConfigError: The variable is no such number. Ray's import would end the process without a message.
     """
     text = os.environ.get("RAY_worker_niceness", "15")  # noqa: SIM112 - Ray's spelling
     whole = re.fullmatch(r"-?\d{1,2}", text) is not None
-    check_rules({"RAY_worker_niceness in the environment": (text, "a whole number such as 0", whole)})
+    check_rules(
+        {"RAY_worker_niceness in the environment": (text, "a whole number of at most two digits, such as 0", whole)}
+    )
     return int(text)
 
 

@@ -21,7 +21,7 @@ from tuning.journal.records import read_study, study_attributes
 from tuning.journal.writer import open_study
 from tuning.planned_search import PlannedSearch
 from tuning.resources.machine import TrialResources
-from tuning.run import _describe, _has_work, _new_attributes, _resume_hints, search_study
+from tuning.run import BASELINE_SECONDS, _describe, _has_work, _new_attributes, _resume_hints, search_study
 from tuning.run_options import RunOptions
 from tuning.scheduling.budget import EarlyEnd
 from tuning.scheduling.study_config import study_id
@@ -147,6 +147,26 @@ def test_a_command_that_is_killed_while_it_waits_for_the_plain_baseline_has_ende
     ended = study_attributes(run.folder)["early_end"]
     assert ended["n_trials"] < 9
     assert ended["reason"].startswith("target 0.01 reached by trial ")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n_trials", "seconds"), [(None, BASELINE_SECONDS), (2, None)])
+def test_only_a_time_budget_limits_the_wait_for_the_plain_baseline(
+    tmp_path: Path, n_trials: int | None, seconds: float | None
+) -> None:
+    file = tmp_path / "reviews.csv"
+    write_reviews(file, 80)
+    run = options(
+        tmp_path, dataset=str(file), text_column="body", label_column="stars", vectors="none", embedding_dim=4,
+        trials=9, epochs="1", cache_dir=tmp_path / "cache",
+    )  # fmt: skip
+    with (
+        trained_here(file),
+        patch("tuning.run._search", return_value=EarlyEnd(reason="a limit", n_trials=n_trials)),
+        patch("tuning.run.PlainFit.finish") as finish,
+    ):
+        search_study(run)
+    finish.assert_called_once_with(seconds)
 
 
 @pytest.mark.slow

@@ -41,7 +41,7 @@ has five bytes and a probability four."""
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HeldOutResult:
-    """Result of one trial on the test split, trained on the training split alone as in the search."""
+    """Result of a trial or an ensemble on the test split, trained on the training split alone as in the search."""
 
     accuracy: float
     """Mean over the evaluated seeds."""
@@ -375,7 +375,7 @@ def _unpack(packed: Mapping[str, Any], labels: NDArray[np.int64], n_classes: int
 def _tied(records: Sequence[TrialRecord], resamples: Resamples, best: int) -> dict[int, bool]:
     """Test the paired differences to the best trial (normal, by resampled errors; Holm's correction over all)."""
     leads, errors = resamples.leads(resamples.places[best])
-    p_values = [2 * NormalDist().cdf(-float(z)) for z in np.maximum(leads / errors, 0)]
+    p_values = [2 * NormalDist().cdf(-float(z)) for z in leads / errors]
     others = [number for number in resamples.places if number not in (best, FIXED)]
     adjusted = holm([p_values[resamples.places[number]] for number in others])
     tied = {best: True, **{number: bool(p >= ALPHA) for number, p in zip(others, adjusted, strict=True)}}

@@ -69,12 +69,15 @@ def sentence_figures(
 
     Returns:
         `correct`: whether each sentence is classified correctly, packed. For another metric than accuracy also
-        `pseudo_values` (core.metrics), if they are defined on these labels.
+        `class_sentences`, the number of sentences of each class, and `pseudo_values` (core.metrics), if they are
+        defined on these labels.
     """
     found: dict[str, Any] = {"correct": pack_labels((predictions == labels).astype(int))}
     if metric.name != "accuracy":
         outputs = to_probabilities(log_odds) if metric.needs_probabilities else predictions
-        values = metric.pseudo_values(labels, outputs, log_odds.shape[1] + 1)
+        n_classes = log_odds.shape[1] + 1
+        found["class_sentences"] = np.bincount(labels, minlength=n_classes).tolist()
+        values = metric.pseudo_values(labels, outputs, n_classes)
         if np.isfinite(values).all():
             found["pseudo_values"] = values.round(6).tolist()
     return found

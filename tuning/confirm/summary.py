@@ -153,7 +153,8 @@ def summarize(
     metric = METRICS[attributes["spec"]["metric"]]
     compared = "test" if ended and all(f"test_{metric.name}" in outcome for outcome in ended) else "val"
     sentences = ended[0][f"{compared}_sentences"] if ended else 0
-    rare_part = _part_of_rare_classes(attributes["audit"].get("classes", ()), metric, sentences)
+    sizes = next((found["class_sentences"] for found in ended if "class_sentences" in found), ())
+    rare_part = _part_of_rare_classes(sizes, metric)
     differences = _differences(good, metric, compared, rare_part)
     rows = [_row(c, by_trial[c.record.number], metric, compared, differences.get(c.record.number)) for c in chosen]
     if plain := next((found for run, found in outcomes.items() if run.trial is None and run.fold is None), None):
@@ -162,11 +163,14 @@ def summarize(
         again = dict.fromkeys(good[first], plain) if f"{compared}_{metric.name}" in plain else {}
         difference = _differences({first: good[first], PLAIN: again}, metric, compared, rare_part).get(PLAIN)
         rows.append(_reference_row(PLAIN, plain, metric, difference))
-    values = {f"{split}_{metric.name}": (plain or {}).get(f"majority_{split}") for split in ("val", "test")}
     majority = attributes["audit"]["majority_baseline"]  # its shares are rounded
     shares = {f"{split}_accuracy": majority[split] for split in ("val", "test") if split in majority}
-    exact = {name: value for name, value in values.items() if value is not None}
-    rows.append(_reference_row(MAJORITY, values | shares | exact, metric))
+    exact = {
+        f"{split}_{metric.name}": value
+        for split in ("val", "test")
+        if (value := (plain or {}).get(f"majority_{split}")) is not None
+    }
+    rows.append(_reference_row(MAJORITY, shares | exact, metric))
     return Summary(
         study=study,
         metric=metric.name,
@@ -179,14 +183,19 @@ def summarize(
     )
 
 
-def _part_of_rare_classes(classes: Sequence[Mapping[str, Any]], metric: Metric, sentences: int) -> float:
+def _part_of_rare_classes(sizes: Sequence[int], metric: Metric) -> float:
     """Return how much of the metric classes with fewer than MIN_IN_CLASS of the compared sentences decide.
 
-    Such a class is a C-th of a mean over C classes. MCC is no mean, and takes the same part.
+    Such a class is a C-th of a mean over the C classes that occur. MCC is no mean, and takes the same part.
+
+    Args:
+        sizes: Number of compared sentences of each class; empty if no run has succeeded.
+        metric: The study's metric.
     """
-    if metric.name in ("accuracy", "log_loss") or not classes or not sentences:
+    present = [size for size in sizes if size]
+    if metric.name in ("accuracy", "log_loss") or not present:
         return 0.0
-    return float(sum(each["share"] * sentences < MIN_IN_CLASS for each in classes) / len(classes))
+    return sum(size < MIN_IN_CLASS for size in present) / len(present)
 
 
 def _differences(

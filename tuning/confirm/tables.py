@@ -119,8 +119,8 @@ def summary_notes(summary: Summary) -> list[str]:
             f"tied: t test, p at least 0.05 after Holm's correction for {comparisons} {comparison}",
         ]
     if summary.rare_part:
-        part = _amount(METRICS[summary.metric], summary.rare_part)
-        lines.append(f"+- includes {part} for classes with fewer than {MIN_IN_CLASS} sentences, which may be chance")
+        few = f"for classes with fewer than {MIN_IN_CLASS} sentences, which may be chance"
+        lines.append(f"+- includes {summary.rare_part:.3f} {few}")
     if summary.compared == "val" and summary.sentences is not None:
         has_test = any(row.test_accuracy is not None for row in summary.rows)
         title = METRICS[summary.metric].title

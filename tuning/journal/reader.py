@@ -115,7 +115,6 @@ SPEC = {
 AUDIT = {
     "majority_baseline?": {"class": str, "train_shares?": [is_fraction], "val?": is_fraction, "test?": is_fraction},
     "splits?": {"test?": COUNT},
-    "classes?": [{"share": is_fraction}],
 }
 STUDY_SHAPE = {
     "spec?": SPEC, "validation?": {"labels": PACKED, "classes": is_texts}, "vocabulary?": POSITIVE,
@@ -129,7 +128,7 @@ EARLY_END = {"reason": str, "n_trials": is_positive_or_null}
 FRESH_RUN = {
     **dict.fromkeys(("trial?", "seed?", "fold?", "folds?"), (int, type(None))),
     "error?": str, "val_accuracy?": is_fraction, "test_accuracy?": is_fraction, "seconds?": is_finite,
-    "n_parameters?": COUNT, "correct?": PACKED, "pseudo_values?": [is_finite],
+    "n_parameters?": COUNT, "correct?": PACKED, "pseudo_values?": [is_finite], "class_sentences?": [COUNT],
     "majority_val?": is_finite, "majority_test?": is_finite, "val_sentences?": POSITIVE, "test_sentences?": POSITIVE,
     **{f"{split}_{name}?": is_finite for split in ("val", "test") for name in METRIC_NAMES if name != "accuracy"},
 }  # fmt: skip

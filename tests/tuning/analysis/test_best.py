@@ -279,9 +279,15 @@ def test_the_last_ensemble_has_its_accuracy_on_test(tmp_path: Path) -> None:
     with open_study(folder, FULL_SPEC) as journal:
         measured |= {"test_accuracy": 0.5, "members": {"1": 0.5, "plain": 0.5}}
         journal.log_test_evaluation(measured, verb="ensemble", trial=None, seed=None, on="train", split="80/10/10")
+        other = measured | {"test_accuracy": 0.25}  # of another split of the data
+        journal.log_test_evaluation(other, verb="ensemble", trial=None, seed=None, on="train", split="70/15/15")
     assert json.loads(table_of(folder, RowFilter(), "json"))[3]["test_accuracy"] is None
     text = " ".join(table_of(folder, RowFilter(), "table").split())
     assert "Test accuracy of the ensemble of trial 1 (50%), plain (50%): 0.5000 (95%" in text
+    with open_study(folder, FULL_SPEC) as journal:
+        alone = measured | {"members": {"1": 1.0}}  # then it is the test result of trial 1
+        journal.log_test_evaluation(alone, verb="ensemble", trial=1, seed=42, on="train", split="80/10/10")
+    assert "Test accuracy of the ensemble" not in table_of(folder, RowFilter(), "table")
 
 
 def test_a_study_without_a_test_split_says_so(tmp_path: Path) -> None:

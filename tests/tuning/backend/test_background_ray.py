@@ -12,6 +12,7 @@ from tests.support.patience import PATIENCE_SECONDS
 from tuning.backend import local_ray
 from tuning.backend.background_ray import BackgroundRay
 from tuning.resources.machine import Machine
+from tuning.run_options import RunOptions
 
 MACHINE = Machine(cpus=1, gpus=0)
 
@@ -49,9 +50,12 @@ def test_a_niceness_that_would_end_the_process_is_refused(
     played: Played, monkeypatch: pytest.MonkeyPatch, niceness: str
 ) -> None:
     monkeypatch.setenv("RAY_worker_niceness", niceness)
-    with BackgroundRay(MACHINE, print) as background, pytest.raises(ConfigError, match="RAY_worker_niceness in the"):
+    message = "RAY_worker_niceness in the environment must be a whole number of at most two digits"
+    with BackgroundRay(MACHINE, print) as background, pytest.raises(ConfigError, match=message):
         background.start()
     assert played.events == []
+    with pytest.raises(ConfigError, match=message):
+        RunOptions()
 
 
 def test_ray_starts_and_ends_in_one_other_thread(played: Played) -> None:

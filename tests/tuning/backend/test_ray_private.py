@@ -1,6 +1,7 @@
 """tuning.backend.ray_private: workers, records, unused processes and nodes, and the private names of this Ray."""
 
 import inspect
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,7 @@ from ray.air._internal import usage
 from ray.air.execution._internal import RayActorManager
 from ray.air.execution._internal.tracked_actor import TrackedActor
 from ray.exceptions import OutOfMemoryError, RayActorError
+from ray.job_config import JobConfig
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.utils.object_cache import _ObjectCache
@@ -24,6 +26,7 @@ from tuning.backend.ray_private import (
     keep_idle_workers,
     low_memory_is_a_death,
     noted_nodes,
+    own_import_path,
     without_unused_processes,
 )
 
@@ -157,12 +160,19 @@ def test_ray_starts_its_unused_processes_again_after_the_block() -> None:
         (InnerGcsClient, "internal_kv_get"),
         (InnerGcsClient, "get_all_node_info"),
         (Config, "initialize"),  # tests use it
+        (JobConfig, "_py_driver_sys_path"),
     ],
 )
 def test_this_ray_has_each_private_name(owner: Any, name: str) -> None:
     """As an attribute of the module or class, or one that the class sets when an instance is made."""
     made = getattr(owner.__init__, "__code__", None)  # a module and a class in C have none
     assert name in {*dir(owner), *(made.co_names if made else ())}
+
+
+def test_packages_that_ray_ships_are_not_imported_from_a_folder_of_this_machine() -> None:
+    folder = str(Path(__file__).parents[3])
+    assert list(own_import_path(shipped=False)._py_driver_sys_path) == [folder]
+    assert list(own_import_path(shipped=True)._py_driver_sys_path) == []
 
 
 def test_this_ray_sets_the_subscriber_that_hush_closes() -> None:

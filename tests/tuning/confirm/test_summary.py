@@ -233,8 +233,8 @@ def test_the_majority_class_is_below_with_its_shares_of_both_splits() -> None:
     assert (row.trial, row.val_metric, row.test_metric, row.test_accuracy) == ("major", 0.0, 0.0, 0.52)
 
 
-@pytest.mark.parametrize(("share", "tied"), [(0.005, True), (0.1, False)])
-def test_a_few_sentences_of_a_class_show_no_difference(share: float, tied: bool) -> None:
+@pytest.mark.parametrize(("rare", "tied"), [(5, True), (6, False), (0, False)])
+def test_a_few_sentences_of_a_class_show_no_difference(rare: int, tied: bool) -> None:
     """Of a mean over two classes, five sentences decide a half: leaving out one of them changes nothing."""
     chosen, spec = candidates(study(), 1), SPEC | {"metric": "balanced_accuracy"}
     runs = plan_runs(spec, chosen, 3, None)
@@ -243,15 +243,15 @@ def test_a_few_sentences_of_a_class_show_no_difference(share: float, tied: bool)
     for run in runs:
         if run.trial in values and run.fold is None:
             value, pseudo = values[run.trial]
-            known[run.key] = outcome(value, test_balanced_accuracy=value, pseudo_values=pseudo)
-    audit = {**KEPT["audit"], "classes": [{"share": share}, {"share": 1 - share}]}
-    found = summarize("mine", chosen, runs, {"spec": spec, "audit": audit} | known)
+            more = {"pseudo_values": pseudo, "class_sentences": [rare, SENTENCES - rare]}
+            known[run.key] = outcome(value, test_balanced_accuracy=value, **more)
+    found = summarize("mine", chosen, runs, KEPT | {"spec": spec} | known)
     row = next(each for each in found.rows if each.trial == 0)
     assert row.difference is not None
     assert row.difference.tied is tied
     assert row.difference.mean == pytest.approx(0.45)
-    assert ("+- includes 50.0 for classes with fewer than 6 sentences" in render_summary(found, "table")) is tied
-    assert summarize("mine", chosen, runs, {"spec": spec, "audit": audit}).rare_part == 0.0  # no run has succeeded
+    assert ("+- includes 0.500 for classes with fewer than 6 sentences" in render_summary(found, "table")) is tied
+    assert summarize("mine", chosen, runs, KEPT | {"spec": spec}).rare_part == 0.0  # no run has succeeded
 
 
 def test_a_failed_run_and_a_missing_one_are_reported_and_the_rest_counts() -> None:

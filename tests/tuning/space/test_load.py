@@ -189,6 +189,12 @@ def test_what_to_try_first_obeys_set(tmp_path: Path, override: str, tried: dict[
     assert space.try_first == (tried,)
 
 
+@pytest.mark.parametrize("override", ["optimizer=adamw", "n_layers=2"])
+def test_set_keeps_what_to_try_first_where_it_becomes_active(tmp_path: Path, override: str) -> None:
+    text = "extends: default\ntry_first: [{weight_decay: 0.01, lstm_dropout: 0.3}]"
+    assert read(tmp_path, text, override).try_first == ({"weight_decay": 0.01, "lstm_dropout": 0.3},)
+
+
 def test_set_leaves_other_settings_of_what_to_try_first(tmp_path: Path) -> None:
     """Also a setting that the file searches in another case only."""
     text = """
