@@ -1,14 +1,7 @@
 """The study's journal, opened for writing by one driver at a time: repaired, checked and continued.
 
-The journal is an Optuna `JournalStorage` file, which Optuna's tools can open. The study's user attributes are: `spec`
-(all inputs), `id` (random), `goal` (of the latest command), `validation` (labels), `vocabulary` (number of trained
-words), `inputs` (of the corpus), `audit` (warnings), `command` (that created the study), `early_end` (the budget that
-ended it), `gpu_share` (the choice of a fraction), `prior_trials` (of a warm start), `test_evaluation:3` (one for each
-evaluation on the test split), `test_fingerprint` (of the test split), `plain_baseline` (predictions), `confirm:...`
-(results of fresh runs) and `distill:...` (epochs of a distilled model). A trial's attributes are: `config` (all
-settings), `origin` (its source), `epoch:3` (one for each epoch), `segments` (on earlier workers), `oom` (the error if
-its fraction of a GPU was too small), `result` (of its worker) and `n_epochs` (the number of epochs that count, if not
-all do).
+The journal is an Optuna `JournalStorage` file, which Optuna's tools can open. docs/reference/file-formats.md lists the
+attributes of the study and of its trials.
 """
 
 import contextlib
