@@ -1,6 +1,5 @@
 """Audit a corpus: count what can make its results misleading, and render the counts as plain lines."""
 
-import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.data.corpus import SPLITS, TRAIN
-from core.data.splits import duplicate_groups, first_equal
+from core.data.splits import duplicate_groups, first_equal, similar_labels
 from core.data.vocabulary import MAX_WORDS, UNK_ID
 from core.io.text import listed, printable, quoted
 
@@ -342,7 +341,7 @@ def audit_warnings(found: Mapping[str, Any], metric: str | None = None) -> list[
 def _class_warnings(classes: Sequence[tuple[str, int]], metric: str | None) -> list[str]:
     """Return warnings about classes, which have a name and a number of sentences."""
     lines = []
-    if alike := _same_labels([name for name, _ in classes]):
+    if alike := similar_labels([name for name, _ in classes]):
         lines.append(f"labels that may be the same: {listed(alike, _EXAMPLES)}; write them in one way")
     total = sum(count for _, count in classes)
     (most, largest), (least, smallest) = (end(classes, key=lambda each: each[1]) for end in (max, min))
@@ -359,17 +358,3 @@ def _class_warnings(classes: Sequence[tuple[str, int]], metric: str | None) -> l
         ratio = f"{largest / smallest:.0f} times as many sentences"
         lines.append(f"class {quoted(most)} has {ratio} as {quoted(least)}; {advice}")
     return lines
-
-
-def _same_labels(names: Sequence[str]) -> list[str]:
-    """Return pairs of labels that differ only in spaces, case, or the writing of a number."""
-    forms: dict[str | float, str] = {}
-    pairs = []
-    for name in names:
-        form: str | float = "".join(name.split()).casefold()
-        with contextlib.suppress(ValueError):
-            form = float(form)
-        if form in forms:
-            pairs.append(f"{quoted(forms[form])} and {quoted(name)}")
-        forms.setdefault(form, name)
-    return pairs

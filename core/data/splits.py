@@ -1,5 +1,6 @@
 """Split rules: assign sentences to train, validation and test, with duplicates always in the same split."""
 
+import contextlib
 import hashlib
 import re
 import unicodedata
@@ -287,14 +288,23 @@ def _too_small(
     ]
     fewer = f"use at most {min(distinct)} folds, " if folds and min(distinct) >= MIN_PER_CLASS else ""
     message = f"{listed(counts, 5)}, a split needs at least {least}; {fewer}add some, or leave out the class"
-    keys = ["".join(name.split()).casefold() for name in classes]
-    twins = []
-    for name, key in ((classes[place], keys[place]) for place in small):
-        largest = max((total, other) for total, other, its in zip(totals, classes, keys, strict=True) if its == key)[1]
-        if largest != name:
-            difference = "case" if largest.casefold() == name.casefold() else "case or blanks"
-            twins.append(f"{quoted(name)} differs from {quoted(largest)} only in {difference}")
-    return message + "es" * (len(small) > 1) + (f"; {listed(twins, 5)}: correct the labels" if twins else "")
+    alike = similar_labels(classes)
+    hint = f"; labels that may be the same: {listed(alike, 5)}; write them in one way" if alike else ""
+    return message + "es" * (len(small) > 1) + hint
+
+
+def similar_labels(names: Sequence[str]) -> list[str]:
+    """Return pairs of labels that differ only in spaces, case, or the writing of a number."""
+    forms: dict[str | float, str] = {}
+    pairs = []
+    for name in names:
+        form: str | float = "".join(name.split()).casefold()
+        with contextlib.suppress(ValueError):
+            form = float(form)
+        if form in forms:
+            pairs.append(f"{quoted(forms[form])} and {quoted(name)}")
+        forms.setdefault(form, name)
+    return pairs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -132,8 +132,8 @@ def test_all_classes_that_are_too_small_are_named_with_those_that_are_written_al
     message = (
         "class 'DELIVERY' has 2 distinct sentences (2 in all), class 'de livery' has 1 distinct sentence (1 in all), "
         "class 'other' has 1 distinct sentence (1 in all), a split needs at least 3; add some, or leave out the "
-        "classes; 'DELIVERY' differs from 'Delivery' only in case, 'de livery' differs from 'Delivery' only in case or "
-        "blanks: correct the labels"
+        "classes; labels that may be the same: 'DELIVERY' and 'Delivery', 'DELIVERY' and 'de livery'; "
+        "write them in one way"
     )
     with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
         stratified_split(sentences(22)[0], labels, classes, 42)
