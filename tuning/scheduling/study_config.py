@@ -9,7 +9,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from core.config import MAX_EPOCH_SENTENCES, MAX_EPOCHS, PRECISIONS
+from core.config import MAX_EPOCHS
 from core.data.corpus import Corpus
 from core.data.tokenizer import AUTO, tokenizer_name
 from core.errors import check_rules, in_range
@@ -78,17 +78,13 @@ class StudyConfig:
     """Limits that end the study early. Like the number of trials, each command has its own."""
 
     def __post_init__(self) -> None:
-        sentences = self.epoch_sentences
         check_rules(
             {
                 "--trials": in_range(self.n_trials, 1, MAX_TRIALS),
-                "--epochs": in_range(self.epochs, 1, MAX_EPOCHS),
                 "--parallelism": in_range(self.parallelism, 1, MAX_WORKERS),
                 "--lag": in_range(self.lag, 0, MAX_LAG),
                 "--seed": (self.seed, "from 0 to 2**32 - 1", 0 <= self.seed < 2**32),
-                "--epoch-sentences": in_range(sentences, 1, MAX_EPOCH_SENTENCES),
                 "--patience": in_range(self.patience, 1, MAX_EPOCHS),
-                "--precision": (self.precision, f"one of {', '.join(PRECISIONS)}", self.precision in PRECISIONS),
             }
         )
 
