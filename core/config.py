@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from core.errors import ConfigError, check_rules, is_whole, whole
+from core.errors import ConfigError, check_rules, is_number, is_whole, whole
 
 POOLINGS = ("last", "max", "mean", "mean+max", "attention")
 OPTIMIZERS = ("adadelta", "adam", "adamw", "rmsprop")
@@ -204,7 +204,7 @@ COST_ORDER: dict[str, tuple[bool | str, ...]] = {
 
 
 def _number(value: Any, rule: str, holds: Callable[[float], bool]) -> Rule:
-    return value, rule, isinstance(value, int | float) and not isinstance(value, bool) and holds(value)
+    return value, rule, is_number(value) and holds(value)
 
 
 def _positive(value: Any) -> Rule:

@@ -13,6 +13,7 @@ Any other exception that escapes is a bug in sentune.
 
 from collections.abc import Mapping
 from numbers import Real
+from typing import TypeGuard
 
 MAX_VALUE = 300
 """Number of characters of a value that a message shows."""
@@ -53,6 +54,11 @@ def in_range(value: float | None, low: float, high: float, why: str = "") -> tup
     """
     holds = value is None or (isinstance(value, Real) and not isinstance(value, bool) and low <= value <= high)
     return value, f"from {low:,} to {high:,}{why}", holds
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Return whether a value is a number of Python; true is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def is_whole(value: object, low: int, high: int) -> bool:

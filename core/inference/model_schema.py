@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from core.calibration import LIMITS, CoverageRow
 from core.config import MAX_EMBEDDING_DIM
 from core.data.vocabulary import Vocabulary
-from core.errors import CorruptionError, DataError, is_whole
+from core.errors import CorruptionError, DataError, is_number, is_whole
 from core.io.text import quoted
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def check_settings(settings: Any, layout: int) -> dict[str, Any]:
     _check("config.json: embedding_dim", found["embedding_dim"], rule, lambda x: is_whole(x, 1, MAX_EMBEDDING_DIM))
     low, high = LIMITS
     rule = f"a number from {low:g} to {high:g}"
-    _check("config.json: temperature", found["temperature"], rule, lambda x: _is_number(x) and low <= x <= high)
+    _check("config.json: temperature", found["temperature"], rule, lambda x: is_number(x) and low <= x <= high)
     _check("config.json: members", found["members"], "a list with a member", lambda x: isinstance(x, list) and x)
     for place, entry in enumerate(found["members"]):
         _check_member(f"config.json: members.{place}", entry)
@@ -62,7 +62,7 @@ def _check_member(where: str, entry: Any) -> None:
     _check(f"{where}.name", found["name"], rule, lambda x: isinstance(x, str) and _MEMBER.fullmatch(x))
     expected = f"{found['name']}.safetensors"
     _check(f"{where}.file", found["file"], expected, lambda x: x == expected)
-    _check(f"{where}.weight", found["weight"], "above 0 and at most 1", lambda x: _is_number(x) and 0 < x <= 1)
+    _check(f"{where}.weight", found["weight"], "above 0 and at most 1", lambda x: is_number(x) and 0 < x <= 1)
     _check(f"{where}.kind", found["kind"], "a text", lambda x: isinstance(x, str))
     if found["kind"] in ("lstm", "plain"):
         expected = "plain" if found["name"] == "plain-baseline" else "lstm"
@@ -100,7 +100,7 @@ def check_coverage(metrics: Any) -> tuple[CoverageRow, ...]:
 def _coverage_row(where: str, row: Any) -> CoverageRow:
     found = _object(where, row, ("min_probability", "sentences", "correct"))
     minimum, sentences, correct = found["min_probability"], found["sentences"], found["correct"]
-    _check(f"{where}.min_probability", minimum, "from 0 to 1", lambda x: _is_number(x) and 0 <= x <= 1)
+    _check(f"{where}.min_probability", minimum, "from 0 to 1", lambda x: is_number(x) and 0 <= x <= 1)
     _check(f"{where}.sentences", sentences, "a whole number from 1", lambda x: is_whole(x, 1, 2**53))
     _check(f"{where}.correct", correct, f"from 0 to {sentences}", lambda x: is_whole(x, 0, sentences))
     return CoverageRow(min_probability=minimum, sentences=sentences, correct=correct)
@@ -149,7 +149,3 @@ def _check(where: str, value: Any, rule: str, holds: Callable[[Any], Any]) -> No
         except RecursionError:
             shown = "a deeply nested value"
         raise CorruptionError(f"{where} must be {rule}, got {shown}")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.config import FULL_NAMES, SHORT_NAMES
-from core.errors import ConfigError, check_rules, in_range
+from core.errors import ConfigError, check_rules, in_range, is_number
 from core.io.text import quoted
 from tuning.analysis.ranking import STATES, TrialRow
-from tuning.space.expressions import Condition, is_number, parse_value
+from tuning.space.expressions import Condition, parse_value
 
 _CLAUSE = re.compile(r"\s*([a-z_][\w.]*)\s*(==?|!=|<=|>=|<|>)\s*([^\s,()=<>!]*)\s*", re.ASCII)
 MAX_ROWS = 1_000_000

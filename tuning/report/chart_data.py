@@ -12,6 +12,7 @@ import optuna
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import create_trial
 
+from core.errors import is_number
 from core.io.text import printable
 from core.metrics import METRICS, Metric
 from tuning.analysis.ensemble import SIZE
@@ -21,7 +22,6 @@ from tuning.formatting import format_value
 from tuning.journal.file import is_searched
 from tuning.journal.records import RANKED, RunSegment, TestEvaluation, TrialRecord, evaluations_on_test
 from tuning.scheduling.samplers import quiet_optuna
-from tuning.space.expressions import is_number
 from tuning.space.space import midpoint
 
 MAX_CHARTED = 1000

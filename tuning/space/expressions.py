@@ -10,11 +10,10 @@ import operator
 import re
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, TypeGuard
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from core.errors import ConfigError
+from core.errors import ConfigError, is_number
 from core.io.text import quoted
 
 MAX_STEPS = 1_000_000
@@ -60,11 +59,6 @@ def parse_value(text: str) -> Value:
 def equal(left: Value, right: Value) -> bool:
     """Return whether two values are equal; true does not equal 1."""
     return isinstance(left, bool) == isinstance(right, bool) and left == right
-
-
-def is_number(value: Any) -> TypeGuard[int | float]:
-    """Return whether a value is a number; true is none."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def show_value(value: Value) -> str:

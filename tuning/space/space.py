@@ -21,9 +21,9 @@ from optuna.distributions import (
 from optuna.trial import Trial
 
 from core.config import TrialConfig
-from core.errors import ConfigError, CorruptionError
+from core.errors import ConfigError, CorruptionError, is_number
 from core.io.text import error_summary, printable
-from tuning.space.expressions import Condition, Value, equal, is_number, show_distribution, show_value
+from tuning.space.expressions import Condition, Value, equal, show_distribution, show_value
 
 STUDY_FIELDS = ("epochs", "epoch_sentences", "patience", "metric", "precision", "seed")
 """TrialConfig fields that are the same for all trials of a study, and never part of a space."""
