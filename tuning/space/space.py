@@ -53,16 +53,11 @@ class Dimension:
 
     def contains(self, value: Value) -> bool:
         """Return whether Optuna could suggest `value`."""
-        distribution = self.distribution
-        if isinstance(distribution, CategoricalDistribution):
-            return any(equal(value, choice) for choice in distribution.choices)
-        assert isinstance(distribution, IntDistribution | FloatDistribution)
-        if not (is_number(value) and distribution.low <= value <= distribution.high):
-            return False
-        if isinstance(distribution, IntDistribution) and not isinstance(value, int):
-            return False
-        steps = (value - distribution.low) / distribution.step if distribution.step else 0
-        return abs(steps - round(steps)) < 1e-8
+        d = self.distribution
+        if isinstance(d, CategoricalDistribution):
+            return any(equal(value, choice) for choice in d.choices)
+        fits = isinstance(value, int) or not isinstance(d, IntDistribution)
+        return is_number(value) and fits and d._contains(value)
 
     def nearest(self, value: Value) -> Value:
         """Return the possible number that is nearest to `value`, or its equal choice; else `value`."""
