@@ -23,20 +23,29 @@ def available_memory() -> int:
     return min(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_group_limits())
 
 
-def _group_limits() -> Iterator[int]:
-    """Yield the limits in bytes of this process's control groups, of version 1 or 2, and of the groups around them."""
+def control_groups(controller: str) -> Iterator[Path]:
+    """Yield the folders of this process's control groups, of version 1 or 2, and of the groups around them.
+
+    Args:
+        controller: `memory` or `cpu`.
+    """
     try:
         groups = [line.split(":", 2) for line in OWN_GROUPS.read_text().splitlines()]
     except OSError:
         return
-    for _, kinds, path in groups:
-        if kinds in ("", "memory"):
-            root, name = (GROUPS, "memory.max") if not kinds else (GROUPS / kinds, "memory.limit_in_bytes")
+    for _, controllers, path in groups:
+        if not controllers or controller in controllers.split(","):
+            root = GROUPS / controller if controllers else GROUPS
             folder = root / path.lstrip("/")
-            for each in (folder, *folder.parents):
-                if each.is_relative_to(root):
-                    with contextlib.suppress(OSError, ValueError):  # no limit is "max"
-                        yield int((each / name).read_text())
+            yield from (each for each in (folder, *folder.parents) if each.is_relative_to(root))
+
+
+def _group_limits() -> Iterator[int]:
+    """Yield the limits in bytes of the control groups."""
+    for folder in control_groups("memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            with contextlib.suppress(OSError, ValueError):  # no limit is "max"
+                yield int((folder / name).read_text())
 
 
 def check_texts_fit(path: Path, size: int) -> None:

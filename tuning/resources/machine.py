@@ -1,13 +1,14 @@
 """The machine, the resources of one trial, and how many trials run in parallel."""
 
+import contextlib
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from core.config import MAX_THREADS
 from core.errors import ConfigError, check_rules, in_range
-from core.io.memory import available_memory
+from core.io.memory import available_memory, control_groups
 from tuning.resources.gpu import MIN_SHARE, Gpu, allocator_fraction, count_visible
 
 MAX_WORKERS = 10_000
@@ -138,9 +139,16 @@ def local_gpus(environment: Mapping[str, str]) -> tuple[Gpu, ...]:
 def available_cpus() -> int:
     """Return the number of CPUs that this process may use, by its affinity and the control group of its container."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        with open("/sys/fs/cgroup/cpu.max") as file:  # noqa: PTH123 - a pseudo file of the kernel
-            quota, period = file.read().split()
-    except (OSError, ValueError):
-        return cpus
-    return cpus if quota == "max" else max(1, min(cpus, int(quota) // int(period)))
+    return max(1, min([cpus, *_group_cpus()]))
+
+
+def _group_cpus() -> Iterator[int]:
+    """Yield the limits of the control groups."""
+    for folder in control_groups("cpu"):
+        with contextlib.suppress(OSError, ValueError):  # no limit is "max" in version 2, -1 in version 1
+            if (folder / "cpu.max").exists():
+                quota, period = (folder / "cpu.max").read_text().split()
+            else:
+                quota, period = ((folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+            if int(quota) > 0:
+                yield int(quota) // int(period)

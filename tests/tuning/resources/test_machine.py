@@ -1,6 +1,6 @@
 """tuning.resources.machine: capacity, and errors."""
 
-import io
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -39,13 +39,31 @@ def test_all_broken_shares_are_named_together() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "cpus"), [("max 100000", 6), ("250000 100000", 2), ("50000 100000", 1), ("900000 100000", 6), ("odd", 6)]
+    ("group", "files", "cpus"),
+    [
+        ("0::/", {"cpu.max": "max 100000"}, 6),
+        ("0::/", {"cpu.max": "250000 100000"}, 2),
+        ("0::/", {"cpu.max": "50000 100000"}, 1),
+        ("0::/", {"cpu.max": "900000 100000"}, 6),
+        ("0::/", {"cpu.max": "odd"}, 6),
+        ("0::/a.slice/b", {"a.slice/cpu.max": "300000 100000", "a.slice/b/cpu.max": "max 100000"}, 3),
+        ("4:cpu,cpuacct:/job", {"cpu/cpu.cfs_quota_us": "200000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 2),
+        ("4:cpu,cpuacct:/", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 6),
+        ("4:cpuset:/", {"cpu/cpu.cfs_quota_us": "200000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 6),
+        (None, {}, 6),
+    ],
 )
-def test_cpus_are_those_of_the_affinity_and_of_the_control_group(
-    limit: str, cpus: int, monkeypatch: pytest.MonkeyPatch
+def test_cpus_are_those_of_the_affinity_and_of_the_control_groups(
+    group: str | None, files: dict[str, str], cpus: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(6)), raising=False)
-    monkeypatch.setattr("builtins.open", lambda path: io.StringIO(limit))
+    monkeypatch.setattr("core.io.memory.OWN_GROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr("core.io.memory.GROUPS", tmp_path / "fs")
+    if group is not None:
+        (tmp_path / "cgroup").write_text(f"{group}\n")
+    for name, text in files.items():
+        (tmp_path / "fs" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "fs" / name).write_text(text)
     assert available_cpus() == cpus
 
 
