@@ -143,7 +143,7 @@ def program_name() -> str:
     called = Path(sys.argv[0])
     if called.name == "__main__.py":
         return "python -m tuning"
-    return called.name if shutil.which(called.name) else str(called)
+    return called.name if shutil.which(called.name) else shlex.quote(str(called))
 
 
 def study_command(verb: str, folder: Path, options: str, *, trial: int | None = None) -> str:

@@ -189,7 +189,7 @@ def _run(
 def _describe(options: RunOptions, existing: Mapping[str, Any], search: PlannedSearch) -> None:
     """Print the audit of the data, the values that sentune has chosen, and hints."""
     plan, corpus = search.config, search.corpus
-    audit = render_audit(corpus.source["audit"], plan.metric)
+    audit = in_callers_terms(render_audit(corpus.source["audit"], plan.metric))  # before an option and its value part
     _say(wrap_titled(audit, shutil.get_terminal_size().columns) if sys.stdout.isatty() else audit)
     enough = len(corpus.validation()) >= MIN_VALIDATION  # otherwise the audit warns
     if not existing and corpus.folds is None and enough and len(corpus.indices(TRAIN)) < SMALL:

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.data.corpus import SPLITS, TRAIN
-from core.data.splits import duplicate_groups, first_equal, similar_labels
+from core.data.splits import duplicate_groups, first_equal
 from core.data.vocabulary import MAX_WORDS, UNK_ID
-from core.io.text import listed, printable, quoted
+from core.io.text import listed, printable, quoted, similar_labels
 
 _HEADING = 12
 """Width of a heading in characters."""

@@ -1,6 +1,5 @@
 """Split rules: assign sentences to train, validation and test, with duplicates always in the same split."""
 
-import contextlib
 import hashlib
 import re
 import unicodedata
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from core.data.corpus import SPLIT_NAMES, TEST, TRAIN, VAL, Dataset
 from core.errors import ConfigError, DataError, is_whole, short_repr
-from core.io.text import listed, quoted
+from core.io.text import listed, quoted, similar_labels
 
 DEFAULT_SPLIT = "80/10/10"
 MIN_PER_CLASS = 3
@@ -174,14 +173,20 @@ def fold_split(
 
 
 def assign_folds(
-    texts: Sequence[str], labels: NDArray[np.int64], classes: Sequence[str], count: int, seed: int
+    texts: Sequence[str], labels: NDArray[np.int64], classes: Sequence[str], count: int, seed: int, *, of: str = ""
 ) -> NDArray[np.int64]:
     """Return the fold, from 0, of each text. Each class is spread evenly; copies of a text are in the same fold.
+
+    Args:
+        texts, labels, classes: The sentences.
+        count: Number of folds.
+        seed: Decides the folds.
+        of: Which sentences of a file these are, for the message, such as ` outside the test split`.
 
     Raises:
         DataError: A class has fewer distinct sentences than there are folds.
     """
-    groups = _group(texts, labels, classes, seed, count, folds=True)
+    groups = _group(texts, labels, classes, seed, count, folds=True, of=of)
     folds = np.zeros(len(groups.sizes), dtype=np.int64)  # of each group
     total = [0] * count
     for members in groups.by_class:
@@ -262,6 +267,7 @@ def _group(
     least: int,
     *,
     folds: bool = False,
+    of: str = "",
 ) -> _Groups:
     """Group the copies of a text (see `normalize_text`); the order depends on the texts and the seed alone.
 
@@ -272,39 +278,26 @@ def _group(
     by_class = [np.flatnonzero(labels[first] == label) for label in range(len(classes))]
     if any(len(members) < least for members in by_class):
         totals = np.bincount(labels, minlength=len(classes)).tolist()
-        raise DataError(_too_small(classes, list(map(len, by_class)), totals, least, folds=folds))
+        raise DataError(_too_small(classes, list(map(len, by_class)), totals, least, folds=folds, of=of))
     return _Groups(number=number, sizes=sizes, by_class=by_class)
 
 
 def _too_small(
-    classes: Sequence[str], distinct: Sequence[int], totals: Sequence[int], least: int, *, folds: bool
+    classes: Sequence[str], distinct: Sequence[int], totals: Sequence[int], least: int, *, folds: bool, of: str
 ) -> str:
     """Return the message about all classes with fewer distinct sentences than `least`; of each, the total is given."""
     small = [place for place, count in enumerate(distinct) if count < least]
     counts = [
         f"class {quoted(classes[place])} has {distinct[place]} distinct sentence{'s' * (distinct[place] != 1)} "
-        f"({totals[place]} in all)"
+        f"({totals[place]} in all){of}"
         for place in small
     ]
-    fewer = f"use at most {min(distinct)} folds, " if folds and min(distinct) >= MIN_PER_CLASS else ""
+    fewest = 2 if of else MIN_PER_CLASS  # --validation folds:2, --split folds:3
+    fewer = f"use at most {min(distinct)} folds, " if folds and min(distinct) >= fewest else ""
     message = f"{listed(counts, 5)}, a split needs at least {least}; {fewer}add some, or leave out the class"
     alike = similar_labels(classes)
     hint = f"; labels that may be the same: {listed(alike, 5)}; write them in one way" if alike else ""
     return message + "es" * (len(small) > 1) + hint
-
-
-def similar_labels(names: Sequence[str]) -> list[str]:
-    """Return pairs of labels that differ only in spaces, case, or the writing of a number."""
-    forms: dict[str | float, str] = {}
-    pairs = []
-    for name in names:
-        form: str | float = "".join(name.split()).casefold()
-        with contextlib.suppress(ValueError):
-            form = float(form)
-        if form in forms:
-            pairs.append(f"{quoted(forms[form])} and {quoted(name)}")
-        forms.setdefault(form, name)
-    return pairs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -383,7 +376,8 @@ class SplitRule:
         places = np.flatnonzero(codes == TRAIN)
         texts = [read.texts[place] for place in places]
         folds = np.full(len(codes), NO_FOLD, dtype=np.uint8)
-        folds[places] = assign_folds(texts, read.labels[places], read.classes, self.validation_folds, self.seed or 0)
+        labels, seed, of = read.labels[places], self.seed or 0, " outside the test split"
+        folds[places] = assign_folds(texts, labels, read.classes, self.validation_folds, seed, of=of)
         return codes, folds
 
     def _codes(self, read: Dataset) -> Codes:

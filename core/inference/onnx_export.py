@@ -41,14 +41,14 @@ rule, words, labels = read("tokenizer"), read("vocabulary"), read("labels")
 engines = {"re": re, "regex": regex}
 steps = [(engines[engine].compile(pattern, flags), new) for engine, pattern, flags, new in rule["steps"]]
 ids = {word: place for place, word in enumerate(words)} | {"<pad>": 1}  # 1 is the unknown word
-session = onnxruntime.InferenceSession(here / "model.onnx")
+session = onnxruntime.InferenceSession(str(here / "model.onnx"), providers=["CPUExecutionProvider"])
 
 for text in sys.argv[1:] or map(str.rstrip, sys.stdin):
     split = text.lower()
     for pattern, new in steps:
         split = pattern.sub(new, split)
     tokens = [[ids.get(token, 1) for token in split.split()] or [1]]  # several sentences: pad with 0 behind the end
-    feed = {"tokens": numpy.array(tokens), "lengths": numpy.array([len(row) for row in tokens])}
+    feed = {"tokens": numpy.array(tokens, "int64"), "lengths": numpy.array([len(row) for row in tokens], "int64")}
     for row in session.run(["probabilities"], feed)[0]:
         print(labels[row.argmax()], f"{row.max():.4f}", text, sep="\\t")
 '''

@@ -21,7 +21,7 @@ from core.inference.saved_model import ModelParts, read_model
 from core.io.atomic import expand_user
 from core.io.text import error_summary
 from core.nn.classifier import SentenceClassifier
-from core.nn.runtime import autocast, limit_cached_kernels
+from core.nn.runtime import autocast, limit_cached_kernels, limit_threads_after_fork
 from core.plain_baseline import PlainBaseline
 from core.training.batching import length_sorted_batches
 from core.training.evaluate import TOKENS_AT_ONCE
@@ -140,6 +140,7 @@ class Predictor:
         Raises:
             CorruptionError: The weights are too large, so that a result is no number.
         """
+        limit_threads_after_fork()
         lengths = np.array([len(each) for each in sentences], dtype=np.int64)
         found = np.empty((len(sentences), len(self.classes)))
         for places in length_sorted_batches(lengths, TOKENS_AT_ONCE):
@@ -235,6 +236,7 @@ def load_model(path: str | os.PathLike[str], *, notify: Callable[[str], None] | 
         CorruptionError: A file is missing or changed; the message names it.
     """
     limit_cached_kernels(CACHED_KERNELS)
+    limit_threads_after_fork()
     path = expand_user(os.fspath(path))
     parts = read_model(path)
     here = tokenizer_version(tokenizer_name(parts.tokenizer))

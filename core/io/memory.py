@@ -20,7 +20,7 @@ UNPACKED = 3
 
 def available_memory() -> int:
     """Return the bytes of memory that this process may use, by the machine and the control group of its container."""
-    return min(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_group_limits())
+    return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_group_limits()])
 
 
 def control_groups(controller: str) -> Iterator[Path]:

@@ -1,5 +1,6 @@
 """Make text from outside safe to show: escape control characters, shorten, and redact secrets."""
 
+import contextlib
 import html
 import re
 import unicodedata
@@ -90,3 +91,18 @@ def last_part(value: Any) -> Any:
     """Return the last part of an absolute path, or of `mr:PATH`: folders may name its author. Other values stay."""
     has_folders = isinstance(value, str) and value.removeprefix("mr:").startswith("/")
     return PurePath(value).name if has_folders else value
+
+
+def similar_labels(names: Sequence[str]) -> list[str]:
+    """Return pairs of labels that differ only in spaces, case, invisible characters, or the form of a number."""
+    forms: dict[str | float, str] = {}
+    pairs = []
+    for name in names:
+        seen = (c for c in unicodedata.normalize("NFKC", name) if not c.isspace() and unicodedata.category(c) != "Cf")
+        form: str | float = "".join(seen).casefold()
+        with contextlib.suppress(ValueError):
+            form = float(form)
+        if form in forms:
+            pairs.append(f"{quoted(forms[form])} and {quoted(name)}")
+        forms.setdefault(form, name)
+    return pairs

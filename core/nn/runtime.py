@@ -21,6 +21,17 @@ _TRIM_BYTES, _MMAP_BYTES = 2**28, 2**25
 _THREAD_VALUES = 2**15
 """Number of values for which torch uses another thread."""
 _MKLDNN_SWITCH = threading.RLock()
+_PROCESS = os.getpid()
+"""Process that imported this module."""
+
+
+def limit_threads_after_fork() -> None:
+    """Use one thread in a process that was forked after this module was imported.
+
+    It inherits the memory of torch's threads, but not the threads: GNU OpenMP would wait for them without end.
+    """
+    if os.getpid() != _PROCESS:
+        torch.set_num_threads(1)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ momentum, so every step updates the whole table. `inexact_lazy_adam` skips idle 
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 from math import cos, pi
 from typing import Any
 
@@ -175,6 +176,7 @@ def lr_multiplier(schedule: str, done: float, val_losses: list[float]) -> float:
     if schedule == "cosine":
         return (1 + cos(pi * done)) / 2
     if schedule == "plateau":
-        stalls = sum(loss >= min(val_losses[:epoch], default=float("inf")) for epoch, loss in enumerate(val_losses))
+        lowest = accumulate(val_losses, min)  # up to each epoch
+        stalls = sum(loss >= before for loss, before in zip(val_losses[1:], lowest, strict=False))
         return float(0.5**stalls)
     return 1.0

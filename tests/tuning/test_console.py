@@ -1,6 +1,7 @@
 """tuning.console: a closed output is ignored; messages name a call from Python."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -112,6 +113,12 @@ def test_what_a_closed_stream_would_say_comes_into_no_file(tmp_path: Path) -> No
     ended = subprocess.run([sys.executable, "-c", script, str(tmp_path / "file")], cwd=ROOT, check=False)
     assert ended.returncode == 0
     assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_the_path_of_a_program_that_the_shell_would_not_find_is_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr("sys.argv", ["/home/a b/bin/sentune", "run", "c d.csv"])
+    assert shlex.split(command_line()) == ["/home/a b/bin/sentune", "run", "c d.csv"]
 
 
 def test_a_python_call_takes_the_place_of_the_command_line() -> None:

@@ -105,6 +105,13 @@ class PredictOptions:
         problems = [problem for problem, holds in rules.items() if not holds]
         if self.out is not None and (problem := output_problem(self.out, path, self.model)):
             problems.append(problem)
+        ending = "" if self.out is None else self.out.suffix.lower()
+        if ending in (".gz", ".parquet", *NO_TEXT):
+            problems.append(
+                f"--out is written as text, got {self.out}; choose a name that ends in .csv, .txt or .jsonl"
+            )
+        if ending == ".jsonl" and not self.as_json:
+            problems.append(f"--out {self.out} must be used with --format json, or end in .csv or .txt")
         if problems:
             raise ConfigError("; ".join(problems))
 

@@ -10,7 +10,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 from core.errors import ConfigError
 from tuning.space.expressions import Condition, Value, choice, show_value
 from tuning.space.initial_trials import complete_settings
-from tuning.space.space import DEFAULTS, STUDY_FIELDS, Dimension, Space, unknown_setting, validate
+from tuning.space.space import DEFAULTS, STUDY_FIELDS, Dimension, Space, field_problems, unknown_setting, validate
 
 Content: TypeAlias = BaseDistribution | Value
 
@@ -130,14 +130,26 @@ def _when(
         if isinstance(values, str):
             unusable.append(f"the condition {clause} cannot be used: {values}")
             values = ()
+        elif wrong := _impossible(clause, dimensions):
+            unusable += [f"the condition {clause} cannot be used: {text}" for text in wrong]
         elif not any(clause.allows(value) for value in values):
             shown = ", ".join(show_value(value) for value in values[:8]) + (", ..." if len(values) > 8 else "")
-            never.append(f"the condition {clause} can never hold: {clause.name} is {shown or 'left out'}")
+            never.append(
+                f"the condition {clause} can never hold: {clause.name} is {shown or 'left out'}; leave this setting "
+                "out, or write another condition in a space file"
+            )
         before = allowed.get(clause.name, values)
         allowed[clause.name] = tuple(value for value in before if clause.allows(value))
         if before and not allowed[clause.name] and not never:
             never.append(f"the conditions on {clause.name} can never hold together; remove one of them")
     return tuple(allowed.items()), unusable, never
+
+
+def _impossible(clause: Condition, dimensions: Sequence[Dimension]) -> list[str]:
+    """Return why a value that the clause compares can be none of the setting, such as a misspelt word."""
+    field = next((dimension.field for dimension in dimensions if dimension.name == clause.name), clause.name)
+    compared = clause.operator in ("==", "!=", "in") and field in DEFAULTS
+    return list(field_problems(field, clause.values)) if compared else []
 
 
 def _possible(

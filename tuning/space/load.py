@@ -113,7 +113,7 @@ def read_text(path: str, what: str, names: str) -> str:
         with open_regular(file) as stream:
             content = stream.read(MAX_FILE_BYTES + 1)
         if len(content) > MAX_FILE_BYTES:
-            raise ConfigError(f"{path} is larger than {MAX_FILE_BYTES:,} bytes and no {what}; pass another file")
+            raise ConfigError(f"{path} is larger than {MAX_FILE_BYTES:,} bytes; pass a smaller {what}")
         return content.decode("utf-8-sig")
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ConfigError(f"there is no {what} {path!r}; pass {names}, or the path of a YAML file") from error

@@ -103,7 +103,8 @@ class Dimension:
 
     def describe(self) -> dict[str, str]:
         """Return a row for the user: `setting`, `values` (as in a space file), `when` and `kind`."""
-        clauses = [Condition(name, "==" if len(allowed) == 1 else "in", allowed) for name, allowed in self.when]
+        few = [(name, shown if len(shown) <= 8 else (*shown[:2], "...", shown[-1])) for name, shown in self.when]
+        clauses = [Condition(name, "==" if len(allowed) == 1 else "in", allowed) for name, allowed in few]
         return _row(self.name, show_distribution(self.distribution), "searched", when=" and ".join(map(str, clauses)))
 
 
@@ -122,7 +123,7 @@ def validate(
     found = [(d.name, message) for d in dimensions for message in _name_problems(d)]
     dimensions = [d for d in dimensions if not any(_name_problems(d))]  # the messages below contain names
     for name, value in fixed.items():
-        found += [(name, text) for text in _field_problems(name, [value])]
+        found += [(name, text) for text in field_problems(name, [value])]
     for index, dimension in enumerate(dimensions):
         found += [(dimension.name, text) for text in _dimension_problems(dimension, dimensions[:index], dimensions)]
     for index, right in enumerate(dimensions):
@@ -132,7 +133,7 @@ def validate(
             found.append((right.name, message + "write conditions that exclude each other"))
     for index, entry in enumerate(try_first):
         place = f"try_first[{index}]"
-        found += [(place, text) for name, value in entry.items() for text in _field_problems(name, [value])]
+        found += [(place, text) for name, value in entry.items() for text in field_problems(name, [value])]
     return found
 
 
@@ -150,7 +151,8 @@ def unknown_setting(name: str, parameters: Iterable[str] = ()) -> str:
     return f"there is no setting {name!r}; {hint}"
 
 
-def _field_problems(name: str, values: Sequence[Any]) -> Iterator[str]:
+def field_problems(name: str, values: Sequence[Any]) -> Iterator[str]:
+    """Yield why a setting does not exist, or cannot have some of the values."""
     if name in STUDY_FIELDS:
         yield f"{name} is the same for all trials of a study and not part of a space; pass it as an option of run"
     elif name not in DEFAULTS:
@@ -173,7 +175,7 @@ def _dimension_problems(
     else:
         # TrialConfig allows only intervals, so it suffices to check the ends.
         values = sorted({distribution.low, distribution.high})
-    yield from _field_problems(dimension.field, values)
+    yield from field_problems(dimension.field, values)
     if dimension.name != dimension.field and dimension.name in DEFAULTS:
         yield f"{dimension.name} is another setting and cannot name a range of {dimension.field!r}; choose another name"
     if any(dimension.name == other.name for other in earlier):

@@ -93,9 +93,7 @@ class SpaceParser:
             text = self._scalar(node, "a setting") or ""
             return parse_expression(text)
         except ConfigError as error:
-            # YAML cuts {range: int(1, 3)} at the comma.
-            cut = text.count("(") > text.count(")")
-            self._note(node, f"{error}{'; inside { } or [ ] put it in quotes' if cut else ''}")
+            self._note(node, f"{error}{_quotes_hint(text)}")
             return None
 
     def _when(self, node: yaml.Node) -> tuple[Condition, ...]:
@@ -107,7 +105,7 @@ class SpaceParser:
             try:
                 found += parse_when(text) if text is not None else ()
             except ConfigError as error:
-                self._note(each, str(error))
+                self._note(each, f"{error}{_quotes_hint(text or '')}")
         return tuple(found)
 
     def _value(self, node: yaml.Node) -> Value:
@@ -148,3 +146,8 @@ class SpaceParser:
 
     def _note(self, node: yaml.Node, message: str) -> None:
         self._found.append((node.start_mark.line, f"{self._line(node)}: {message}"))
+
+
+def _quotes_hint(text: str) -> str:
+    """Return the end of a message about text such as `int(1`: YAML cuts {range: int(1, 3)} at the comma."""
+    return "; inside { } or [ ] put it in quotes" if text.count("(") > text.count(")") else ""

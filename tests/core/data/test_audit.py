@@ -267,6 +267,15 @@ def test_a_clean_corpus_has_no_warning() -> None:
             {"classes": [{"name": name, "sentences": 100} for name in ("1", "Very good", "1.0", "very  good", "2")]},
             "labels that may be the same: '1' and '1.0', 'Very good' and 'very  good'; write them in one way",
         ),
+        (
+            {
+                "classes": [
+                    {"name": name, "sentences": 100} for name in ("\xe9", "e\u0301", "A", "A\u200b", "\uff21", "b")
+                ]
+            },
+            "labels that may be the same: '\xe9' and 'e\u0301', 'A' and 'A\\u200b', 'A' and '\uff21'; "
+            "write them in one way",
+        ),
     ],
 )
 def test_each_doubt_is_a_line(change: dict[str, Any], line: str) -> None:

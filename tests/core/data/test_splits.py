@@ -1,5 +1,6 @@
 """Split rules: sizes, strata, and copies in the same split."""
 
+import dataclasses
 import re
 from typing import Any
 
@@ -198,6 +199,17 @@ def test_validation_in_folds_uses_each_sentence_that_is_not_in_the_test_split(sp
     assert sizes.max() - sizes.min() <= 3
     assert rule.inputs()["validation_folds"] == 5
     assert "validation_folds" not in plain.inputs()
+
+
+def test_validation_folds_count_the_sentences_outside_the_test_split() -> None:
+    labels = np.array([0] * 26 + [1] * 5)
+    data = Dataset(texts=[f"text {i}" for i in range(31)], labels=labels, classes=CLASSES, notes={})
+    message = r"class 'pos' has 4 .* \(4 in all\) outside the test split, a split needs at least 5; use at most 4 folds"
+    with pytest.raises(DataError, match=message):
+        SplitRule.of("80/10/10", 42, None, None, "folds:5").assign(data)
+    few = dataclasses.replace(data, texts=data.texts[:29], labels=labels[:29])
+    with pytest.raises(DataError, match="use at most 2 folds"):
+        SplitRule.of("80/10/10", 42, None, None, "folds:3").assign(few)
 
 
 @pytest.mark.parametrize("validation", ["folds", "folds:1", "folds:21", "folds:x", "folds:٥", "5", ""])

@@ -56,6 +56,26 @@ def test_any_text_gets_a_label(text: str) -> None:
     assert prediction.label in CLASSES
 
 
+FORKED = """
+import os, signal, sys, torch
+from tests.support.models import lstm, predictor
+model = predictor(lstm(seed=1))
+torch.set_num_threads(2)
+torch.ones(1_000_000).sum()  # starts torch's second thread
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    model.predict(["good"])
+    torch.ones(1_000_000).sum()
+    os._exit(0)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_forked_process_does_not_wait_for_threads_that_it_does_not_have() -> None:
+    assert subprocess.run([sys.executable, "-c", FORKED], cwd=Path(__file__).parents[3], check=False).returncode == 0
+
+
 def test_empty_and_unknown_texts_are_one_unknown_word() -> None:
     empty, unknown = model().predict(["", "zzz"])
     assert empty == unknown

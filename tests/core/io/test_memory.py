@@ -1,6 +1,7 @@
 """The check that a file of texts can be prepared in the memory of the machine."""
 
 import gzip
+import os
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,20 @@ def test_the_memory_is_that_of_the_control_groups_of_both_versions(
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     assert available_memory() == limit
+
+
+@pytest.mark.parametrize("groups", [None, "0::/\n", "0::/user.slice\n"])
+def test_without_a_limit_the_memory_is_that_of_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, groups: str | None
+) -> None:
+    """macOS has no control groups, and those of a Linux desktop have no limit."""
+    monkeypatch.setattr(memory, "OWN_GROUPS", tmp_path / "own")
+    monkeypatch.setattr(memory, "GROUPS", tmp_path)
+    if groups is not None:
+        (tmp_path / "own").write_text(groups)
+    (tmp_path / "user.slice").mkdir()
+    (tmp_path / "user.slice/memory.max").write_text("max\n")
+    assert available_memory() == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

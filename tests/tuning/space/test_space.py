@@ -216,6 +216,9 @@ def test_a_description_says_what_is_searched_when_and_what_is_not() -> None:
         "when": "not freeze_embedding",
         "kind": "searched",
     } in rows
+    wide = (("hidden_dim", tuple(range(65, 193))),)
+    many = Dimension(name="lstm_dropout", field="lstm_dropout", distribution=FloatDistribution(0.0, 0.5), when=wide)
+    assert many.describe()["when"] == "hidden_dim in (65, 66, ..., 192)"
     fixed = [row for row in load_space("notebook").describe() if row["kind"] == "fixed"]
     assert {"setting": "clip_norm", "values": "none", "when": "", "kind": "fixed"} in fixed
 
