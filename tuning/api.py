@@ -305,7 +305,7 @@ def _run_options(data: Any, given: Mapping[str, Any]) -> RunOptions:
             close = [RENAMED_FIELDS[name]] if name in RENAMED_FIELDS else difflib.get_close_matches(name, KEYWORDS, n=1)
             hint = f"did you mean {close[0]}?" if close else f"choose from {', '.join(sorted(KEYWORDS))}"
             raise ConfigError(f"search has no option {name!r}; {hint}")
-    values = {
+    values: dict[str, Any] = {
         KEYWORDS[name]: _overrides(value) if name == "set" else as_type(name, value, HINTS[KEYWORDS[name]])
         for name, value in given.items()
     }

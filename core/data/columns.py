@@ -213,8 +213,9 @@ def _usual(table: Table, names: Sequence[str], usual: Sequence[str], what: str, 
     unread = [column for column in table.unsupported_columns if column.lower() in usual]
     if unread and not matches:
         require_column(table, unread[0], f"--{what}-column")
-    if len(matches + unread) > 1:
-        shown = " and ".join(quoted(match) for match in matches + unread)
+    possible = matches + unread if what == "label" else matches
+    if len(possible) > 1:
+        shown = " and ".join(quoted(match) for match in possible)
         raise DataError(f"{table.name}: the {what} column can be {shown}; pass --{what}-column with one of them")
     return matches[0] if matches else None
 

@@ -73,7 +73,7 @@ def without_folders(command: str) -> str:
     `sentune run ../data/tickets.csv` -> `sentune run tickets.csv`. URIs and shares such as 80/10/10 stay. A path with
     spaces must be quoted.
     """
-    quotes = re.compile(r"""('[^']*'|"[^"]*")""")
+    quotes = re.compile(r"""((?<!\w)'[^']*'|"[^"]*")""")  # "the study's" begins none
     folders = re.compile(r"(?<![^\s=(,])(?![a-z][a-z0-9+]*://|[\d/]+(?![^\s),]))[^\s=(,]*/(?=[^/\s])")
     parts = quotes.split(command)  # every second one is quoted
     return "".join(_quoted_last_part(part) if at % 2 else folders.sub("", part) for at, part in enumerate(parts))

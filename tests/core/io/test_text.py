@@ -97,6 +97,10 @@ def test_an_absolute_path_is_shown_without_folders(value: str, shown: str) -> No
         ("sentune run '/data (1)/kunde,geheim/x.csv'", "sentune run 'x.csv'"),
         ("sentune retrain s '--out=/home/anna schmidt/model'", "sentune retrain s '--out=model'"),
         ("sentune run 'mr:/my data/rt.tar.gz' --split '80/10/10'", "sentune run 'rt.tar.gz' --split '80/10/10'"),
+        (
+            "the study's data are not in /home/anna/x; run the study's command",
+            "the study's data are not in x; run the study's command",
+        ),
         ("", ""),
     ],
 )

@@ -125,7 +125,7 @@ def test_where_the_metric_has_no_value_on_test_the_validation_sentences_are_kept
     for found in (train_run(config.to_dict(), corpus, TrialResources(), str(tmp_path)), fit_run("roc_auc", corpus)):
         assert ("val_roc_auc" in found, "test_roc_auc" in found) == (True, False)
         assert len(unpack_labels(found["correct"], "it")) == found["val_sentences"]
-        assert len(found["pseudo_values"]) == found["val_sentences"]
+        assert len(found["pseudo_values"]) == sum(found["class_sentences"]) == found["val_sentences"]
 
 
 def test_without_a_test_split_the_validation_sentences_are_kept(tmp_path: Path) -> None:

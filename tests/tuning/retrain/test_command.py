@@ -272,3 +272,9 @@ def test_a_trial_that_cannot_be_retrained_is_refused() -> None:
         select_trial(Path(), "1", {}, [record(0, 0.7), record(1, 0.8, state="RUNNING")])
     with pytest.raises(UserError, match="no trial of this study has finished yet"):
         select_trial(Path(), "best", {}, [])
+
+
+def test_other_splits_to_train_on_are_refused() -> None:
+    """From Python; the command line has choices."""
+    with pytest.raises(ConfigError, match=r"--on must be train or train\+val, got 'both'"):
+        RetrainOptions(study="s", on="both")

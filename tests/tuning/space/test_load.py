@@ -190,6 +190,18 @@ def test_what_to_try_first_obeys_set(tmp_path: Path, override: str, tried: dict[
     assert space.try_first == (tried,)
 
 
+def test_what_to_try_first_keeps_no_value_of_another_range(tmp_path: Path) -> None:
+    text = """
+settings:
+  optimizer: [adam, rmsprop]
+  learning_rate: {range: "log(1e-4, 1e-3)", when: optimizer == rmsprop}
+  learning_rate_adam: {field: learning_rate, range: "log(1e-3, 1e-2)", when: optimizer == adam}
+try_first: [{optimizer: adam, learning_rate: 0.005}]
+"""
+    (tried,) = read(tmp_path, text, "optimizer=rmsprop").try_first
+    assert float(tried["learning_rate"]) <= 0.001  # type: ignore[arg-type]  # a number
+
+
 @pytest.mark.parametrize("override", ["optimizer=adamw", "n_layers=2"])
 def test_set_keeps_what_to_try_first_where_it_becomes_active(tmp_path: Path, override: str) -> None:
     text = "extends: default\ntry_first: [{weight_decay: 0.01, lstm_dropout: 0.3}]"
