@@ -36,6 +36,7 @@ from tuning.resources.machine import Machine
 from tuning.run_options import AUTO, RunOptions
 from tuning.scheduling.budget import EarlyEnd
 from tuning.scheduling.schedule import Callback, Schedule, reopen_trials
+from tuning.scheduling.samplers import SAMPLERS
 from tuning.scheduling.study_config import study_id
 from tuning.scheduling.virtual_cost import CorpusShape, virtual_cost
 from tuning.tracking.progress_display import ProgressDisplay
@@ -57,6 +58,12 @@ NARROW = 50
 """Width of word vectors up to which wider ones are suggested."""
 WIDER = "the word vectors have {} dimensions, and more may gain points; pass --vectors {}"
 WIDER_ENGLISH = "glove-300d (862 MB, fetched once) or --vectors fasttext (1.5 GB)"
+MANY_WORKERS = 8
+"""Parallelism from which too few trials for the sampler are reported."""
+FEW_TRIALS = (
+    "{} trials begin on {} workers before the sampler has results to learn from; pass --trials {}, or a smaller "
+    "--parallelism"
+)
 NO_STORAGE = (
     "checkpoints stay on each trial's node, so a trial that continues on another node starts again from its first "
     "epoch; pass --storage to keep them"
@@ -208,6 +215,9 @@ def _describe(options: RunOptions, existing: Mapping[str, Any], search: PlannedS
         _say(f"first trials  {first['trials']} from {first['source']}{hint}{unfit}")
     if search.choice is not None:
         _say(str(search.choice))
+    few = MANY_WORKERS <= plan.parallelism and plan.n_trials <= 2 * plan.parallelism
+    if not existing and few and SAMPLERS[plan.sampler].learns:
+        print_note(FEW_TRIALS.format(plan.n_trials, plan.parallelism, 10 * plan.parallelism))
     if remark := METRICS[plan.metric].remark(corpus.labels[corpus.validation()], corpus.classes):
         print_note(remark)
 

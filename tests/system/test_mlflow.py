@@ -170,6 +170,14 @@ def test_an_export_that_was_cut_short_is_completed(tmp_path: Path, uri: str, mon
         assert [step for step, _ in history(uri, runs[0], metric)] == [1, 2, 3]
 
 
+def test_trials_that_no_longer_count_are_removed(tmp_path: Path, uri: str) -> None:
+    with small_study(tmp_path) as journal:
+        export_to_mlflow(tmp_path, uri)
+        journal.set_study_attr("early_end", {"reason": "target 0.5 reached by trial 1", "n_trials": 2})
+    export_to_mlflow(tmp_path, uri)
+    assert sorted(exported(uri, tmp_path.name)) == [0, 1]
+
+
 def test_another_study_of_the_same_name_is_not_mixed_in(tmp_path: Path, uri: str) -> None:
     for place, spec, study in (("a", SPEC, "0"), ("b", {**SPEC, "seed": 43}, "0"), ("again", SPEC, "1")):
         with small_study(tmp_path / place / "same", spec, study):

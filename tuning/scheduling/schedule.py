@@ -199,8 +199,9 @@ class Schedule:
         except UserError as error:
             self.stop.abort(error)
             return False
-        # After its last epoch a trial returns its result.
-        return not self.stop.requested and (epoch.epoch < self._last[trial] or epoch.epoch == self.config.epochs)
+        if epoch.epoch == self.config.epochs:  # a trial then returns its result, also if the search stops
+            return True
+        return not self.stop.requested and epoch.epoch < self._last[trial]
 
     def end(
         self, trial: int, result: Mapping[str, Any], segment: Mapping[str, Any], *, worker_died: bool = False

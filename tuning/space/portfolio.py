@@ -121,7 +121,8 @@ def _read_file(path: str) -> list[dict[str, Value]]:
     found, problems = [], []
     for number, entry in enumerate(entries, 1):
         params = entry.get("params") if isinstance(entry, dict) else None
-        if params == {}:  # a row of `sentune best` that is no trial
+        failed = isinstance(entry, dict) and entry.get("state") == "FAIL"
+        if params == {} or failed:  # a row of `sentune best` that is no trial, or a failed one
             continue
         values, wrong = _read_entry(params if isinstance(params, dict) else entry)
         found.append(values)

@@ -70,6 +70,9 @@ def export_to_mlflow(folder: Path, uri: str) -> str:
             runs = _runs(client, experiment)
             for record in records:
                 _export(client, experiment, runs.get(record.number), record, searched)
+            for number, run in runs.items():
+                if number >= len(records):  # a trial after an early end does not count
+                    client.delete_run(run.info.run_id)
     except (MlflowException, SQLAlchemyError) as error:
         raise UserError(redact_uris(f"cannot export to {uri}: {error_summary(error)}")) from error
     except ImportError as error:  # the driver of a database

@@ -144,6 +144,9 @@ def test_the_output_of_best_is_a_file_of_first_trials(tmp_path: Path) -> None:
     assert best in first_trials(path, QUICK).settings
     with pytest.raises(ConfigError, match=r"best\.json: no entry has a configuration; pass the output of a study with"):
         first_trials(written(tmp_path, '[{"trial": "major", "params": {}}]', "best.json"), QUICK)
+    rows = '[{"state": "FAIL", "params": {"hidden_dim": 50}}, {"state": "COMPLETE", "params": {"hidden_dim": 60}}]'
+    (only,) = first_trials(written(tmp_path, rows, "best.json"), QUICK).settings
+    assert only["hidden_dim"] == 60
 
 
 def test_the_spec_names_the_source_and_changes_with_the_settings(tmp_path: Path) -> None:
