@@ -35,8 +35,8 @@ from tuning.resources.allocation import GPU_SHARE
 from tuning.resources.machine import Machine
 from tuning.run_options import AUTO, RunOptions
 from tuning.scheduling.budget import EarlyEnd
-from tuning.scheduling.schedule import Callback, Schedule, reopen_trials
 from tuning.scheduling.samplers import SAMPLERS
+from tuning.scheduling.schedule import Callback, Schedule, reopen_trials
 from tuning.scheduling.study_config import study_id
 from tuning.scheduling.virtual_cost import CorpusShape, virtual_cost
 from tuning.tracking.progress_display import ProgressDisplay
@@ -215,7 +215,7 @@ def _describe(options: RunOptions, existing: Mapping[str, Any], search: PlannedS
         _say(f"first trials  {first['trials']} from {first['source']}{hint}{unfit}")
     if search.choice is not None:
         _say(str(search.choice))
-    few = MANY_WORKERS <= plan.parallelism and plan.n_trials <= 2 * plan.parallelism
+    few = plan.parallelism >= MANY_WORKERS and plan.n_trials <= 2 * plan.parallelism
     if not existing and few and SAMPLERS[plan.sampler].learns:
         print_note(FEW_TRIALS.format(plan.n_trials, plan.parallelism, 10 * plan.parallelism))
     if remark := METRICS[plan.metric].remark(corpus.labels[corpus.validation()], corpus.classes):
