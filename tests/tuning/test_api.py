@@ -226,7 +226,7 @@ def test_a_study_without_results_has_no_best(tmp_path: Path) -> None:
     assert new.recommended is None
     with pytest.raises(UserError, match="there is no chart history of study 'new': No trial has ended an "):
         new.charts.history()
-    with pytest.raises(UserError, match=r'sampler="random", first_trials="random"$'):
+    with pytest.raises(UserError, match=r'sampler="random", first_trials="random" under another name$'):
         new.charts.expected()
 
 

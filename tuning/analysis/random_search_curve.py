@@ -86,12 +86,7 @@ def random_search_curve(records: Sequence[TrialRecord]) -> RandomSearchCurve:
     ended = [record for record in random if record.state != "FAIL"]
     scores = [record.best.score for record in ended if record.best]
     if len(scores) < 2:
-        chosen = sum(record.origin == PORTFOLIO for record in records)
-        why = f" (the {chosen} first trials of --first-trials are not random)" if chosen else ""
-        raise UserError(
-            f"this study has {len(scores)} finished trials that were drawn at random{why}, the curve needs at least 2; "
-            "run more trials, or a study with --sampler random --first-trials random"
-        )
+        raise UserError(_too_few(len(scores), records))
     metric = METRICS[ended[0].config["metric"]]
     values = np.sort(scores)
     plugin, unbiased = expected_best(values)
@@ -103,6 +98,17 @@ def random_search_curve(records: Sequence[TrialRecord]) -> RandomSearchCurve:
         budgets.append(CurvePoint(trials=n, epochs=n * epochs, **found, low=low, high=high))
     return RandomSearchCurve(
         metric=metric.name, random_trials=len(values), failed=len(random) - len(ended), budgets=tuple(budgets)
+    )
+
+
+def _too_few(count: int, records: Sequence[TrialRecord]) -> str:
+    """Return why there is no curve, and what to run. Once the sampler chooses the trials, more of them do not help."""
+    chosen = sum(record.origin == PORTFOLIO for record in records)
+    first = f" (those of --first-trials are not random: {chosen})" if chosen else ""
+    more = "" if any(record.origin == "sampler" for record in records) else "run more trials, or "
+    return (
+        f"the curve needs at least 2 finished trials that were drawn at random, this study has {count}{first}; "
+        f"{more}run a study with --sampler random --first-trials random under another --name"
     )
 
 

@@ -90,17 +90,22 @@ def test_failed_trials_are_left_out_and_counted() -> None:
 
 
 def test_too_few_random_trials_are_refused() -> None:
-    with pytest.raises(
-        UserError, match=r"1 finished trials that were drawn at random.*needs at least 2.*--first-trials random"
-    ):
+    said = r"^the curve needs at least 2 finished trials .* at random, this study has 1; run more trials, or run a study"
+    with pytest.raises(UserError, match=said):
         random_search_curve(study(2))
 
 
 def test_without_random_trials_the_first_trials_are_named() -> None:
     trials = [trial(number, range(9), origin="portfolio" if number else "baseline") for number in range(9)]
-    said = r"0 finished trials that were drawn at random \(the 8 first trials of --first-trials are not random\)"
+    said = r"this study has 0 \(those of --first-trials are not random: 8\); run more trials, or run a study"
     with pytest.raises(UserError, match=said):
         random_search_curve(trials)
+
+
+def test_more_trials_are_no_advice_once_the_sampler_chooses_them() -> None:
+    said = r"has 1; run a study with --sampler random --first-trials random under another --name$"
+    with pytest.raises(UserError, match=said):
+        random_search_curve([*study(2), trial(2, range(9), origin="sampler")])
 
 
 def test_json_has_every_budget_under_stable_names() -> None:
