@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from core.metrics import METRICS, majority_score
 from tuning.analysis.selection_bias import Resamples
+from tuning.console import in_callers_terms
 from tuning.journal.predictions import journal_damage
 from tuning.journal.records import TrialRecord
 
@@ -69,10 +70,10 @@ def useless_trials(
 
 
 def nothing_learned(metric: str) -> list[str]:
-    """Return the message of the commands and the page if nothing was learned, and the advice."""
+    """Return the message of the commands and the page if nothing was learned, and the advice in the caller's terms."""
     other = "choose --metric macro_f1 for rare classes, " if metric == "accuracy" else ""
     longer = "pass more --epochs or --trials; check the labels if the plain baseline is not better either"
-    return [NOTHING_LEARNED, f"{other}{longer}"]
+    return [NOTHING_LEARNED, in_callers_terms(f"{other}{longer}")]
 
 
 def majority_baseline(attributes: Mapping[str, Any], labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], float]:

@@ -12,6 +12,7 @@ from core.stats import Interval
 from core.training.result import EpochResult, TrainResult
 from tuning.analysis.best import format_interval
 from tuning.analysis.trial_detail import ClassResults, class_tables
+from tuning.console import in_callers_terms
 from tuning.retrain.calibrated import calibration_lines
 from tuning.retrain.models import RetrainContext, TrainedModel, refit_on_both
 
@@ -57,7 +58,7 @@ def print_figures(model: TrainedModel) -> None:
 
 def print_quality(figures: Mapping[str, Any], classes: Sequence[str]) -> None:
     """Print the calibration, and the scores of each class on the test split, or on validation if there is none."""
-    print(*calibration_lines(figures), sep="\n")
+    print(*map(in_callers_terms, calibration_lines(figures)), sep="\n")
     split = "test" if "test_confusion" in figures else "val"
     if found := figures.get(f"{split}_confusion"):
         confusion = np.array(found)

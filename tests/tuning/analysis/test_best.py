@@ -29,7 +29,7 @@ from tests.support.pages import made
 from tuning.analysis.best import candidates_text, members_text, table_of, why_not_corrected
 from tuning.analysis.filters import RowFilter, parse_where
 from tuning.analysis.ranking import read_assessed, shares
-from tuning.console import study_command
+from tuning.console import called_from_python, study_command
 from tuning.journal.writer import open_study
 
 FIELDS = [
@@ -303,6 +303,14 @@ def test_without_corrected_figures_a_cheaper_trial_is_not_called_the_best(tmp_pa
     write_study(tmp_path / "s", kept, attributes())
     text = " ".join(table_of(tmp_path / "s", RowFilter(), "table").split())
     assert "no trial at less than half its cost (160 multiplications per word) is. no use of the test split" in text
+
+
+def test_in_python_the_advice_if_nothing_was_learned_names_keywords(tmp_path: Path) -> None:
+    write_study(tmp_path / "s", [trial(0, range(100)), trial(1, range(101))], attributes())
+    with called_from_python("search(...)"):
+        text = " ".join(table_of(tmp_path / "s", RowFilter(), "table").split())
+    advice = "pass more epochs or trials; check the labels if the plain baseline is not better either"
+    assert f'choose metric="macro_f1" for rare classes, {advice}' in text
 
 
 @pytest.mark.slow

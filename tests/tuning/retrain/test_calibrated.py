@@ -8,7 +8,9 @@ from sklearn.metrics import log_loss
 
 from core.calibration import MIN_SENTENCES, apply_temperature
 from tests.support.probabilities import drawn
+from tuning.console import called_from_python
 from tuning.retrain.calibrated import Outputs, calibration_figures, calibration_lines
+from tuning.retrain.output import print_quality
 
 
 def drawn_outputs(n: int, n_classes: int, temperature: float, seed: int = 0) -> Outputs:
@@ -73,6 +75,12 @@ def test_the_table_of_thresholds_counts_test_sentences() -> None:
     assert table[1].split()[:3] == ["0.00", "100.0%", "0.7500"]
     assert table[4].split()[:3] == ["0.70", "75.0%", "1.0000"]
     assert table[-1].split() == ["0.99", "0.0%", "-"]
+
+
+def test_in_python_the_table_of_thresholds_names_the_keyword(capsys: pytest.CaptureFixture[str]) -> None:
+    with called_from_python("study.retrain()"):
+        print_quality(calibration_figures(drawn_outputs(50, 2, 1.0), None), ("a", "b"))
+    assert "with predict min_probability=P, on the val split:\n" in capsys.readouterr().out
 
 
 def test_the_predictions_decide_what_is_correct_where_rounding_makes_a_tie() -> None:
