@@ -128,12 +128,20 @@ def _best_note(best: TrialRow, assessment: StudyAssessment) -> str:
     text = f"Trial {best.trial} has the best validation {title}, {value:.4f}."
     if (corrected := assessment.corrected) is None:
         return f"{text} It is not corrected for selection bias, because {why_not_corrected(assessment)}."
-    if assessment.n_candidates == 1 and METRICS[best.metric].needs_probabilities:
+    if had_no_choice(best, assessment):
         return f"{text} Only one trial has a value, so there was no choice to correct for."
     return (
         f"{text} That is optimistic, because it was chosen among {candidates_text(assessment, best.metric)}. "
         f"Corrected for this selection bias, it is {corrected.value:.4f} ({format_interval(corrected.interval)})."
     )
+
+
+def had_no_choice(best: TrialRow, assessment: StudyAssessment) -> bool:
+    """Return whether nothing was chosen for which the corrected figure corrects: one trial, and of its epochs only one.
+
+    If the metric needs probabilities, only those of the best epoch are stored.
+    """
+    return assessment.n_candidates == 1 and (METRICS[best.metric].needs_probabilities or best.epochs == 1)
 
 
 def candidates_text(assessment: StudyAssessment, metric: str) -> str:

@@ -11,6 +11,7 @@ from tuning.analysis.best import (
     ensemble_note,
     evaluations_note,
     format_interval,
+    had_no_choice,
     members_text,
     recommendation_note,
     why_not_corrected,
@@ -72,7 +73,7 @@ def cards(study: AssessedStudy) -> list[Card]:
     ]  # fmt: skip
     if metric.name != "accuracy" and winner.val_metric is not None:
         found.insert(0, Card(f"Best validation {metric.title}", winner.val_metric, f"trial {winner.trial}"))
-    if corrected := assessment.corrected:
+    if (corrected := assessment.corrected) and not had_no_choice(winner, assessment):
         detail = (
             f"expected on new sentences, after choosing the best of {candidates_text(assessment, metric.name)}; "
             f"{format_interval(corrected.interval)}"

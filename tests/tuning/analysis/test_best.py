@@ -26,11 +26,12 @@ from tests.support.assessed_studies import (
 from tests.support.cli import sentune
 from tests.support.epochs import epoch
 from tests.support.pages import made
-from tuning.analysis.best import candidates_text, members_text, table_of, why_not_corrected
+from tuning.analysis.best import candidates_text, had_no_choice, members_text, table_of, why_not_corrected
 from tuning.analysis.filters import RowFilter, parse_where
 from tuning.analysis.ranking import read_assessed, shares
 from tuning.console import called_from_python, study_command
 from tuning.journal.writer import open_study
+from tuning.report.headline import cards
 
 FIELDS = [
     "rank", "trial", "metric", "val_metric", "val_accuracy",
@@ -238,6 +239,31 @@ def test_one_trial_or_one_sentence_is_described_as_such() -> None:
     one: Any = SimpleNamespace(n_candidates=1, sentences=1)
     assert candidates_text(one, "accuracy") == "the epochs of one trial"
     assert why_not_corrected(one) == "there is only one validation sentence"
+
+
+@pytest.mark.parametrize(
+    ("metric", "candidates", "epochs", "none"),
+    [("accuracy", 1, 1, True), ("accuracy", 1, 2, False), ("roc_auc", 1, 2, True), ("roc_auc", 2, 1, False)],
+)
+def test_one_trial_is_a_choice_only_among_epochs_that_the_correction_knows(
+    metric: str, candidates: int, epochs: int, none: bool
+) -> None:
+    best: Any = SimpleNamespace(metric=metric, epochs=epochs)
+    assessment: Any = SimpleNamespace(n_candidates=candidates)
+    assert had_no_choice(best, assessment) is none
+
+
+@pytest.mark.parametrize(("epochs", "corrected"), [(1, False), (2, True)])
+def test_without_a_choice_neither_the_table_nor_the_page_calls_a_value_corrected(
+    epochs: int, corrected: bool, tmp_path: Path
+) -> None:
+    measured = tuple(epoch(number, 0.8) for number in range(1, epochs + 1))
+    write_study(tmp_path / "s", [trial(0, range(40), epochs=measured)], attributes())
+    text = " ".join(table_of(tmp_path / "s", RowFilter(), "table").split())
+    assert ("Only one trial has a value, so there was no choice to correct for." in text) is not corrected
+    assert ("it was chosen among the epochs of one trial. Corrected for this selection bias" in text) is corrected
+    titles = [card.title for card in cards(read_assessed(tmp_path / "s"))]
+    assert ("Corrected for selection bias" in titles) is corrected
 
 
 def test_a_study_that_kept_no_predictions_shows_a_dash(tmp_path: Path) -> None:
