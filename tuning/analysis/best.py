@@ -44,15 +44,23 @@ def table_of(folder: Path, selection: RowFilter, form: str, hints: Sequence[str]
     if rows and not shown and not whole and form not in ("json", "csv"):
         return f"no trial matches{'; --where compares exact values, the table rounds them' if selection.where else ''}"
     notes = [*_summary(study), *spec_notes(study.spec)] if rows else []
-    if ended := study.attributes.get("early_end"):
-        notes.append(f"the study ended early: {ended['reason']}")
-        if ended["reason"].startswith("target "):
-            notes.append("because of the target, the corrected figure may still be too good")
+    notes += early_end_notes(study)
     finished = finished and not any(row.state in ("RUNNING", "PAUSED") for row in rows)
     step = next_step(study)
     command = step.command(folder) if step and finished else None
     notes += [*hints, *([step.remark] if step and step.remark else []), *([f"next: {command}"] if command else [])]
     return render_table(shown, form, notes=notes, assessment=assessment if whole else None, searched=settings)
+
+
+def early_end_notes(study: AssessedStudy) -> list[str]:
+    """Return why the study ended early, and what this means for the corrected figure; empty if it did not."""
+    ended = study.attributes.get("early_end")
+    if not ended:
+        return []
+    notes = [f"the study ended early: {ended['reason']}"]
+    if ended["reason"].startswith("target "):
+        notes.append("because of the target, the corrected figure may still be too good")
+    return notes
 
 
 def curve_of(folder: Path, form: str) -> str:

@@ -8,6 +8,7 @@ from core.stats import Interval
 from tuning.analysis.assessment import MAJORITY, PLAIN, HeldOutResult, evaluations_elsewhere
 from tuning.analysis.best import (
     candidates_text,
+    early_end_notes,
     ensemble_note,
     evaluations_note,
     format_interval,
@@ -122,17 +123,21 @@ def _seeds(test: HeldOutResult) -> str:
 
 
 def remarks(study: AssessedStudy) -> list[str]:
-    """Return remarks on the recommended trial, on missing predictions, and on the test evaluations."""
+    """Return remarks on the recommended trial, missing predictions, test evaluations, and an early end of the study."""
     assessment = study.assessment
     if study.winner is None:
-        return []
+        return early_end_notes(study)
     found = [note.replace(" (+)", "") for note in recommendation_note(study)]
     if assessment.ensemble and not assessment.ensemble.gains:
         found += ensemble_note(assessment, _ensemble_command(study))
     if assessment.corrected is None:
         found.append(f"The best is not corrected for selection bias, because {why_not_corrected(assessment)}.")
     elsewhere = evaluations_elsewhere(study.folder, study.attributes)
-    return [*found, evaluations_note(assessment.test_evaluations, elsewhere, study.test_split)]
+    return [
+        *found,
+        evaluations_note(assessment.test_evaluations, elsewhere, study.test_split),
+        *early_end_notes(study),
+    ]
 
 
 def _ensemble_command(study: AssessedStudy) -> str:

@@ -31,7 +31,7 @@ from tuning.analysis.filters import RowFilter, parse_where
 from tuning.analysis.ranking import read_assessed, shares
 from tuning.console import called_from_python, study_command
 from tuning.journal.writer import open_study
-from tuning.report.headline import cards
+from tuning.report.headline import cards, remarks
 
 FIELDS = [
     "rank", "trial", "metric", "val_metric", "val_accuracy",
@@ -346,13 +346,15 @@ def test_a_study_that_learned_nothing_has_a_page_that_says_so_once(tmp_path: Pat
     assert text.count("othing was learned: no trial is shown to be better than") == 1
 
 
-def test_a_study_that_ended_at_its_target_says_what_that_adds(tmp_path: Path) -> None:
+def test_a_study_that_ended_at_its_target_says_what_that_adds_in_the_table_and_on_the_page(tmp_path: Path) -> None:
     notes = {"reason": "target 0.8 reached by trial 1", "n_trials": None}
     write_study(tmp_path / "early", [trial(0, range(80)), trial(1, range(40))], attributes(early_end=notes))
-    assert table_of(tmp_path / "early", RowFilter(), "table").splitlines()[-3:-1] == [
+    said = [
         "the study ended early: target 0.8 reached by trial 1",
         "because of the target, the corrected figure may still be too good",
     ]
+    assert table_of(tmp_path / "early", RowFilter(), "table").splitlines()[-3:-1] == said
+    assert remarks(read_assessed(tmp_path / "early"))[-2:] == said
 
 
 def test_a_study_in_which_nothing_ended_has_a_table(tmp_path: Path) -> None:
