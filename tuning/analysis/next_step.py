@@ -1,8 +1,9 @@
 """The next step of a study: train the recommended trial again, make the ensemble, or search longer.
 
 `run`, `best` and the page follow this one decision. The plain baseline costs no search, so a trial that is expected to
-be worse is not proposed. The ensemble is proposed instead if it contains the plain baseline and is not expected to be
-worse. It also comes first if it alone is shown to beat the plain baseline.
+be worse is not proposed. The best trial is proposed instead if it is expected to be better, and the ensemble is not
+expected to be better than it. Otherwise it is the ensemble, if this contains the plain baseline and is not expected to
+be worse. The ensemble also comes first if it alone is shown to beat the plain baseline.
 """
 
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ class NextStep:
     verb: str | None
     """`retrain` or `ensemble`; None if neither would give a model as good as the plain baseline."""
     trial: int
-    """The recommended trial, or the best one if none is recommended, or if only the best one beats the baseline."""
+    """The recommended trial, or the best one if none is recommended, or if only the best one is better than plain."""
     remark: str | None
     """How the search compares with the plain baseline, and what follows; None if it is shown to beat it."""
 
@@ -62,8 +63,11 @@ def next_step(study: AssessedStudy) -> NextStep | None:
     remark = NOT_BEATEN
     if gain is not None and gain.interval.high < 0:
         remark = "the plain baseline is better than the best trial"
-    if is_worse and ensemble and (promise := _promise(ensemble)):
+    only_best = study.winner if is_worse and gain is not None and gain.value > 0 else None
+    if is_worse and ensemble and (ensemble.gains or only_best is None) and (promise := _promise(ensemble)):
         return NextStep(verb="ensemble", trial=trial, remark=f"{remark}; {promise}")
+    if only_best is not None:
+        return NextStep(verb="retrain", trial=only_best.trial, remark=f"{remark}; {LONGER}")
     return NextStep(verb=None if is_worse else "retrain", trial=trial, remark=f"{remark}; {LONGER}")
 
 

@@ -24,6 +24,7 @@ from tuning.analysis.assessment import PLAIN
 from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter
 from tuning.analysis.next_step import NextStep, next_step
+from tuning.analysis.selection_bias import FIXED
 from tuning.console import called_from_python, study_command
 from tuning.report.headline import page_verdict
 
@@ -107,6 +108,29 @@ def test_the_best_trial_is_named_if_only_it_beats_the_plain_baseline(corrected: 
         f"Its expected accuracy on new sentences is {value:.4f} (95% interval 0.7000 to 0.9000).",
         "The search is shown to be better than TF-IDF with logistic regression.",
     ]
+
+
+@pytest.mark.parametrize("gains", [None, False, True])
+def test_the_best_trial_is_named_if_it_alone_is_better_unless_the_ensemble_is_better_still(gains: bool | None) -> None:
+    plain = SimpleNamespace(name=PLAIN, metric="accuracy", accuracy=0.78)
+    open_question = Interval(low=-0.01, high=0.04)
+    ensemble = SimpleNamespace(
+        gains=gains, counts={FIXED: 2, 1: 3}, gain_over_plain=SimpleNamespace(value=0.01, interval=open_question)
+    )
+    assessment = SimpleNamespace(
+        nothing_learned=False,
+        references=[plain],
+        gain_over_plain=SimpleNamespace(value=0.02, interval=open_question),
+        recommended_corrected=SimpleNamespace(value=0.77),
+        ensemble=None if gains is None else ensemble,
+    )
+    recommended = SimpleNamespace(trial=2, metric="accuracy")
+    study: Any = SimpleNamespace(default_trial=recommended, winner=SimpleNamespace(trial=1), assessment=assessment)
+    best = NextStep(verb="retrain", trial=1, remark=f"{NOT_SHOWN}; {LONGER}")
+    with_plain = f"{NOT_SHOWN}; an ensemble with it is expected to be better"
+    assert next_step(study) == (NextStep(verb="ensemble", trial=2, remark=with_plain) if gains else best)
+    ensemble.counts = {1: 5}
+    assert next_step(study) == best
 
 
 @pytest.mark.parametrize("plain", [0.78, 0.3])
