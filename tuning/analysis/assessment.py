@@ -18,7 +18,7 @@ from core.nn.model_size import count_trainable_parameters, multiplications_per_w
 from core.stats import ALPHA, Interval, holm, wilson
 from tuning.analysis.ensemble import SIZE, EnsembleEstimate, estimate_ensemble, load_plain_probabilities, read_library
 from tuning.analysis.recommendation import ONE_CLASS, Recommendation, majority_baseline, useless_trials
-from tuning.analysis.selection_bias import FIXED, REPEATS, Corrected, Resamples, n_repeats
+from tuning.analysis.selection_bias import FEW_SENTENCES, FIXED, REPEATS, Corrected, Resamples, n_repeats
 from tuning.journal.file import JOURNAL
 from tuning.journal.predictions import journal_damage, unpack_labels, unpack_validation_labels
 from tuning.journal.probabilities import epoch_name, load_probabilities
@@ -373,12 +373,16 @@ def _unpack(packed: Mapping[str, Any], labels: NDArray[np.int64], n_classes: int
 
 
 def _tied(records: Sequence[TrialRecord], resamples: Resamples, best: int) -> dict[int, bool]:
-    """Test the paired differences to the best trial (normal, by resampled errors; Holm's correction over all)."""
+    """Test the paired differences to the best trial (normal, by resampled errors; Holm's correction over all).
+
+    With fewer than FEW_SENTENCES sentences, all trials are tied.
+    """
     leads, errors = resamples.leads(resamples.places[best])
     p_values = [2 * NormalDist().cdf(-float(z)) for z in leads / errors]
     others = [number for number in resamples.places if number not in (best, FIXED)]
     adjusted = holm([p_values[resamples.places[number]] for number in others])
-    tied = {best: True, **{number: bool(p >= ALPHA) for number, p in zip(others, adjusted, strict=True)}}
+    few = resamples.n < FEW_SENTENCES
+    tied = {best: True, **{number: few or bool(p >= ALPHA) for number, p in zip(others, adjusted, strict=True)}}
     originals = {r.number: r.number if r.copy_of is None else r.copy_of for r in rank_trials(records)}
     return {number: tied.get(source, False) for number, source in originals.items() if source in tied}
 

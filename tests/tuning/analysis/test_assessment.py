@@ -61,6 +61,19 @@ def test_the_test_is_corrected_for_as_many_as_there_are() -> None:
     assert judge([best, other, *alike]).tied[1] is True
 
 
+@pytest.mark.parametrize(("sentences", "tied"), [(29, True), (30, False)])
+def test_with_few_sentences_all_trials_are_tied(sentences: int, tied: bool) -> None:
+    """Trial 0 is right on all sentences, and trial 1 is wrong on most."""
+    labels = np.arange(sentences) % 2
+    wrong = np.where(np.arange(sentences) < 2, labels, 1 - labels)
+    found = [
+        trial(number, range(150 * number), predictions=(None, pack_labels(predictions)))
+        for number, predictions in enumerate((labels, wrong))
+    ]
+    judged = judge(found, validation={"labels": pack_labels(labels), "classes": ["a", "b"]})
+    assert judged.tied == {0: True, 1: tied}
+
+
 def test_the_cheapest_of_the_tied_is_recommended() -> None:
     cheap = dataclasses.asdict(CONFIG) | {"hidden_dim": 2}
     found = trials()
