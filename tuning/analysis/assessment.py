@@ -164,7 +164,8 @@ def references(attributes: Mapping[str, Any], labels: NDArray[np.int64]) -> tupl
         about = "TF-IDF of words and word pairs with logistic regression"
         found.append(reference(PLAIN, about, predictions, stored.get("val_metric")))
     constant, value = majority_baseline(attributes, labels)
-    about = f"the majority class, always {quoted(attributes['audit']['majority_baseline']['class'])}"
+    shares = ", with the shares of the classes in train as probabilities" if metric.needs_probabilities else ""
+    about = f"the majority class, always {quoted(attributes['audit']['majority_baseline']['class'])}{shares}"
     return (*found, reference(MAJORITY, about, constant, None if math.isnan(value) else value))
 
 
@@ -373,18 +374,15 @@ def _unpack(packed: Mapping[str, Any], labels: NDArray[np.int64], n_classes: int
 
 
 def _tied(records: Sequence[TrialRecord], resamples: Resamples, best: int) -> dict[int, bool]:
-    """Test the paired differences to the best trial (normal, by resampled errors; Holm's correction over all).
-
-    With fewer than FEW_SENTENCES sentences, all trials are tied.
-    """
+    """Test the paired differences to the best trial (normal, by resampled errors; Holm's correction over all)."""
     leads, errors = resamples.leads(resamples.places[best])
     p_values = [2 * NormalDist().cdf(-float(z)) for z in leads / errors]
     others = [number for number in resamples.places if number not in (best, FIXED)]
     adjusted = holm([p_values[resamples.places[number]] for number in others])
-    few = resamples.n < FEW_SENTENCES
+    few = resamples.n < FEW_SENTENCES  # which show no gain either
     tied = {best: True, **{number: few or bool(p >= ALPHA) for number, p in zip(others, adjusted, strict=True)}}
     originals = {r.number: r.number if r.copy_of is None else r.copy_of for r in rank_trials(records)}
-    return {number: tied.get(source, False) for number, source in originals.items() if source in tied}
+    return {number: tied[source] for number, source in originals.items() if source in tied}
 
 
 def _sizes(records: Sequence[TrialRecord], attributes: Mapping[str, Any]) -> dict[int, int]:

@@ -140,6 +140,15 @@ def test_the_majority_class_has_a_value_in_every_metric(name: str, value: float)
     assert found == pytest.approx(value, abs=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("metric", "more"),
+    [("accuracy", ""), ("log_loss", ", with the shares of the classes in train as probabilities")],
+)
+def test_the_majority_class_says_what_its_value_is_made_from(metric: str, more: str) -> None:
+    found = judge(trials(), spec=SPEC | {"metric": metric}).references
+    assert [each.about for each in found] == [f"the majority class, always 'a'{more}"]
+
+
 def test_a_trial_is_compared_with_the_majority_class_that_has_a_row() -> None:
     """The most frequent class of the train split has 40% of the validation sentences, the trial is right on 55%."""
     labels = (np.arange(200) % 5 >= 2).astype(int)
