@@ -248,7 +248,7 @@ def assess(
     known = StudyAssessment(
         sentences=len(labels),
         n_candidates=sum(map(is_candidate, records)),
-        useless=useless_trials(own, majority, shown),
+        useless=_with_copies(records, useless_trials(own, majority, shown)),
         n_parameters=_sizes(records, attributes),
         multiplications={r.number: multiplications_per_word(r.trial_config, width) for r in records},
         held_out=held_out_results(evaluations, split, records),
@@ -381,8 +381,13 @@ def _tied(records: Sequence[TrialRecord], resamples: Resamples, best: int) -> di
     adjusted = holm([p_values[resamples.places[number]] for number in others])
     few = resamples.n < FEW_SENTENCES  # which show no gain either
     tied = {best: True, **{number: few or bool(p >= ALPHA) for number, p in zip(others, adjusted, strict=True)}}
+    return _with_copies(records, tied)
+
+
+def _with_copies(records: Sequence[TrialRecord], found: Mapping[int, Any]) -> dict[int, Any]:
+    """Return what was found of trials by number, with the same for the trials that repeat them."""
     originals = {r.number: r.number if r.copy_of is None else r.copy_of for r in rank_trials(records)}
-    return {number: tied[source] for number, source in originals.items() if source in tied}
+    return {number: found[source] for number, source in originals.items() if source in found}
 
 
 def _sizes(records: Sequence[TrialRecord], attributes: Mapping[str, Any]) -> dict[int, int]:

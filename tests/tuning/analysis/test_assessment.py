@@ -204,6 +204,11 @@ def test_a_trial_that_repeats_another_shares_its_fate_and_adds_no_choice() -> No
     assert (judged.corrected, judged.recommended) == (alone.corrected, alone.recommended)
 
 
+def test_a_trial_that_repeats_a_useless_one_is_useless_too() -> None:
+    more = [trial(5, range(120)), trial(6, range(120), origin="copy of 5")]
+    assert judge([*trials(), *more]).useless == dict.fromkeys((5, 6), "not better")
+
+
 def test_of_equally_cheap_trials_the_better_one_is_recommended() -> None:
     """Trial 2 has more mistakes than trial 1, but other ones than the best, so its standard error is larger."""
     small = CONFIG.replace(hidden_dim=2).to_dict()
