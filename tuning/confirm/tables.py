@@ -101,7 +101,7 @@ def _over_folds(folds: Folds, metric: Metric) -> str:
 def summary_notes(summary: Summary) -> list[str]:
     """Return lines that explain the table."""
     comparisons = sum(row.difference is not None and isinstance(row.trial, int) for row in summary.rows)
-    comparison = "comparison" if comparisons == 1 else "comparisons"
+    holm = f" after Holm's correction for {comparisons} comparison{'s' * (comparisons != 1)}" if comparisons else ""
     lines = []
     if summary.metric != "accuracy":
         lines.append(
@@ -111,12 +111,13 @@ def summary_notes(summary: Summary) -> list[str]:
         lines.append(BASELINE_NOTE)
     if any(row.recommended for row in summary.rows):
         lines.append("+ recommended by the search")
-    alone = any(row.difference is not None and row.difference.sentences_half is None for row in summary.rows)
-    if comparisons:
+    differences = [row.difference for row in summary.rows if row.difference is not None]
+    if differences:
+        alone = any(difference.sentences_half is None for difference in differences)
         lines += [
             f"{_worse(summary)}: difference to the first setting over the same seeds, +- half the 95% interval of",
             "the seeds alone, without sentences" if alone else "seeds and sentences together",
-            f"tied: t test, p at least 0.05 after Holm's correction for {comparisons} {comparison}",
+            f"tied: t test, p at least 0.05{holm}",
         ]
     if summary.rare_part:
         few = f"for classes with fewer than {MIN_IN_CLASS} sentences, which may be chance"

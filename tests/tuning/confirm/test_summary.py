@@ -214,6 +214,17 @@ def test_the_plain_baseline_is_compared_with_the_search_and_over_the_same_folds(
     assert any(line.startswith("the plain baseline is better than the search's best by 9.0") for line in better)
 
 
+def test_the_columns_of_a_comparison_with_the_plain_baseline_alone_are_explained() -> None:
+    chosen = candidates([record(1, 0.8, origin="sampler")], 1)
+    runs = plan_runs(SPEC, chosen, 3, None)
+    known = {run.key: outcome(0.6 if run.trial is None else 0.8 + at / 100) for at, run in enumerate(runs)}
+    lines = render_summary(summarize("mine", chosen, runs, KEPT | known), "table").splitlines()
+    at = lines.index("less: difference to the first setting over the same seeds, +- half the 95% interval of")
+    assert lines[at + 1 : at + 3] == ["seeds and sentences together", "tied: t test, p at least 0.05"]
+    several = render_summary(summary({**CLOSE, 0: [0.6, 0.6, 0.6]}), "table")
+    assert "tied: t test, p at least 0.05 after Holm's correction for 4 comparisons\n" in several
+
+
 def test_a_plain_baseline_that_failed_is_reported() -> None:
     found = summary({**CLOSE, 0: [0.6, 0.6, 0.6]}, **{"confirm:plain": {"error": "MemoryError: too large"}})
     assert "too few runs succeeded to compare the search's best with the plain baseline" in verdict(found)
