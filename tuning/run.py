@@ -179,7 +179,8 @@ def _run(
         elif (ending := schedule.early_end) is not None:
             _say(f"study {folder.name} has ended: {ending.reason}")
         else:
-            _say(f"study {folder.name} is complete: {len(journal.trials())} trials")
+            n_trials = len(journal.trials())
+            _say(f"study {folder.name} is complete: {n_trials} trial{'s' * (n_trials != 1)}")
         complete = _is_complete(schedule)
         # Before the waits below: a command that is killed there has ended its search.
         journal.set_study_attr("early_end", dataclasses.asdict(ending) if ending else None)

@@ -117,7 +117,7 @@ def test_a_complete_study_needs_no_ray(command: Command, sentences: Path) -> Non
     words = notebook_run(sentences, "short", "--trials", "1", "--epochs", "1")
     command.train_here(*words)
     again = command.run(*words, program=("-X", "importtime", "-m", "tuning"))
-    assert "study short is complete: 1 trials" in again.stdout
+    assert "study short is complete: 1 trial\n" in again.stdout
     imported = {line.rpartition("|")[2].strip() for line in again.stderr.splitlines()}
     assert {"tuning.run", "tuning.backend.background_ray"} <= imported
     assert "ray" not in imported

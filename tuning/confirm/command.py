@@ -76,11 +76,12 @@ def estimate_cost(
     done = f", {len(runs) - len(left)} of them done" if len(left) < len(runs) else ""
     minutes = "a minute or less" if seconds <= 60 else f"{max(2, round(seconds / 60)):,} minutes"
     at_once = f"{workers} in parallel" if workers > 1 else "one after the other"
-    plan = f"{len(runs)} runs{done}; the remaining {len(left)} take about {minutes}, {at_once}"
+    plan = f"{len(runs)} runs{done}; the remaining {len(left)} take{'s' * (len(left) == 1)} about {minutes}, {at_once}"
     if not trained:
         return plan
     longest = max(epochs for _, epochs in trained)
-    return f"{plan}\n(each run trains {longest} epochs, as in the study, and uses the best one by validation)"
+    epochs = f"{longest} epoch{'s' * (longest != 1)}"
+    return f"{plan}\n(each run trains {epochs}, as in the study, and uses the best one by validation)"
 
 
 def _execute_missing(options: ConfirmOptions, spec: Spec) -> _Plan | None:

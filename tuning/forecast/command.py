@@ -223,7 +223,8 @@ def ending_of(existing: Mapping[str, Any], plan: StudyConfig, records: Sequence[
         return None
     if ended["n_trials"] is not None:
         return f"has ended: {ended['reason']}" if existing.get(GOAL) == plan.goal else None
-    return f"is complete: {len(records)} trials" if len(records) == plan.n_trials else None
+    n = len(records)
+    return f"is complete: {n} trial{'s' * (n != 1)}" if n == plan.n_trials else None
 
 
 def spread(interval: Range, show: Callable[[float], str]) -> str:

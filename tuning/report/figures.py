@@ -85,9 +85,9 @@ def reasons(data: ChartData, retrain: str = "sentune retrain or ensemble") -> di
     if calibrated_evaluation(study) is None:
         why["calibration"] = _why_not_calibrated(study, retrain)
     own = [row.val_metric for row, _ in searched_trials(study)]
-    some = f"{len(own)} ended trials in the searched ranges"
+    some = f"{len(own)} ended trial{'s' * (len(own) != 1)} in the searched ranges"
     if len(own) < MIN_TRIALS:
-        why["importances"] = f"{some} are too few to compute importances."
+        why["importances"] = f"{some} {'is' if len(own) == 1 else 'are'} too few to compute importances."
     elif len(set(own)) == 1:
         why["importances"] = f"All {some} have the same {data.metric.title}; there are no differences."
     if "confusion" not in why:

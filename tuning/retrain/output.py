@@ -20,7 +20,8 @@ from tuning.retrain.models import RetrainContext, TrainedModel, refit_on_both
 def train_on_both(context: RetrainContext, verified: TrainResult) -> TrainedModel:
     """Train on train and validation, or on all folds, for the verified number of steps; print passes and figures."""
     what = "train and validation" if context.corpus.folds is None else "all folds"
-    print(f"training on {what} together, for the number of steps of {verified.best_epoch} epochs")
+    epochs = f"{verified.best_epoch} epoch{'s' * (verified.best_epoch != 1)}"
+    print(f"training on {what} together, for the number of steps of {epochs}")
     model = refit_on_both(
         context, verified, lambda number, loss: print(f"pass {number}: train loss {loss:.4f}", flush=True)
     )

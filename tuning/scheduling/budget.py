@@ -130,5 +130,5 @@ class BudgetCheck:
             return f"target {target:g} reached by trial {result.trial}"
         if patience is not None and self._since >= patience:
             since = "the start" if self._best == FAILED else f"trial {self._best_trial}"
-            return f"{patience} new trials without a better one since {since}"
+            return f"{patience} new trial{'s' * (patience != 1)} without a better one since {since}"
         return None

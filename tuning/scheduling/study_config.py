@@ -147,7 +147,8 @@ def spec_notes(spec: Mapping[str, Any]) -> list[str]:
     if (first := spec["first_trials"]) and first["source"] != PORTFOLIO:  # that is the default
         notes.append(f"first trials: {first['trials']} from {first['source']}")
     if start := spec["warm_start"]:
-        notes.append(f"warm start: the sampler used {start['trials']} trials of study {start['study']}")
+        n = start["trials"]
+        notes.append(f"warm start: the sampler used {n} trial{'s' * (n != 1)} of study {start['study']}")
     if spec["epoch_sentences"] is not None:
         notes.append(f"each epoch trains on {spec['epoch_sentences']:,} sentences, which is not a pass over the data")
     return notes

@@ -118,11 +118,11 @@ def test_the_table_reads_as_documented(study: Path) -> None:
 
 def test_first_trials_a_warm_start_and_epochs_that_are_no_pass_are_named_below_the_table(tmp_path: Path) -> None:
     first = {"source": "mine.yaml", "trials": 8, "sha256": "0" * 64}
-    spec = SPEC | {"first_trials": first, "warm_start": {"study": "other", "trials": 5}, "epoch_sentences": 5000}
+    spec = SPEC | {"first_trials": first, "warm_start": {"study": "other", "trials": 1}, "epoch_sentences": 5000}
     write_study(tmp_path / "s", trials(), attributes(spec=spec))
     lines = table_of(tmp_path / "s", RowFilter(), "table").splitlines()
     assert "first trials: 8 from mine.yaml" in lines
-    assert "warm start: the sampler used 5 trials of study other" in lines
+    assert "warm start: the sampler used 1 trial of study other" in lines
     assert "each epoch trains on 5,000 sentences, which is not a pass over the data" in lines
 
 

@@ -77,8 +77,10 @@ def test_the_cost_is_what_the_searchs_epochs_took_for_the_epochs_of_a_whole_run(
     assert estimate_cost(records, runs, runs[91:], 1).startswith(
         "101 runs, 91 of them done; the remaining 10 take about 2 minutes, one after the other\n"
     )
+    short = [dataclasses.replace(each, config={**each.config, "epochs": 1}) for each in runs[-1:]]
+    assert "\n(each run trains 1 epoch, as in the study, and" in estimate_cost(records, runs, short, 1)
     only_plain = estimate_cost(records, runs, runs[:1], 1)
-    assert only_plain.endswith("100 of them done; the remaining 1 take about a minute or less, one after the other")
+    assert only_plain.endswith("100 of them done; the remaining 1 takes about a minute or less, one after the other")
 
 
 def test_a_plain_run_measures_the_metric_on_both_splits_and_keeps_which_sentences_were_right() -> None:

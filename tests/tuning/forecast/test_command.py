@@ -166,6 +166,7 @@ def test_a_study_that_continues_is_not_complete() -> None:
     whole = [record(number, 0.5, 0.6, state="PRUNED", ended=datetime.now(UTC)) for number in range(3)]
     assert ending_of({}, the_plan, []) is None
     assert ending_of({}, the_plan, whole) == "is complete: 3 trials"
+    assert ending_of({}, plan(n_trials=1), whole[:1]) == "is complete: 1 trial"
     assert ending_of({}, the_plan, whole[:2]) is None
     assert ending_of({}, the_plan, [*whole[:2], record(2, 0.5, state="PAUSED")]) is None
     ended = {"early_end": {"reason": "target 0.6 reached by trial 1", "n_trials": 2}, GOAL: the_plan.goal}

@@ -215,6 +215,14 @@ def test_importances_of_equal_trials_say_that_they_are_equal(tmp_path: Path) -> 
     assert note == "All 9 ended trials in the searched ranges have the same accuracy; there are no differences."
 
 
+def test_one_trial_is_too_few_for_importances(tmp_path: Path) -> None:
+    params = SPACE.resolve(lambda dimension: midpoint(dimension.distribution))
+    one = trial(0, range(40), params=params, config=SPACE.to_config(params).to_dict())
+    write_study(tmp_path / "s", [one], attributes(spec=FULL_SPEC))
+    note = reasons(chart_data_of(tmp_path / "s"))["importances"]
+    assert note == "1 ended trial in the searched ranges is too few to compute importances."
+
+
 def test_a_trial_outside_the_searched_ranges_is_left_out_of_the_importances(data: ChartData) -> None:
     """The usual baseline has another optimizer, which is missing in its parameters. It is not the first choice."""
     best = data.study.ranked[0][1]

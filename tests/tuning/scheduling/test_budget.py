@@ -73,6 +73,8 @@ def test_patience_counts_new_trials_since_the_best_result() -> None:
     assert check(budget, log_of(0.5, 0.7, 0.6, 0.7)) is None
     ending = check(budget, log_of(0.5, 0.7, 0.6, 0.7, 0.1, 0.99), 9)
     assert ending == EarlyEnd(reason="3 new trials without a better one since trial 1", n_trials=9)
+    ending = check(Budget(patience_trials=1), log_of(0.5, 0.4), 9)
+    assert ending == EarlyEnd(reason="1 new trial without a better one since trial 0", n_trials=9)
 
 
 def test_a_further_result_of_a_trial_is_no_new_trial() -> None:
