@@ -3,7 +3,7 @@
 The models are selected greedily with replacement, by the study's metric on the validation sentences: each selection
 adds the model with which the mean of all selected ones is best (Caruana et al. 2004, "Ensemble selection from libraries
 of models"). Ties go to the lower log loss, then to the first model. A model's weight is its share of the
-selections. Two rules make the choice less random: only the best trials may be selected (Caruana, Munson and
+selections. Two rules make the choice less random: only the best models may be selected (Caruana, Munson and
 Niculescu-Mizil 2006), and each second selection is the plain baseline if that lowers the log loss. On new sentences,
 that is worth half a point (benchmarks/quality/ensemble_selection.py).
 
@@ -35,7 +35,7 @@ EPOCH_SHARE = 0.75
 """Share of the members' epoch bias, weighted, that is subtracted from the score of their mean. It is empirical: with 1,
 the figure is up to 0.5 points too low with 200 sentences."""
 MAX_CANDIDATES = 10
-"""Number of trials, the best single ones of a resample, that may be selected besides the plain baseline."""
+"""Number of best single models of a resample that may be selected. The plain baseline always may."""
 MAX_NUMBERS = 2**24
 """Maximum number of stored probabilities that are compared: 7,900 trials on 1,057 sentences of two classes."""
 REPEATS = 500

@@ -82,6 +82,7 @@ def study(tickets: Path, tmp_path: Path) -> Path:
 def test_doubtful_labels_are_shown_with_their_sentence(study: Path, tmp_path: Path) -> None:
     page = made(study, cache_dir=tmp_path / "cache")
     assert "Doubtful labels" in page.text
+    assert "Sentences for which models that did not see them predict another class than the label" in page.text
     assert page.text.count("<i>text</i> number") == 1
     assert "0.900" in page.text
 
