@@ -90,7 +90,9 @@ def test_failed_trials_are_left_out_and_counted() -> None:
 
 
 def test_too_few_random_trials_are_refused() -> None:
-    said = r"^the curve needs at least 2 finished trials .* at random, this study has 1; run more trials, or run a study"
+    said = (
+        r"^the curve needs at least 2 finished trials .* at random, this study has 1; run more trials, or run a study"
+    )
     with pytest.raises(UserError, match=said):
         random_search_curve(study(2))
 
