@@ -56,8 +56,8 @@ class PipeSafeStream:
 def reader_has_left() -> bool:
     """Return whether standard output is a pipe or a terminal without a reader."""
     poll = select.poll()
-    poll.register(sys.stdout.fileno(), 0)
-    return bool(poll.poll(0))  # only errors are asked for
+    poll.register(sys.stdout.fileno(), select.POLLOUT)  # macOS reports no error if nothing is asked for
+    return any(event & ~select.POLLOUT for _, event in poll.poll(0))
 
 
 def prepare_streams() -> None:

@@ -61,7 +61,7 @@ WIDER_ENGLISH = "glove-300d (862 MB, fetched once) or --vectors fasttext (1.5 GB
 MANY_WORKERS = 8
 """Parallelism from which too few trials for the sampler are reported."""
 FEW_TRIALS = (
-    "{} trials begin on {} workers before the sampler has results to learn from; pass --trials {}, or a smaller "
+    "{} trials on {} workers begin before the sampler has results to learn from; pass --trials {}, or a smaller "
     "--parallelism"
 )
 NO_STORAGE = (
@@ -216,8 +216,9 @@ def _describe(options: RunOptions, existing: Mapping[str, Any], search: PlannedS
         _say(f"first trials  {first['trials']} from {first['source']}{hint}{unfit}")
     if search.choice is not None:
         _say(str(search.choice))
-    few = plan.parallelism >= MANY_WORKERS and plan.n_trials <= 2 * plan.parallelism
-    if not existing and few and SAMPLERS[plan.sampler].learns:
+    # Those of the first epochs and `startup` more certainly begin before a suggestion that has learned.
+    few = plan.parallelism >= MANY_WORKERS and plan.n_trials <= plan.parallelism + plan.startup
+    if not existing and few and plan.warm_start is None and SAMPLERS[plan.sampler].learns:
         print_note(FEW_TRIALS.format(plan.n_trials, plan.parallelism, 10 * plan.parallelism))
     if remark := METRICS[plan.metric].remark(corpus.labels[corpus.validation()], corpus.classes):
         print_note(remark)

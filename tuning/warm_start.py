@@ -7,6 +7,7 @@ the other study.
 import dataclasses
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,12 @@ def add_warm_start(
         if not problems:
             problems = _too_few(config, len(ended), len(rows))
         if problems:
-            raise ConfigError(f"--warm-start {other} cannot be used: {'; '.join(problems)}; leave it out")
+            again = f"sentune best {shlex.quote(other)} --top 5 --format json"
+            hint = f", or begin with its best trials: {again} > best.json, then --first-trials best.json"
+            changed = theirs["spec"]["fingerprint"] != fingerprint
+            raise ConfigError(
+                f"--warm-start {other} cannot be used: {'; '.join(problems)}; leave it out{hint if changed else ''}"
+            )
         start = {"study": other, "trials": len(rows), "sha256": _digest(rows)}
     prior_trials = tuple(_trial(row, config.space) for row in rows)
     first_trials = _without(config, [row["params"] for row in rows])

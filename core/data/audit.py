@@ -352,7 +352,7 @@ def _class_warnings(classes: Sequence[tuple[str, int]], metric: str | None) -> l
         shown = listed(few, _EXAMPLES)
         lines.append(f"classes with fewer than {MIN_CLASS} sentences: {shown}; add sentences, or merge classes")
     if largest > MAX_RATIO * smallest:
-        advice = "pass --metric macro_f1 and --set 'class_weight=choice(none,balanced)'"
+        advice = "search with --metric macro_f1 and --set 'class_weight=choice(none,balanced)'"
         if metric not in (None, "accuracy"):
             advice = "look at each class with `sentune best STUDY --trial N`"
         ratio = f"{largest / smallest:.0f} times as many sentences"

@@ -153,7 +153,13 @@ def _replace_folder(work: Path, path: Path) -> None:
             raise
         if not swap_paths(work, path):  # two steps: a kill between them leaves the old folder under its temporary name
             old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-            path.replace(old)
+            try:
+                path.replace(old)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                shutil.copytree(path, old, symlinks=True, dirs_exist_ok=True)  # overlayfs: a folder of a Docker image
+                shutil.rmtree(path)
             try:
                 work.replace(path)
             except BaseException:

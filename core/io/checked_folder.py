@@ -85,7 +85,8 @@ def _write_tensors(path: Path, tensors: "Mapping[str, Tensor]") -> None:
             raise
         raise OSError(int(reason[1]), os.strerror(int(reason[1])), str(path)) from error
     # Newer versions of safetensors write a file that only its owner may read.
-    path.chmod(path.parent.stat().st_mode & 0o666)
+    with contextlib.suppress(PermissionError):  # on a network disk the files may belong to another user
+        path.chmod(path.parent.stat().st_mode & 0o666)
 
 
 def check_output_folder(path: Path, files: Sequence[str], kind: str) -> Path:
@@ -120,7 +121,7 @@ def check_output_folder(path: Path, files: Sequence[str], kind: str) -> Path:
             return target
         if not target.is_dir():
             raise UserError(f"{path} is a file; choose another folder for the {word}")
-        found = {each.name for each in target.iterdir()}
+        found = {each.name for each in target.iterdir()} - {".DS_Store"}  # which macOS adds to folders
     foreign = _foreign(found, files)
     if found and CHECKSUMS not in found:
         foreign = sorted(found)

@@ -183,7 +183,9 @@ def autocast(precision: str, device: str) -> Iterator[None]:
     oneDNN has no bf16 LSTM for processors without AVX-512 and raises an error there. On these, torch's own kernels
     emulate bf16, at about a fifth of the speed of fp32.
     """
-    emulated = precision == "bf16" and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    # torch for macOS has no oneDNN, and not that function.
+    has_kernels = torch.backends.mkldnn.is_available() and precision == "bf16"
+    emulated = precision == "bf16" and not (has_kernels and torch.ops.mkldnn._is_mkldnn_bf16_supported())
     cast = torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=precision == "bf16")
     with _without_mkldnn() if emulated else contextlib.nullcontext(), cast:
         yield

@@ -125,7 +125,8 @@ def predicted_file(draw: random.Random) -> Case:
     name = draw.choice((LINES, DATA, TABLE))
     content = _damaged(name, draw)
     more = draw.choice(([], ["--format", "json"], ["--probabilities"], ["--out", "new.csv"], ["--encoding", "utf-16"],
-                        ["--text-column", "text"], ["--text-column", "label", "--out", "new.jsonl"]))  # fmt: skip
+                        ["--text-column", "text"],
+                        ["--text-column", "label", "--format", "json", "--out", "new.jsonl"]))  # fmt: skip
     if draw.random() < 0.3:
         return _command(["predict", MODEL, "--file", "-", *more], stdin=content)
     return _command(["predict", MODEL, "--file", name, *more], files={name: content})

@@ -108,10 +108,8 @@ def test_after_killed_workers_and_ctrl_c_no_finished_run_is_lost(
         _, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, "Traceback" in err) == (130, False), err
     first, *_, last = err.splitlines()
-    assert (
-        first
-        == "stopping: epochs in progress are discarded, completed epochs are kept; press Ctrl-C again to stop at once"
-    )
+    kept = "epochs in progress are discarded, completed epochs are kept"
+    assert first == f"stopping: {kept}; interrupt again (Ctrl-C) to stop at once"
     assert (
         last
         == f"interrupted; run the same command again to resume: python -m tuning confirm {study.name} {' '.join(HOW)}"

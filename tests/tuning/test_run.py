@@ -59,13 +59,13 @@ def test_wider_vectors_of_the_same_kind_are_advised(
 
 @pytest.mark.parametrize(
     ("n_trials", "parallelism", "sampler", "said"),
-    [(16, 8, "tpe", True), (17, 8, "tpe", False), (2, 2, "tpe", False), (16, 16, "random", False)],
+    [(14, 8, "tpe", True), (15, 8, "tpe", False), (2, 2, "tpe", False), (14, 16, "random", False)],
 )
 def test_too_few_trials_for_the_sampler_are_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], n_trials: int, parallelism: int, sampler: str, said: bool
 ) -> None:
     _describe(options(tmp_path), {}, planned(n_trials=n_trials, parallelism=parallelism, sampler=sampler))
-    few = "16 trials begin on 8 workers before the sampler has results to learn from; pass --trials 80, or a smaller"
+    few = "14 trials on 8 workers begin before the sampler has results to learn from; pass --trials 80, or a smaller"
     assert (few in capsys.readouterr().err) is said
 
 

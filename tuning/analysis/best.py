@@ -7,7 +7,7 @@ from pathlib import Path
 from core.io.text import printable
 from core.metrics import METRICS
 from core.stats import Interval
-from tuning.analysis.assessment import PLAIN, HeldOutResult, StudyAssessment, evaluations_elsewhere
+from tuning.analysis.assessment import MAJORITY, PLAIN, HeldOutResult, StudyAssessment, evaluations_elsewhere
 from tuning.analysis.ensemble import EnsembleEstimate
 from tuning.analysis.filters import RowFilter, filter_rows
 from tuning.analysis.next_step import next_step
@@ -88,6 +88,15 @@ def _summary(study: AssessedStudy) -> list[str]:
     for name, gain in (("plain baseline", assessment.gain_over_plain), ("baseline", assessment.corrected_gain)):
         if gain is not None:
             found.append(f"Corrected, the best trial is {_compared(gain, f'the {name}')}.")
+    majority = next((each.value for each in assessment.references if each.name == MAJORITY), None)
+    interval = assessment.corrected and assessment.corrected.interval
+    if (
+        interval
+        and majority is not None
+        and not assessment.nothing_learned
+        and interval.low <= majority <= interval.high
+    ):
+        found.append("The best trial is not shown to be better than always predicting the most frequent class.")
     for row in rows:
         if test := assessment.held_out.get(row.trial):
             found.append(_test_note(f"trial {row.trial}", test, row.metric))

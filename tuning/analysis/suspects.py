@@ -21,7 +21,7 @@ from core.data.corpus import TEST
 from core.data.load import load_corpus, load_texts
 from core.errors import DataError, UserError
 from core.metrics import METRICS
-from tuning.console import program_name
+from tuning.console import program_name, study_command
 from tuning.formatting import align_columns, brief_text, csv_table, short_names
 from tuning.journal.folder import missing_files
 from tuning.journal.predictions import unpack_validation_labels
@@ -183,7 +183,8 @@ def suspects_text(folder: Path, cache_dir: Path | None, form: str, **places: str
         return csv_table([field.name for field in fields(Suspect)], map(astuple, found))
     labels = unpack_validation_labels(attributes)
     only_validation = not is_validated_in_folds(attributes["spec"]) and n_sentences == len(labels)
-    return "\n".join([*suspects_table(found), "", *_notes(found, n_sentences, only_validation=only_validation)])
+    confirm = study_command("confirm", folder, "--top 1 --seeds 2 --folds 5") if only_validation else None
+    return "\n".join([*suspects_table(found), "", *_notes(found, n_sentences, confirm)])
 
 
 def suspects_table(found: Sequence[Suspect]) -> list[str]:
@@ -210,10 +211,10 @@ def suspects_table(found: Sequence[Suspect]) -> list[str]:
     return [f"{head}{between}text", "-" * min(width, len(head) + 2 + MAX_TEXT), *table]
 
 
-def _notes(found: Sequence[Suspect], n_sentences: int, *, only_validation: bool) -> list[str]:
+def _notes(found: Sequence[Suspect], n_sentences: int, confirm: str | None) -> list[str]:
     notes = [f"in {len(found):,} of {n_sentences:,} sentences, the most probable class is not the label"]
     if len(found) > MAX_ROWS:
         notes.append(f"the table has the {MAX_ROWS} most suspicious ones; pass --format csv for all")
-    if only_validation:
-        notes.append("only the validation split was checked; run confirm --folds 5 to check all sentences")
+    if confirm is not None:
+        notes += ["only the validation split was checked; to check all sentences, run:", f"  {confirm}"]
     return notes

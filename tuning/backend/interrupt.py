@@ -111,7 +111,7 @@ class InterruptHandler(StopSignal):
                 say_interrupted()  # the shutdown of Ray may take seconds
             raise KeyboardInterrupt
         self.requested = True
-        line = f"{self.notice}; press Ctrl-C again to stop at once"
+        line = f"{self.notice}; interrupt again (Ctrl-C) to stop at once"
         try:
             self.say(line)
         except OSError:  # the terminal is gone

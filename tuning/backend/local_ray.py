@@ -87,6 +87,8 @@ def _only_session(ray: Any, problem: str, options: Mapping[str, Any]) -> Iterato
                 )
         except Exception as error:
             ray.shutdown()
+            if "AF_UNIX path length" in str(error):
+                raise UserError("the path in TMPDIR is too long for Ray; set RAY_TMPDIR=/tmp") from error
             raise UserError(problem.format(root_cause(error))) from error
 
     with call_watched(start, problem):

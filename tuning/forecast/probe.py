@@ -5,6 +5,7 @@ same time, and seconds per token scale to the corpus. They run in parallel becau
 """
 
 import itertools
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -149,7 +150,9 @@ def _peak_bytes() -> int:
     status = Path("/proc/self/status")
     if status.is_file():  # getrusage includes the peak of the parent process
         lines = status.read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+        if found := [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")]:  # not with gVisor
+            return found[0]
     import resource
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes on macOS
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

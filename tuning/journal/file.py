@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend, _storage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, _storage
 
 from core.errors import UserError
 from core.io.atomic import atomic_write, os_errors_as_user_errors, read_regular
@@ -124,7 +124,7 @@ class _JournalFile(JournalFileBackend):
     """Reads the new lines of the file in one call."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(str(path))
+        super().__init__(str(path), JournalFileOpenLock(str(path)))  # Optuna's usual lock needs symbolic links
         self._path = path
         self._n_read, self._offset = 0, 0  # number of lines read, and offset of the next one in bytes
 

@@ -106,7 +106,7 @@ class PredictOptions:
         if self.out is not None and (problem := output_problem(self.out, path, self.model)):
             problems.append(problem)
         ending = "" if self.out is None else self.out.suffix.lower()
-        if ending in (".gz", ".parquet", *NO_TEXT):
+        if ending in (".gz", ".parquet", *NO_TEXT) and not (self.as_json and ending == ".json"):
             problems.append(
                 f"--out is written as text, got {self.out}; choose a name that ends in .csv, .txt or .jsonl"
             )

@@ -140,7 +140,7 @@ def _when(
             )
         before = allowed.get(clause.name, values)
         allowed[clause.name] = tuple(value for value in before if clause.allows(value))
-        if before and not allowed[clause.name] and not never:
+        if before and not allowed[clause.name] and not never and not unusable:
             never.append(f"the conditions on {clause.name} can never hold together; remove one of them")
     return tuple(allowed.items()), unusable, never
 

@@ -105,7 +105,8 @@ def override_entry(entry: Mapping[str, Value], written: Space, space: Space) -> 
             return _usual_value(dimension)
         if dimension.name not in space.overridden:
             only = [each.field for each in written.dimensions].count(dimension.field) == 1
-            return entry[dimension.field] if only or dimension.name in active else _usual_value(dimension)
+            own = dimension.name in active or (only and dimension.name == dimension.field)
+            return entry[dimension.field] if own else _usual_value(dimension)
         value = dimension.nearest(entry[dimension.field])
         return value if dimension.contains(value) else _usual_value(dimension)
 

@@ -252,7 +252,7 @@ def test_a_clean_corpus_has_no_warning() -> None:
         ),
         (
             classes(a=910, b=90),
-            "class 'a' has 10 times as many sentences as 'b'; pass --metric macro_f1 and --set "
+            "class 'a' has 10 times as many sentences as 'b'; search with --metric macro_f1 and --set "
             "'class_weight=choice(none,balanced)'",
         ),
         (
@@ -285,7 +285,7 @@ def test_each_doubt_is_a_line(change: dict[str, Any], line: str) -> None:
 @pytest.mark.parametrize(
     ("metric", "advice"),
     [
-        ("accuracy", "pass --metric macro_f1 and --set 'class_weight=choice(none,balanced)'"),
+        ("accuracy", "search with --metric macro_f1 and --set 'class_weight=choice(none,balanced)'"),
         ("macro_f1", "look at each class with `sentune best STUDY --trial N`"),
     ],
 )

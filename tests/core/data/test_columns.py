@@ -179,6 +179,10 @@ def test_no_other_column_takes_the_place_of_one_with_a_usual_name_that_is_not_re
     with pytest.raises(DataError, match="column 'label' contains list<int64>; choose a column of text or numbers"):
         choose_columns(wrong, None, None)
     assert choose_columns(wrong, None, "region") == ("text", "region")
+    text = dataclasses.replace(
+        wrong, columns={"text": ["a"], "label": ["1"]}, unsupported_columns={"message": "a list"}
+    )
+    assert choose_columns(text, None, None) == ("text", "label")
     rated = dataclasses.replace(wrong, columns={"text": ["a"], "rating": ["1"]})
     with pytest.raises(DataError, match="the label column can be 'rating' and 'label'; pass --label-column with one"):
         choose_columns(rated, None, None)

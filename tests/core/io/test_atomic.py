@@ -73,6 +73,22 @@ def test_without_the_kernels_help_a_folder_is_replaced_in_two_steps(
     assert os.listdir(tmp_path) == ["model"]
 
 
+def test_a_folder_of_a_docker_image_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file system of a container renames no folder of its image."""
+    replace = Path.replace
+
+    def refused(path: Path, target: Path) -> Path:
+        if path == tmp_path / "model":
+            raise OSError(errno.EXDEV, "Invalid cross-device link", str(path))
+        return replace(path, target)
+
+    monkeypatch.setattr(core.io.atomic, "swap_paths", lambda one, other: False)
+    folder(tmp_path / "model", "old")
+    monkeypatch.setattr(Path, "replace", refused)
+    assert contents(folder(tmp_path / "model", "new")) == {"a": "new", "b": "new"}
+    assert os.listdir(tmp_path) == ["model"]
+
+
 def test_a_second_step_that_fails_leaves_the_old_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first step has already moved it out of the way."""
     monkeypatch.setattr(core.io.atomic, "swap_paths", lambda one, other: False)

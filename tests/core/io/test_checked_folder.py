@@ -1,17 +1,26 @@
 """core.io.checked_folder: a partial model is removed, and nothing else."""
 
+import errno
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from core.errors import CorruptionError, UserError
 from core.inference.saved_model import MODEL_FILES
 from core.io import atomic
 from core.io.atomic import is_mount_point
-from core.io.checked_folder import CHECKSUMS, STALE_SECONDS, check_output_folder, remove_partial_writes, verify_files
+from core.io.checked_folder import (
+    CHECKSUMS,
+    STALE_SECONDS,
+    check_output_folder,
+    remove_partial_writes,
+    verify_files,
+    write_checked_folder,
+)
 
 
 def folder(path: Path, *files: str, age: float = STALE_SECONDS + 60) -> Path:
@@ -102,6 +111,23 @@ def test_a_caller_that_holds_the_lock_removes_fresh_ones_too(tmp_path: Path) -> 
     left = folder(tmp_path / ".model.abcd_123", "notes.txt", age=-3600)  # the clock was set back since then
     remove_partial_writes(tmp_path, "model", older_than=0)
     assert not left.exists()
+
+
+def test_what_the_finder_of_macos_adds_is_ignored(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/.DS_Store").touch()
+    assert check_output_folder(tmp_path / "model", ("a.safetensors",), "saved model") == tmp_path / "model"
+
+
+def test_files_that_belong_to_another_user_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a network disk all can write, and none may change the mode."""
+
+    def refused(path: Path, mode: int) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
+
+    monkeypatch.setattr(Path, "chmod", refused)
+    write_checked_folder(tmp_path / "one", {"a.safetensors": {"w": torch.zeros(1)}})
+    assert (tmp_path / "one/a.safetensors").stat().st_size > 0
 
 
 def test_a_circle_of_links_is_refused_before_the_work(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -106,6 +107,15 @@ def test_bf16_runs_on_processors_for_which_onednn_has_no_bf16_lstm(monkeypatch: 
         assert torch.backends.mkldnn.enabled
     states.sum().backward()
     assert lstm.weight_ih_l0.grad.isfinite().all()
+
+
+def test_bf16_runs_in_a_torch_without_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that for macOS."""
+    monkeypatch.setattr("torch.backends.mkldnn.is_available", lambda: False)
+    monkeypatch.setattr("torch.ops.mkldnn", SimpleNamespace())
+    lstm = torch.nn.LSTM(8, 4)
+    with autocast("bf16", "cpu"):
+        assert lstm(torch.ones(3, 2, 8))[0].isfinite().all()
 
 
 def test_threads_that_emulate_bf16_leave_onednn_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,7 +59,7 @@ def test_while_something_trains_the_first_signal_asks_and_the_second_stops() -> 
         with pytest.raises(KeyboardInterrupt):
             send()
         send()
-    assert said == ["stopping: wait; press Ctrl-C again to stop at once"]
+    assert said == ["stopping: wait; interrupt again (Ctrl-C) to stop at once"]
 
 
 def test_a_signal_in_the_middle_of_a_print_asks_and_is_announced_later() -> None:
@@ -77,7 +77,7 @@ def test_a_signal_in_the_middle_of_a_print_asks_and_is_announced_later() -> None
         send()
         assert handler.requested
         wait_until(lambda: said, "the stop is not announced")
-    assert said == ["stopping: wait; press Ctrl-C again to stop at once"]
+    assert said == ["stopping: wait; interrupt again (Ctrl-C) to stop at once"]
 
 
 def test_a_signal_whose_exception_was_discarded_stops_before_the_trainings() -> None:

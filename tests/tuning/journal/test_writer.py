@@ -104,6 +104,17 @@ def test_a_journal_cut_inside_its_first_record_is_a_new_study(tmp_path: Path) ->
     assert read_study(tmp_path / "s")[0]["spec"] == SPEC
 
 
+def test_a_study_needs_no_symbolic_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drives of notebooks in a browser, and some network disks, have none."""
+
+    def refused(*names: object, **options: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(os, "symlink", refused)
+    two_trials(tmp_path / "s")
+    assert len(read_study(tmp_path / "s")[1]) == 2
+
+
 def test_a_lock_that_a_killed_process_left_does_not_block(tmp_path: Path) -> None:
     two_trials(tmp_path / "s")
     (tmp_path / "s" / f"{JOURNAL}.lock").symlink_to("gone")

@@ -217,6 +217,7 @@ settings:
 try_first: [{optimizer: adadelta, learning_rate: 0.5}]
 """
     assert read(tmp_path, text, "clip_norm=1.0").try_first == read(tmp_path, text).try_first
+    assert read(tmp_path, text, "optimizer=adam").try_first == ({"learning_rate": 0.002},)
 
 
 def test_random_vectors_are_trained_in_files_that_extend_quick_or_default(tmp_path: Path) -> None:
@@ -306,6 +307,10 @@ def test_a_huge_file_is_refused(tmp_path: Path) -> None:
         (
             "extends: quick\nsettings:\n  weight_decay: {range: 0.1, when: optimizer != Adam}",
             ":3: the condition optimizer != Adam cannot be used: optimizer must be one of .* got 'Adam'",
+        ),
+        (
+            "extends: quick\nsettings:\n  weight_decay: {range: 0.1, when: optimizer == Adam}",
+            ":3: the condition optimizer == Adam cannot be used: optimizer must be one of .* got 'Adam'$",
         ),
         ("settings:\n  pooling: []", ":2: a choice needs at least one value"),
         ("settings:\n  bidirectional: yes", ":2: bidirectional must be true or false, got 'yes'"),
