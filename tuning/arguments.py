@@ -67,7 +67,8 @@ def _convert(value: Any, kind: Any) -> Any:
     elif kind is float:
         fits, converted = is_number, float(value)
     elif kind is Path:
-        fits, converted = _is_text(os.fspath(value)), expand_user(os.fspath(value))
+        text = os.fspath(value)
+        fits, converted = _is_text(text) and text != "", expand_user(text)
     elif get_origin(kind) is Sequence:
         converted = list(value)  # an iterator can be read only once
         fits = not isinstance(value, str) and all(map(_is_text, converted))
@@ -77,6 +78,17 @@ def _convert(value: Any, kind: Any) -> Any:
     if not fits:
         raise TypeError
     return converted
+
+
+def path_option(text: str) -> Path:
+    """Return the path of an option. A shell keeps the `~` of --out=~/model.
+
+    Raises:
+        ConfigError: It is empty, as from a variable without a value, or there is no such user.
+    """
+    if not text:
+        raise ConfigError("a path is empty; pass a file or folder, or leave the option out")
+    return expand_user(text)
 
 
 def _is_text(value: object) -> bool:

@@ -169,8 +169,16 @@ def in_callers_terms(text: str) -> str:
     return text if _python_call is None else with_keywords(text)
 
 
+def is_terminal(stream: object) -> bool:
+    """Return whether a stream is a terminal; a program may have closed or replaced standard output."""
+    isatty = getattr(stream, "isatty", None)
+    return isatty is not None and bool(isatty())
+
+
 def print_note(line: str) -> None:
-    """Print a line to standard error."""
+    """Print a line to standard error, unless the program has closed it."""
+    if sys.stderr is None:
+        return
     line = in_callers_terms(line)
     sys.stderr.write(f"{line}\n")  # at once: a signal between `print`'s two calls would leave the line without its end
     sys.stderr.flush()
@@ -178,7 +186,7 @@ def print_note(line: str) -> None:
 
 def print_data(text: str) -> None:
     """Print text such as CSV, in which control characters become escapes if standard output is a terminal."""
-    print("\n".join(map(printable, text.split("\n"))) if sys.stdout.isatty() else text)
+    print("\n".join(map(printable, text.split("\n"))) if is_terminal(sys.stdout) else text)
 
 
 READING_DATA = "reading the data ..."

@@ -23,7 +23,7 @@ from tuning.analysis.filters import RowFilter
 from tuning.backend.background_ray import IMPORTING, BackgroundRay
 from tuning.backend.interrupt import InterruptHandler
 from tuning.backend.storage import check_storage
-from tuning.console import ASSESSING, command_line, in_callers_terms, print_note, say_if_slow
+from tuning.console import ASSESSING, command_line, in_callers_terms, is_terminal, print_note, say_if_slow
 from tuning.journal.file import JOURNAL
 from tuning.journal.predictions import pack_labels
 from tuning.journal.reader import WrittenTrial, read_journal
@@ -107,7 +107,9 @@ def search_study(options: RunOptions) -> SearchEnd:
         machine = Machine.here(gpus=bool(options.resources.gpus_per_trial))
         fits = options.resources.max_parallel(machine)
         with interrupt.installed(), BackgroundRay(machine, interrupt.on_ray_lost) as ray:
-            session = ray.session if sys.stdout.isatty() else partial(ray.session, _say)  # a terminal shows progress
+            session = (
+                ray.session if is_terminal(sys.stdout) else partial(ray.session, _say)
+            )  # a terminal shows progress
             return _run(options, machine, fits, began, interrupt, session, ray.start)
     if options.resources.auto:
         raise ConfigError(
@@ -198,7 +200,7 @@ def _describe(options: RunOptions, existing: Mapping[str, Any], search: PlannedS
     """Print the audit of the data, the values that sentune has chosen, and hints."""
     plan, corpus = search.config, search.corpus
     audit = in_callers_terms(render_audit(corpus.source["audit"], plan.metric))  # before an option and its value part
-    _say(wrap_titled(audit, shutil.get_terminal_size().columns) if sys.stdout.isatty() else audit)
+    _say(wrap_titled(audit, shutil.get_terminal_size().columns) if is_terminal(sys.stdout) else audit)
     enough = len(corpus.validation()) >= MIN_VALIDATION  # otherwise the audit warns
     if not existing and corpus.folds is None and enough and len(corpus.indices(TRAIN)) < SMALL:
         _say("small data  --validation folds:5 evaluates each trial on all training sentences, in 5 times the time")

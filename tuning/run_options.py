@@ -15,6 +15,7 @@ from typer import Argument, Option
 from core.config import METRIC_NAMES, PRECISIONS
 from core.errors import check_rules, in_range
 from core.io.atomic import expand_user, file_mode
+from tuning.arguments import path_option
 from tuning.console import worker_niceness
 from tuning.journal.folder import study_folder
 from tuning.resources.machine import MAX_WORKERS, TrialResources, parse_gpu_share
@@ -32,13 +33,13 @@ DataOption, SearchOption, ResourcesOption, BudgetOption, OutputOption = (
     partial(Option, rich_help_panel=group) for group in ("Data", "Search", "Resources", "Budget", "Output")
 )
 """One for each group of options under --help."""
-OutputPath = partial(OutputOption, parser=expand_user, metavar="<path>")  # a shell keeps the `~` of --out=~/model
+OutputPath = partial(OutputOption, parser=path_option, metavar="<path>")
 
 Results = Annotated[Path, OutputPath(help="Folder that contains the studies.", envvar="SENTUNE_RESULTS")]
 CacheDir = Annotated[
     Path | None,
     DataOption(
-        help="Cache folder. Default: SENTUNE_CACHE, or the user's cache folder.", parser=expand_user, metavar="<path>"
+        help="Cache folder. Default: SENTUNE_CACHE, or the user's cache folder.", parser=path_option, metavar="<path>"
     ),
 ]
 Encoding = Annotated[

@@ -5,13 +5,23 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from core.metrics import METRICS
 from tests.support.patience import PATIENCE_SECONDS, wait_until
 from tuning import console
-from tuning.console import called_from_python, command_line, program_name, say_if_slow, study_command, with_keywords
+from tuning.console import (
+    called_from_python,
+    command_line,
+    is_terminal,
+    print_note,
+    program_name,
+    say_if_slow,
+    study_command,
+    with_keywords,
+)
 from tuning.scheduling.samplers import SAMPLERS
 
 ROOT = Path(__file__).parents[2]
@@ -113,6 +123,14 @@ def test_what_a_closed_stream_would_say_comes_into_no_file(tmp_path: Path) -> No
     ended = subprocess.run([sys.executable, "-c", script, str(tmp_path / "file")], cwd=ROOT, check=False)
     assert ended.returncode == 0
     assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_replaced_or_closed_stream_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the loggers that take the place of standard output in scripts."""
+    assert not is_terminal(None)
+    assert not is_terminal(SimpleNamespace(write=print, flush=print))
+    monkeypatch.setattr("sys.stderr", None)
+    print_note("without a reader")
 
 
 def test_the_path_of_a_program_that_the_shell_would_not_find_is_quoted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
@@ -181,7 +182,7 @@ def space_table(space: "Space") -> str:
         table.add_column(title, overflow="fold")
     for row in space.describe():
         table.add_row(*map(Text, row.values()))
-    console = Console()
+    console = Console(width=shutil.get_terminal_size().columns)  # rich takes COLUMNS=0 for a width
     with console.capture() as captured:
         console.print(Text(f"space {space.name}: {len(space.dimensions)} settings are searched"))
         console.print(table)

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from core.config import TrialConfig
 from core.training.result import EpochResult
+from tuning.console import is_terminal
 from tuning.formatting import format_settings
 from tuning.journal.records import TrialRecord
 from tuning.scheduling.schedule import Callback
@@ -33,7 +34,7 @@ PATIENCE_SECONDS = 2.0
 
 def moves_cursor(console: Console, environ: Mapping[str, str]) -> bool:
     """Return whether lines can be overwritten: in a terminal, but not in a notebook's shell cell."""
-    return console.file.isatty() and not console.is_dumb_terminal and "JPY_PARENT_PID" not in environ
+    return is_terminal(console.file) and not console.is_dumb_terminal and "JPY_PARENT_PID" not in environ
 
 
 def pause_seconds(elapsed: float) -> float:
@@ -97,7 +98,7 @@ class ProgressDisplay(Callback):
             get_renderable=self._block,
             auto_refresh=False,
             transient=True,
-            redirect_stderr=sys.stderr.isatty(),  # a file as standard error gets no part of the display
+            redirect_stderr=is_terminal(sys.stderr),  # a file as standard error gets no part of the display
         )
         with live:
             live.refresh()
