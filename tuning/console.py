@@ -153,10 +153,14 @@ def study_command(verb: str, folder: Path, options: str, *, trial: int | None = 
     """
     if _python_call is not None:
         return f"study.{verb}({'' if trial is None else f'trial={trial}'})"
-    usual = folder.parent == Path(os.environ.get("SENTUNE_RESULTS") or "results")
-    study = folder.name if usual else str(folder)
     options = options if trial is None else f"--trial {trial} {options}"
-    return f"{program_name()} {verb} {shlex.quote(study)} {options}"
+    return f"{program_name()} {verb} {study_argument(folder)} {options}"
+
+
+def study_argument(folder: Path) -> str:
+    """Return the argument STUDY of a command: the study's name, or its folder if that is elsewhere."""
+    usual = folder.parent == Path(os.environ.get("SENTUNE_RESULTS") or "results")
+    return shlex.quote(folder.name if usual else str(folder))
 
 
 def command_line() -> str:

@@ -141,6 +141,8 @@ def _student(
     trained = ", which was trained on train and val" if "verified_val_accuracy" in teacher.metrics else ""
     print(f"val  accuracy {(soft[val].argmax(axis=1) == corpus.labels[val]).mean():.4f} of the teacher{trained}")
     unlabelled = [tokenize(text, tokenizer) for text in extra]
+    if unlabelled:
+        print(f"labelling {len(unlabelled):,} unlabelled sentences with the teacher ...", flush=True)
     taught_corpus = dataclasses.replace(corpus, targets=mixed_targets(corpus, soft))
     larger = add_sentences(taught_corpus, unlabelled, teacher_probabilities(teacher, unlabelled, spec["threads"]))
     return scale_epoch(config, corpus.pass_sentences(), larger.pass_sentences()), larger, facts

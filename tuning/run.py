@@ -39,6 +39,7 @@ from tuning.scheduling.samplers import SAMPLERS
 from tuning.scheduling.schedule import Callback, Schedule, reopen_trials
 from tuning.scheduling.study_config import study_id
 from tuning.scheduling.virtual_cost import CorpusShape, virtual_cost
+from tuning.space.initial_trials import initial_trials
 from tuning.tracking.progress_display import ProgressDisplay
 from tuning.tracking.progress_state import SearchProgress
 from tuning.tracking.progress_text import wrap_titled
@@ -62,7 +63,7 @@ MANY_WORKERS = 8
 """Parallelism from which too few trials for the sampler are reported."""
 FEW_TRIALS = (
     "{} trials on {} workers begin before the sampler has results to learn from; pass --trials {}, or a smaller "
-    "--parallelism"
+    "--parallelism and another --name"
 )
 NO_STORAGE = (
     "checkpoints stay on each trial's node, so a trial that continues on another node starts again from its first "
@@ -218,8 +219,9 @@ def _describe(options: RunOptions, existing: Mapping[str, Any], search: PlannedS
         _say(f"first trials  {first['trials']} from {first['source']}{hint}{unfit}")
     if search.choice is not None:
         _say(str(search.choice))
-    # Those of the first epochs and `startup` more certainly begin before a suggestion that has learned.
-    few = plan.parallelism >= MANY_WORKERS and plan.n_trials <= plan.parallelism + plan.startup
+    n_first = len(initial_trials(plan.space, plan.baseline)) + len(plan.first_trials.settings)
+    # Those of all workers and `startup` more certainly begin before a suggestion that has learned.
+    few = plan.parallelism >= MANY_WORKERS and n_first < plan.n_trials <= plan.parallelism + plan.startup
     if not existing and few and plan.warm_start is None and SAMPLERS[plan.sampler].learns:
         print_note(FEW_TRIALS.format(plan.n_trials, plan.parallelism, 10 * plan.parallelism))
     if remark := METRICS[plan.metric].remark(corpus.labels[corpus.validation()], corpus.classes):

@@ -7,7 +7,6 @@ the other study.
 import dataclasses
 import hashlib
 import json
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from core.config import TrialConfig
 from core.errors import ConfigError, CorruptionError
 from core.training.result import EpochResult
+from tuning.console import program_name, study_argument
 from tuning.journal.records import RANKED, Spec, TrialRecord, read_study
 from tuning.scheduling.samplers import MIN_SOURCE_TRIALS, SAMPLERS, needed_settings
 from tuning.scheduling.study_config import StudyConfig
@@ -62,8 +62,8 @@ def add_warm_start(
         if not problems:
             problems = _too_few(config, len(ended), len(rows))
         if problems:
-            again = f"sentune best {shlex.quote(other)} --top 5 --format json"
-            hint = f", or begin with its best trials: {again} > best.json, then --first-trials best.json"
+            again = f"`{program_name()} best {study_argument(folder)} --top 5 --format json > best.json`"
+            hint = f", or begin with its best trials: {again}, then --first-trials best.json"
             changed = theirs["spec"]["fingerprint"] != fingerprint
             raise ConfigError(
                 f"--warm-start {other} cannot be used: {'; '.join(problems)}; leave it out{hint if changed else ''}"

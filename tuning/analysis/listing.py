@@ -12,7 +12,7 @@ from core.io.atomic import file_mode, folder_rule
 from core.io.text import printable
 from tuning.analysis.ranking import read_assessed
 from tuning.formatting import brief_text, left_align, text_table
-from tuning.journal.file import JOURNAL, is_searched
+from tuning.journal.file import JOURNAL, is_searched, remote_driver
 
 TITLES = ("study", "data", "trials", "state", "metric", "best", "corrected")
 MAX_TEXT = 40
@@ -59,6 +59,11 @@ def list_text(results: Path, form: str) -> str:
     names, data, *others = zip(TITLES, *map(_cells, found), strict=True)
     titles, *cells = zip(left_align(names), left_align(data), *others, strict=True)
     problems = [f"{printable(each.study)}: {printable(each.problem)}" for each in found if each.problem]
+    for each in found:
+        if each.state == "running" and (driver := remote_driver(results / each.study)):
+            problems.append(
+                f"{printable(each.study)}: {printable(driver)} may have been killed; this machine cannot see it"
+            )
     return "\n".join([*text_table(titles, cells), *problems])
 
 

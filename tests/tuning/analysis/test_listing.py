@@ -53,7 +53,9 @@ def test_json_has_every_field(results: Path) -> None:
 def test_a_study_that_runs_says_so(tmp_path: Path) -> None:
     record_study(tmp_path / "one", trials=4, goal={"trials": 4})
     (tmp_path / "one" / "driver.json").write_text('{"pid": 1, "host": "another", "started": null, "searches": true}')
-    assert "4/4  running" in list_text(tmp_path, "table")
+    text = list_text(tmp_path, "table")
+    assert "4/4  running" in text
+    assert text.endswith("\none: process 1 on another may have been killed; this machine cannot see it")
 
 
 def test_a_damaged_study_does_not_hide_the_others(results: Path) -> None:
