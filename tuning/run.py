@@ -220,7 +220,7 @@ def _describe(options: RunOptions, existing: Mapping[str, Any], search: PlannedS
     if search.choice is not None:
         _say(str(search.choice))
     n_first = len(initial_trials(plan.space, plan.baseline)) + len(plan.first_trials.settings)
-    # Those of all workers and `startup` more certainly begin before a suggestion that has learned.
+    # At least the first `parallelism` trials and `startup` more begin before the sampler has learned.
     few = plan.parallelism >= MANY_WORKERS and n_first < plan.n_trials <= plan.parallelism + plan.startup
     if not existing and few and plan.warm_start is None and SAMPLERS[plan.sampler].learns:
         print_note(FEW_TRIALS.format(plan.n_trials, plan.parallelism, 10 * plan.parallelism))

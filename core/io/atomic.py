@@ -155,8 +155,8 @@ def _replace_folder(work: Path, path: Path) -> None:
             old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
             try:
                 path.replace(old)
-            except OSError as error:
-                if error.errno != errno.EXDEV:
+            except OSError as reason:
+                if reason.errno != errno.EXDEV:
                     raise
                 shutil.copytree(path, old, symlinks=True, dirs_exist_ok=True)  # overlayfs: a folder of a Docker image
                 shutil.rmtree(path)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 CHECKSUMS = "SHA256SUMS"
 """File with the digests of the other files; `sha256sum -c SHA256SUMS` reads it."""
+_FINDER = ".DS_Store"
+"""File that macOS adds to a folder."""
 MAX_CHECKSUMS = 2**20
 """Bytes of CHECKSUMS that are read: those of 10,000 files."""
 STALE_SECONDS = 3600
@@ -112,7 +114,7 @@ def check_output_folder(path: Path, files: Sequence[str], kind: str) -> Path:
             raise UserError(f"{path} is a mount point, which cannot be replaced as a whole; {advice}")
         check_parent(target)
         if (target.parent / CHECKSUMS).exists():  # also the name of lists of other files
-            around = {each.name for each in target.parent.iterdir()} - {target.name, CHECKSUMS}
+            around = {each.name for each in target.parent.iterdir()} - {target.name, CHECKSUMS, _FINDER}
             if around and not _foreign(around, files):
                 raise UserError(f"{path} is in the folder of a saved {word}; choose another folder")
         try:
@@ -121,7 +123,7 @@ def check_output_folder(path: Path, files: Sequence[str], kind: str) -> Path:
             return target
         if not target.is_dir():
             raise UserError(f"{path} is a file; choose another folder for the {word}")
-        found = {each.name for each in target.iterdir()} - {".DS_Store"}  # which macOS adds to folders
+        found = {each.name for each in target.iterdir()} - {_FINDER}
     foreign = _foreign(found, files)
     if found and CHECKSUMS not in found:
         foreign = sorted(found)

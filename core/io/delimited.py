@@ -111,7 +111,7 @@ def _named(rows: Iterator[tuple[int, list[str]]], name: str, *, tabs_only: bool)
         if len(cells) != len(header) == 1 and not tabs_only:
             raise DataError(
                 f"{name}, line {first}: the header has one column, but line {line} has {len(cells)} cells; separate "
-                "columns by commas, semicolons or tabs, and put a cell with commas in quotes, or write sep=; in a "
+                "columns by commas, semicolons or tabs, and put a cell with commas in quotes, or write sep=| in a "
                 "first line"
             )
         if len(cells) != len(header):

@@ -173,8 +173,8 @@ def pip_download(requirement: str, sha256: str) -> tuple[str, bytes]:
 def _command(pinned: Path, out: Path) -> list[str]:
     command = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
     command += ["--no-deps", "--no-binary", ":all:", "--require-hashes", "--retries", "1"]
-    versions = {each.name: each.version for each in importlib.metadata.distributions()}
-    if int(versions.get("setuptools", "0").split(".")[0]) >= 71:  # older ones also need the package wheel
+    found = next(iter(importlib.metadata.distributions(name="setuptools")), None)
+    if found is not None and int(found.version.split(".")[0]) >= 71:  # older ones also need the package wheel
         command.append("--no-build-isolation")  # otherwise pip fetches setuptools to read the metadata
     return [*command, "--dest", str(out), "--requirement", str(pinned)]
 

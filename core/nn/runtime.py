@@ -184,7 +184,7 @@ def autocast(precision: str, device: str) -> Iterator[None]:
     emulate bf16, at about a fifth of the speed of fp32.
     """
     # torch for macOS has no oneDNN, and not that function.
-    has_kernels = torch.backends.mkldnn.is_available() and precision == "bf16"
+    has_kernels = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     emulated = precision == "bf16" and not (has_kernels and torch.ops.mkldnn._is_mkldnn_bf16_supported())
     cast = torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=precision == "bf16")
     with _without_mkldnn() if emulated else contextlib.nullcontext(), cast:

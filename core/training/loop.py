@@ -152,7 +152,7 @@ class _TrainingRun:
 
     def _keep_best(self, weights: Mapping[str, Tensor]) -> None:
         """Keep copies on the CPU; frozen word vectors that are already there are not copied."""
-        self.best_weights = {}  # otherwise the old ones would need memory beside the new ones
+        self.best_weights = {}  # otherwise the old and the new ones would be in memory together
         self.best_weights = {
             name: tensor.detach().to("cpu", copy=self._trained(name)).contiguous() for name, tensor in weights.items()
         }

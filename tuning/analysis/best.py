@@ -48,7 +48,11 @@ def table_of(folder: Path, selection: RowFilter, form: str, hints: Sequence[str]
     finished = finished and not any(row.state in ("RUNNING", "PAUSED") for row in rows)
     step = next_step(study)
     command = step.command(folder) if step and finished else None
-    notes += [*hints, *([step.remark] if step and step.remark else []), *([f"next: {command}"] if command else [])]
+    notes += hints
+    if step and step.remark:
+        notes.append(step.remark)
+    if command:
+        notes.append(f"next: {command}")
     return render_table(shown, form, notes=notes, assessment=assessment if whole else None, searched=settings)
 
 
@@ -96,7 +100,8 @@ def _summary(study: AssessedStudy) -> list[str]:
         and not assessment.nothing_learned
         and interval.low <= majority <= interval.high
     ):
-        found.append("The best trial is not shown to be better than always predicting the most frequent class.")
+        title = METRICS[rows[0].metric].title
+        found.append(f"The 95% interval of the best trial contains {majority:.4f}, the {title} of the majority class.")
     for row in rows:
         if test := assessment.held_out.get(row.trial):
             found.append(_test_note(f"trial {row.trial}", test, row.metric))

@@ -92,15 +92,15 @@ class ForecastReport:
     shared_bytes: int
     """Memory of the corpus, which all workers share, and of the process that fits the plain baseline."""
     vectors_bytes: int = 0
-    """Size of the word vectors of a trial: of each fold, with validation in folds."""
+    """Size of a trial's vectors of words that train does not have: of each fold, with validation in folds."""
 
     @property
     def worker_bytes(self) -> int:
         """Memory of a worker with the heaviest configuration.
 
         The steps of a probe store neither the best weights nor, for a GPU, the copy for the disk. Both are at most the
-        size of a checkpoint, and of the word vectors, which a checkpoint has only in part. Nor do the steps evaluate
-        the validation sentences, for which averaged weights are copied.
+        size of a checkpoint. The best and the averaged weights also have the word vectors that a checkpoint lacks. Nor
+        do the steps evaluate the validation sentences.
         """
         stored = self.checkpoint_bytes + 2 * self.vectors_bytes + self.outputs.evaluation_bytes
         return self.probe.peak_bytes + stored + RAY_IN_A_WORKER_BYTES
@@ -308,7 +308,7 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
         memory_bytes=machine.memory_bytes,
         checkpoint_bytes=weights + outputs.checkpoint_bytes(plan.epochs),
         outputs=outputs,
-        vectors_bytes=4 * len(corpus.members()) * len(corpus.words) * corpus.embedding_dim,
+        vectors_bytes=4 * len(corpus.members()) * (len(corpus.words) - corpus.trained_words) * corpus.embedding_dim,
         shared_bytes=corpus.n_bytes + max_fit_bytes(train_tokens, outputs.sentences, len(corpus.classes)),
     )
 

@@ -284,7 +284,7 @@ def test_a_column_that_a_file_gets_while_it_is_read_in_parts_is_refused(tmp_path
 
 
 def test_a_header_that_is_not_separated_as_its_rows_is_refused_with_its_line(tmp_path: Path) -> None:
-    quotes = "put a cell with commas in quotes, or write sep=; in a first line"
+    quotes = r"put a cell with commas in quotes, or write sep=\| in a first line"
     advice = f"separate columns by commas, semicolons or tabs, and {quotes}"
     with pytest.raises(
         DataError, match=rf"a\.csv, line 2: the header has one column, but line 4 has 2 cells; {advice}$"
