@@ -187,12 +187,15 @@ def run_peer(peer: Peer, python: Path, folder: Path, limit: int) -> dict[str, An
 
 
 def scores(truth: Sequence[str], found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the record keeps of a peer's answer."""
+    """Return what the record keeps of a peer's answer; without predictions, no trial ended within the limit."""
+    kept = {key: found[key] for key in ("seconds", "megabytes", "milliseconds", "trials", "version", "chosen")}
+    if found["predictions"] is None:
+        return {"test_accuracy": None, "macro_f1": None, **kept}
     guesses = [str(each) for each in found["predictions"]]
     return {
         "test_accuracy": round(float(accuracy_score(truth, guesses)), 5),
         "macro_f1": round(float(f1_score(truth, guesses, average="macro")), 5),
-        **{key: found[key] for key in ("seconds", "megabytes", "milliseconds", "trials", "version", "chosen")},
+        **kept,
     }
 
 
@@ -201,8 +204,12 @@ def table(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     columns = ("data", "method", "test", "macro-F1", "whole command, s", "trials", "model, MB", "one prediction, ms")
     yield from table_head(columns)
     for name in dict.fromkeys(result["set"] for result in results):
-        rows = sorted((r for r in results if r["set"] == name), key=lambda row: -row["test_accuracy"])
+        rows = sorted((r for r in results if r["set"] == name), key=lambda row: -(row["test_accuracy"] or 0))
         for row in rows:
+            if row["test_accuracy"] is None:
+                method = f"{PEERS[row['peer']].title}, {row['version']}"
+                yield f"| {name} | {method} | no trial ended | | {row['seconds']:.0f} | 0 | | |"
+                continue
             yield (
                 f"| {name} | {PEERS[row['peer']].title}, {row['version']} | {row['test_accuracy']:.2%} "
                 f"| {row['macro_f1']:.2%} | {row['seconds']:.0f} | {row['trials'] or ''} | {row['megabytes']:.1f} "

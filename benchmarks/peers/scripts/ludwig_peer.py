@@ -13,7 +13,7 @@ import ray
 from ludwig.api import LudwigModel
 from ludwig.hyperopt.run import hyperopt
 from ludwig.hyperopt.utils import substitute_parameters
-from peer_task import FOLDER, SECONDS, answer, read_rows
+from peer_task import FOLDER, SECONDS, answer, no_answer, read_rows
 
 TRAINING_SENTENCES = 70_000
 """Sentences that a whole training sees."""
@@ -78,6 +78,9 @@ def main():
     place = {"output_directory": str(FOLDER / "ludwig"), "skip_save_log": True, "random_seed": 42}
     found = hyperopt(copy.deepcopy(CONFIGURATION), dataset=str(FOLDER / "ludwig.csv"), **place)
     trials = found.ordered_trials
+    if not trials:
+        no_answer(f"Ludwig {version('ludwig')}")
+        return
     best = json.loads(trials[0].parameters) if isinstance(trials[0].parameters, str) else trials[0].parameters
     settings = copy.deepcopy(CONFIGURATION)
     del settings["hyperopt"]

@@ -56,3 +56,9 @@ def answer(predict, model, *, trials, version, chosen, texts=None):
         "chosen": chosen,
     }
     print(json.dumps(found))
+
+
+def no_answer(version):
+    """Print that no trial ended within the limit."""
+    nothing = dict.fromkeys(("predictions", "megabytes", "milliseconds", "chosen"))
+    print(json.dumps({**nothing, "trials": 0, "version": version}))
