@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from core.errors import TrainingError
-from core.io.atomic import expand_user
 from tests.support.cli import COMMAND, sentune
 from tests.support.journals import two_trials
 from tests.support.models import saved
 from tests.support.studies import write_sentences
+from tuning.arguments import path_option
 from tuning.cli.app import main
 
 Capture = pytest.CaptureFixture[str]
@@ -205,7 +205,7 @@ def test_each_option_of_a_path_expands_the_home_folder() -> None:
     options = [each for each in parameters if each.param_type_name == "option"]
     paths = [each for each in options if each.type_descriptor.annotation is Path]
     assert {"results", "cache_dir", "out"} <= {each.name for each in paths}
-    assert [each.name for each in paths if each.type_descriptor.parameter_info.parser is not expand_user] == []
+    assert [each.name for each in paths if each.type_descriptor.parameter_info.parser is not path_option] == []
 
 
 @pytest.mark.slow
