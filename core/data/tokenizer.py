@@ -49,6 +49,9 @@ _INNER_STOP = re.compile(
     + "".join(rf"(?<!\b(?:{words.replace(' ', '|')})\.)" for words in _ABBREVIATIONS)
 )
 """A full stop at the end of a sentence that is not the last one of its text."""
+_MANY_SPACES = re.compile(" {4,}")
+"""Before 3.10.4, NLTK's rule for the last full stop takes quadratic time for spaces. No rule distinguishes three from
+more."""
 _SAMPLE_TEXTS, _SAMPLE_CHARACTERS = 2000, 500
 """Number of texts on which the choice is based, and number of characters of each."""
 MIN_UNSPACED = 0.2
@@ -89,7 +92,7 @@ def _splitter(tokenizer: str) -> Callable[[str], list[str]]:
     """Return the function that splits text in lower case."""
     if tokenizer == "english":
         split: Callable[[str], list[str]] = load_nltk_tokenizer().tokenize
-        return lambda text: split(_INNER_STOP.sub(" .", text))
+        return lambda text: split(_INNER_STOP.sub(" .", _MANY_SPACES.sub("   ", text)))
     return functools.partial(apply_regexes, _compiled(tokenizer))
 
 
@@ -232,6 +235,7 @@ def tokenizer_as_regexes(words: Sequence[str], tokenizer: str) -> dict[str, Any]
 def _nltk_as_regexes() -> list[tuple[Any, str]]:
     tables = load_nltk_tokenizer()
     return [
+        (_MANY_SPACES, "   "),
         (_INNER_STOP, " ."),
         *tables.STARTING_QUOTES,
         *tables.PUNCTUATION,

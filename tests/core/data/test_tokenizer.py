@@ -82,6 +82,7 @@ def test_tokens_are_never_empty_and_hold_no_space(text: str) -> None:
             "My prof. Fox. She didn’t. “No.” ‘So.’ [sic.] x",
             "my prof. fox . she didn ’ t . “ no . ” ‘ so . ’ [ sic . ] x",
         ),
+        (f"It is ok.{' ' * 9000}'Twas{' ' * 7}more 'n. \"{' ' * 5}so", "it is ok . ' twas more 'n. `` so"),
         ("the U.S. army at www.site.com. It... it", "the u.s. army at www.site.com . it ... it"),
     ],
 )
