@@ -108,9 +108,8 @@ def search_study(options: RunOptions) -> SearchEnd:
         machine = Machine.here(gpus=bool(options.resources.gpus_per_trial))
         fits = options.resources.max_parallel(machine)
         with interrupt.installed(), BackgroundRay(machine, interrupt.on_ray_lost) as ray:
-            session = (
-                ray.session if is_terminal(sys.stdout) else partial(ray.session, _say)
-            )  # a terminal shows progress
+            # A terminal shows progress.
+            session = ray.session if is_terminal(sys.stdout) else partial(ray.session, _say)
             return _run(options, machine, fits, began, interrupt, session, ray.start)
     if options.resources.auto:
         raise ConfigError(
