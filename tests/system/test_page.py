@@ -271,6 +271,7 @@ def test_a_watched_page_keeps_its_filter_over_a_reload(browser: Chrome, command:
     # The document is new; its script restores filter and selection.
     wait_until(lambda: set(cells(browser, "state")) == {"failed"}, "the rows are not filtered", 0.1)
     wait_until(lambda: len(browser.find_elements(By.CSS_SELECTOR, "tr.on")) == 1, "no trial is selected", 0.1)
+    assert browser.execute_script("return document.getElementById('filter').value") == "failed"
 
 
 def test_a_thousand_trials_fit_in_3_megabytes_and_scroll(browser: Chrome, command: Command) -> None:

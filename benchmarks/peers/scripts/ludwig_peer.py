@@ -14,9 +14,8 @@ from ludwig.api import LudwigModel
 from ludwig.hyperopt.run import hyperopt
 from ludwig.hyperopt.utils import substitute_parameters
 from peer_task import FOLDER, SECONDS, answer, no_answer, read_rows
+from plain_lstm import TRAINING_SENTENCES
 
-TRAINING_SENTENCES = 70_000
-"""Sentences that a whole training sees."""
 CODES = {"train": 0, "val": 1, "test": 2}
 """Ludwig's codes of the splits."""
 ENCODER = {
