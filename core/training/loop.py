@@ -92,6 +92,7 @@ class _TrainingRun:
         self.lockstep = Lockstep(config, corpus, device)
         self.epochs: list[EpochResult] = []
         self.best_weights: dict[str, Tensor] = {}
+        """Those of the best epoch that training changes, on the CPU: of word vectors, (T, E) for the trained words."""
         self.predictions: list[NDArray[np.integer]] = []  # (n,) of each epoch
         self.best_log_odds = np.empty((0, len(corpus.classes) - 1), dtype=np.int16)
         self.label_type = np.uint8 if len(corpus.classes) <= 256 else np.int32  # what safetensors can hold
@@ -151,11 +152,13 @@ class _TrainingRun:
         return epoch
 
     def _keep_best(self, weights: Mapping[str, Tensor]) -> None:
-        """Keep copies on the CPU; frozen word vectors that are already there are not copied."""
+        """Keep copies of the weights that training changes."""
         self.best_weights = {}  # otherwise the old and the new ones would be in memory together
-        self.best_weights = {
-            name: tensor.detach().to("cpu", copy=self._trained(name)).contiguous() for name, tensor in weights.items()
-        }
+        for name, tensor in weights.items():
+            if not name.endswith(WORDS):
+                self.best_weights[name] = tensor.detach().to("cpu", copy=True).contiguous()
+            elif not self.config.freeze_embedding:
+                self.best_weights[name] = tensor.detach()[: self.corpus.trained_words].to("cpu", copy=True)
 
     def _save(self, folder: Path) -> None:
         state = {
@@ -165,11 +168,7 @@ class _TrainingRun:
         }
         tensors = {f"learner.{name}": tensor.cpu() for name, tensor in self.lockstep.state_tensors().items()}
         if not self._newest_is_best():  # else the learners determine them
-            tensors |= {
-                f"best.{name}": tensor[: self.corpus.trained_words] if name.endswith(WORDS) else tensor
-                for name, tensor in self.best_weights.items()
-                if self._trained(name)
-            }
+            tensors |= {f"best.{name}": tensor for name, tensor in self.best_weights.items()}
         tensors["predictions"] = torch.from_numpy(np.stack(self.predictions))  # (E, n)
         tensors["best_log_odds"] = torch.from_numpy(self.best_log_odds)
         save(folder, Checkpoint(epoch=len(self.epochs), fingerprint=self.identity, state=state, tensors=tensors))
@@ -189,22 +188,17 @@ class _TrainingRun:
         if self._newest_is_best():
             self._keep_best(self.lockstep.evaluation_weights())
         else:
-            self.best_weights = self.lockstep.words()
-            for name, tensor in unprefixed("best.", found.tensors).items():
-                rest = self.best_weights[name][len(tensor) :] if name.endswith(WORDS) else tensor[:0]
-                self.best_weights[name] = torch.cat([tensor, rest])
+            best = unprefixed("best.", found.tensors)
+            self.best_weights = {name: tensor.clone() for name, tensor in best.items()}  # else memory of the file
         self.predictions = list(found.tensors["predictions"].numpy())
         self.best_log_odds = found.tensors["best_log_odds"].numpy()
 
     def _newest_is_best(self) -> bool:
         return best_epoch(self.epochs) is self.epochs[-1]
 
-    def _trained(self, name: str) -> bool:
-        return not (name.endswith(WORDS) and self.config.freeze_embedding)
-
     def result(self, stopped: str) -> TrainResult:
-        """Return the result of the epochs so far, at least one."""
-        best, corpus = best_epoch(self.epochs), self.corpus
+        """Return the result of the epochs so far, at least one; the training cannot continue afterwards."""
+        best, corpus, weights = best_epoch(self.epochs), self.corpus, self._whole_best_weights()
         shape = (corpus.trained_words, corpus.embedding_dim, len(corpus.classes))
         return TrainResult(
             config=self.config,
@@ -213,11 +207,21 @@ class _TrainingRun:
             best_score=best.score,
             best_val_accuracy=best.val_accuracy,
             best_val_loss=best.val_loss,
-            weights=self.best_weights,
-            weights_sha256=weights_digest(self.best_weights),
+            weights=weights,
+            weights_sha256=weights_digest(weights),
             val_predictions=self.predictions[best.epoch - 1].astype(np.int64),
             val_log_odds=self.best_log_odds,
             n_parameters=count_trainable_parameters(self.config, *shape),
             environment=self.environment,
             stopped=stopped,
         )
+
+    def _whole_best_weights(self) -> dict[str, Tensor]:
+        """Return all weights of the best epoch: a copy of the word vectors would need as much memory again."""
+        weights = self.lockstep.words()
+        for name, tensor in self.best_weights.items():
+            if name.endswith(WORDS):
+                weights[name][: len(tensor)] = tensor  # in the learner's memory, which is of no more use
+            else:
+                weights[name] = tensor
+        return weights

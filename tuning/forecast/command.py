@@ -99,10 +99,10 @@ class ForecastReport:
         """Memory of a worker with the heaviest configuration.
 
         The steps of a probe store neither the best weights nor, for a GPU, the copy for the disk. Both are at most the
-        size of a checkpoint. The best and the averaged weights also have the word vectors that a checkpoint lacks. Nor
-        do the steps evaluate the validation sentences.
+        size of a checkpoint. Averaged weights also have the word vectors that a checkpoint lacks. Nor do the steps
+        evaluate the validation sentences.
         """
-        stored = self.checkpoint_bytes + 2 * self.vectors_bytes + self.outputs.evaluation_bytes
+        stored = self.checkpoint_bytes + self.vectors_bytes + self.outputs.evaluation_bytes
         return self.probe.peak_bytes + stored + RAY_IN_A_WORKER_BYTES
 
     @property

@@ -1,5 +1,6 @@
 """Resumable training of a trial's settings, also in a Ray worker, and its figures."""
 
+import dataclasses
 import hashlib
 import math
 from collections.abc import Callable, Mapping
@@ -89,8 +90,8 @@ def train_in_worker(
         both: Whether to train again on train and validation.
 
     Returns:
-        `result` (TrainResult), `weights` by name, `weights_sha256`, and `test` (Evaluation, or None without a test
-        split). For failures see tuning.backend.worker.failure_result.
+        `result` (TrainResult, with `both` without its weights), `weights` by name, `weights_sha256`, and `test`
+        (Evaluation, or None without a test split). For failures see tuning.backend.worker.failure_result.
     """
     from tuning.backend.worker import failure_result, select_device  # imports Ray
 
@@ -102,6 +103,7 @@ def train_in_worker(
         )
         weights, digest = result.weights, result.weights_sha256
         if both:
+            result = dataclasses.replace(result, weights={})  # with folds, several times as large as the others
             again = refit(settings, corpus, result.epochs, threads=threads, device=device)
             weights, digest = again.weights, again.weights_sha256
         test = evaluate_on_test(settings, weights, corpus, threads, device)
