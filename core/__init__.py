@@ -19,31 +19,26 @@ if TYPE_CHECKING:
     from core.training.result import EpochResult as EpochResult
     from core.training.result import TrainResult as TrainResult
 
-_HOMES = {
-    "TrialConfig": "config",
-    "Corpus": "data.corpus",
-    "ConfigError": "errors",
-    "CorruptionError": "errors",
-    "DataError": "errors",
-    "StopTraining": "errors",
-    "TrainingError": "errors",
-    "UserError": "errors",
-    "load_corpus": "data.load",
-    "load_model": "inference.predictor",
-    "EpochResult": "training.result",
-    "SentenceEstimator": "inference.estimator",
-    "TrainResult": "training.result",
-    "train": "training.loop",
+_NAMES = {
+    "config": ["TrialConfig"],
+    "data.corpus": ["Corpus"],
+    "data.load": ["load_corpus"],
+    "errors": ["ConfigError", "CorruptionError", "DataError", "StopTraining", "TrainingError", "UserError"],
+    "inference.estimator": ["SentenceEstimator"],
+    "inference.predictor": ["load_model"],
+    "training.loop": ["train"],
+    "training.result": ["EpochResult", "TrainResult"],
 }
-"""Each public name and the module that defines it, imported at the first access."""
+"""The public names of each module, which is imported at the first access."""
 
-__all__ = sorted(_HOMES)
+__all__ = sorted(name for names in _NAMES.values() for name in names)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"core.{_HOMES[name]}"), name)
+    for module, names in _NAMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"core.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -90,25 +90,38 @@ class PlainBaseline:
         return round_log_odds(self.logits(tokens, offsets))
 
 
-def fit_plain_baseline(corpus: Corpus, sentences: NDArray[np.int64]) -> PlainBaseline:
-    """Fit the baseline; on one machine, the same arguments give bit-identical results.
-
-    If the sentences have too many tokens (MAX_WORK), an evenly spaced part of each class is used, from its first
-    sentence on.
-
-    Args:
-        corpus: The data.
-        sentences: (n,) indices of the training sentences, ascending.
-    """
-    from scipy.sparse import csr_matrix
-
-    n_classes = len(corpus.classes)
+def _used_sentences(corpus: Corpus, sentences: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return those that a fit uses: an evenly spaced part of each class if they have too many tokens (MAX_WORK)."""
     n_tokens = int(corpus.lengths()[sentences].sum())
     # Evenly spaced in the file, they would miss small classes, and classes that the file lists in turn.
     order = np.argsort(corpus.labels[sentences], kind="stable")
     by_class = corpus.labels[sentences[order]]
     place = np.arange(len(order)) - np.searchsorted(by_class, by_class)  # of each sentence within its class
-    sentences = np.sort(sentences[order[place % -(-n_tokens // used_tokens(n_tokens, n_classes)) == 0]])
+    return np.sort(sentences[order[place % -(-n_tokens // used_tokens(n_tokens, len(corpus.classes))) == 0]])
+
+
+def train_part(corpus: Corpus) -> dict[str, int]:
+    """Return `train_sentences`, the number that a fit uses, if that is a part of the train split; else nothing.
+
+    With validation in folds, they are those of the first fold.
+    """
+    member = corpus.members()[0]
+    train = member.indices(TRAIN)
+    used = len(_used_sentences(member, train))
+    return {"train_sentences": used} if used < len(train) else {}
+
+
+def fit_plain_baseline(corpus: Corpus, sentences: NDArray[np.int64]) -> PlainBaseline:
+    """Fit the baseline; on one machine, the same arguments give bit-identical results.
+
+    Args:
+        corpus: The data.
+        sentences: (n,) indices of the training sentences, ascending. Of large data, a part of each class is used.
+    """
+    from scipy.sparse import csr_matrix
+
+    n_classes = len(corpus.classes)
+    sentences = _used_sentences(corpus, sentences)
     tokens, offsets = tokens_of(corpus, sentences)
     keys, frequencies = np.unique(_ngrams(tokens, offsets)[0], return_counts=True)
     most = np.argsort(-frequencies, kind="stable")[: min(MAX_FEATURES, MAX_WEIGHTS // n_classes)]

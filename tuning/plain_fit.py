@@ -18,7 +18,7 @@ from core.data.load import load_corpus
 from core.errors import DataError
 from core.io.text import error_summary, printable
 from core.metrics import METRICS
-from core.plain_baseline import validate_plain
+from core.plain_baseline import train_part, validate_plain
 from core.training.result import EpochResult
 from tuning.console import worker_niceness
 from tuning.journal.predictions import pack_labels
@@ -146,12 +146,13 @@ def fit_and_predict(data: Mapping[str, Any], fingerprint: str, metric: str, cach
         corpus = load_corpus(**data, cache_dir=cache_dir)
         if corpus.fingerprint != fingerprint:
             raise DataError("the data have changed since the command began")
-        found = validate_plain(corpus, METRICS[metric])
+        found, part = validate_plain(corpus, METRICS[metric]), train_part(corpus)
     except Exception as error:  # a failure must not affect the search
         return {"error": error_summary(error)}
     value = {} if math.isnan(found.value) else {"val_metric": found.value}
     return {
         **value,
+        **part,
         "val_predictions": pack_labels(found.predictions),
         "packed_log_odds": pack_log_odds(found.log_odds),
     }

@@ -60,6 +60,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="Run 4 short trials at 1 and 1/2 of a GPU.")
     arguments = parser.parse_args()
     os.environ["CUDA_VISIBLE_DEVICES"] = "0"  # nvidia-smi below reports the first GPU alone
+    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # as nvidia-smi counts
     machine = Machine.here()
     if not machine.gpus or not shutil.which("nvidia-smi"):
         sys.exit("benchmarks.search.gpu_sharing: torch or nvidia-smi finds no GPU here; run it on a machine with one")

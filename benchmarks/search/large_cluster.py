@@ -34,6 +34,7 @@ from benchmarks.inputs.recorded_study import EPOCHS, record_study
 from benchmarks.results import table_head
 from benchmarks.search import overhead
 from benchmarks.search.growth_steps import NEW, REPEATS, median, next_suggestion
+from benchmarks.search.network_traffic import corpus_bytes
 from benchmarks.simulation.curves import CURVES, Table, many, read_table
 from benchmarks.simulation.replay import CLOCK, UNORDERED, Policy, replay
 from core import load_corpus
@@ -94,7 +95,7 @@ def main() -> None:
     print("\n".join(load_table(loads(found, workers, arguments.epoch_seconds, epochs), arguments.epoch_seconds)))
     print("\n" + "\n".join(waits))
     nodes = -(-workers // arguments.gpus_per_node)
-    size = load_corpus("snippets", vectors="glove-50d").n_bytes
+    size = corpus_bytes(load_corpus("snippets", vectors="glove-50d"))
     rate = f"at {8 * LINK / 1e9:g} Gbit/s from the driver's node"
     print("", *table_head(("corpus", f"to {nodes:,} nodes", rate)), sep="\n")
     for name, each in (("rated snippets", size), ("a hundred times as large", 100 * size)):

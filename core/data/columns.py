@@ -56,9 +56,10 @@ def choose_columns(
     if text is None:
         text = _wordy(table, [name for name in names if name != label])
     if text is None:
-        text = _only(names, label)
+        text = _only([name for name in names if name != label])
     if label is None and label_needed:
-        label = _only(names, text) or _few_values(table, [name for name in names if name != text])
+        left = [name for name in names if name != text]
+        label = _only(left) or _only([name for name in left if _looks_like_labels(table.columns[name])])
         if label is not None and _is_split(table.columns[label]):
             label = None
     if text is None or (label is None and label_needed):
@@ -92,13 +93,12 @@ def require_column(table: Table, column: str, option: str) -> list[str | None]:
     return table.columns[column]
 
 
-def read_texts(table: Table, column: str, advice: str = _DROP) -> list[str]:
+def read_texts(table: Table, column: str) -> list[str]:
     """Return the column's texts.
 
     Args:
         table: The file.
         column: Its column.
-        advice: What to do about an absent cell, for the message.
 
     Raises:
         DataError: A cell is absent; its line is named.
@@ -106,7 +106,7 @@ def read_texts(table: Table, column: str, advice: str = _DROP) -> list[str]:
     texts = []
     for row, cell in enumerate(table.columns[column]):
         if cell is None:
-            raise DataError(f"{table.location(row)}: no text in column {quoted(column)}; {advice}")
+            raise DataError(f"{table.location(row)}: no text in column {quoted(column)}; {_DROP}")
         texts.append(cell)
     return texts
 
@@ -220,10 +220,9 @@ def _usual(table: Table, names: Sequence[str], usual: Sequence[str], what: str, 
     return matches[0] if matches else None
 
 
-def _only(names: Sequence[str], taken: str | None) -> str | None:
-    """Return the only column besides the one that is already used; None if there are more."""
-    left = [name for name in names if name != taken]
-    return left[0] if len(left) == 1 else None
+def _only(names: Sequence[str]) -> str | None:
+    """Return the name if there is exactly one."""
+    return names[0] if len(names) == 1 else None
 
 
 def _wordy(table: Table, names: Sequence[str]) -> str | None:
@@ -237,12 +236,6 @@ def _mean_words(cells: Sequence[str | None]) -> float:
     """Return the mean number of words in the first cells, of at most 300 characters each; numbers are no words."""
     sample = [cell[:300] for cell in cells[:1000] if cell]
     return sum(token[0].isalpha() for cell in sample for token in tokenize(cell, "unicode")) / max(len(sample), 1)
-
-
-def _few_values(table: Table, names: Sequence[str]) -> str | None:
-    """Return the only column whose cells look like labels; None if there is none or another one."""
-    found = [name for name in names if _looks_like_labels(table.columns[name])]
-    return found[0] if len(found) == 1 else None
 
 
 def _is_split(cells: Sequence[str | None]) -> bool:

@@ -151,18 +151,15 @@ def _choose(tokenizer: str, vectors: str, data: DatasetSource, folder: Path, not
     letters = file_hash.memoize_by_content(
         canonical_json(data.inputs).decode(), folder, "letters 2", lambda: count_letters(data.read().texts)
     )
-    chosen, reason, lines = choose_tokenizer(letters), describe_letters(letters), []
+    reason = describe_letters(letters)
     if tokenizer == AUTO:
-        tokenizer = chosen
-        if chosen != "english":
-            lines.append(f"tokenizer   {chosen}: {reason} (--tokenizer chooses)")
+        tokenizer = choose_tokenizer(letters)
+        if tokenizer != "english" and notify:
+            notify(f"tokenizer   {tokenizer}: {reason} (--tokenizer chooses)")
     if vectors == AUTO:
         vectors = "glove-50d" if letters["english"] >= MIN_ENGLISH else "none"
-        if vectors == "none":
-            lines.append(f"vectors     none, because {reason}; pass --vectors FILE for vectors of your language")
-    if notify:
-        for line in lines:
-            notify(line)
+        if vectors == "none" and notify:
+            notify(f"vectors     none, because {reason}; pass --vectors FILE for vectors of your language")
     return tokenizer, vectors
 
 
@@ -250,22 +247,16 @@ def _save(path: Path, values: NDArray[Any]) -> None:
 
 
 def _open(entry: cache.CacheEntry, dataset: str, vectors: str, embedding_dim: int) -> Corpus:
-    def array(name: str) -> NDArray[Any]:
-        # A plain ndarray over the map: pickle protocol 5, and so Ray's object store, takes it out of band.
-        return np.asarray(np.load(entry.path / f"{name}.npy", mmap_mode="r", allow_pickle=False))
-
-    def optional(name: str) -> NDArray[Any] | None:
-        return array(name) if f"{name}.npy" in entry.files else None
-
-    table = optional("vectors")
+    # Plain ndarrays over the maps: pickle protocol 5, and so Ray's object store, takes them out of band.
+    arrays: dict[str, NDArray[Any]] = {
+        name.removesuffix(".npy"): np.asarray(np.load(entry.path / name, mmap_mode="r", allow_pickle=False))
+        for name in entry.files
+        if name.endswith(".npy")
+    }
+    table = arrays.pop("vectors", None)
     source = json.loads((entry.path / "source.json").read_bytes())
     return Corpus(
-        tokens=array("tokens"),
-        offsets=array("offsets"),
-        labels=array("labels"),
-        split=array("split"),
-        folds=optional("folds"),
-        targets=optional("targets"),
+        **arrays,
         words=tuple(json.loads((entry.path / "words.json").read_bytes())),
         vectors=table,
         embedding_dim=embedding_dim if table is None else table.shape[1],

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.data.corpus import SPLIT_NAMES, TEST, TRAIN, VAL, Dataset
+from core.data.corpus import SPLITS, TEST, TRAIN, VAL, Dataset
 from core.errors import ConfigError, DataError, is_whole, short_repr
 from core.io.text import listed, quoted, similar_labels
 
@@ -226,15 +226,6 @@ def parse_split_value(value: str) -> int | None:
     return _COLUMN_VALUES.get(value.strip().lower())
 
 
-def _require_train_and_val(codes: Codes) -> None:
-    for code in (TRAIN, VAL):
-        if not (codes == code).any():
-            raise DataError(
-                f"the split column has no row {SPLIT_NAMES[code]}; pass --validation folds:5, add some, or leave out "
-                "--split-column for a split of 80/10/10"
-            )
-
-
 def require_in_train(codes: Codes, labels: NDArray[np.int64], classes: Sequence[str]) -> None:
     """Check that train has a sentence of every class.
 
@@ -368,8 +359,11 @@ class SplitRule:
         codes = self._codes(read)
         if self.validation_folds is not None:
             codes[codes == VAL] = TRAIN
-        elif self.name == "column":
-            _require_train_and_val(codes)
+        elif self.name == "column" and (absent := [name for name in ("train", "val") if SPLITS[name] not in codes]):
+            raise DataError(
+                f"the split column has no row {absent[0]}; pass --validation folds:5, add some, or leave out "
+                "--split-column for a split of 80/10/10"
+            )
         require_in_train(codes, read.labels, read.classes)
         if self.validation_folds is None:
             return codes, None

@@ -165,7 +165,7 @@ def describe_letters(letters: Mapping[str, float]) -> str:
     """Return one clause about the letters of the texts: the reason of a choice."""
     if letters["unspaced"] >= MIN_UNSPACED:
         return f"{letters['unspaced']:.0%} of the letters are of scripts without spaces"
-    return f"{letters['english']:.1%} of the letters are English"
+    return f"{letters['english']:.1%} of the letters are a to z"
 
 
 _HOME = "nltk.tokenize.destructive"

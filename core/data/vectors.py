@@ -84,7 +84,7 @@ def resolve_vectors(
     if vectors == "glove-50d":
         return _glove(folder)
     if vectors in ARCHIVES:
-        return resolve_archived(vectors, folder, notify)
+        return resolve_archived(vectors, ARCHIVES[vectors], folder, notify)
     if vectors.lower().endswith(ENDINGS):
         return _resolve_file(expand_user(vectors), folder, embedding_dim, notify)
     hint = f"; {TO_TEXT}" if vectors.lower().endswith(".bin") else ""
@@ -119,25 +119,22 @@ def _glove(folder: Path) -> VectorSource:
     )
 
 
-def resolve_archived(
-    name: str, folder: Path, notify: Notify | None = None, *, archive: VectorArchive | None = None
-) -> VectorSource:
+def resolve_archived(name: str, archive: VectorArchive, folder: Path, notify: Notify | None = None) -> VectorSource:
     """Find vectors in an archive, which is downloaded once for all its names and read without unpacking it.
 
     A new archive must have the expected size, and each of its files the size and the CRC-32 that the archive states.
     After that, the cache compares its sha256.
 
     Args:
-        name: Name of the vectors, a key of ARCHIVES.
+        name: Name of the vectors, one of `archive.members`.
+        archive: The archive.
         folder: The cache folder.
         notify: Called with one line about slow work.
-        archive: The archive, if not the one in ARCHIVES.
 
     Raises:
         UserError: No network; the next call resumes the download.
         DataError: The site has another file, or the download is damaged.
     """
-    archive = archive or ARCHIVES[name]
     remote, member = archive.remote, archive.members[name]
     inputs = {"source": remote.name, "size_bytes": remote.size_bytes}
 

@@ -96,9 +96,9 @@ def train_words(tokens: TokenizedTexts, split: NDArray[np.uint8]) -> list[str]:
 
 
 def encode_corpus(tokens: TokenizedTexts, words: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Return word ids and offsets as in `Corpus`. The ids are those of `Vocabulary.encode`, without a list per text."""
-    lengths, known = np.diff(tokens.offsets), {word: place for place, word in enumerate(words)} | {PAD: UNK_ID}
-    ids = np.array([known.get(word, UNK_ID) for word in tokens.distinct], dtype=np.int32)
+    """Return word ids and offsets as in `Corpus`, without a list of ids per text."""
+    ids = np.array(Vocabulary(tuple(words)).encode(tokens.distinct), dtype=np.int32)  # of each distinct word
+    lengths = np.diff(tokens.offsets)
     flat, empty = ids[tokens.flat], np.flatnonzero(lengths == 0)
     if len(empty):
         flat = np.insert(flat, tokens.offsets[empty], UNK_ID)

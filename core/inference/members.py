@@ -4,7 +4,7 @@ A member is stored as an entry in config.json and as tensors in a file of its ow
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from core.config import TrialConfig
@@ -63,8 +63,7 @@ def tensors_of(member: Member) -> dict[str, "Tensor"]:
 
     if isinstance(member, LstmMember):
         return {name: value.detach().cpu() for name, value in member.weights.items()}
-    names = [field.name for field in fields(PlainBaseline)]
-    return {name: torch.from_numpy(getattr(member.baseline, name)) for name in names}
+    return {name: torch.from_numpy(getattr(member.baseline, name)) for name in PLAIN_TENSORS}
 
 
 def member_of(entry: Mapping[str, Any], tensors: Mapping[str, "Tensor"]) -> Member:

@@ -175,7 +175,7 @@ PATH_REASONS = {
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
     errno.ELOOP: "its symbolic links form a circle; choose another path",
     errno.EFBIG: "the file is larger than the file system or `ulimit -f` allows; choose another disk",
-    errno.ENOLCK: "the file system has no locks; choose a folder on another disk",
+    **dict.fromkeys((errno.ENOLCK, errno.ENOSYS), "the file system has no locks; choose a folder on another disk"),
 }
 """Errors that have the same cause and remedy wherever a path is used."""
 

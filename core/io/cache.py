@@ -112,9 +112,9 @@ def read_manifest(path: Path) -> CacheEntry:
                 raise FileNotFoundError(path)
             written = read_regular(file)
         body = json.loads(written)["body"]
-        if written != _manifest_bytes(body):
+        if written != _manifest_bytes(body) or body["key"] != path.name:
             raise damaged
-        entry = CacheEntry(
+        return CacheEntry(
             path=path,
             key=body["key"],
             inputs=body["inputs"],
@@ -126,9 +126,6 @@ def read_manifest(path: Path) -> CacheEntry:
         raise CorruptionError(f"cache entry damaged: {file} is missing") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise damaged from None
-    if entry.key != path.name:
-        raise damaged
-    return entry
 
 
 def _manifest_bytes(body: Mapping[str, Any]) -> bytes:
@@ -255,7 +252,7 @@ def locked(cache: Path, name: str, notify: Notify | None = None) -> Iterator[Non
     path = cache / ".locks" / f"{name}.lock"
     with atomic.os_errors_as_user_errors(cache):
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(path)
+        lock = filelock.FileLock(path, fallback_to_soft=False)  # a lock that is a file would outlive a killed process
         try:
             lock.acquire(blocking=False)
         except filelock.Timeout:

@@ -124,10 +124,7 @@ def check_output_folder(path: Path, files: Sequence[str], kind: str) -> Path:
         if not target.is_dir():
             raise UserError(f"{path} is a file; choose another folder for the {word}")
         found = {each.name for each in target.iterdir()} - {_FINDER}
-    foreign = _foreign(found, files)
-    if found and CHECKSUMS not in found:
-        foreign = sorted(found)
-    if foreign:
+    if foreign := _foreign(found, files) if CHECKSUMS in found else sorted(found):
         raise UserError(
             f"{path} is no {kind}, because it contains {foreign[0]!r}, so it is not replaced; "
             "choose another folder, or empty this one"

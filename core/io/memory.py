@@ -20,7 +20,12 @@ UNPACKED = 3
 
 def available_memory() -> int:
     """Return the bytes of memory that this process may use, by the machine and the control group of its container."""
-    return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_group_limits()])
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for folder in control_groups("memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            with contextlib.suppress(OSError, ValueError):  # no limit is "max"
+                limits.append(int((folder / name).read_text()))
+    return min(limits)
 
 
 def control_groups(controller: str) -> Iterator[Path]:
@@ -38,14 +43,6 @@ def control_groups(controller: str) -> Iterator[Path]:
             root = GROUPS / controller if controllers else GROUPS
             folder = root / path.lstrip("/")
             yield from (each for each in (folder, *folder.parents) if each.is_relative_to(root))
-
-
-def _group_limits() -> Iterator[int]:
-    """Yield the limits in bytes of the control groups."""
-    for folder in control_groups("memory"):
-        for name in ("memory.max", "memory.limit_in_bytes"):
-            with contextlib.suppress(OSError, ValueError):  # no limit is "max"
-                yield int((folder / name).read_text())
 
 
 def check_texts_fit(path: Path, size: int) -> None:

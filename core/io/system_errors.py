@@ -37,6 +37,7 @@ _LIMITS = {
     errno.ENOMEM: _MEMORY,
 }
 """Those that concern the process."""
+_NO_HOME = "this user has no home folder; set HOME to a folder that you may write to"
 CANNOT_TRAIN = "a worker cannot train ({}); repair the machine or the installation, and run the same command again"
 _OUT_OF_MEMORY = re.compile(
     r"(?i)(can.?t|cannot|unable to|failed to) (allocate|map segment)|not enough memory|out of memory|"
@@ -78,6 +79,8 @@ def system_problem(error: Exception) -> str | None:
             return _CUBLAS
         if GPU_ERROR.search(str(error)):
             return _GPU_FAILED.format(error_summary(error, 100))
+        if "home directory" in str(error):  # pathlib and platformdirs: neither HOME nor an entry of the user
+            return _NO_HOME
         return _THREADS if "can't start new thread" in str(error) else None
     if isinstance(error, ValueError):
         impossible = "embedded null" in str(error) or "surrogates not allowed" in str(error)

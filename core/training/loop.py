@@ -185,13 +185,14 @@ class _TrainingRun:
             self.environment = {**self.environment, "before_resume": before}
         self.epochs = [EpochResult(**epoch) for epoch in found.state["epochs"]]
         self.lockstep.load_state(unprefixed("learner.", found.tensors), found.state["step_counts"])
+        # What is kept is copied: a part of the file's memory would keep the whole file open.
         if self._newest_is_best():
             self._keep_best(self.lockstep.evaluation_weights())
         else:
             best = unprefixed("best.", found.tensors)
-            self.best_weights = {name: tensor.clone() for name, tensor in best.items()}  # else memory of the file
-        self.predictions = list(found.tensors["predictions"].numpy())
-        self.best_log_odds = found.tensors["best_log_odds"].numpy()
+            self.best_weights = {name: tensor.clone() for name, tensor in best.items()}
+        self.predictions = list(found.tensors["predictions"].clone().numpy())
+        self.best_log_odds = found.tensors["best_log_odds"].clone().numpy()
 
     def _newest_is_best(self) -> bool:
         return best_epoch(self.epochs) is self.epochs[-1]

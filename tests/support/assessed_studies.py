@@ -35,7 +35,7 @@ SPEC: dict[str, Any] = {
     "epoch_sentences": None,
 }
 FULL_SPEC = SPEC | {"epochs": 2, "patience": None, "precision": "fp32", "threads": 1, "device": "cpu",
-                    "stopping": Asha().to_dict(), "versions": {"torch": "2"}}  # fmt: skip
+                    "stopping": Asha().to_dict(), "versions": {"torch": "2", "sentune": "0"}}  # fmt: skip
 """With all that a command which continues a study compares."""
 LABELS = np.arange(200) % 2
 AUDIT = some_audit(("a", "b")) | {"majority_baseline": {"class": "a", "val": 0.5, "train_shares": [0.5, 0.5]}}

@@ -1,5 +1,6 @@
 """confirm with real Ray: the same result after kills, no finished run is lost, and a failing run affects no other."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -102,7 +103,8 @@ def test_after_killed_workers_and_ctrl_c_no_finished_run_is_lost(
             pause=0.1,
         )
         for victim in victims:
-            os.kill(victim, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGKILL)
         wait_for_runs(study, 5)
         os.kill(process.pid, signal.SIGINT)
         _, err = process.communicate(timeout=PATIENCE_SECONDS)

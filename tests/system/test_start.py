@@ -1,6 +1,7 @@
 """The start of a search: Ray starts while the data are read, and an interruption leaves nothing behind."""
 
 import os
+import re
 import signal
 import time
 from importlib.metadata import version
@@ -89,6 +90,14 @@ def test_a_raylet_that_dies_or_hangs_while_it_starts_is_one_line(
         "memory, threads and free processors, and run the same command again"
     )
     assert said == [problem] or (by == "api" and problem in said)  # besides, the audit's warnings, and Ray's threads
+    assert command.left_behind() == []
+
+
+def test_a_temporary_folder_that_ray_cannot_make_is_one_line(command: Command, sentences: Path) -> None:
+    ended = command.run(*notebook_run(sentences, "nowhere"), env={"RAY_TMPDIR": "/proc/none"})
+    said = without_waits(ended.stderr)
+    assert ended.returncode == 2, said
+    assert re.fullmatch(r"sentune: Ray cannot write its temporary folder \(.*\); set RAY_TMPDIR to another one\n", said)
     assert command.left_behind() == []
 
 

@@ -103,24 +103,18 @@ def test_a_first_rung_after_the_last_epoch_is_refused(tmp_path: Path) -> None:
         options(tmp_path, epochs="4", grace=5)
 
 
-def test_a_stopping_rule_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--stopping must be one of asha, none, got 'halving'"):
-        options(tmp_path, stopping="halving")
-
-
 @pytest.mark.parametrize(
-    ("option", "rule"), [("storage", "a folder or a URI"), ("warm_start", "the name or the folder of a study")]
+    ("option", "value", "rule"),
+    [
+        ("stopping", "halving", "one of asha, none"),
+        ("precision", "fp64", "one of auto, fp32, bf16"),
+        ("storage", "", "a folder or a URI"),  # neither the current folder nor the default
+        ("warm_start", "", "the name or the folder of a study"),
+    ],
 )
-def test_an_empty_text_is_refused(option: str, rule: str, tmp_path: Path) -> None:
-    """It is neither the current folder nor the option's default."""
-    name = f"--{option.replace('_', '-')}"
-    with pytest.raises(ConfigError, match=f"^{name} must be {rule}, got ''$"):
-        options(tmp_path, **{option: ""})
-
-
-def test_a_precision_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--precision must be one of auto, fp32, bf16, got 'fp64'"):
-        options(tmp_path, precision="fp64")
+def test_a_value_that_is_none_is_refused(option: str, value: str, rule: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"^--{option.replace('_', '-')} must be {rule}, got '{value}'"):
+        options(tmp_path, **{option: value})
 
 
 def test_the_rule_has_the_numbers_of_the_options(tmp_path: Path) -> None:

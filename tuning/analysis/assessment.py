@@ -26,6 +26,7 @@ from tuning.journal.records import (
     PLAIN_BASELINE,
     TestEvaluation,
     TrialRecord,
+    describe_plain,
     evaluations_on_test,
     is_candidate,
     rank_trials,
@@ -161,7 +162,7 @@ def references(attributes: Mapping[str, Any], labels: NDArray[np.int64]) -> tupl
     found = []
     if stored := attributes.get(PLAIN_BASELINE):
         predictions = _unpack(stored["val_predictions"], labels, n_classes, "the plain baseline")
-        about = "TF-IDF of words and word pairs with logistic regression"
+        about = describe_plain(stored.get("train_sentences"))
         found.append(reference(PLAIN, about, predictions, stored.get("val_metric")))
     constant, value = majority_baseline(attributes, labels)
     shares = ", with the shares of the classes in train as probabilities" if metric.needs_probabilities else ""

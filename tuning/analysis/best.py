@@ -80,7 +80,6 @@ def curve_of(folder: Path, form: str) -> str:
 def _summary(study: AssessedStudy) -> list[str]:
     """Return paragraphs below the table of all rows of a study that has trials."""
     rows, assessment = study.rows, study.assessment
-    command = study_command("ensemble", study.folder, "--out DIR")
     found = nothing_learned(study.spec["metric"]) if assessment.nothing_learned else []
     if assessment.tied:
         found.append("tied: with at least 95% confidence, one of these trials is the truly best one")
@@ -88,7 +87,7 @@ def _summary(study: AssessedStudy) -> list[str]:
         found.append("- never recommended: predicts one class, or is not better than the majority")
     if rows[0].rank == 1:
         found.append(_best_note(rows[0], assessment))
-    found += [*recommendation_note(study), *ensemble_note(assessment, command)]
+    found += [*recommendation_note(study), *ensemble_note(study)]
     for name, gain in (("plain baseline", assessment.gain_over_plain), ("baseline", assessment.corrected_gain)):
         if gain is not None:
             found.append(f"Corrected, the best trial is {_compared(gain, f'the {name}')}.")
@@ -201,16 +200,16 @@ def recommendation_note(study: AssessedStudy) -> list[str]:
     return [text]
 
 
-def ensemble_note(assessment: StudyAssessment, command: str) -> list[str]:
+def ensemble_note(study: AssessedStudy) -> list[str]:
     """Return the members, the corrected figure and the gain of the ensemble, and how to make it; empty without one."""
-    found = assessment.ensemble
+    found = study.assessment.ensemble
     if found is None:
         return []
     if set(found.counts) == {FIXED}:
         return ["The best ensemble is the plain baseline alone."]
     if not found.gains:
         return ["An ensemble is not expected to be better than the best trial."]
-    return [*ensemble_lines(found), f"  {command}"]
+    return [*ensemble_lines(found), f"  {study_command('ensemble', study.folder, '--out DIR')}"]
 
 
 def ensemble_lines(ensemble: EnsembleEstimate) -> list[str]:

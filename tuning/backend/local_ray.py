@@ -1,6 +1,7 @@
 """A local Ray: quiet, monitored while it runs, and shut down afterwards."""
 
 import contextlib
+import errno
 import logging
 import os
 import resource
@@ -43,6 +44,8 @@ RAY_ENV = {
 OPEN_FILES, OPEN_FILES_PER_CPU = 100, 4
 """Open files that one process of Ray needs. Its raylet has 54 with one worker, and 3 more for each further one."""
 
+NO_FOLDER = (errno.EACCES, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.ENOSPC, errno.EDQUOT)
+"""Errors of Ray's temporary folder."""
 
 _in_use = threading.Lock()
 
@@ -88,7 +91,11 @@ def _only_session(ray: Any, problem: str, options: Mapping[str, Any]) -> Iterato
         except Exception as error:
             ray.shutdown()
             if "AF_UNIX path length" in str(error):
-                raise UserError("the path in TMPDIR is too long for Ray; set RAY_TMPDIR=/tmp") from error
+                why = "the path of Ray's temporary folder is too long; set RAY_TMPDIR to a short one, such as /tmp"
+                raise UserError(why) from error
+            if isinstance(error, OSError) and error.errno in NO_FOLDER:
+                why = f"Ray cannot write its temporary folder ({root_cause(error)}); set RAY_TMPDIR to another one"
+                raise UserError(why) from error
             raise UserError(problem.format(root_cause(error))) from error
 
     with call_watched(start, problem):

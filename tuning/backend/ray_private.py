@@ -10,6 +10,7 @@ import json
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -100,40 +101,39 @@ def drop_finished_trials(controller: Any) -> None:
 
 
 @contextlib.contextmanager
-def low_memory_is_a_death() -> Iterator[None]:
+def _replaced(owner: Any, **values: Any) -> Iterator[None]:
+    """Give attributes of a class or a module other values while the block runs, except those that it lacks."""
+    usual = {name: getattr(owner, name) for name in values if hasattr(owner, name)}
+    for name in usual:
+        setattr(owner, name, values[name])
+    try:
+        yield
+    finally:
+        for name, value in usual.items():
+            setattr(owner, name, value)
+
+
+def low_memory_is_a_death() -> AbstractContextManager[None]:
     """Let Tune treat a worker that Ray killed because memory ran low like any dead worker.
 
     Ray reports such a death as OutOfMemoryError, which is no RayActorError, and Tune ends the whole search.
     """
-    usual = getattr(RayActorManager, "_actor_task_failed", None)
-    if usual is None:
-        yield
-        return
+    usual: Any = getattr(RayActorManager, "_actor_task_failed", None)
 
     def failed(manager: Any, *, exception: Exception, **task: Any) -> None:
         dead = isinstance(exception, OutOfMemoryError)
         usual(manager, exception=RayActorError(error_msg=str(exception)) if dead else exception, **task)
 
-    RayActorManager._actor_task_failed = failed
-    try:
-        yield
-    finally:
-        RayActorManager._actor_task_failed = usual
+    return _replaced(RayActorManager, _actor_task_failed=failed)
 
 
-@contextlib.contextmanager
-def without_callback_telemetry() -> Iterator[None]:
+def without_callback_telemetry() -> AbstractContextManager[None]:
     """Skip Ray's count of callbacks for telemetry, which is off: it imports MLflow, W&B and Comet for seconds."""
     try:
         from ray.air._internal import usage
     except ImportError:  # another version of Ray
-        yield
-        return
-    usual, usage.tag_callbacks = usage.tag_callbacks, lambda callbacks: None
-    try:
-        yield
-    finally:
-        usage.tag_callbacks = usual
+        return contextlib.nullcontext()
+    return _replaced(usage, tag_callbacks=lambda callbacks: None)
 
 
 NODE_SECONDS = 10
@@ -143,20 +143,12 @@ UNUSED_STARTS = ("start_monitor", "start_log_monitor", "start_api_server")
 monitor and the dashboard's server, which starts even without a dashboard."""
 
 
-@contextlib.contextmanager
-def without_unused_processes() -> Iterator[None]:
+def without_unused_processes() -> AbstractContextManager[None]:
     """Let Ray start without the processes of UNUSED_STARTS while the block runs.
 
     They take 3.4 of the 8 s of processor time of Ray's start on a slow machine.
     """
-    replaced = {name: getattr(Node, name) for name in UNUSED_STARTS if hasattr(Node, name)}
-    for name in replaced:
-        setattr(Node, name, lambda node, **options: None)
-    try:
-        yield
-    finally:
-        for name, method in replaced.items():
-            setattr(Node, name, method)
+    return _replaced(Node, **dict.fromkeys(UNUSED_STARTS, lambda node, **options: None))
 
 
 @contextlib.contextmanager
@@ -171,15 +163,11 @@ def noted_nodes() -> Iterator[list[Any]]:
         nodes.append(node)
         usual(node, *arguments, **options)
 
-    Node.__init__ = noted
-    try:
+    with _replaced(Node, __init__=noted):
         yield nodes
-    finally:
-        Node.__init__ = usual
 
 
-@contextlib.contextmanager
-def node_is_looked_for_often() -> Iterator[None]:
+def node_is_looked_for_often() -> AbstractContextManager[None]:
     """Let Ray's start end as soon as its node exists. Ray checks only once a second, which takes half a second more."""
     usual = services.get_node
 
@@ -190,11 +178,7 @@ def node_is_looked_for_often() -> Iterator[None]:
                 time.sleep(0.02)
         return usual(address, node_id)
 
-    services.get_node = get_node
-    try:
-        yield
-    finally:
-        services.get_node = usual
+    return _replaced(services, get_node=get_node)
 
 
 def _has_node(address: str, node_id: str) -> bool:

@@ -108,8 +108,8 @@ def _run_trials(schedule: Schedule, corpus_ref: Any, backend: RayBackend, interr
         tune_config=tune.TuneConfig(
             search_alg=RaySearcher(schedule),
             scheduler=RayScheduler(schedule),
-            # A trial that continues after a pause or the death of its worker is a new Ray trial.
-            num_samples=schedule.clock.n_trials * (len(schedule.clock.stops) + MAX_RESTARTS + 1),
+            # More than enough: a trial that continues after a pause or the death of its worker is a new Ray trial.
+            num_samples=schedule.clock.n_trials * (schedule.config.epochs + 2) * (MAX_RESTARTS + 1),
             max_concurrent_trials=backend.workers,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,

@@ -17,8 +17,8 @@ from tuning.console import ASSESSING, say_if_slow
 from tuning.journal.records import Spec, TrialRecord, read_study, study_attributes
 from tuning.journal.writer import open_study
 from tuning.resources.machine import Machine
-from tuning.retrain.environment_diff import require_same_data
-from tuning.retrain.training import study_corpus, task_resources
+from tuning.retrain.environment_diff import environment_changes, environment_now, environment_of, require_same_data
+from tuning.retrain.training import device_of, study_corpus, task_resources
 from tuning.study_options import ConfirmOptions
 
 
@@ -66,20 +66,24 @@ def _plan(options: ConfirmOptions) -> tuple[_Plan, Mapping[str, Any]]:
 
 
 def estimate_cost(
-    records: Sequence[TrialRecord], runs: Sequence[ConfirmRun], left: Sequence[ConfirmRun], workers: int
+    records: Sequence[TrialRecord], runs: Sequence[ConfirmRun], left: Sequence[ConfirmRun], workers: int, members: int
 ) -> str:
-    """Return the number of runs, and their duration as estimated from the epochs of the search."""
+    """Return the number of runs, and their duration as estimated from the epochs of the search.
+
+    An epoch of the search trains `members` models, and one of a run on a fold trains one.
+    """
     each = {record.number: record.seconds / len(record.epochs) for record in records if record.epochs}
     usual = sum(each.values()) / len(each)
-    trained = [(run.trial, run.config["epochs"]) for run in left if run.trial is not None]
-    seconds = sum(each.get(trial, usual) * epochs for trial, epochs in trained) / workers  # without the plain baseline
+    trained = [run for run in left if run.trial is not None]
+    costs = [each.get(run.trial, usual) * run.config["epochs"] / (members if run.folds else 1) for run in trained]
+    seconds = sum(costs) / workers  # without the plain baseline
     done = f", {len(runs) - len(left)} of them done" if len(left) < len(runs) else ""
     minutes = "a minute or less" if seconds <= 60 else f"{max(2, round(seconds / 60)):,} minutes"
     at_once = f"{workers} in parallel" if workers > 1 else "one after the other"
     plan = f"{len(runs)} runs{done}; the remaining {len(left)} take{'s' * (len(left) == 1)} about {minutes}, {at_once}"
     if not trained:
         return plan
-    longest = max(epochs for _, epochs in trained)
+    longest = max(run.config["epochs"] for run in trained)
     epochs = f"{longest} epoch{'s' * (longest != 1)}"
     return f"{plan}\n(each run trains {epochs}, as in the study, and uses the best one by validation)"
 
@@ -100,7 +104,10 @@ def _execute_missing(options: ConfirmOptions, spec: Spec) -> _Plan | None:
         load = partial(study_corpus, spec, options.places, options.cache_dir, options.say)
         corpus = load()
         require_same_data(spec, journal.attributes["inputs"], corpus)
-        options.say(estimate_cost(plan.records, plan.runs, left, workers))
+        now = environment_now(spec["precision"], resources.cpus_per_trial, device_of(spec))
+        for change in environment_changes(environment_of(spec, plan.records, plan.chosen[0].record), now):
+            options.say(f"changed since the search: {change}; earlier runs of confirm cannot be compared with new ones")
+        options.say(estimate_cost(plan.records, plan.runs, left, workers, len(corpus.members())))
 
         def corpus_of(run: ConfirmRun) -> Corpus:
             if run.fold is None:

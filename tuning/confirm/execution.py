@@ -87,14 +87,15 @@ def fit_run(metric: str, corpus: Corpus) -> dict[str, Any]:
     """Fit the plain baseline in a Ray worker, and evaluate it on validation and test.
 
     Returns:
-        Figures as in `train_run`, and `majority_val` and `majority_test`, the metric of the majority class.
+        Figures as in `train_run`, `majority_val` and `majority_test`, the metric of the majority class, and
+        `train_sentences` (core.plain_baseline.train_part).
     """
-    from core.plain_baseline import evaluate_plain, fit_plain_baseline, majority_value, validate_plain
+    from core.plain_baseline import evaluate_plain, fit_plain_baseline, majority_value, train_part, validate_plain
     from tuning.backend.worker import failure_result
 
     start = time.perf_counter()
-    found: dict[str, Any] = {}
     try:
+        found: dict[str, Any] = {**train_part(corpus)}
         results = {"val": validate_plain(corpus, METRICS[metric])}
         if len(corpus.indices(TEST)):
             baseline = fit_plain_baseline(corpus, corpus.indices(TRAIN))

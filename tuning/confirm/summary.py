@@ -128,6 +128,8 @@ class Summary:
     """Part of the metric that classes with fewer than MIN_IN_CLASS sentences decide; it is in each interval."""
     folds: tuple[Folds, ...]
     """Results over folds of the winner, the baseline, the plain baseline and the majority class."""
+    plain_sentences: int | None = None
+    """Number of training sentences of the plain baseline, if that is a part of them."""
     missing: tuple[str, ...]
     """Runs without a result because their worker died."""
 
@@ -179,6 +181,7 @@ def summarize(
         sentences=sentences or None,
         rare_part=rare_part,
         folds=summarize_folds(metric.name, {run: out for run, out in outcomes.items() if run.fold is not None}),
+        plain_sentences=(plain or {}).get("train_sentences"),
         missing=tuple(str(run) for run in runs if run not in outcomes),
     )
 

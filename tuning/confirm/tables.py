@@ -12,6 +12,7 @@ from tuning.analysis.ranking import BASELINE_NOTE
 from tuning.confirm.summary import MIN_IN_CLASS, Folds, SettingRow, Summary
 from tuning.console import in_callers_terms
 from tuning.formatting import enumerated, text_table
+from tuning.journal.records import describe_plain
 
 
 def render_summary(summary: Summary, form: str) -> str:
@@ -102,6 +103,8 @@ def summary_notes(summary: Summary) -> list[str]:
     """Return lines that explain the table."""
     comparisons = sum(row.difference is not None and isinstance(row.trial, int) for row in summary.rows)
     holm = f" after Holm's correction for {comparisons} comparison{'s' * (comparisons != 1)}" if comparisons else ""
+    if comparisons and any(row.trial == PLAIN and row.difference is not None for row in summary.rows):
+        holm += "; plain is compared on its own"
     lines = []
     if summary.metric != "accuracy":
         lines.append(
@@ -130,7 +133,7 @@ def summary_notes(summary: Summary) -> list[str]:
     if summary.folds:
         lines.append("the search used most of the folds' test sentences, so this figure is a little optimistic")
     if any(row.trial == PLAIN for row in summary.rows):
-        lines.append("plain: TF-IDF of words and word pairs with logistic regression")
+        lines.append(f"plain: {describe_plain(summary.plain_sentences)}")
     lines += [f"{_name(row.trial)} failed: {printable(error)}" for row in summary.rows for error in row.errors]
     lines += [f"{run} is missing, its worker died or failed; run the same command again" for run in summary.missing]
     return lines

@@ -4,7 +4,6 @@ import dataclasses
 import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from core.data.corpus import Corpus
@@ -23,9 +22,9 @@ from tuning.ensemble.members import TrainedMember, fit_plain_member, train_membe
 from tuning.journal.records import Spec, TrialRecord, is_candidate, read_study
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.resources.machine import Machine
-from tuning.retrain.environment_diff import changes_since, environment_now, require_same_data
+from tuning.retrain.environment_diff import changes_since, require_same_data, with_version
 from tuning.retrain.models import save_members
-from tuning.retrain.training import device_of, study_corpus, task_resources
+from tuning.retrain.training import study_corpus, task_resources
 from tuning.study_options import BOTH, EnsembleOptions
 
 
@@ -68,10 +67,9 @@ def _make(options: EnsembleOptions, journal: StudyJournal, spec: Spec) -> bool:
     with interrupt.installed(), background:
         if chosen:
             background.start()
-        checkpoints = {number: journal.checkpoint_dir(f"ensemble-{number}") for number in chosen}
         corpus = study_corpus(spec, options.places, options.cache_dir, print)
         require_same_data(spec, journal.attributes["inputs"], corpus)
-        members = _train(options, journal, records, chosen, checkpoints, corpus, estimate, background, interrupt)
+        members = _train(options, journal, records, chosen, corpus, estimate, background, interrupt)
         if members is None:
             return False
         metrics = measure(journal, members, corpus, options.on if corpus.folds is None else "train")
@@ -93,7 +91,6 @@ def _train(
     journal: StudyJournal,
     records: Sequence[TrialRecord],
     chosen: Mapping[int, TrialRecord],
-    checkpoints: Mapping[int, Path],
     corpus: Corpus,
     estimate: EnsembleEstimate,
     background: BackgroundRay,
@@ -102,7 +99,6 @@ def _train(
     """Return the members in the order of their weights, each compared with the journal; None after an interrupt."""
     spec = journal.attributes["spec"]
     resources, workers = task_resources(spec, background.machine, options.workers, max(1, len(chosen)))
-    threads, device = resources.cpus_per_trial, device_of(spec)
     both = options.on == BOTH or corpus.folds is not None
     found: dict[int, TrainedMember] = {}
     if FIXED in estimate.counts:
@@ -112,6 +108,7 @@ def _train(
         )
     trained: Mapping[int, Mapping[str, Any]] | None = {}
     if chosen:
+        checkpoints = {number: journal.checkpoint_dir(f"ensemble-{number}") for number in chosen}
         trials = "1 trial" if len(chosen) == 1 else f"{len(chosen)} trials"
         print(f"training {trials} again, {workers} in parallel", flush=True)
         trained = train_members(
@@ -121,8 +118,7 @@ def _train(
     if trained is None:
         return None
     for number, record in chosen.items():
-        config = record.trial_config
-        now = environment_now(config.precision, threads, device)
+        now = with_version(trained[number]["result"].environment)  # of the worker: it may have another GPU
         changes = changes_since(journal.attributes, records, record, corpus, now)
         found[number] = verify_member(journal.folder, record, trained[number], estimate.weights[number], changes)
     return [found[number] for number in estimate.counts]

@@ -18,6 +18,7 @@ from optuna.trial import TrialState, create_trial
 from core.config import TrialConfig
 from core.data.load import load_corpus
 from tuning.forecast.simulation import EpochCosts
+from tuning.resources.gpu import is_gpu_out_of_memory
 from tuning.resources.profiling import measure_epoch_seconds, run_processes, training_steps
 from tuning.scheduling.samplers import random_params
 from tuning.scheduling.study_config import StudyConfig
@@ -140,8 +141,12 @@ def _probe_process(
             costs.append(measure_epoch_seconds(config, corpus, device, left / (len(configs) - at)))
         for config in heavy:
             learners = [training_steps(config, member, device, longest_first=True) for member in corpus.members()]
-            for steps in learners:  # with validation in folds, a trial has all of them in memory at once
-                next(steps)
+            try:
+                for steps in learners:  # with validation in folds, a trial has all of them in memory at once
+                    next(steps)
+            except RuntimeError as error:
+                if not is_gpu_out_of_memory(error):  # else this trial alone will fail; here the host's memory counts
+                    raise
     return costs, start, _peak_bytes()
 
 

@@ -31,7 +31,7 @@ def study_lock(folder: Path, searches: bool = False) -> Iterator[None]:
     Raises:
         UserError: Another process has the lock; the message names its number and host.
     """
-    lock = FileLock(folder / "study.lock", timeout=0)
+    lock = FileLock(folder / "study.lock", timeout=0, fallback_to_soft=False)  # as in core.io.cache
     holder = folder / "driver.json"
     try:
         with os_errors_as_user_errors(folder):
@@ -129,12 +129,16 @@ class _JournalFile(JournalFileBackend):
         self._n_read, self._offset = 0, 0  # number of lines read, and offset of the next one in bytes
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
-        """Yield records as Optuna's method does."""
+        """Yield records as Optuna's method does; raise UserError if the file cannot be read."""
         if log_number_from < self._n_read:
             self._n_read, self._offset = 0, 0
-        with self._path.open("rb") as file:
-            file.seek(self._offset)
-            lines = file.read().split(b"\n")[:-1]
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                lines = file.read().split(b"\n")[:-1]
+        except OSError as error:
+            reason = f"cannot read {self._path} ({error.strerror})"
+            raise UserError(f"{reason}; fix this and run the same command again") from error
         first = log_number_from - self._n_read
         self._n_read += len(lines)
         self._offset += sum(map(len, lines)) + len(lines)

@@ -121,7 +121,7 @@ STUDY_SHAPE = {
     "inputs?": dict, "audit?": AUDIT, "command?": str,
     "gpu_share?": {"share": is_fraction, "peak_bytes": COUNT, "smallest_bytes": COUNT},
     "goal?": {"trials?": POSITIVE}, "test_fingerprint?": str, "id?": str,
-    "plain_baseline?": {"val_predictions": PACKED, "val_metric?": is_finite},
+    "plain_baseline?": {"val_predictions": PACKED, "val_metric?": is_finite, "train_sentences?": POSITIVE},
 }  # fmt: skip
 """Shapes of the user attributes of the study, except `early_end` and those with a number in their name."""
 EARLY_END = {"reason": str, "n_trials": is_positive_or_null}
@@ -130,6 +130,7 @@ FRESH_RUN = {
     "error?": str, "val_accuracy?": is_fraction, "test_accuracy?": is_fraction, "seconds?": is_finite,
     "n_parameters?": COUNT, "correct?": PACKED, "pseudo_values?": [is_finite], "class_sentences?": [COUNT],
     "majority_val?": is_finite, "majority_test?": is_finite, "val_sentences?": POSITIVE, "test_sentences?": POSITIVE,
+    "train_sentences?": POSITIVE,
     **{f"{split}_{name}?": is_finite for split in ("val", "test") for name in METRIC_NAMES if name != "accuracy"},
 }  # fmt: skip
 DISTILLED = {"epochs": [EPOCH], "weights_sha256": str, "environment": dict}

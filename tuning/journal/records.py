@@ -229,6 +229,12 @@ def check_format(attributes: Mapping[str, Any], folder: Path) -> None:
         )
 
 
+def describe_plain(train_sentences: int | None) -> str:
+    """Describe the plain baseline, which on large data is fitted on that many sentences of the train split."""
+    part = "" if train_sentences is None else f", fitted on only {train_sentences:,} of the training sentences"
+    return f"TF-IDF of words and word pairs with logistic regression{part}"
+
+
 def recorded_epochs(trial: FrozenTrial | WrittenTrial) -> list[EpochResult]:
     """Return all epochs that were trained, in order."""
     return [to_epoch(written) for written in _written_epochs(trial)]

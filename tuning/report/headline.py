@@ -54,7 +54,7 @@ def page_verdict(study: AssessedStudy) -> list[str]:
     if step.remark:
         found.append(f"{step.remark[0].upper()}{step.remark[1:]}.")
     elif assessment.gain_over_plain is not None:
-        found.append("The search is shown to be better than TF-IDF with logistic regression.")
+        found.append("The search is shown to be better than the plain baseline.")
     if ensemble and ensemble.gains and ensemble.gain.interval.low > 0 and step.verb == "retrain":
         better = f"{ensemble.gain.value:.4f} better than the best trial"
         found.append(f"An ensemble is {better}: {_ensemble_command(study)}")
@@ -129,7 +129,7 @@ def remarks(study: AssessedStudy) -> list[str]:
         return early_end_notes(study)
     found = [note.replace(" (+)", "") for note in recommendation_note(study)]
     if assessment.ensemble and not assessment.ensemble.gains:
-        found += ensemble_note(assessment, _ensemble_command(study))
+        found += ensemble_note(study)
     if assessment.corrected is None:
         found.append(f"The best is not corrected for selection bias, because {why_not_corrected(assessment)}.")
     elsewhere = evaluations_elsewhere(study.folder, study.attributes)

@@ -82,7 +82,9 @@ def resolve_resources(
     corpus: Corpus,
     kept: Mapping[str, Any],
 ) -> tuple[TrialResources, GpuShareChoice | None]:
-    """Return the resources of a trial, and for `auto` the choice for these GPUs. Its probe runs once per study.
+    """Return the resources of a trial, and for `auto` the choice for these GPUs.
+
+    A study is probed once, and again if the memory did not suffice: another program may have used it.
 
     Args:
         resources: Resources from the command, which fit the machine.
@@ -100,6 +102,8 @@ def resolve_resources(
     check_memory(heavy, (corpus.trained_words, corpus.embedding_dim, len(corpus.classes)), limit, where)
     if not resources.auto:
         return resources, None
-    peak_bytes = kept[GPU_SHARE]["peak_bytes"] if GPU_SHARE in kept else profiling.probe_gpu(heavy, corpus)
+    known = kept.get(GPU_SHARE)
+    sufficed = known is not None and known["peak_bytes"] < known["smallest_bytes"]
+    peak_bytes = known["peak_bytes"] if known and sufficed else profiling.probe_gpu(heavy, corpus)
     choice = choose_share(peak_bytes, machine.gpu_list, machine.cpus // resources.cpus_per_trial)
     return dataclasses.replace(resources, gpus_per_trial=choice.share, auto=False), choice

@@ -154,10 +154,11 @@ def out_of_memory(message: str, share: float, gpu: Gpu) -> str:
     """Return the message of a trial that ran out of GPU memory: the memory that it requested, and its share."""
     asked = re.search(r"Tried to allocate ([\d.]+ \w+)", message)
     held = re.search(r"([\d.]+ \w+) is allocated by PyTorch", message)
+    free = re.search(r"of which ([\d.]+ \w+) is free", message)  # little if another program uses the GPU
     return (
         f"out of GPU memory: requested {asked.group(1) if asked else 'more'}"
         f"{f' besides {held.group(1)} in use' if held else ''}, with a share of {share:g} of {gpu.name} "
-        f"({share * gpu.bytes / GIB:.2f} of {gpu.bytes / GIB:.2f} GiB)"
+        f"({share * gpu.bytes / GIB:.2f} of {gpu.bytes / GIB:.2f} GiB{f'; {free.group(1)} free' if free else ''})"
     )
 
 

@@ -81,7 +81,7 @@ class TrialResources:
             wish = "auto" if self.auto else f"{self.gpus_per_trial:g}"
             raise ConfigError(
                 f"--gpus-per-trial {wish} needs a GPU, and this machine has none that torch can use; "
-                "pass --gpus-per-trial 0 to train on the CPU"
+                "pass --gpus-per-trial 0 to train a new study on the CPU"
             )
         if self.cpus_per_trial > machine.cpus:
             raise ConfigError(

@@ -47,7 +47,13 @@ def environment_of(spec: Spec, records: Sequence[TrialRecord], record: TrialReco
 
 def environment_now(precision: str, threads: int, device: str) -> dict[str, Any]:
     """Return the environment of a training that starts now."""
-    return {**runtime_environment(precision, threads, device), "sentune": version("sentune")}
+    return with_version(runtime_environment(precision, threads, device))
+
+
+def with_version(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the environment of a training by this version of sentune, without that of the epochs before a resume."""
+    own = {name: value for name, value in environment.items() if name != "before_resume"}
+    return {**own, "sentune": version("sentune")}
 
 
 def environment_changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[EnvironmentChange]:
@@ -111,7 +117,7 @@ def changes_since(
         records: All trials of the study.
         record: The trial.
         corpus: The data as they are now.
-        now: Result of `environment_now`.
+        now: Result of `environment_now` or `with_version`.
     """
     spec = attributes["spec"]
     data = data_changes(spec, attributes["inputs"], corpus)

@@ -134,7 +134,7 @@ class Schedule:
         self._paused: defaultdict[int, list[tuple[float, int]]] = defaultdict(list)
         """Epoch -> -score and trial of the paused trials that keep their checkpoints, best first."""
         self._copies: defaultdict[int, list[int]] = defaultdict(list)  # trial -> open trials that repeat it
-        self._deaths: Counter[int] = Counter()  # of workers, by trial; each command starts at zero
+        self._deaths: Counter[int] = Counter()  # of workers since the last new epoch, by trial; 0 at the start
         for trial in store.trials():
             epochs = recorded_epochs(trial)
             self._scores[trial.number] = list(accumulate((epoch.score for epoch in epochs), max))
@@ -195,6 +195,7 @@ class Schedule:
             scores = self._scores[trial]
             if epoch.epoch == len(scores) + 1:
                 scores.append(max([*scores[-1:], epoch.score]))
+                del self._deaths[trial]  # the trial is not their cause
             self._notify("on_epoch_end", trial, epoch)
         except UserError as error:
             self.stop.abort(error)

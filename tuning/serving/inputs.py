@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.data.columns import read_texts, require_column
+from core.data.columns import require_column
 from core.data.datasets import encoding_of
 from core.data.readers import FORMATS, ROWS_AT_ONCE, Table, format_of, read_table_in_parts
 from core.errors import ConfigError, DataError
@@ -135,7 +135,7 @@ def sentence_batches(
 
     Raises:
         ConfigError: A text column is given for a file that is no table, or none for a table.
-        DataError: The file cannot be read, or the table cannot be used; or a cell is absent, and its line is named.
+        DataError: The file cannot be read, or the table cannot be used.
     """
     is_table = format_of(Path(file)) is not None
     if text_column is None:
@@ -149,5 +149,4 @@ def sentence_batches(
     if not is_table:
         raise ConfigError(f"--text-column needs a file ending in {ENDINGS} (.gz too), got {option} {printable(file)}")
     for part in table_parts(Path(file), text_column, encoding, cache_dir, notify):
-        read_texts(part, text_column, "add it, or leave out the row")
         yield table_batch(part, text_column)

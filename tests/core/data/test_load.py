@@ -132,7 +132,7 @@ FRENCH = csv_of().replace("film", "séance très réussie à côté de l'été")
             FRENCH,
             "unicode",
             "glove-50d",
-            ["tokenizer   unicode: 80.2% of the letters are English (--tokenizer chooses)"],
+            ["tokenizer   unicode: 80.2% of the letters are a to z (--tokenizer chooses)"],
         ),
         (
             CHINESE,

@@ -70,7 +70,7 @@ def test_glove_is_downloaded_once_for_all_widths(serve: Callable[..., Server], t
     server = serve(data, 500)
     digests = set()
     for width in (100, 200, 300, 100):
-        located = resolve_archived(f"glove-{width}d", tmp_path, archive=glove(server.remote("glove.6B.zip")))
+        located = resolve_archived(f"glove-{width}d", glove(server.remote("glove.6B.zip")), tmp_path)
         places, table = located.read(["good", "absent"], 0)
         assert places == {"good": 0}
         assert table.tolist() == [[width] * width]
@@ -90,8 +90,8 @@ def test_an_archive_is_not_downloaded_again_after_a_kill_before_its_cache_entry_
     archive = glove(server.remote("glove.6B.zip"))
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(cache, "_manifest_bytes", Mock(side_effect=KeyboardInterrupt))
-        resolve_archived("glove-100d", tmp_path, archive=archive)
-    assert resolve_archived("glove-100d", tmp_path, archive=archive).read(["good"], 0)[0] == {"good": 0}
+        resolve_archived("glove-100d", archive, tmp_path)
+    assert resolve_archived("glove-100d", archive, tmp_path).read(["good"], 0)[0] == {"good": 0}
     assert server.ranges == [None]
     assert everything_in(tmp_path / ".parts") == set()
 
@@ -103,7 +103,7 @@ def test_an_archive_is_moved_to_another_disk(serve: Callable[..., Server], tmp_p
             pytest.skip("there is one disk")
         (tmp_path / "sources").symlink_to(disk)
         server = serve(glove_zip(tmp_path / "source.zip"))
-        located = resolve_archived("glove-100d", tmp_path, archive=glove(server.remote("glove.6B.zip")))
+        located = resolve_archived("glove-100d", glove(server.remote("glove.6B.zip")), tmp_path)
         assert located.read(["good"], 0)[0] == {"good": 0}
         assert everything_in(tmp_path / ".parts") == set()
 
@@ -112,7 +112,7 @@ def test_fasttext_is_read_out_of_its_zip(serve: Callable[..., Server], tmp_path:
     archive = zipped(tmp_path / "source.zip", v=b"2 2\ngood 1 2\nbad 3 4\n").read_bytes()
     server = serve(archive.replace(b"inner/v.vec", b"crawl-3.vec"))
     remote = dataclasses.replace(FASTTEXT, remote=server.remote("crawl.zip"), members={"fasttext": "crawl-3.vec"})
-    places, table = resolve_archived("fasttext", tmp_path, archive=remote).read(["bad"], 0)
+    places, table = resolve_archived("fasttext", remote, tmp_path).read(["bad"], 0)
     assert table[places["bad"]].tolist() == [3, 4]
 
 
@@ -140,7 +140,7 @@ def test_another_archive_of_vectors_is_refused_and_not_kept(
 ) -> None:
     server = serve(spoil(glove_zip(tmp_path / "source.zip")))
     with pytest.raises(DataError, match=f"^http.*{reason}.*; choose --vectors glove-50d, or pass the path"):
-        resolve_archived("glove-100d", tmp_path, archive=glove(server.remote("glove.6B.zip")))
+        resolve_archived("glove-100d", glove(server.remote("glove.6B.zip")), tmp_path)
     assert everything_in(tmp_path / "sources") == everything_in(tmp_path / ".parts") == set()
 
 
@@ -151,7 +151,7 @@ def test_an_archive_of_vectors_that_unpacks_without_end_is_refused(
     server = serve(glove_zip(tmp_path / "source.zip", [50, 100, 200, 300, 8000]))
     monkeypatch.setattr(core.io.streams, "MAX_RATIO", 10)
     with pytest.raises(DataError, match="unpacks to more than 10 times its size"):
-        resolve_archived("glove-100d", tmp_path, archive=glove(server.remote("glove.6B.zip")))
+        resolve_archived("glove-100d", glove(server.remote("glove.6B.zip")), tmp_path)
     assert everything_in(tmp_path / ".parts") == set()
 
 
@@ -161,4 +161,4 @@ def test_an_archive_of_vectors_of_another_size_is_refused(serve: Callable[..., S
     with pytest.raises(
         DataError, match=r"^cannot get the vectors glove-300d: .* are expected; choose --vectors glove-50d"
     ):
-        resolve_archived("glove-300d", tmp_path, archive=glove(remote))
+        resolve_archived("glove-300d", glove(remote), tmp_path)

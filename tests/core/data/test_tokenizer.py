@@ -30,6 +30,7 @@ from core.data.tokenizer import (
     tokenizer_version,
 )
 from core.errors import ConfigError, UserError
+from tests.support.patience import PATIENCE_SECONDS
 from tests.support.sentences import texts
 
 WORDS = ["<pad>", "<unk>", "can't", "naïve"]
@@ -153,14 +154,14 @@ def test_unicode_keeps_katakana_whole() -> None:
 @pytest.mark.parametrize(
     ("sample", "tokenizer", "reason"),
     [
-        (["A naïve film.", "x" * 2000], "english", "99.8% of the letters are English"),
-        (["123 :)", ""], "english", "100.0% of the letters are English"),
-        ([], "english", "100.0% of the letters are English"),
-        (["Das Gerät ist schön."], "unicode", "87.5% of the letters are English"),
-        (["Хороший фильм"], "unicode", "0.0% of the letters are English"),
-        (["좋은 영화"], "unicode", "0.0% of the letters are English"),
+        (["A naïve film.", "x" * 2000], "english", "99.8% of the letters are a to z"),
+        (["123 :)", ""], "english", "100.0% of the letters are a to z"),
+        ([], "english", "100.0% of the letters are a to z"),
+        (["Das Gerät ist schön."], "unicode", "87.5% of the letters are a to z"),
+        (["Хороший фильм"], "unicode", "0.0% of the letters are a to z"),
+        (["좋은 영화"], "unicode", "0.0% of the letters are a to z"),
         (["很好 good bad"], "characters", "22% of the letters are of scripts without spaces"),
-        (["很好 good bad film"], "unicode", "84.6% of the letters are English"),
+        (["很好 good bad film"], "unicode", "84.6% of the letters are a to z"),
         (["ที่นี่"], "characters", "100% of the letters are of scripts without spaces"),
     ],
 )
@@ -266,7 +267,7 @@ def test_two_threads_may_load_it_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(20)
+            thread.join(PATIENCE_SECONDS)
     assert found == [["ca", "n't", "stop"]] * 2
 
 

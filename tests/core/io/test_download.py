@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 import core.io.download
-import core.io.streams
 from core.errors import DataError, UserError
 from core.io.download import RemoteFile, download, pip_download
 from tests.support.archives import everything_in

@@ -24,6 +24,7 @@ LINES: list[tuple[Exception, str]] = [
     ),
     (OSError(errno.EMFILE, "Too many open files"), "^too many open files; raise the limit with `ulimit -n`$"),
     (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "^this user may start no more processes"),
+    (RuntimeError("Could not determine home directory."), "^this user has no home folder; set HOME to a folder that"),
     (RuntimeError("can't start new thread"), "^this user may start no more processes or threads; end some, or raise"),
     (MemoryError(), r"^the memory does not suffice; end .* `ulimit -v` \(MemoryError\)$"),
     (

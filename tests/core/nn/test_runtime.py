@@ -11,6 +11,7 @@ import torch
 
 from core.nn.runtime import autocast, deterministic_kernels, subnormals_as_zero, torch_threads
 from tests.support.loaded import ROOT
+from tests.support.patience import PATIENCE_SECONDS
 
 
 def test_threads_are_given_back_after_an_error() -> None:
@@ -127,20 +128,20 @@ def test_threads_that_emulate_bf16_leave_onednn_as_it_was(monkeypatch: pytest.Mo
     def first() -> None:
         with autocast("bf16", "cpu"):
             inside.set()
-            leave.wait(10)
+            leave.wait(PATIENCE_SECONDS)
 
     def second() -> None:
         with autocast("bf16", "cpu"):
             seen.append(torch.backends.mkldnn.enabled)
 
-    threads = [threading.Thread(target=first), threading.Thread(target=second)]
+    threads = [threading.Thread(target=target, daemon=True) for target in (first, second)]
     threads[0].start()
-    assert inside.wait(10)
+    assert inside.wait(PATIENCE_SECONDS)
     threads[1].start()
     threads[1].join(0.1)
     assert seen == []  # it waits for the first one
     leave.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(PATIENCE_SECONDS)
     assert seen == [False]
     assert torch.backends.mkldnn.enabled

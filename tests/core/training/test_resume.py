@@ -108,6 +108,19 @@ def test_an_interrupt_passes_through_and_leaves_a_whole_checkpoint(error: type[B
     assert_bit_identical(train(small(), tiny_corpus(), checkpoint_dir=tmp_path), train(small(), tiny_corpus()))
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux lists what a process maps")
+def test_a_resumed_training_does_not_keep_its_checkpoint_open(tmp_path: Path) -> None:
+    with pytest.raises(Died):
+        train(small(), tiny_corpus(), report=dying_after(2), checkpoint_dir=tmp_path)
+    kept: list[bool] = []
+
+    def report(_: EpochResult) -> None:
+        kept.append(str(tmp_path) in Path("/proc/self/maps").read_text())
+
+    train(small(), tiny_corpus(), report=report, checkpoint_dir=tmp_path)
+    assert kept == [False] * small().epochs
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"ema_decay": 0.9}, {"embedding_max_norm": 1.0}])
 def test_a_checkpoint_holds_the_best_weights_only_where_they_are_older(changes: dict[str, Any], tmp_path: Path) -> None:

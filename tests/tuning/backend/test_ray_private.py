@@ -27,6 +27,7 @@ from tuning.backend.ray_private import (
     low_memory_is_a_death,
     noted_nodes,
     own_import_path,
+    without_callback_telemetry,
     without_unused_processes,
 )
 
@@ -200,3 +201,9 @@ def test_a_node_is_noted_before_its_constructor_has_ended(monkeypatch: pytest.Mo
 
 def test_a_node_has_its_processes_by_name() -> None:
     assert "self.all_processes: dict = {}" in inspect.getsource(Node.__init__)
+
+
+def test_a_search_works_with_a_ray_that_lacks_the_telemetry_of_callbacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(usage, "tag_callbacks")
+    with without_callback_telemetry():
+        assert not hasattr(usage, "tag_callbacks")

@@ -70,17 +70,21 @@ def test_the_cost_is_what_the_searchs_epochs_took_for_the_epochs_of_a_whole_run(
         record(1, 0.6, 0.7, config=settings, origin="sampler"),
     ]  # 1.5 s an epoch
     runs = plan_runs(SPEC, candidates(records, 2), 50, None)
-    assert estimate_cost(records, runs, runs, 2) == (
+    assert estimate_cost(records, runs, runs, 2, 1) == (
         "101 runs; the remaining 101 take about 10 minutes, 2 in parallel\n"
         "(each run trains 8 epochs, as in the study, and uses the best one by validation)"
     )
-    assert estimate_cost(records, runs, runs[91:], 1).startswith(
+    assert estimate_cost(records, runs, runs[91:], 1, 1).startswith(
         "101 runs, 91 of them done; the remaining 10 take about 2 minutes, one after the other\n"
     )
     short = [dataclasses.replace(each, config={**each.config, "epochs": 1}) for each in runs[-1:]]
-    assert "\n(each run trains 1 epoch, as in the study, and" in estimate_cost(records, runs, short, 1)
-    only_plain = estimate_cost(records, runs, runs[:1], 1)
+    assert "\n(each run trains 1 epoch, as in the study, and" in estimate_cost(records, runs, short, 1, 1)
+    only_plain = estimate_cost(records, runs, runs[:1], 1, 1)
     assert only_plain.endswith("100 of them done; the remaining 1 takes about a minute or less, one after the other")
+    runs = plan_runs(SPEC, candidates(records, 2), 2, 30)
+    over_folds = [run for run in runs if run.fold is not None]
+    assert "about 12 minutes" in estimate_cost(records, runs, over_folds, 1, 1)
+    assert "about 2 minutes" in estimate_cost(records, runs, over_folds, 1, 5)  # the search trained five models at once
 
 
 def test_a_plain_run_measures_the_metric_on_both_splits_and_keeps_which_sentences_were_right() -> None:

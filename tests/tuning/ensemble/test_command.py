@@ -1,5 +1,6 @@
 """The verb `ensemble` on a real small study, with trainings in this process: checks, output and model."""
 
+import dataclasses
 import errno
 import io
 import os
@@ -247,6 +248,23 @@ def test_a_member_that_differs_is_named_with_the_epoch(
     ensemble(study, made)
 
     assert "DIFFERS: 1/3 epochs reproduced, then epoch 2 has val_loss" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_changes_are_those_of_the_worker(
+    study: Path, made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It may have another GPU than the first one, which the driver sees."""
+    usual = members.train_in_worker
+
+    def elsewhere(*arguments: Any) -> Any:
+        found = usual(*arguments)
+        environment = found["result"].environment | {"device": "GPU B"}
+        return {**found, "result": dataclasses.replace(found["result"], environment=environment)}
+
+    monkeypatch.setattr(members, "train_in_worker", elsewhere)
+    ensemble(study, made)
+    assert "changed since the search: device cpu, now GPU B" in capsys.readouterr().out
 
 
 @pytest.mark.slow

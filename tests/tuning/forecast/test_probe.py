@@ -176,6 +176,15 @@ def test_memory_is_measured_with_all_learners_of_a_trial(monkeypatch: pytest.Mon
     assert not alive
 
 
+def test_settings_that_no_gpu_holds_leave_a_forecast(monkeypatch: pytest.MonkeyPatch) -> None:
+    def steps(*_: object, **__: object) -> Iterator[int]:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 1.00 GiB.")
+        yield 1
+
+    monkeypatch.setattr("tuning.forecast.probe.training_steps", steps)
+    assert probed(monkeypatch)[2] > 0
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="the peak is read from /proc")
 def test_the_peak_memory_of_a_process_is_that_of_linux(monkeypatch: pytest.MonkeyPatch) -> None:
     def high_water_mark() -> int:

@@ -1,5 +1,7 @@
 """tuning.journal.file: the process that runs a study."""
 
+import errno
+import fcntl
 import json
 import os
 import socket
@@ -7,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import UserError
 from tuning.journal.file import is_searched, remote_driver, study_lock
 
 
@@ -15,6 +18,17 @@ def test_a_study_has_a_driver_while_one_runs(tmp_path: Path) -> None:
     with study_lock(tmp_path, searches=True):
         assert is_searched(tmp_path)
     assert not is_searched(tmp_path)
+
+
+def test_a_file_system_without_locks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Lustre without its option flock: a lock that is a file would outlive a killed driver."""
+
+    def flock(file: int, operation: int) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(UserError, match="has no locks; choose a folder on another disk"), study_lock(tmp_path):
+        pytest.fail("the study is locked")
 
 
 def test_a_process_that_retrains_or_confirms_does_not_search(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -247,6 +248,17 @@ def test_after_a_failed_write_every_write_is_refused_with_its_reason(
                 study_journal.record_epoch(trial, epoch(1, 0.5))
         with pytest.raises(UserError, match=message):
             study_journal.record_epoch(trial, epoch(1, 0.5))
+
+
+def test_a_study_that_is_removed_while_it_runs_is_one_line_and_is_not_made_again(tmp_path: Path) -> None:
+    """Nor is an error of a network disk a traceback of Ray."""
+    message = r"^cannot read .*study\.journal \(No such file or directory\); fix this and run the same command again$"
+    with open_study(tmp_path / "s", SPEC) as study_journal:
+        number = add(study_journal)
+        shutil.rmtree(tmp_path / "s")
+        with pytest.raises(UserError, match=message):
+            study_journal.record_epoch(number, epoch(1, 0.5))
+    assert not (tmp_path / "s").exists()
 
 
 @pytest.mark.parametrize(

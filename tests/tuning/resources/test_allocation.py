@@ -15,7 +15,7 @@ from tests.support.corpora import tiny_corpus
 from tests.support.study_configs import plan
 from tuning.resources import profiling
 from tuning.resources.allocation import GPU_SHARE, check_memory, heaviest_configs, resolve_resources
-from tuning.resources.gpu import GIB, Gpu
+from tuning.resources.gpu import GIB, Gpu, choose_share
 from tuning.resources.machine import Machine, TrialResources
 from tuning.space.load import load_space
 
@@ -91,6 +91,15 @@ def test_auto_probes_the_heaviest_settings_and_keeps_what_it_chose(monkeypatch: 
     _, smaller = resolve_resources(AUTO, plan(), small, tiny_corpus(), {GPU_SHARE: dataclasses.asdict(choice)})
     assert smaller is not None
     assert (smaller.share, smaller.smallest_bytes) == (0.5, 8 * GIB)
+
+
+def test_a_probe_that_ran_out_of_memory_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another program may have used the GPU then."""
+    monkeypatch.setattr(profiling, "probe_gpu", lambda configs, corpus: int(2 * GIB))
+    full = choose_share(int(24 * GIB), TWO_GPUS.gpu_list, 8)
+    _, choice = resolve_resources(AUTO, plan(), TWO_GPUS, tiny_corpus(), {GPU_SHARE: dataclasses.asdict(full)})
+    assert choice is not None
+    assert (choice.peak_bytes, choice.share) == (2 * GIB, 0.25)
 
 
 def test_a_share_that_was_given_stays() -> None:

@@ -139,7 +139,7 @@ def test_out_of_memory_says_what_was_asked_for_and_the_share() -> None:
     text = out_of_memory(said, 0.25, gpu(24))
     assert text == (
         "out of GPU memory: requested 2.00 GiB besides 4.90 GiB in use, with a share of 0.25 of NVIDIA Test "
-        "(6.00 of 24.00 GiB)"
+        "(6.00 of 24.00 GiB; 3.2 GiB free)"
     )
     assert "requested more, with a share" in out_of_memory("no words that we know", 0.25, gpu(24))
 

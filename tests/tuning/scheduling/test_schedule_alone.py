@@ -174,6 +174,16 @@ def test_a_trial_whose_worker_died_is_handed_out_again_and_fails_after_the_third
     assert len(record.segments) == 3
 
 
+def test_deaths_with_new_epochs_between_them_fail_no_trial() -> None:
+    """As on nodes that are taken away again and again."""
+    schedule = schedule_of(MemoryStore(), plan(n_trials=1, stopping=None))
+    for number in (1, 2, 3):
+        job = job_of(schedule)
+        schedule.report(job.trial, epoch(number, 0.5))
+        schedule.end(job.trial, {}, SEGMENT, worker_died=True)
+    assert job_of(schedule).first == 4
+
+
 def test_a_trial_that_fails_after_a_rung_keeps_its_score_there() -> None:
     """Trial 1 passes the first rung and fails later, so trial 2 is trained in full in its place."""
     store = MemoryStore()

@@ -31,6 +31,7 @@ async def hello(scope: Any, receive: Any, send: Any) -> None:
 def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     monkeypatch.setattr(connections, "MAX_PER_ADDRESS", 3)
     monkeypatch.setattr(connections, "MAX_CONNECTIONS", 5)
+    monkeypatch.setattr(connections, "HEADER_SECONDS", PATIENCE_SECONDS)
     with running(hello) as port:
         yield port
 
