@@ -21,6 +21,7 @@ from core.plain_baseline import (
     fit_plain_baseline,
     max_fit_bytes,
     tokens_of,
+    train_part,
     validate_plain,
 )
 from tests.support.corpora import in_folds, tiny_corpus
@@ -139,9 +140,12 @@ def test_large_data_are_bounded_by_features_and_by_sentences(monkeypatch: pytest
     monkeypatch.setattr(plain_baseline, "MAX_WORK", 2)
     np.testing.assert_array_equal(fitted(corpus).coefficients, whole.coefficients)  # MIN_TOKENS are always used
     train = corpus.indices(TRAIN)
-    third = fit_plain_baseline(corpus, np.sort(np.concatenate([train[corpus.labels[train] == k][::3] for k in (0, 1)])))
+    part = np.sort(np.concatenate([train[corpus.labels[train] == k][::3] for k in (0, 1)]))
+    third = fit_plain_baseline(corpus, part)
+    assert train_part(corpus) == {}
     monkeypatch.setattr(plain_baseline, "MIN_TOKENS", int(tokens * 0.4))
     np.testing.assert_array_equal(fitted(corpus).coefficients, third.coefficients)
+    assert train_part(corpus) == {"train_sentences": len(part)}
 
 
 @pytest.mark.parametrize("small", [False, True])

@@ -74,8 +74,8 @@ def estimate_cost(
     """
     each = {record.number: record.seconds / len(record.epochs) for record in records if record.epochs}
     usual = sum(each.values()) / len(each)
-    trained = [run for run in left if run.trial is not None]
-    costs = [each.get(run.trial, usual) * run.config["epochs"] / (members if run.folds else 1) for run in trained]
+    trained = [(run.trial, run.config["epochs"], run.fold) for run in left if run.trial is not None]
+    costs = (each.get(at, usual) * epochs / (1 if fold is None else members) for at, epochs, fold in trained)
     seconds = sum(costs) / workers  # without the plain baseline
     done = f", {len(runs) - len(left)} of them done" if len(left) < len(runs) else ""
     minutes = "a minute or less" if seconds <= 60 else f"{max(2, round(seconds / 60)):,} minutes"
@@ -83,7 +83,7 @@ def estimate_cost(
     plan = f"{len(runs)} runs{done}; the remaining {len(left)} take{'s' * (len(left) == 1)} about {minutes}, {at_once}"
     if not trained:
         return plan
-    longest = max(run.config["epochs"] for run in trained)
+    longest = max(epochs for _, epochs, _ in trained)
     epochs = f"{longest} epoch{'s' * (longest != 1)}"
     return f"{plan}\n(each run trains {epochs}, as in the study, and uses the best one by validation)"
 
@@ -105,8 +105,11 @@ def _execute_missing(options: ConfirmOptions, spec: Spec) -> _Plan | None:
         corpus = load()
         require_same_data(spec, journal.attributes["inputs"], corpus)
         now = environment_now(spec["precision"], resources.cpus_per_trial, device_of(spec))
-        for change in environment_changes(environment_of(spec, plan.records, plan.chosen[0].record), now):
-            options.say(f"changed since the search: {change}; earlier runs of confirm cannot be compared with new ones")
+        changes = environment_changes(environment_of(spec, plan.records, plan.chosen[0].record), now)
+        for change in changes:
+            options.say(f"changed since the search: {change}")
+        if changes and len(left) < len(plan.runs):
+            options.say("runs of confirm from before these changes cannot be compared with new ones")
         options.say(estimate_cost(plan.records, plan.runs, left, workers, len(corpus.members())))
 
         def corpus_of(run: ConfirmRun) -> Corpus:

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 SAME_FAILURES = 3
 """Number of first trials; if all of them fail with one cause, the study ends."""
 MAX_RESTARTS = 2
-"""Maximum number of restarts of a trial or a run whose worker died."""
+"""Maximum number of restarts of a run whose worker died, and of a trial without a new epoch between them."""
 WORKER_DIED = "its worker died three times (killed, or out of memory)"
 KEPT_PAUSED = 4
 """Number of best paused trials per rung and virtual worker that keep their checkpoints. Another trial that is promoted

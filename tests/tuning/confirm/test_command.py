@@ -206,7 +206,7 @@ def confirm(monkeypatch: pytest.MonkeyPatch, study: Path, top: int, opened: obje
 
 @pytest.mark.parametrize("finished", [2, 5])
 def test_runs_that_another_process_has_just_finished_are_not_trained_again(
-    finished: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It records them and ends after this one has read the journal, and before this one locks it."""
     trials = [trial(0, range(80)), trial(1, range(40))]
@@ -231,10 +231,11 @@ def test_runs_that_another_process_has_just_finished_are_not_trained_again(
 
     assert confirm(monkeypatch, tmp_path, 2, opened, execute) is not None
     assert trained == runs[finished:]
+    assert ("runs of confirm from before these changes" in capsys.readouterr().out) is (finished == 2)
 
 
 def test_a_trial_that_another_process_has_just_trained_is_compared(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It ends after this command has read the journal, and before this command locks the study."""
     write_study(tmp_path, [trial(0, range(80)), trial(1, range(40))], attributes(spec=FULL_SPEC, inputs={}))
@@ -253,6 +254,9 @@ def test_a_trial_that_another_process_has_just_trained_is_compared(
 
     assert confirm(monkeypatch, tmp_path, 1, opened, execute) is not None
     assert compared == {None, 0, 2}
+    said = capsys.readouterr().out
+    assert "changed since the search: sentune's version 0, now " in said
+    assert "from before these changes" not in said  # there are none
 
 
 def split_by_column(folder: Path) -> tuple[Path, dict[str, Any]]:

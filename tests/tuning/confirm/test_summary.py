@@ -225,6 +225,13 @@ def test_the_columns_of_a_comparison_with_the_plain_baseline_alone_are_explained
     assert "tied: t test, p at least 0.05 after Holm's correction for 4 comparisons\n" in several
 
 
+def test_the_notes_on_the_plain_baseline_have_its_test_and_the_part_that_it_learned_from() -> None:
+    known = {"confirm:plain": outcome(0.7, train_sentences=4000)}
+    said = render_summary(summary({**CLOSE, 0: [0.6, 0.6, 0.6]}, **known), "table")
+    assert "after Holm's correction for 4 comparisons; plain is compared on its own\n" in said
+    assert "with logistic regression, fitted on only 4,000 of the training sentences" in said
+
+
 def test_a_plain_baseline_that_failed_is_reported() -> None:
     found = summary({**CLOSE, 0: [0.6, 0.6, 0.6]}, **{"confirm:plain": {"error": "MemoryError: too large"}})
     assert "too few runs succeeded to compare the search's best with the plain baseline" in verdict(found)
