@@ -1,7 +1,7 @@
 """Metrics that a study can optimise, defined as scikit-learn defines them. Loads neither torch nor scikit-learn.
 
 One function per metric computes it for M candidates on R resamples of the n sentences: `counts` (R, n) says how often
-each resample contains each sentence. The score of one candidate on the sentences themselves is the case R = M = 1.
+each resample contains each sentence. The value of one candidate on the sentences themselves is the case R = M = 1.
 """
 
 import math
@@ -46,7 +46,7 @@ class Metric:
     absent_class: str | None = ""
     """Effect of a class that no label has, as in scikit-learn; empty: there is none; None: the metric is undefined."""
 
-    def score(
+    def value(
         self, labels: Labels, predictions: Labels, probabilities: NDArray[np.floating] | None, n_classes: int
     ) -> float:
         """Return the metric of one classifier on n sentences, NaN if it is undefined.
@@ -65,7 +65,7 @@ class Metric:
     def resampled(self, labels: Labels, outputs: NDArray[Any], counts: Counts, n_classes: int) -> Scores:
         """Return (R, M): the metric of M candidates on R resamples of the n sentences.
 
-        It equals `score` on the repeated sentences. A class that a resample lacks is left out of the mean of roc_auc.
+        It equals `value` on the repeated sentences. A class that a resample lacks is left out of the mean of roc_auc.
         If the metric is undefined on a resample, the result is that of the sentences themselves.
 
         Args:
@@ -292,7 +292,7 @@ METRICS: dict[str, Metric] = {
 """Every metric by its name."""
 
 
-def majority_score(metric: Metric, labels: Labels, shares: NDArray[np.floating]) -> float:
+def constant_value(metric: Metric, labels: Labels, shares: NDArray[np.floating]) -> float:
     """Return the value of a classifier that ignores the n sentences with these labels; NaN if it is undefined on them.
 
     It always predicts the class with the largest share, with the shares as probabilities.
@@ -303,4 +303,4 @@ def majority_score(metric: Metric, labels: Labels, shares: NDArray[np.floating])
         shares: (C,) shares of the classes in the train split.
     """
     constant = np.full(len(labels), shares.argmax())
-    return metric.score(labels, constant, np.broadcast_to(shares, (len(labels), len(shares))), len(shares))
+    return metric.value(labels, constant, np.broadcast_to(shares, (len(labels), len(shares))), len(shares))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from core.data.corpus import TRAIN, VAL, Corpus
 from core.data.vocabulary import UNK_ID
 from core.log_odds import LogOdds, round_log_odds, to_probabilities
-from core.metrics import Metric, majority_score
+from core.metrics import Metric, constant_value
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -105,7 +105,7 @@ def train_part(corpus: Corpus) -> dict[str, int]:
 
     With validation in folds, they are those of the first fold.
     """
-    member = corpus.members()[0]
+    member = corpus.fold_corpora()[0]
     train = member.indices(TRAIN)
     used = len(_used_sentences(member, train))
     return {"train_sentences": used} if used < len(train) else {}
@@ -163,7 +163,7 @@ def evaluate_plain(baseline: PlainBaseline, corpus: Corpus, split: int, metric: 
 def validate_plain(corpus: Corpus, metric: Metric) -> PlainResult:
     """Evaluate the validation sentences by a baseline that did not see them: with folds, one for each fold."""
     found, places = [], []
-    for member in corpus.members():
+    for member in corpus.fold_corpora():
         baseline, sentences = fit_plain_baseline(member, member.indices(TRAIN)), member.indices(VAL)
         found.append(baseline.log_odds(*tokens_of(member, sentences)))
         places.append(sentences)
@@ -172,15 +172,15 @@ def validate_plain(corpus: Corpus, metric: Metric) -> PlainResult:
 
 
 def majority_value(corpus: Corpus, sentences: NDArray[np.int64], metric: Metric) -> float:
-    """Return `majority_score` for the classes of the train split."""
+    """Return `constant_value` for the classes of the train split."""
     counts = np.bincount(corpus.labels[corpus.indices(TRAIN)], minlength=len(corpus.classes))
-    return majority_score(metric, corpus.labels[sentences], counts / counts.sum())
+    return constant_value(metric, corpus.labels[sentences], counts / counts.sum())
 
 
 def _plain_result(log_odds: LogOdds, labels: NDArray[np.int64], metric: Metric) -> PlainResult:
     probabilities = to_probabilities(log_odds)
     predictions = probabilities.argmax(axis=1)
-    value = metric.score(labels, predictions, probabilities, probabilities.shape[1])
+    value = metric.value(labels, predictions, probabilities, probabilities.shape[1])
     return PlainResult(value=value, predictions=predictions, correct=predictions == labels, log_odds=log_odds)
 
 

@@ -1,4 +1,4 @@
-"""The Python API: `search` runs a study as the verb `run` does, and a `Study` has the other verbs as methods."""
+"""The Python API: `search` runs a study as the verb `run` does, and a `Study` has verbs of a study as methods."""
 
 import contextlib
 import difflib

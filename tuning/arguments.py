@@ -1,4 +1,4 @@
-"""Types of arguments in the Python API: each value is converted to the declared type, or refused in one line."""
+"""Types of arguments in the Python API, and the paths of options: each value is converted, or refused in one line."""
 
 import contextlib
 import functools

@@ -75,7 +75,7 @@ def _table(data: Any) -> Table:
         except UnicodeError:
             unsupported[name] = "half a surrogate pair"
         except (pyarrow.ArrowException, TypeError, ValueError, OverflowError):
-            unsupported[name] = "values of several types"
+            unsupported[name] = "values of several types (astype('string') makes texts)"
         else:
             columns |= plain
             unsupported |= other
@@ -96,7 +96,9 @@ def _frame(data: Any) -> Any:
         if callable(getattr(data, "to_pandas", None)):
             return narwhals.from_native(_with_class_names(data), eager_only=True)
     except Exception as error:  # each library has its own
-        raise DataError(f"{NAME} cannot be read ({error_summary(error, 120)}); {NEEDED}") from error
+        raise DataError(
+            f"{NAME} cannot be read ({error_summary(error, 120)}); change it, or write it to a file"
+        ) from error
     if isinstance(data, Mapping):
         splits = ", ".join(map(repr, list(data)[:5]))
         raise DataError(f"{NEEDED}, got {type(data).__name__} with {splits}; pass one of them")
@@ -130,6 +132,7 @@ def _pair(data: tuple[Any, ...]) -> Any:
         raise DataError(f"(texts, labels) must have equal lengths, got {len(texts):,} texts and {len(labels):,} labels")
     try:
         plain = {"text": texts, "label": [each.item() if hasattr(each, "item") else each for each in labels]}
-        return narwhals.from_native(pyarrow.table(plain), eager_only=True)
+        arrays = {name: pyarrow.array(cells, from_pandas=True) for name, cells in plain.items()}  # NaN is no value
+        return narwhals.from_native(pyarrow.table(arrays), eager_only=True)
     except (pyarrow.ArrowException, TypeError, ValueError, OverflowError, RuntimeError) as error:  # the last is torch's
         raise DataError(f"(texts, labels) must be texts, and labels of one type: {error_summary(error, 120)}") from None

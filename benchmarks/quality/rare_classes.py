@@ -67,7 +67,7 @@ def true_value(name: str, sizes: Sequence[int]) -> float:
     """Return the metric on the population."""
     labels = np.repeat(np.arange(len(sizes)), np.array(sizes) * POPULATION // sum(sizes))
     predictions, probabilities = draw_outputs(np.random.default_rng(0), labels, len(sizes))
-    return METRICS[name].score(labels, predictions, probabilities, len(sizes))
+    return METRICS[name].value(labels, predictions, probabilities, len(sizes))
 
 
 def compare(name: str, sizes: Sequence[int], trials: int, truth: float, seed: int) -> tuple[float, bool]:

@@ -287,7 +287,7 @@ def constant_is_recommended(metric: str, seed: int) -> bool:
             if number in CONSTANT:
                 odds = np.full(n, np.log(RARE / (1 - RARE)))
             log_odds = round_log_odds(np.stack([np.zeros(n), odds], axis=1))
-            score = METRICS[metric].score(labels, predictions, to_probabilities(log_odds), 2)
+            score = METRICS[metric].value(labels, predictions, to_probabilities(log_odds), 2)
             config = TrialConfig(metric=metric)
             records.append(record(number, config, predictions[None], [METRICS[metric].oriented(score)], [0.2]))
             save_probabilities(Path(folder), epoch_name(number, 1), pack_log_odds(log_odds))

@@ -58,7 +58,7 @@ class Corpus:
         """Return (n,) the sentences that a training is validated on, ascending: the VAL split, or with folds TRAIN."""
         return self.indices(VAL if self.folds is None else TRAIN)
 
-    def members(self) -> "list[Corpus]":
+    def fold_corpora(self) -> "list[Corpus]":
         """Return the corpora that a trial is trained on in lockstep: itself, or for each fold one that validates on it.
 
         The arrays are shared, except `split`.
@@ -79,7 +79,7 @@ class Corpus:
 
     def pass_sentences(self) -> int:
         """Return the number of sentences that one model is trained on: with folds, all folds but the first."""
-        return len(self.members()[0].indices(TRAIN))
+        return len(self.fold_corpora()[0].indices(TRAIN))
 
     def epoch_size(self, epoch_sentences: int | None) -> tuple[float, float, float]:
         """Return the number of sentences and tokens that an epoch trains on, and of tokens that it is validated on.
@@ -90,7 +90,7 @@ class Corpus:
             epoch_sentences: As in core.config.TrialConfig.
         """
         lengths, sentences, train, val = self.lengths(), 0.0, 0.0, 0.0
-        for member in self.members():
+        for member in self.fold_corpora():
             own = lengths[member.indices(TRAIN)]
             passes = 1 if epoch_sentences is None else epoch_sentences / len(own)
             sentences += passes * len(own)

@@ -112,7 +112,7 @@ def evaluate_logits(logits: Tensor, targets: NDArray[np.int64], metric: Metric) 
         loss=F.cross_entropy(logits.double(), labels).item(),
         loss_standard_error=(each.std(correction=0) / len(targets) ** 0.5).item(),
         accuracy=int((predictions == labels).sum()) / len(targets),
-        score=metric.oriented(metric.score(targets, classes, probabilities, logits.shape[1])),
+        score=metric.oriented(metric.value(targets, classes, probabilities, logits.shape[1])),
         predictions=classes,
         log_odds=log_odds,
     )

@@ -44,7 +44,7 @@ class Lockstep:
                 learner=make_learner(config, member, device),
                 steps_per_epoch=config.steps_per_epoch(len(member.indices(TRAIN))),
             )
-            for number, member in enumerate(corpus.members())
+            for number, member in enumerate(corpus.fold_corpora())
         ]
 
     def train_epoch(self, epoch: int, lr: Callable[[float], float]) -> float:

@@ -1,4 +1,4 @@
-"""Optimizers: torch's rules for the dense weights, and for word vectors only the rows that can move.
+"""Optimizers and learning-rate schedules: torch's rules, and for word vectors only the rows that can move.
 
 A batch holds a few hundred of many thousand words. Under Adadelta and RMSprop without weight decay, a row with
 gradient zero does not move and its averages only shrink by a constant factor. Both updates can wait until the row

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn import metrics as sklearn_metrics
 
 from core.errors import DataError
-from core.metrics import METRICS, class_counts, majority_score
+from core.metrics import METRICS, class_counts, constant_value
 
 
 def _sklearn_log_loss(labels: NDArray[Any], probabilities: NDArray[Any], n_classes: int) -> float:
@@ -69,7 +69,7 @@ def test_a_score_is_that_of_scikit_learn(name: str, case: tuple[int, NDArray[Any
     metric = METRICS[name]
     outputs = probabilities if metric.needs_probabilities else predictions
     expected = sklearn_score(name, labels, outputs[0], n_classes)
-    found = metric.score(labels, predictions[0], probabilities[0], n_classes)
+    found = metric.value(labels, predictions[0], probabilities[0], n_classes)
     assert found == pytest.approx(expected, abs=1e-6, nan_ok=True)
 
 
@@ -103,7 +103,7 @@ def test_roc_auc_of_a_resample_leaves_out_a_class_that_it_lacks() -> None:
     found = METRICS["roc_auc"].resampled(labels, probabilities[None], counts, 3)
     each = [sklearn_metrics.roc_auc_score(labels[:4] == k, probabilities[:4, k]) for k in (0, 1)]
     assert found[0, 0] == pytest.approx(np.mean(each))
-    assert found[1, 0] == METRICS["roc_auc"].score(labels, labels, probabilities, 3)  # of a single class
+    assert found[1, 0] == METRICS["roc_auc"].value(labels, labels, probabilities, 3)  # of a single class
     assert math.isnan(METRICS["roc_auc"].resampled(np.zeros(6, int), probabilities[None], counts, 3)[0, 0])
 
 
@@ -142,8 +142,8 @@ def test_many_classes_are_counted_in_one_pass(monkeypatch: pytest.MonkeyPatch) -
 def test_the_score_of_the_majority_needs_no_memory_for_the_classes() -> None:
     labels, shares = np.arange(5_000) % 1_000, np.full(1_000, 1e-3)
     tracemalloc.start()
-    assert majority_score(METRICS["accuracy"], labels, shares) == 1e-3
-    assert majority_score(METRICS["log_loss"], labels, shares) == pytest.approx(math.log(1_000))
+    assert constant_value(METRICS["accuracy"], labels, shares) == 1e-3
+    assert constant_value(METRICS["log_loss"], labels, shares) == pytest.approx(math.log(1_000))
     found = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert found < 1_000_000
@@ -151,7 +151,7 @@ def test_the_score_of_the_majority_needs_no_memory_for_the_classes() -> None:
 
 def test_a_constant_classifier_has_the_scores_of_chance() -> None:
     labels = np.repeat([0, 1], [95, 5])
-    found = {name: METRICS[name].score(labels, np.zeros(100, int), None, 2) for name in OF_CLASSES}
+    found = {name: METRICS[name].value(labels, np.zeros(100, int), None, 2) for name in OF_CLASSES}
     assert found == {
         "accuracy": 0.95,
         "macro_f1": pytest.approx(0.95 / 1.95),
@@ -170,7 +170,7 @@ def test_only_the_loss_is_better_when_it_is_lower() -> None:
 
 def test_a_metric_of_probabilities_needs_them() -> None:
     with pytest.raises(ValueError, match="log_loss needs probabilities, got none"):
-        METRICS["log_loss"].score(np.array([0]), np.array([0]), None, 2)
+        METRICS["log_loss"].value(np.array([0]), np.array([0]), None, 2)
 
 
 def test_the_user_learns_what_an_absent_class_does() -> None:
@@ -217,7 +217,7 @@ def test_pseudo_values_have_the_standard_error_of_a_bootstrap(name: str, in_turn
     outputs = probabilities if metric.needs_probabilities else probabilities.argmax(axis=1)
     values = metric.pseudo_values(labels, outputs, 2)
     assert len(values) == 500
-    score = metric.score(labels, probabilities.argmax(axis=1), probabilities, 2)
+    score = metric.value(labels, probabilities.argmax(axis=1), probabilities, 2)
     assert values.mean() == pytest.approx(score, abs=2e-3)
     counts = rng.multinomial(1500, np.full(1500, 1 / 1500), 400)
     resampled = metric.resampled(labels, outputs[None], counts, 2)[:, 0]

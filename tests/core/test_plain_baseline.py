@@ -181,7 +181,7 @@ def test_evaluation_gives_the_metric_of_the_stored_probabilities() -> None:
 def test_with_folds_each_sentence_is_predicted_by_a_baseline_that_did_not_see_it() -> None:
     corpus = in_folds(tiny_corpus(n_classes=3), 3)
     found = validate_plain(corpus, METRICS["accuracy"])
-    for fold, member in enumerate(corpus.members()):
+    for fold, member in enumerate(corpus.fold_corpora()):
         alone = evaluate_plain(fitted(member), member, VAL, METRICS["accuracy"])
         here = corpus.folds[corpus.validation()] == fold  # type: ignore[index]
         assert np.array_equal(found.log_odds[here], alone.log_odds)

@@ -115,6 +115,18 @@ def test_a_decision_that_uses_a_result_too_early_is_found(planted: object, monke
     assert first_seed_that_differs() is not None
 
 
+class AllDeaths(Counter[int]):
+    """Deaths of workers that no new epoch clears."""
+
+    def __delitem__(self, trial: int) -> None: ...
+
+
+@pytest.mark.slow
+def test_a_trial_that_fails_by_deaths_with_new_epochs_between_them_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuning.scheduling.schedule.Counter", AllDeaths)
+    assert first_seed_that_differs() is not None
+
+
 @pytest.mark.slow
 def test_an_epoch_that_is_lost_at_a_torn_write_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Disk, "append_logs", lose_an_acknowledged_epoch)

@@ -212,7 +212,7 @@ class World:
         Args:
             workers: number of real workers.
             death_rate: probability that a worker dies in an epoch, before its report, or before it is reported again;
-                each trial loses at most two workers.
+                each trial loses at most two workers without a new epoch between them.
             lost_checkpoints: probability that the checkpoint of an epoch is lost.
             stop_at: time of an interruption.
             noise: standard deviation of the logarithm of an epoch's time.
@@ -327,7 +327,7 @@ class _Run:
         worker = _Worker(job, self.world.checkpoints.get(job.trial, 0))
         for epoch in range(1, worker.epoch + 1):
             died = self._dies(job.trial, "before a repeated report")
-            if died or not self.schedule.report(job.trial, self._result(job, epoch)):
+            if died or not self._report(job, epoch):
                 self._end(job.trial, {}, worker_died=died)
                 return
         self._begin(events, idle.pop(), worker)
@@ -367,10 +367,16 @@ class _Run:
         else:
             world.found["lost checkpoint"] += 1
         died = self._dies(trial, "before its report")
-        if not died and self.schedule.report(trial, self._result(job, worker.epoch)):
+        if not died and self._report(job, worker.epoch):
             return True
         self._end(trial, {}, worker_died=died)
         return False
+
+    def _report(self, job: Job, epoch: int) -> bool:
+        """Report an epoch; return whether the job continues. After a new epoch, two more workers may die."""
+        if f"epoch:{epoch}" not in self.journal.trial(job.trial).user_attrs:
+            del self.deaths[job.trial]
+        return self.schedule.report(job.trial, self._result(job, epoch))
 
     def _dies(self, trial: int, when: str) -> bool:
         """Draw whether the worker of a trial dies now."""

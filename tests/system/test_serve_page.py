@@ -106,7 +106,7 @@ def test_enter_and_the_button_do_the_same(page: Any) -> None:
 
 def test_several_sentences_have_a_table_and_a_file(page: Any, folder: Path, tmp_path: Path) -> None:
     """Shift+Enter starts a new line; empty lines are left out."""
-    texts = ["good", 'a "bad" movie, really', "good bad good"]
+    texts = ["good", 'a "bad" movie, really', "=1+1 bad good"]
     lines = [texts[0], "", *texts[1:]]
     for number, line in enumerate(lines):
         press(page, line)
@@ -123,6 +123,7 @@ def test_several_sentences_have_a_table_and_a_file(page: Any, folder: Path, tmp_
     assert page.execute_script("return document.querySelectorAll('main b').length") == 0
     rows = list(csv.reader(saved_file(page, tmp_path).splitlines()))
     assert rows[0] == ["text", "label", "probability"]
+    texts[2] = "'=1+1 bad good"  # which is no formula
     assert [row[:2] for row in rows[1:]] == [[each, g.label or ""] for each, g in zip(texts, guesses, strict=True)]
     assert [float(row[2]) for row in rows[1:]] == [guess.probability for guess in guesses]
 

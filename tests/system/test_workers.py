@@ -293,3 +293,18 @@ def test_a_trial_out_of_memory_runs_again_alone_on_a_whole_gpu(search: Searches,
     for gpu in ("0", "1"):
         assert most_at_once([t for t in trials if t["gpu"] == gpu]) <= 1 + 1e-9
     assert all(first["began"] <= second["began"] for first, second in pairwise(again))
+
+
+def test_a_program_without_the_token_cannot_use_the_ray_of_a_search(search: Searches, tmp_path: Path) -> None:
+    """Else anyone who connects to its ports could run code."""
+    search(
+        tmp_path / "closed",
+        """
+        import os, subprocess
+        check = "import sys; from tuning.backend.connect import check_head; check_head(sys.argv[1])"
+        ended = subprocess.run([sys.executable, "-c", check, ray.get_runtime_context().gcs_address],
+                               env={**os.environ, "RAY_AUTH_MODE": "disabled"}, capture_output=True, text=True)
+        assert "requires its token" in ended.stderr, ended.stderr
+        """,
+        plan="n_trials=1, epochs=1, parallelism=1",
+    )

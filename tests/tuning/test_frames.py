@@ -128,7 +128,7 @@ REFUSED: dict[str, tuple[Any, ReadOptions, str]] = {
     "mixed": (
         MIXED,
         ReadOptions(text_column="text"),
-        "contains values of several types; choose a column of text or numbers",
+        r"contains values of several types \(astype\('string'\) makes texts\); choose a column of text or numbers",
     ),
     "split": (
         pd.DataFrame(DATA),
@@ -142,6 +142,21 @@ REFUSED: dict[str, tuple[Any, ReadOptions, str]] = {
         "column 'text' contains text that is not UTF-8; choose a column of text or numbers",
     ),
     "not clear": (TWO, ReadOptions(), "pass --text-column .+ and --label-column .+; it has 'foo', 'bar'"),
+    "no text in a list": (
+        (["a", float("nan")], [1, 2]),
+        ReadOptions(),
+        "^the data frame, row 2: no text in column 'text'; ",
+    ),
+    "no label in a list": (
+        (["a", "b"], ["x", float("nan")]),
+        ReadOptions(),
+        "^the data frame, row 2: no label in column 'label'; ",
+    ),
+    "twice": (
+        pd.DataFrame([["a", "b"]], columns=["text", "text"]),
+        ReadOptions(),
+        "Expected unique column names.+; change it",
+    ),
     "no label": (
         pd.DataFrame({"text": ["a", "b"], "label": [1, None]}),
         ReadOptions(),

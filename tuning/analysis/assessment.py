@@ -33,7 +33,7 @@ from tuning.journal.records import (
     study_attributes,
 )
 
-MAX_RESAMPLED = 1000
+MAX_RESAMPLED_TRIALS = 1000
 """Number of best trials that are resampled; a worse trial would hardly ever be chosen."""
 MAX_OUTPUTS = 2**27
 """Maximum number of values in the outputs of these trials: 130 trials of 10 epochs on 100,000 sentences. A prediction
@@ -179,9 +179,9 @@ class StudyAssessment:
     n_candidates: int = 0
     """Number of trials from which the best was chosen."""
     corrected: Corrected | None = None
-    """Score of the best trial. This and the next three fields are None if the outputs of a trial were not recorded."""
+    """Value of the best trial. This and the next three fields are None if the outputs of a trial were not recorded."""
     recommended_corrected: Corrected | None = None
-    """Score of the recommended trial; that of the best trial if it is the same."""
+    """Value of the recommended trial; that of the best trial if it is the same."""
     corrected_gain: Corrected | None = None
     """Gain of the best trial over the baseline; None if the baseline is the best."""
     difference: Corrected | None = None
@@ -331,8 +331,8 @@ def _conclusions(
 
 
 def _resampled_trials(records: Sequence[TrialRecord], n_sentences: int, n_classes: int | None) -> list[TrialRecord]:
-    """Return the best trials that repeat no other: as many as MAX_RESAMPLED and MAX_OUTPUTS allow, and at least two."""
-    own = [record for record in rank_trials(records) if record.copy_of is None][:MAX_RESAMPLED]
+    """Return the best trials that repeat no other: as MAX_RESAMPLED_TRIALS and MAX_OUTPUTS allow, and at least two."""
+    own = [record for record in rank_trials(records) if record.copy_of is None][:MAX_RESAMPLED_TRIALS]
     numbers = np.cumsum([n_sentences * (n_classes or len(record.epochs)) for record in own])  # see _outputs
     return own[: max(2, int(np.searchsorted(numbers, MAX_OUTPUTS, side="right")))]
 

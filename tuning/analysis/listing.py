@@ -1,4 +1,4 @@
-"""The command `list`: the studies of a results folder, one line each."""
+"""The verb `list`: the studies of a results folder, one line each."""
 
 import dataclasses
 import json
@@ -61,9 +61,7 @@ def list_text(results: Path, form: str) -> str:
     problems = [f"{printable(each.study)}: {printable(each.problem)}" for each in found if each.problem]
     for each in found:
         if each.state == "running" and (driver := remote_driver(results / each.study)):
-            problems.append(
-                f"{printable(each.study)}: {printable(driver)} may have been killed; this machine cannot see it"
-            )
+            problems.append(f"{printable(each.study)}: {driver} may have been killed; this machine cannot see it")
     return "\n".join([*text_table(titles, cells), *problems])
 
 

@@ -13,12 +13,17 @@ from core.metrics import METRICS
 from tuning.analysis.assessment import PLAIN, Reference, StudyAssessment
 from tuning.analysis.ensemble import EnsembleEstimate
 from tuning.analysis.ranking import AssessedStudy, TrialRow
-from tuning.analysis.selection_bias import FIXED
-from tuning.console import study_command
+from tuning.analysis.selection_bias import FEW_SENTENCES, FIXED
+from tuning.console import in_callers_terms, study_command
 
 NOT_BEATEN = "the search is not shown to beat the plain baseline"
 LONGER = "run more trials or epochs"
 """Advice if neither a trial nor the ensemble is expected to be as good as the plain baseline."""
+MORE_SENTENCES = (
+    f"fewer than {FEW_SENTENCES} validation sentences show no gain; label more sentences, or pass "
+    "--validation folds:5 and another --name"
+)
+"""The advice with so few, however long the search is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +53,7 @@ def next_step(study: AssessedStudy) -> NextStep | None:
     plain = next((reference for reference in assessment.references if reference.name == PLAIN), None)
     if assessment.nothing_learned:
         better = plain is not None and _is_worse(row, assessment, plain)
-        return NextStep(verb=None, trial=trial, remark=f"{NOT_BEATEN}; {LONGER}") if better else None
+        return NextStep(verb=None, trial=trial, remark=f"{NOT_BEATEN}; {_advice(assessment)}") if better else None
     gain, ensemble = assessment.gain_over_plain, assessment.ensemble
     if plain is None:
         return NextStep(verb="retrain", trial=trial, remark=None)
@@ -67,8 +72,13 @@ def next_step(study: AssessedStudy) -> NextStep | None:
     if is_worse and ensemble and (ensemble.gains or only_best is None) and (promise := _promise(ensemble)):
         return NextStep(verb="ensemble", trial=trial, remark=f"{remark}; {promise}")
     if only_best is not None:
-        return NextStep(verb="retrain", trial=only_best.trial, remark=f"{remark}; {LONGER}")
-    return NextStep(verb=None if is_worse else "retrain", trial=trial, remark=f"{remark}; {LONGER}")
+        return NextStep(verb="retrain", trial=only_best.trial, remark=f"{remark}; {_advice(assessment)}")
+    return NextStep(verb=None if is_worse else "retrain", trial=trial, remark=f"{remark}; {_advice(assessment)}")
+
+
+def _advice(assessment: StudyAssessment) -> str:
+    few = assessment.sentences is not None and assessment.sentences < FEW_SENTENCES
+    return in_callers_terms(MORE_SENTENCES) if few else LONGER
 
 
 def _is_worse(row: TrialRow, assessment: StudyAssessment, plain: Reference) -> bool:

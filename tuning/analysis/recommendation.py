@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.metrics import METRICS, majority_score
+from core.metrics import METRICS, constant_value
 from tuning.analysis.selection_bias import Resamples
 from tuning.console import in_callers_terms
 from tuning.journal.predictions import journal_damage
@@ -88,4 +88,4 @@ def majority_baseline(attributes: Mapping[str, Any], labels: NDArray[np.int64]) 
     shares = np.array(attributes["audit"]["majority_baseline"]["train_shares"])
     if len(shares) != len(classes):
         raise journal_damage("the audit of the study", f"it has shares of {len(shares)} of {len(classes)} classes")
-    return np.full_like(labels, shares.argmax()), majority_score(metric, labels, shares)
+    return np.full_like(labels, shares.argmax()), constant_value(metric, labels, shares)

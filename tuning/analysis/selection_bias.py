@@ -52,7 +52,7 @@ Choice = Callable[[NDArray[np.float64]], NDArray[np.int64]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Corrected:
-    """A score in the metric's own direction, or the gain of one over another; a larger gain is better."""
+    """A value of the metric in its own direction, or the gain of one over another; a larger gain is better."""
 
     raw: float
     """Value on the sentences by which it was chosen."""

@@ -5,6 +5,7 @@ import errno
 import logging
 import os
 import resource
+import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from tuning.backend.ray_private import (
     node_is_looked_for_often,
     own_import_path,
     ray_processes,
+    reload_authentication,
     running_node,
     sigterm_handler_kept,
     silence_error_thread,
@@ -26,7 +28,8 @@ from tuning.resources.machine import Machine
 
 RAY_ENV = {
     "RAY_USAGE_STATS_ENABLED": "0",  # no telemetry
-    "RAY_AUTH_MODE": "disabled",  # no token written into the home folder
+    "RAY_AUTH_MODE": "token",  # Ray listens on all addresses, and runs the code of anyone if it needs no token
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),  # else Ray writes one into the home folder
     "RAY_prestart_worker_first_driver": "0",  # one worker per core, which trials do not use: they run as actors
     "RAY_raylet_client_connect_timeout_milliseconds": "50",  # it usually needs two attempts, with a second in between
     "RAY_raylet_client_num_connect_attempts": "200",  # 10 s in total, as before
@@ -132,7 +135,9 @@ def local_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
     _check_open_files(machine.cpus)
     own = {"address": "local", "num_cpus": machine.cpus, "num_gpus": machine.gpus, "include_dashboard": False}
     with contextlib.ExitStack() as stack:
+        stack.callback(reload_authentication)  # with the variables as they were
         stack.enter_context(environment(RAY_ENV))
+        reload_authentication()
         with without_unused_processes(), node_is_looked_for_often():
             ray = stack.enter_context(ray_session(problem, **own))
         over = threading.Lock()

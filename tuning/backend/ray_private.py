@@ -223,6 +223,12 @@ def own_import_path(*, shipped: bool) -> JobConfig:
     return config
 
 
+def reload_authentication() -> None:
+    """Let this process read RAY_AUTH_MODE and RAY_AUTH_TOKEN again, which Ray keeps. The mode must be the first."""
+    _raylet.Config.initialize("")
+    _raylet.AuthenticationTokenLoader.instance().reset_cache()
+
+
 def silence_error_thread() -> None:
     """Stop the thread that prints errors of Ray's processes: the journal has all that matter."""
     with contextlib.suppress(AttributeError):

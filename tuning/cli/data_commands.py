@@ -1,4 +1,4 @@
-"""The command `data`: prepare and audit a dataset, or list, verify or clear the cache."""
+"""The verb `data`: prepare and audit a dataset, or list, verify or clear the cache."""
 
 import json
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from core.errors import ConfigError, CorruptionError, UserError, check_rules
 from core.io.atomic import folder_rule
+from core.io.text import printable
 from tuning.cli.options import takes_data_options
 from tuning.console import READING_DATA, print_data, print_note, say_if_slow
 from tuning.formatting import format_megabytes
@@ -32,7 +33,7 @@ def _show_cache(folder: Path, verify: bool) -> None:
         states = {path: damaged.get(path) or f"intact: {text}" for path, text in states.items()}
     sizes = {path: cache.size_bytes(path) for path in states}
     for path, state in states.items():
-        print(f"{path.parent.name}/{path.name[:12]}  {format_megabytes(sizes[path]):>10}  {state}")
+        print(f"{path.parent.name}/{path.name[:12]}  {format_megabytes(sizes[path]):>10}  {printable(state)}")
     print(f"{folder}: {len(sizes)} entries, {format_megabytes(sum(sizes.values()))}")
     if damaged:
         raise CorruptionError(

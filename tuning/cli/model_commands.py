@@ -1,4 +1,4 @@
-"""The commands that use a saved model: predict, export, serve. They need no study, no data and no Ray."""
+"""The verbs predict, export and serve, which need neither the data nor Ray. `export --to` copies a study."""
 
 import os
 import shlex

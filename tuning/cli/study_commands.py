@@ -164,7 +164,7 @@ def distill(
 ) -> None:
     """Train one small model on the probabilities of MODEL. Uses the sentences of STUDY, and unlabelled sentences."""
     with say_if_slow(LOADING, print):
-        from tuning.distill import distill_model
+        from tuning.distill.command import distill_model
 
     distill_model(expand_user(str(model)), options)
     _print_next(options.model_folder)

@@ -1,4 +1,4 @@
-"""The verb `confirm`: compare the search's best settings and the baseline in pairs, on fresh seeds."""
+"""The verb `confirm`: compare the search's best configurations and the baseline in pairs, on fresh seeds."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -110,7 +110,7 @@ def _execute_missing(options: ConfirmOptions, spec: Spec) -> _Plan | None:
             options.say(f"changed since the search: {change}")
         if changes and len(left) < len(plan.runs):
             options.say("runs of confirm from before these changes cannot be compared with new ones")
-        options.say(estimate_cost(plan.records, plan.runs, left, workers, len(corpus.members())))
+        options.say(estimate_cost(plan.records, plan.runs, left, workers, len(corpus.fold_corpora())))
 
         def corpus_of(run: ConfirmRun) -> Corpus:
             if run.fold is None:

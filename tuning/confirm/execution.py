@@ -1,4 +1,4 @@
-"""Runs of a study's settings on fresh seeds and folds: one in a worker, and all of them on Ray.
+"""Runs of a study's configurations on fresh seeds and folds: one in a worker, and all of them on Ray.
 
 Each result is written to the journal when its run ends, and each run keeps checkpoints. The same command therefore
 resumes after any kill.

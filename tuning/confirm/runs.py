@@ -1,4 +1,4 @@
-"""The runs of `confirm`: the best settings of a search and the baseline, on seeds that the search did not use."""
+"""The runs of `confirm`: the best configurations of a search and the baseline, on seeds that the search did not use."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -56,7 +56,7 @@ class Candidate:
 
 
 def candidates(records: Sequence[TrialRecord], top: int, recommended: int | None = None) -> list[Candidate]:
-    """Return the best `top` different settings of a study by rank, the recommended one, and the baseline.
+    """Return the best `top` different configurations of a study by rank, the recommended one, and the baseline.
 
     Raises:
         UserError: No trial has finished.
@@ -77,7 +77,7 @@ def candidates(records: Sequence[TrialRecord], top: int, recommended: int | None
 
 
 def plan_runs(spec: Spec, chosen: Sequence[Candidate], seeds: int, folds: int | None) -> list[ConfirmRun]:
-    """Return the plain baseline, each setting on each seed, then on each fold the plain baseline, winner and baseline.
+    """Return the plain baseline, each configuration on each seed, and on each fold the plain baseline, best and baseline.
 
     The runs depend only on the study and the arguments. All folds use the first seed.
     """

@@ -1,7 +1,7 @@
 """Summary of the runs on fresh seeds: means, paired differences, ties, and the metric over folds.
 
 All differences are to the search's first-ranked trial, which was chosen before any fresh seed was drawn. A comparison
-with the best of the confirmed settings would favour that one.
+with the best of the confirmed configurations would favour that one.
 """
 
 import statistics
@@ -27,7 +27,7 @@ Outcome = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Folds:
-    """One setting over cross-validation folds."""
+    """One configuration over cross-validation folds."""
 
     trial: int | str
     """Number of the trial, or the name of a reference."""
@@ -42,7 +42,7 @@ class Folds:
 
 
 def summarize_folds(metric: str, ended: Mapping[ConfirmRun, Outcome]) -> tuple[Folds, ...]:
-    """Summarize the runs on folds by setting: the trials in their order, the plain baseline, the majority class."""
+    """Summarize the runs on folds: those of the trials in their order, the plain baseline, the majority class."""
     values: dict[int | str, list[tuple[float, int]]] = {}  # metric and number of sentences of each fold
     for run, outcome in ended.items():
         for name, key in ((PLAIN if run.trial is None else run.trial, f"test_{metric}"), (MAJORITY, "majority_test")):
@@ -71,14 +71,14 @@ def _folds(metric: str, name: int | str, count: int, found: Sequence[tuple[float
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """Difference between the first-ranked setting and another one, over the seeds that both have."""
+    """Difference between the first-ranked configuration and another one, over the seeds that both have."""
 
     mean: float
     """Gain of the first over this one."""
     half: float
     """Half the width of the 95% interval, over seeds and sentences together."""
     p: float
-    """Two-sided p-value, after Holm's correction for all settings; the plain baseline is compared on its own."""
+    """Two-sided p-value, after Holm's correction for all configurations; the plain baseline is compared on its own."""
     sentences_half: float | None
     """Part of `half` that is due to the sentences. None if the metric is undefined without some of the sentences, so
     that `half` is over seeds alone."""
@@ -88,8 +88,8 @@ class Difference:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SettingRow:
-    """One setting over its seeds. Means are None if all runs failed."""
+class ConfirmRow:
+    """One configuration over its seeds. Means are None if all runs failed."""
 
     rank: int | None = None
     trial: int | str
@@ -118,8 +118,8 @@ class Summary:
     study: str
     metric: str
     """Metric that the study optimises, and that is compared."""
-    rows: tuple[SettingRow, ...]
-    """The first-ranked setting, then the others by rank, among them the baseline; then the references."""
+    rows: tuple[ConfirmRow, ...]
+    """The first-ranked configuration, then the others by rank, among them the baseline; then the references."""
     compared: str
     """test; val if there is no test split, or if the metric is undefined on it."""
     sentences: int | None
@@ -141,7 +141,7 @@ def summarize(
 
     Args:
         study: Name of the study.
-        chosen: The settings to compare, the first-ranked first.
+        chosen: The configurations to compare, the first-ranked first.
         runs: The planned runs.
         attributes: The study's user attributes, which have the results by key.
     """
@@ -260,7 +260,7 @@ def _sentence_error(pairs: Sequence[tuple[Outcome, Outcome]], metric: Metric, wh
 
 def _row(
     contender: Candidate, found: Mapping[int, Outcome], metric: Metric, compared: str, difference: Difference | None
-) -> SettingRow:
+) -> ConfirmRow:
     good = {seed: outcome for seed, outcome in found.items() if "error" not in outcome}
     values = [outcome[f"{compared}_{metric.name}"] for outcome in good.values()]
 
@@ -268,7 +268,7 @@ def _row(
         each = [outcome[name] for outcome in good.values() if name in outcome]
         return statistics.fmean(each) if each else None
 
-    return SettingRow(
+    return ConfirmRow(
         rank=contender.rank,
         trial=contender.record.number,
         baseline=contender.baseline,
@@ -286,8 +286,8 @@ def _row(
     )
 
 
-def _reference_row(name: str, outcome: Outcome, metric: Metric, difference: Difference | None = None) -> SettingRow:
-    return SettingRow(
+def _reference_row(name: str, outcome: Outcome, metric: Metric, difference: Difference | None = None) -> ConfirmRow:
+    return ConfirmRow(
         trial=name,
         val_metric=outcome.get(f"val_{metric.name}"),
         test_metric=outcome.get(f"test_{metric.name}"),

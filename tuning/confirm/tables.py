@@ -9,7 +9,7 @@ from core.io.text import printable
 from core.metrics import METRICS, Metric
 from tuning.analysis.assessment import MAJORITY, PLAIN
 from tuning.analysis.ranking import BASELINE_NOTE
-from tuning.confirm.summary import MIN_IN_CLASS, Folds, SettingRow, Summary
+from tuning.confirm.summary import MIN_IN_CLASS, ConfirmRow, Folds, Summary
 from tuning.console import in_callers_terms
 from tuning.formatting import enumerated, text_table
 from tuning.journal.records import describe_plain
@@ -27,12 +27,12 @@ def render_summary(summary: Summary, form: str) -> str:
 
 
 def _worse(summary: Summary) -> str:
-    """Return the title of the differences to the first setting, which is the best one."""
+    """Return the title of the differences to the first configuration, which is the best one."""
     return "less" if METRICS[summary.metric].higher_is_better else "more"
 
 
 def verdict(summary: Summary) -> list[str]:
-    """Return sentences on which settings are tied, and the gain over the baseline."""
+    """Return sentences on which configurations are tied, and the gain over the baseline."""
     first, *others = summary.rows
     ranked = [row for row in others if row.rank is not None]
     metric = METRICS[summary.metric]
@@ -44,11 +44,11 @@ def verdict(summary: Summary) -> list[str]:
     return [*lines, *(_over_folds(folds, metric) for folds in summary.folds)]
 
 
-def _among(first: SettingRow, others: Sequence[SettingRow], metric: Metric) -> str:
+def _among(first: ConfirmRow, others: Sequence[ConfirmRow], metric: Metric) -> str:
     """Return a text such as `trials 7, 2 and 4 are tied; trial 7 is better than trial 3`."""
     compared = [(row, row.difference) for row in others if row.difference is not None]
     if not compared:
-        return "too few runs succeeded to compare the settings"
+        return "too few runs succeeded to compare the configurations"
     tied = [first.trial, *(row.trial for row, difference in compared if difference.tied)]
     worse = [row.trial for row, difference in compared if not difference.tied and difference.mean > 0]
     parts = []
@@ -63,7 +63,7 @@ def _among(first: SettingRow, others: Sequence[SettingRow], metric: Metric) -> s
     return "; ".join(parts)
 
 
-def _over(summary: Summary, name: str, row: SettingRow | None) -> list[str]:
+def _over(summary: Summary, name: str, row: ConfirmRow | None) -> list[str]:
     """Return whether the search's best is better than the row of this name, if there is one."""
     if row is None:
         return []
@@ -118,8 +118,8 @@ def summary_notes(summary: Summary) -> list[str]:
     if differences:
         alone = any(difference.sentences_half is None for difference in differences)
         lines += [
-            f"{_worse(summary)}: difference to the first setting over the same seeds, +- half the 95% interval of",
-            "the seeds alone, without sentences" if alone else "seeds and sentences together",
+            f"{_worse(summary)}: difference to the first configuration over the same seeds, +- half the 95% interval",
+            "of the seeds alone, without sentences" if alone else "of seeds and sentences together",
             f"tied: t test, p at least 0.05{holm}",
         ]
     if summary.rare_part:
@@ -129,7 +129,7 @@ def summary_notes(summary: Summary) -> list[str]:
         has_test = any(row.test_accuracy is not None for row in summary.rows)
         title = METRICS[summary.metric].title
         why = f"{title} is undefined on the test split" if has_test else "there is no test split"
-        lines.append(f"{why}: compared on the validation split, on which these settings were chosen")
+        lines.append(f"{why}: compared on the validation split, on which these configurations were chosen")
     if summary.folds:
         lines.append("the search used most of the folds' test sentences, so this figure is a little optimistic")
     if any(row.trial == PLAIN for row in summary.rows):
@@ -144,7 +144,7 @@ def _name(trial: int | str) -> str:
     return names[trial] if isinstance(trial, str) else f"trial {trial}"
 
 
-def _cells(row: SettingRow) -> tuple[str, ...]:
+def _cells(row: ConfirmRow) -> tuple[str, ...]:
     difference = row.difference
     return (
         "-" if row.rank is None else str(row.rank),

@@ -1,1 +1,1 @@
-"""The command `plan`: measure some trials, simulate the search, report time, disk and memory."""
+"""The verb `plan`: measure some trials, simulate the search, report time, disk and memory."""

@@ -140,7 +140,7 @@ def _probe_process(
             left = max(0.0, began + PROBE_SECONDS - time.time())  # a process that started late has less time for each
             costs.append(measure_epoch_seconds(config, corpus, device, left / (len(configs) - at)))
         for config in heavy:
-            learners = [training_steps(config, member, device, longest_first=True) for member in corpus.members()]
+            learners = [training_steps(config, member, device, longest_first=True) for member in corpus.fold_corpora()]
             try:
                 for steps in learners:  # with validation in folds, a trial has all of them in memory at once
                     next(steps)

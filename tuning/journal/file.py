@@ -15,6 +15,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, _st
 
 from core.errors import UserError
 from core.io.atomic import atomic_write, os_errors_as_user_errors, read_regular
+from core.io.text import printable
 from tuning.journal.predictions import journal_damage
 
 JOURNAL = "study.journal"
@@ -43,6 +44,7 @@ def study_lock(folder: Path, searches: bool = False) -> Iterator[None]:
         ) from None
     try:
         who = {"pid": os.getpid(), "host": socket.gethostname(), "started": _start_ticks(os.getpid())}
+        holder.unlink(missing_ok=True)  # a study from elsewhere may have a link, which would be followed
         atomic_write(holder, json.dumps({**who, "searches": searches}).encode())
         yield
     finally:
@@ -72,7 +74,9 @@ def is_searched(folder: Path) -> bool:
 def remote_driver(folder: Path) -> str | None:
     """Return "process PID on HOST" if that is the study's driver and on another host, so that it may be dead."""
     who = _driver(folder)
-    return None if who is None or who["host"] == socket.gethostname() else f"process {who['pid']} on {who['host']}"
+    if who is None or who["host"] == socket.gethostname():
+        return None
+    return f"process {who['pid']} on {printable(who['host'])}"
 
 
 def _start_ticks(pid: int) -> int | None:

@@ -22,6 +22,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.errors import ConfigError, UserError
 from core.io.atomic import atomic_write, os_errors_as_user_errors
+from core.io.text import last_part
 from core.training.result import EpochResult
 from tuning.formatting import truncate
 from tuning.journal.file import JOURNAL, open_journal, study_lock, truncate_partial_line
@@ -279,8 +280,9 @@ def _study(storage: JournalStorage, folder: Path, spec: Spec, attributes: Mappin
 
 
 def _advice(differences: Sequence[str]) -> str:
-    """Return what removes the differences. Another data option explains another fingerprint."""
-    versions, data = ([line for line in differences if line.startswith(key)] for key in ("versions.", "fingerprint "))
+    """Return what removes the differences. Another data option explains another fingerprint, another path does not."""
+    versions = [line for line in differences if line.startswith("versions.")]
+    data = [line for line in differences if line.startswith(("fingerprint ", "data.dataset "))]
     advice = ["install the same versions"] if versions else []
     if len(versions) + len(data) < len(differences):
         advice.append("pass the same options as before")
@@ -323,5 +325,7 @@ def _differences(old: Any, new: Any, path: str = "") -> list[str]:
         return [d for key in keys for d in _differences(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))]
     if old == new:
         return []
+    if last_part(old) != last_part(new):  # the ends of two long paths would be cut off
+        old, new = last_part(old), last_part(new)
     before, after = ("none" if value is None else truncate(json.dumps(value), 60) for value in (old, new))
     return [f"{path} {before}, this command has {after}"]

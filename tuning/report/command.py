@@ -2,6 +2,7 @@
 
 import functools
 import math
+import os
 import time
 from pathlib import Path
 
@@ -52,8 +53,9 @@ def write_report(
             raise UserError(f"cannot write {images}: it is a saved model; choose another folder")
     if out.name != "report.html" and is_in_study(out):
         raise UserError(f"cannot write {out}: it is in the folder of a study; choose another folder")
-    if out.suffix.lower() not in (".html", ".htm"):
-        raise UserError(f"cannot write {out}: the name of a page ends in .html; choose such a name")
+    for each in (out, Path(os.path.realpath(out))):  # a study from elsewhere may have a link to another file
+        if each.suffix.lower() not in (".html", ".htm"):
+            raise UserError(f"cannot write {each}: the name of a page ends in .html; choose such a name")
     for path in (out, images):
         if path is not None and path.parent != folder:
             check_parent(path)

@@ -63,7 +63,7 @@ def measure_epoch_seconds(
     _, train, val = corpus.epoch_size(config.epoch_sentences)
     work = train + EVALUATION_COST * val
     checkpoint = max_checkpoint_bytes(config, corpus.trained_words, corpus.embedding_dim, len(corpus.classes))
-    return a_token * work + len(corpus.members()) * checkpoint / DISK_BYTES_A_SECOND
+    return a_token * work + len(corpus.fold_corpora()) * checkpoint / DISK_BYTES_A_SECOND
 
 
 def training_steps(config: TrialConfig, corpus: Corpus, device: str, *, longest_first: bool = False) -> Generator[int]:
@@ -155,7 +155,7 @@ def measure_gpu(configs: Sequence[TrialConfig], corpus: Corpus, device: str = "c
             with deterministic_kernels(device), contextlib.ExitStack() as stack:
                 learners = [  # with validation in folds, a trial has all of them in memory at once
                     stack.enter_context(contextlib.closing(training_steps(config, member, device, longest_first=True)))
-                    for member in corpus.members()
+                    for member in corpus.fold_corpora()
                 ]
                 for _ in range(STEPS):
                     for steps in learners:

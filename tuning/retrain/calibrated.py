@@ -72,7 +72,7 @@ def _diagram(outputs: Outputs) -> dict[str, Any]:
     bins = reliability(outputs.correct, outputs.probabilities)
     return {
         "error": expected_calibration_error(bins),
-        "log_loss": METRICS["log_loss"].score(*outputs, outputs.probabilities.shape[1]),
+        "log_loss": METRICS["log_loss"].value(*outputs, outputs.probabilities.shape[1]),
         "bins": [dataclasses.asdict(each) for each in bins],
     }
 

@@ -178,7 +178,7 @@ def metric_interval(metric: Metric, test: Outputs | None, n_classes: int) -> dic
     """
     if test is None or metric.name == "accuracy" or len(test.labels) < 2:
         return {}
-    if math.isnan(metric.score(test.labels, test.predictions, test.probabilities, n_classes)):
+    if math.isnan(metric.value(test.labels, test.predictions, test.probabilities, n_classes)):
         return {}
     outputs = test.probabilities if metric.needs_probabilities else test.predictions
     repeats = n_repeats(len(test.labels), INTERVAL_REPEATS)

@@ -9,7 +9,6 @@ from optuna.trial import FrozenTrial, TrialState
 from core.config import TrialConfig
 from core.io.checked_folder import canonical_json
 from tuning.journal.records import copied_from
-from tuning.scheduling.asha import FAILED
 from tuning.scheduling.samplers import (
     SAMPLERS,
     Params,
@@ -124,7 +123,8 @@ class Suggester:
         """
         info = self._sampler
         counted = (TrialState.COMPLETE, TrialState.PRUNED)
-        n_seen = self._views.n_results if info.stateful else sum(t.state in counted for t in self._shown())
+        seen = self._stateful.study.get_trials(deepcopy=False) if self._stateful else self._shown()
+        n_seen = sum(trial.state in counted for trial in seen)
         return info.independent_draws and (n_seen < self.config.startup or not info.learns)
 
     def _is_new(self, params: Params) -> bool:
@@ -146,11 +146,6 @@ class _Views:
         self._ranked: list[tuple[float, int]] = []  # (-score, trial) of the trials with a result, best first
         self._copies: dict[int, list[int]] = {}
         self._late_copies: list[int] = []  # copies that had a result when they were added
-
-    @property
-    def n_results(self) -> int:
-        """Number of trials with a result, without those that failed."""
-        return bisect_left(self._ranked, (-FAILED, 0))
 
     def add(self, trial: FrozenTrial) -> None:
         """Add the next trial, without a result unless it repeats a trial that has one."""

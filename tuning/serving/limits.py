@@ -6,7 +6,7 @@ import json
 import math
 import re
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -15,7 +15,7 @@ from tuning.serving.metrics import Metrics
 MAX_BODY_BYTES = 1 << 20
 """Maximum size of a request's body in bytes."""
 MAX_BODIES_BYTES = 64 << 20
-"""Maximum size in bytes of all bodies that are being read."""
+"""Maximum size in bytes of all bodies that are being read; those of one client may have half of it."""
 LARGE_BODY_BYTES = 4096
 """Size in bytes above which a body is not parsed while the queue is full for large requests."""
 BODY_SECONDS = 15.0
@@ -92,8 +92,8 @@ class Gate:
             retry_large: Called before a large body is parsed; returns 0, or the seconds until the queue accepts it.
         """
         self.app, self.rate, self.metrics, self.retry_large = app, rate, metrics, retry_large
-        self.bodies_bytes = 0
-        """Number of bytes of the bodies that are being read."""
+        self.bodies_bytes = Counter[str]()
+        """Number of bytes of the bodies that are being read, by client."""
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         began, status = time.perf_counter(), GONE
@@ -118,7 +118,7 @@ class Gate:
         client = client_of(scope)
         try:
             async with asyncio.timeout(BODY_SECONDS):
-                body = await self._body(receive)
+                body = await self._body(client, receive)
         except TimeoutError:
             await refuse(send, 408, f"the request took longer than {BODY_SECONDS:g} seconds", closes=True)
             return
@@ -137,7 +137,7 @@ class Gate:
                 self.rate.take(client, REQUEST_WORDS + len(body) // BYTES_PER_WORD)
             await self._call(scope, body, receive, send)
 
-    async def _body(self, receive: Receive) -> bytes | None:
+    async def _body(self, client: str, receive: Receive) -> bytes | None:
         """Return the whole body; None if the client has disconnected."""
         body = bytearray()
         try:
@@ -147,15 +147,16 @@ class Gate:
                     return None
                 part = message.get("body", b"")
                 body += part
-                self.bodies_bytes += len(part)
+                self.bodies_bytes[client] += len(part)
                 if len(body) > MAX_BODY_BYTES:
                     raise _TooLargeError(413, f"the request has more than {MAX_BODY_BYTES:,} bytes")
-                if self.bodies_bytes > MAX_BODIES_BYTES:
+                if max(2 * self.bodies_bytes[client], self.bodies_bytes.total()) > MAX_BODIES_BYTES:
                     raise _TooLargeError(503, "too many bytes arrive, try again later")
                 if not message.get("more_body", False):
                     return bytes(body)
         finally:
-            self.bodies_bytes -= len(body)
+            self.bodies_bytes[client] -= len(body)
+            self.bodies_bytes += Counter()  # without the clients that have no body
 
     async def _call(self, scope: Message, body: bytes, receive: Receive, send: Send) -> None:
         """Run the application on a body, and cancel it if the client disconnects."""

@@ -28,7 +28,7 @@ def test_each_fold_is_predicted_by_the_model_of_the_other_folds(changes: dict[st
     corpus, config = in_folds(tiny_corpus(n_classes=3), 3), CONFIG.replace(**changes, epochs=1)
     whole = train(config, corpus)
     losses, sizes = [], []
-    for fold, member in enumerate(corpus.members()):
+    for fold, member in enumerate(corpus.fold_corpora()):
         alone = train(config, member)
         here = corpus.folds[corpus.validation()] == fold  # type: ignore[index]
         assert np.array_equal(whole.val_predictions[here], alone.val_predictions)
@@ -42,7 +42,7 @@ def test_each_fold_is_predicted_by_the_model_of_the_other_folds(changes: dict[st
 
 def test_members_share_the_data_and_validate_each_sentence_once() -> None:
     corpus = in_folds(tiny_corpus(), 3)
-    members = corpus.members()
+    members = corpus.fold_corpora()
     assert len(members) == 3
     assert sorted(np.concatenate([member.indices(VAL) for member in members])) == corpus.validation().tolist()
     for member in members:
@@ -53,7 +53,7 @@ def test_members_share_the_data_and_validate_each_sentence_once() -> None:
 
 def test_without_folds_a_corpus_is_its_only_member() -> None:
     corpus = tiny_corpus()
-    assert corpus.members() == [corpus]
+    assert corpus.fold_corpora() == [corpus]
     assert np.array_equal(corpus.validation(), corpus.indices(VAL))
 
 
@@ -81,7 +81,7 @@ def test_the_model_is_trained_on_all_folds_for_the_steps_of_one_of_them(epoch_se
     corpus, config = in_folds(tiny_corpus(), 3), CONFIG.replace(epoch_sentences=epoch_sentences)
     result = train(config, corpus)
     again = refit(config, corpus, result.epochs)
-    in_a_fold = len(corpus.members()[0].indices(TRAIN))
+    in_a_fold = len(corpus.fold_corpora()[0].indices(TRAIN))
     passes = 1.0 if epoch_sentences is None else epoch_sentences / in_a_fold
     steps = math.ceil(-(-in_a_fold // CONFIG.batch_size) * passes)
     assert again.steps == result.best_epoch * steps

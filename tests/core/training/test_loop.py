@@ -371,7 +371,7 @@ def test_the_metric_decides_the_best_epoch(name: str) -> None:
     corpus = tiny_corpus(n_classes=3)
     result = train(small(epochs=6, metric=name), corpus)
     metric, labels = METRICS[name], corpus.labels[corpus.indices(VAL)]
-    found = metric.score(labels, result.val_predictions, to_probabilities(result.val_log_odds), 3)
+    found = metric.value(labels, result.val_predictions, to_probabilities(result.val_log_odds), 3)
     assert result.best_score == metric.oriented(found) == max(epoch.score for epoch in result.epochs)
     if name == "accuracy":
         assert [epoch.score for epoch in result.epochs] == [epoch.val_accuracy for epoch in result.epochs]

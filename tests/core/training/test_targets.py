@@ -58,7 +58,7 @@ def test_a_fold_is_validated_with_labels_while_the_other_learners_train_on_its_t
     corpus = in_folds(tiny_corpus(), 3)
     soft = with_targets(corpus, folds=0)
     plain = with_targets(corpus)
-    results = [[train(CONFIG, member) for member in each.members()] for each in (soft, plain)]
+    results = [[train(CONFIG, member) for member in each.fold_corpora()] for each in (soft, plain)]
     equal = [one.weights_sha256 == other.weights_sha256 for one, other in zip(*results, strict=True)]
     assert equal == [True, False, False]
     whole = train(CONFIG, soft)

@@ -45,8 +45,8 @@ def plain_select(found: Library, count: NDArray[np.integer], size: int, max_cost
     def scores(places: Sequence[int]) -> tuple[float, float]:
         total = found.probabilities[:, sorted(places)].astype(np.float64).sum(axis=1)[:, rows].T  # (n, C)
         mean = (total / len(places)).astype(np.float32)
-        by_metric = found.metric.score(labels, total.argmax(axis=1), mean, n_classes)
-        loss = METRICS["log_loss"].score(labels, total.argmax(axis=1), mean, n_classes)
+        by_metric = found.metric.value(labels, total.argmax(axis=1), mean, n_classes)
+        loss = METRICS["log_loss"].value(labels, total.argmax(axis=1), mean, n_classes)
         by_metric = found.metric.oriented(by_metric)
         return round(by_metric, 12) if found.metric.name == "log_loss" else by_metric, round(-loss, 12)
 

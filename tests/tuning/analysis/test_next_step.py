@@ -119,6 +119,7 @@ def test_the_best_trial_is_named_if_it_alone_is_better_unless_the_ensemble_is_be
     )
     assessment = SimpleNamespace(
         nothing_learned=False,
+        sentences=200,
         references=[plain],
         gain_over_plain=SimpleNamespace(value=0.02, interval=open_question),
         recommended_corrected=SimpleNamespace(value=0.77),
@@ -137,7 +138,12 @@ def test_the_best_trial_is_named_if_it_alone_is_better_unless_the_ensemble_is_be
 def test_a_plain_baseline_that_is_better_is_named_although_nothing_was_learned(plain: float) -> None:
     reference = SimpleNamespace(name=PLAIN, metric="accuracy", accuracy=plain)
     assessment = SimpleNamespace(
-        nothing_learned=True, references=[reference], recommended_corrected=None, gain_over_plain=None, ensemble=None
+        nothing_learned=True,
+        sentences=200,
+        references=[reference],
+        recommended_corrected=None,
+        gain_over_plain=None,
+        ensemble=None,
     )
     study: Any = SimpleNamespace(default_trial=SimpleNamespace(trial=2, val_metric=0.4), assessment=assessment)
     step = NextStep(verb=None, trial=2, remark=f"{NOT_SHOWN}; {LONGER}")
@@ -197,3 +203,15 @@ def test_a_study_that_has_not_ended_has_no_next_step(tmp_path: Path) -> None:
     assert "next: " not in table_of(tmp_path / "s", RowFilter(), "table", finished=False)
     write_study(tmp_path / "open", [*trials, trial(2, (), state="RUNNING", epochs=(epoch(1, 0.5),))], attributes())
     assert "next: " not in table_of(tmp_path / "open", RowFilter(), "table")
+
+
+def test_with_few_sentences_more_trials_are_no_advice() -> None:
+    """No gain is shown with fewer than 30."""
+    reference = SimpleNamespace(name=PLAIN, metric="accuracy", accuracy=0.78)
+    assessment = SimpleNamespace(nothing_learned=True, references=[reference], recommended_corrected=None, sentences=24)
+    study: Any = SimpleNamespace(default_trial=SimpleNamespace(trial=2, val_metric=0.4), assessment=assessment)
+    with called_from_python("search(...)"):
+        step = next_step(study)
+    assert step is not None
+    assert step.remark is not None
+    assert step.remark.endswith('or pass validation="folds:5" and another name')

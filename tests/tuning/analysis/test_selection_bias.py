@@ -100,7 +100,7 @@ def test_the_interval_of_a_mean_over_classes_covers_the_truth(name: str, n: int,
     metric, covered = METRICS[name], []
     labels = np.arange(n) < rare
     many = np.repeat(labels, 1000)
-    truth = metric.score(many, many ^ (np.random.default_rng(0).random(1000 * n) > accuracy), None, 2)
+    truth = metric.value(many, many ^ (np.random.default_rng(0).random(1000 * n) > accuracy), None, 2)
     for seed in range(100):
         draw = np.random.default_rng(seed)
         outputs = [[labels ^ (draw.random(n) > accuracy)] for _ in range(6)]
@@ -139,12 +139,12 @@ def test_the_terms_tell_how_a_score_changes_with_a_prediction(name: str) -> None
     labels = draw.choice(3, 3000, p=[0.6, 0.3, 0.1])
     outputs = np.where(draw.random(3000) < 0.7, labels, draw.integers(0, 3, 3000))
     terms, sizes = class_terms(metric, labels, outputs, 3), np.bincount(labels)
-    before = metric.score(labels, outputs, None, 3)
+    before = metric.value(labels, outputs, None, 3)
     for place in range(30):
         other = outputs.copy()
         other[place] = (outputs[place] + 1) % 3
         found = class_terms(metric, labels, other, 3).values[place] - terms.values[place]
-        change = metric.score(labels, other, None, 3) - before
+        change = metric.value(labels, other, None, 3) - before
         assert found / sizes[labels[place]] == pytest.approx(change, rel=0.02, abs=1e-7)
         assert terms.low[labels[place]] <= terms.values[place] <= terms.high[labels[place]]
 

@@ -70,7 +70,8 @@ def test_a_join_leaves_the_environment_as_it_was(monkeypatch: pytest.MonkeyPatch
     before = dict(os.environ)
     with joined.join_cluster("10.0.0.1:6379"):
         assert os.environ["RAY_AIR_NEW_OUTPUT"] == "0"
-        assert os.environ.get("RAY_AUTH_MODE") == before.get("RAY_AUTH_MODE")
+        for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+            assert os.environ.get(name) == before.get(name)
     assert dict(os.environ) == before
 
 

@@ -10,7 +10,7 @@ from ray import tune
 from ray._private import services, worker
 from ray._private.authentication import authentication_token_setup
 from ray._private.node import Node
-from ray._raylet import Config, GcsErrorSubscriber, InnerGcsClient
+from ray._raylet import AuthenticationTokenLoader, Config, GcsErrorSubscriber, InnerGcsClient
 from ray.air._internal import usage
 from ray.air.execution._internal import RayActorManager
 from ray.air.execution._internal.tracked_actor import TrackedActor
@@ -160,7 +160,9 @@ def test_ray_starts_its_unused_processes_again_after_the_block() -> None:
         (InnerGcsClient, "standalone"),
         (InnerGcsClient, "internal_kv_get"),
         (InnerGcsClient, "get_all_node_info"),
-        (Config, "initialize"),  # tests use it
+        (Config, "initialize"),
+        (AuthenticationTokenLoader, "instance"),
+        (AuthenticationTokenLoader, "reset_cache"),
         (JobConfig, "_py_driver_sys_path"),
     ],
 )

@@ -98,7 +98,7 @@ def test_a_plain_run_measures_the_metric_on_both_splits_and_keeps_which_sentence
     assert (found["val_sentences"], found["test_sentences"]) == (len(corpus.indices(VAL)), len(labels))
     np.testing.assert_array_equal(unpack_labels(found["correct"], "it"), expected.correct)
     most = np.bincount(corpus.labels[corpus.indices(TRAIN)]).argmax()
-    constant = METRICS["macro_f1"].score(labels, np.full(len(labels), most), None, 2)
+    constant = METRICS["macro_f1"].value(labels, np.full(len(labels), most), None, 2)
     assert found["majority_test"] == constant
     assert fit_run("accuracy", in_folds(corpus, 3))["val_sentences"] == len(in_folds(corpus, 3).validation())
     unlabelled = dataclasses.replace(corpus, tokens=corpus.tokens[:5])

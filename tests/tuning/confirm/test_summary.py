@@ -116,7 +116,7 @@ def test_a_single_setting_is_compared_with_nothing() -> None:
     chosen = candidates([record(0, state="FAIL", origin="baseline"), record(1, 0.8, origin="sampler")], 1)
     runs = plan_runs(SPEC, chosen, 2, None)
     found = summarize("mine", chosen, runs, KEPT | {run.key: outcome(0.8) for run in runs if run.trial == 1})
-    assert not any(line.startswith("too few runs succeeded to compare the settings") for line in verdict(found))
+    assert not any(line.startswith("too few runs succeeded to compare the configurations") for line in verdict(found))
 
 
 def test_the_verdict_names_the_tied_trials_and_what_the_search_brought() -> None:
@@ -219,7 +219,7 @@ def test_the_columns_of_a_comparison_with_the_plain_baseline_alone_are_explained
     runs = plan_runs(SPEC, chosen, 3, None)
     known = {run.key: outcome(0.6 if run.trial is None else 0.8 + at / 100) for at, run in enumerate(runs)}
     lines = render_summary(summarize("mine", chosen, runs, KEPT | known), "table").splitlines()
-    at = lines.index("less: difference to the first setting over the same seeds, +- half the 95% interval of")
+    at = lines.index("less: difference to the first configuration over the same seeds, +- half the 95% interval of")
     assert lines[at + 1 : at + 3] == ["seeds and sentences together", "tied: t test, p at least 0.05"]
     several = render_summary(summary({**CLOSE, 0: [0.6, 0.6, 0.6]}), "table")
     assert "tied: t test, p at least 0.05 after Holm's correction for 4 comparisons\n" in several
@@ -305,7 +305,7 @@ def test_without_a_test_split_validation_is_compared_and_that_is_said() -> None:
     found = summarize("mine", chosen, runs, kept | dict.fromkeys((run.key for run in runs), without))
     assert found.compared == "val"
     assert (
-        "there is no test split: compared on the validation split, on which these settings were chosen"
+        "there is no test split: compared on the validation split, on which these configurations were chosen"
         in render_summary(found, "table")
     )
 

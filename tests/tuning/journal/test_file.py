@@ -31,6 +31,13 @@ def test_a_file_system_without_locks_is_refused(tmp_path: Path, monkeypatch: pyt
         pytest.fail("the study is locked")
 
 
+def test_a_link_in_place_of_the_drivers_file_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("mine")
+    (tmp_path / "driver.json").symlink_to("notes")
+    with study_lock(tmp_path):
+        assert (tmp_path / "notes").read_text() == "mine"
+
+
 def test_a_process_that_retrains_or_confirms_does_not_search(tmp_path: Path) -> None:
     with study_lock(tmp_path):
         assert not is_searched(tmp_path)
@@ -44,9 +51,9 @@ def test_a_killed_driver_is_none_and_another_hosts_is_believed(tmp_path: Path) -
     note = tmp_path / "driver.json"
     note.write_text(json.dumps({"pid": NO_PROCESS, "host": socket.gethostname(), "started": None, "searches": True}))
     assert not is_searched(tmp_path)
-    note.write_text(json.dumps({"pid": NO_PROCESS, "host": "elsewhere", "started": None, "searches": True}))
+    note.write_text(json.dumps({"pid": NO_PROCESS, "host": "else\x1bwhere", "started": None, "searches": True}))
     assert is_searched(tmp_path)
-    assert remote_driver(tmp_path) == f"process {NO_PROCESS} on elsewhere"
+    assert remote_driver(tmp_path) == rf"process {NO_PROCESS} on else\x1bwhere"
     note.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "started": None, "searches": True}))
     assert is_searched(tmp_path)
     assert remote_driver(tmp_path) is None

@@ -136,6 +136,10 @@ def test_a_difference_that_follows_from_another_one_is_not_named() -> None:
         "--cpus-per-trial 1, this command has 2",
         "space.dimensions.fc_dropout.high 0.5, this command has 0.6",
     ]
+    frames = [
+        {"fingerprint": at, "data": {"dataset": f"/{'long' * 20}/frames/frame-{at}.jsonl"}} for at in ("one", "two")
+    ]
+    assert spec_differences(*frames) == ['data.dataset "frame-one.jsonl", this command has "frame-two.jsonl"']
     new = old | {"space": {"lr": 2}, "first_trials": {"sha256": "z"}}
     assert spec_differences(old, new) == ["space.lr 1, this command has 2"]
 
@@ -161,6 +165,7 @@ def test_another_spec_is_refused_with_each_difference(tmp_path: Path) -> None:
         ({"versions": {"torch": "3"}}, "install the same versions"),
         ({"versions": {"torch": "3"}, "seed": 43}, "install the same versions and pass the same options as before"),
         ({"fingerprint": "e" * 64}, "pass the same data"),
+        ({"fingerprint": "e" * 64, "data": {"dataset": "other"}}, "pass the same data"),
         (
             {"fingerprint": "e" * 64, "data": {"dataset": "tiny", "split": "70/20/10"}},
             "pass the same options as before",

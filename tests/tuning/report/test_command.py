@@ -186,3 +186,12 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkey
         write(folder)
     assert (folder / "report.html").read_bytes() == old
     assert sorted(path.name for path in folder.iterdir()) == ["report.html", "study.journal"]
+
+
+def test_a_link_to_a_file_of_another_kind_is_not_followed(tmp_path: Path) -> None:
+    record_study(tmp_path / "s", trials=3)
+    (tmp_path / "notes").write_text("mine")
+    (tmp_path / "s" / "report.html").symlink_to(tmp_path / "notes")
+    with pytest.raises(UserError, match=r"cannot write .*notes: the name of a page ends in \.html"):
+        write(tmp_path / "s")
+    assert (tmp_path / "notes").read_text() == "mine"

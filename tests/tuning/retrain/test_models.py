@@ -102,7 +102,7 @@ def test_the_metric_of_the_study_has_an_interval_on_the_test_split(
     sure = np.where(np.arange(60) % 5 == 0, 0.4, 0.8)
     probabilities = np.where(labels[:, None] == [0, 1], sure[:, None], 1 - sure[:, None])
     test, metric = Outputs(labels, probabilities.argmax(axis=1), probabilities), METRICS[name]
-    value = metric.score(test.labels, test.predictions, test.probabilities, 2)
+    value = metric.value(test.labels, test.predictions, test.probabilities, 2)
     found = metric_interval(metric, test, 2)
     low, high = found[f"test_{name}_interval"].values()
     assert low < value < high

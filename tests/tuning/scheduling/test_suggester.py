@@ -24,6 +24,7 @@ from tests.support.study_configs import (
     suggester_after,
     visible_log,
 )
+from tuning.scheduling.asha import FAILED
 from tuning.scheduling.samplers import SAMPLERS, Params, StatefulSampler, derive_seed, make_sampler, suggest_once
 from tuning.scheduling.study_config import StudyConfig
 from tuning.scheduling.suggester import MAX_SHOWN, Suggester, Suggestion
@@ -245,6 +246,16 @@ def test_cmaes_draws_at_random_until_the_study_itself_has_enough_results(monkeyp
     origins = [t.user_attrs["origin"] for t in outcomes(plan(sampler="cmaes", startup=3, prior_trials=prior), 8)]
     assert origins == ["baseline", *used]
     assert used == ["random"] * 4 + ["sampler"] * 3
+
+
+def test_a_trial_that_fails_after_its_rung_remains_a_result_to_cmaes() -> None:
+    """Optuna's study accepts no second result of a trial."""
+    the_plan = plan(sampler="cmaes", startup=2, parallelism=1, baseline=False)
+    trials = outcomes(the_plan, 2)
+    suggester = suggester_after(the_plan, trials)
+    log = [*visible_log(the_plan, trials, 1), VisibleResult(1, 2, 0.6)]
+    assert suggester.suggest(log).origin == "sampler"
+    assert suggester.suggest([*log, VisibleResult(1, 4, FAILED)]).origin == "sampler"
 
 
 def test_of_many_trials_the_sampler_sees_the_best_the_newest_running_and_an_even_sample() -> None:

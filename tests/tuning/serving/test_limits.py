@@ -113,7 +113,7 @@ def test_a_body_in_parts_reaches_the_application_whole() -> None:
     app, _ = gate()
     assert ask(app, b"one ", b"two ", b"three") == (200, {}, b"POST one two three")
     assert ask(app, b"", method="HEAD") == (200, {}, b"GET ")
-    assert app.bodies_bytes == 0
+    assert not app.bodies_bytes
 
 
 @pytest.mark.parametrize("parts", [[b"x" * (MAX_BODY_BYTES + 1)], [b"x" * 1024] * 1025])
@@ -123,18 +123,24 @@ def test_a_body_above_the_limit_is_refused(parts: list[bytes]) -> None:
     assert (status, headers[b"content-type"], headers[b"connection"]) == (413, b"application/json", b"close")
     assert json.loads(body) == {"detail": "the request has more than 1,048,576 bytes"}
     assert ask(app, b"x" * MAX_BODY_BYTES)[0] == 200
-    assert app.bodies_bytes == 0
+    assert not app.bodies_bytes
 
 
 def test_the_bodies_of_all_clients_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tuning.serving.limits, "MAX_BODIES_BYTES", 10)
     app, _ = gate()
-    app.bodies_bytes = 6
+    app.bodies_bytes["another"] = 6
     status, headers, body = ask(app, b"xxx", b"xx")
     assert (status, headers[b"connection"]) == (503, b"close")
     assert json.loads(body) == {"detail": "too many bytes arrive, try again later"}
-    assert app.bodies_bytes == 6
+    assert app.bodies_bytes == {"another": 6}
     assert ask(app, b"xxx")[0] == 200
+
+
+def test_one_client_may_have_half_of_the_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning.serving.limits, "MAX_BODIES_BYTES", 10)
+    app, _ = gate()
+    assert [ask(app, b"x" * size)[0] for size in (5, 6)] == [200, 503]
 
 
 def test_a_body_that_takes_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,9 @@ const drawMany = (found, texts) => {
     cell(row, label === null ? "(no answer)" : label, "label");
     cell(row, probability.toFixed(3), "number");
   });
-  const quoted = (value) => `"${String(value).replaceAll('"', '""')}"`;
+  // A spreadsheet would take a cell that begins with one of these for a formula.
+  const plain = (value) => String(value).replace(/^[=+\-@\t]/, "'$&");
+  const quoted = (value) => `"${plain(value).replaceAll('"', '""')}"`;
   const lines = found.map(({ label, probability }, place) => [texts[place], label ?? "", probability]);
   const csv = [["text", "label", "probability"], ...lines].map((line) => line.map(quoted).join(",") + "\r\n");
   URL.revokeObjectURL(document.querySelector("#save").href);

@@ -24,7 +24,7 @@ from tests.support.corpora import tiny_corpus
 from tests.support.models import lstm, plain, predictor, saved
 from tests.support.studies import data_of, epoch_record, make_study, setting, tamper, write_sentences
 from tuning.analysis.assessment import held_out_results
-from tuning.distill import (
+from tuning.distill.command import (
     LABEL_SHARE,
     add_sentences,
     distill_model,
@@ -237,7 +237,7 @@ def test_changed_data_are_named_before_the_training(
 ) -> None:
     other = tmp_path / "tickets.csv"
     other.write_text((made / "tickets.csv").read_text().replace("the crash 0 of", "the storm 0 of", 1))
-    with patch("tuning.distill.train_seed", side_effect=InterruptedError), pytest.raises(InterruptedError):
+    with patch("tuning.distill.command.train_seed", side_effect=InterruptedError), pytest.raises(InterruptedError):
         distil(study, made, dataset=str(other))
     assert "changed since the search: data sha256 " in capsys.readouterr().out
 
@@ -253,8 +253,8 @@ def test_a_trial_that_another_process_has_just_trained_is_selected(
         return open_study(folder, spec)
 
     with (
-        patch("tuning.distill.open_study", opened),
-        patch("tuning.distill.train_seed", side_effect=InterruptedError),
+        patch("tuning.distill.command.open_study", opened),
+        patch("tuning.distill.command.train_seed", side_effect=InterruptedError),
         pytest.raises(InterruptedError),
     ):
         distil(study, made, trial="best")
@@ -312,7 +312,7 @@ def test_an_unlabelled_sentence_has_the_probabilities_of_the_teacher(study: Path
         corpora.append(context.corpus)
         raise InterruptedError
 
-    with patch("tuning.distill.train_seed", keep), pytest.raises(InterruptedError):
+    with patch("tuning.distill.command.train_seed", keep), pytest.raises(InterruptedError):
         distil(study, made, unlabelled=str(tmp_path / "more.txt"))
     (corpus,) = corpora
     words = [corpus.words[token] for token in corpus.tokens[corpus.offsets[240] :]]

@@ -1,0 +1,1 @@
+"""The verb `distill`: train one LSTM on the probabilities of a larger model."""
