@@ -77,7 +77,7 @@ def candidates(records: Sequence[TrialRecord], top: int, recommended: int | None
 
 
 def plan_runs(spec: Spec, chosen: Sequence[Candidate], seeds: int, folds: int | None) -> list[ConfirmRun]:
-    """Return the plain baseline, each configuration on each seed, and on each fold the plain baseline, best and baseline.
+    """Return the plain baseline, each configuration on each seed, then on each fold plain baseline, winner, baseline.
 
     The runs depend only on the study and the arguments. All folds use the first seed.
     """

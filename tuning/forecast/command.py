@@ -294,7 +294,8 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
     shape = (corpus.trained_words, corpus.embedding_dim, len(corpus.classes))
     outputs = ValidationOutputs(sentences=len(corpus.validation()), classes=len(corpus.classes))
     train_tokens = int(corpus.lengths()[corpus.indices(TRAIN)].sum())
-    weights = len(corpus.fold_corpora()) * max(max_checkpoint_bytes(config, *shape) for config in heavy)
+    models = len(corpus.fold_corpora())
+    weights = models * max(max_checkpoint_bytes(config, *shape) for config in heavy)
     trained = trained_epochs(records, plan.epochs, complete=done == plan.n_trials)
     return ForecastReport(
         name=options.folder.name,
@@ -308,10 +309,7 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
         memory_bytes=machine.memory_bytes,
         checkpoint_bytes=weights + outputs.checkpoint_bytes(plan.epochs),
         outputs=outputs,
-        vectors_bytes=4
-        * (len(corpus.words) - corpus.trained_words)
-        * corpus.embedding_dim
-        * len(corpus.fold_corpora()),
+        vectors_bytes=4 * models * (len(corpus.words) - corpus.trained_words) * corpus.embedding_dim,
         shared_bytes=corpus.n_bytes + max_fit_bytes(train_tokens, outputs.sentences, len(corpus.classes)),
     )
 
