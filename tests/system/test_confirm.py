@@ -118,7 +118,7 @@ def test_after_killed_workers_and_ctrl_c_no_finished_run_is_lost(
     )
     kept = outcomes(study)
     assert kept.items() <= whole[1].items()
-    said = command.succeed("confirm", study.name, *HOW)
+    said = command.train_here("confirm", study.name, *HOW)
     assert f"{len(whole[1])} runs, {len(kept)} of them done; the remaining" in said
     assert outcomes(study) == whole[1]
     assert list((study / "checkpoints").iterdir()) == []

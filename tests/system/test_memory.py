@@ -28,7 +28,7 @@ if sys.argv[1] == "one":
 else:
     after = []
     for seed in range(20):
-        size = {"hidden_dim": 16 + seed % 3, "bidirectional": False, "batch_size": 256, "epoch_sentences": 3000}
+        size = {"hidden_dim": 16 + seed % 3, "bidirectional": False, "batch_size": 256, "epoch_sentences": 1000}
         train(TrialConfig(epochs=1, seed=seed, **size), corpus)
         after.append(status("VmRSS"))
     print(json.dumps({"after": after}))

@@ -1,4 +1,4 @@
-"""The Python API with real Ray: as a script, in a Jupyter kernel and in marimo; and the same study as the command's."""
+"""The Python API with real Ray: in a script, in a Jupyter kernel and in marimo; and the same study as the command's."""
 
 import json
 import os
@@ -113,16 +113,6 @@ def check(command: Command, folder: Path, output: str) -> list[Any]:
     return command.content(str(study.relative_to(command.results)))
 
 
-def test_the_script_of_the_page_runs(command: Command, folder: Path, studies: list[list[Any]]) -> None:
-    """It has no `if __name__ == "__main__"`."""
-    (folder / "script.py").write_text(f"import os\nos.chdir({str(folder)!r})\n{SHORT}")
-    ended = command.run(program=(str(folder / "script.py"),), env=environment(command, folder))
-    assert ended.returncode == 0, ended.stderr
-    studies.append(check(command, folder, ended.stdout))
-    assert len(studies[-1]) == 3
-    assert studies[0] == studies[-1]
-
-
 def test_the_script_runs_in_jupyter_after_an_interrupt(
     command: Command, kernel: Kernel, folder: Path, studies: list[list[Any]]
 ) -> None:
@@ -142,6 +132,7 @@ def test_the_script_runs_in_jupyter_after_an_interrupt(
 
     found = kernel.run(SHORT)
     studies.append(check(command, folder, printed(found)))
+    assert len(studies[-1]) == 3
     assert studies[0] == studies[-1]
     assert "ipywidgets" not in printed(found)
     assert shown(kernel.run("study"))["text/html"].startswith("<table>")
@@ -205,7 +196,8 @@ except UserError as error:
 
 
 def test_a_frame_and_a_path_give_the_study_of_the_command(command: Command, sentences: Path) -> None:
-    """That of the path is searched outside the main thread, and not disturbed by a second search there.
+    """That of the path is searched outside the main thread, and not disturbed by a second search there. The
+    script has no `if __name__ == "__main__"`.
 
     The caller's own Ray is left running.
     """

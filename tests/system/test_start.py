@@ -110,18 +110,6 @@ def test_data_that_cannot_be_used_are_one_line(command: Command, tmp_path: Path)
     assert command.left_behind() == []
 
 
-def test_packages_of_the_users_project_are_not_taken_for_those_of_sentune(
-    command: Command, sentences: Path, tmp_path: Path
-) -> None:
-    for name in ("core", "tuning"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "__init__.py").write_text("raise SystemError('the wrong package')")
-    words = notebook_run(sentences.resolve(), "project", "--trials", "1", "--epochs", "1", "--no-baseline")
-    there = "import os, sys; os.chdir(sys.argv.pop(1)); from tuning.cli.app import main; main()"
-    ended = command.run(*words, program=("-P", "-c", there, str(tmp_path)))
-    assert ended.returncode == 0, ended.stderr
-
-
 def test_a_complete_study_needs_no_ray(command: Command, sentences: Path) -> None:
     words = notebook_run(sentences, "short", "--trials", "1", "--epochs", "1")
     command.train_here(*words)

@@ -66,10 +66,13 @@ def bin_folder(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def sentune(bin_folder: Path, command: Command, tmp_path_factory: pytest.TempPathFactory) -> Sentune:
-    """The installed program, in a folder that is neither the checkout nor the results."""
+    """The installed program, in a folder of a project with packages of the same names."""
     marks = {"SENTUNE_RESULTS": str(command.results), "SENTUNE_TEST_MARK": command.mark, "COLUMNS": "100"}
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | marks
     elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for name in PACKAGES:
+        (elsewhere / name).mkdir()
+        (elsewhere / name / "__init__.py").write_text("raise SystemError('the wrong package')")
 
     def run(*words: str, program: str = "sentune") -> str:
         return checked(bin_folder / program, *words, cwd=elsewhere, env=environment)
@@ -94,7 +97,7 @@ def test_a_search_with_the_installed_wheel_leaves_a_study_a_table_and_a_page(
     sentune: Sentune, bin_folder: Path, command: Command, sentences: Path
 ) -> None:
     code = "import core, tuning; print(core.__file__); print(tuning.__file__)"
-    for place in sentune("-c", code, program="python").split():
+    for place in sentune("-P", "-c", code, program="python").split():
         assert Path(place).is_relative_to(bin_folder.parent)
     sentune(
         "run", str(sentences), "--vectors", "none", "--embedding-dim", "8", "--trials", "2", "--epochs", "1",

@@ -220,7 +220,7 @@ def test_the_columns_of_a_comparison_with_the_plain_baseline_alone_are_explained
     known = {run.key: outcome(0.6 if run.trial is None else 0.8 + at / 100) for at, run in enumerate(runs)}
     lines = render_summary(summarize("mine", chosen, runs, KEPT | known), "table").splitlines()
     at = lines.index("less: difference to the first configuration over the same seeds, +- half the 95% interval")
-    assert lines[at + 1 : at + 3] == ["seeds and sentences together", "tied: t test, p at least 0.05"]
+    assert lines[at + 1 : at + 3] == ["of seeds and sentences together", "tied: t test, p at least 0.05"]
     several = render_summary(summary({**CLOSE, 0: [0.6, 0.6, 0.6]}), "table")
     assert "tied: t test, p at least 0.05 after Holm's correction for 4 comparisons\n" in several
 
