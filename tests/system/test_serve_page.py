@@ -106,14 +106,14 @@ def test_enter_and_the_button_do_the_same(page: Any) -> None:
 
 def test_several_sentences_have_a_table_and_a_file(page: Any, folder: Path, tmp_path: Path) -> None:
     """Shift+Enter starts a new line; empty lines are left out."""
-    texts = ["good", 'a "bad" movie, really', "=1+1 bad good"]
+    texts = ["good", 'a "bad" movie, really', "=1+1 bad good", "-1"]
     lines = [texts[0], "", *texts[1:]]
     for number, line in enumerate(lines):
         press(page, line)
         if number < len(lines) - 1:
             ActionChains(page).key_down(SHIFT).send_keys(ENTER).key_up(SHIFT).perform()
     press(page, ENTER)
-    until(page, lambda: text(page, "#said") == "3 sentences labelled")
+    until(page, lambda: text(page, "#said") == "4 sentences labelled")
     guesses = load_model(folder).predict(texts, 0.7)
     assert cells(page, "#labels") == [
         [each, guess.label or "(no answer)", f"{guess.probability:.3f}"]

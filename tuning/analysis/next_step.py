@@ -20,8 +20,8 @@ NOT_BEATEN = "the search is not shown to beat the plain baseline"
 LONGER = "run more trials or epochs"
 """Advice if neither a trial nor the ensemble is expected to be as good as the plain baseline."""
 MORE_SENTENCES = (
-    f"fewer than {FEW_SENTENCES} validation sentences show no gain; label more sentences, or pass "
-    "--validation folds:5 and another --name"
+    f"fewer than {FEW_SENTENCES} validation sentences show no gain; label more sentences, or unless the study has "
+    "folds, pass --validation folds:5 and another --name"
 )
 """The advice with so few, however long the search is."""
 

@@ -134,7 +134,7 @@ def join_cluster(address: str) -> Iterator[Cluster]:
     address = resolve_address(address)
     check_head(address)
     raylet = local_raylet(address)
-    variables = {name: value for name, value in RAY_ENV.items() if not name.startswith("RAY_AUTH_")}  # the cluster's
+    variables = {name: value for name, value in RAY_ENV.items() if "_AUTH" not in name}  # the cluster decides them
     code = [str(Path(package.__path__[0]).absolute()) for package in (core, tuning)]
     runtime_env = {"py_modules": code, "env_vars": {name: RAY_ENV[name] for name in WORKER_SETTINGS}}
     problem = f"cannot join the Ray cluster at {address} ({{}})"

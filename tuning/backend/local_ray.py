@@ -8,6 +8,7 @@ import resource
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from core.errors import UserError
@@ -30,6 +31,7 @@ RAY_ENV = {
     "RAY_USAGE_STATS_ENABLED": "0",  # no telemetry
     "RAY_AUTH_MODE": "token",  # Ray listens on all addresses, and runs the code of anyone if it needs no token
     "RAY_AUTH_TOKEN": secrets.token_hex(32),  # else Ray writes one into the home folder
+    "RAY_ENABLE_K8S_TOKEN_AUTH": "0",  # else Ray in a pod asks Kubernetes about this token
     "RAY_prestart_worker_first_driver": "0",  # one worker per core, which trials do not use: they run as actors
     "RAY_raylet_client_connect_timeout_milliseconds": "50",  # it usually needs two attempts, with a second in between
     "RAY_raylet_client_num_connect_attempts": "200",  # 10 s in total, as before
@@ -54,11 +56,14 @@ _in_use = threading.Lock()
 
 
 @contextlib.contextmanager
-def ray_session(problem: str, **options: Any) -> Iterator[Any]:
+def ray_session(
+    problem: str, settings: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext, **options: Any
+) -> Iterator[Any]:
     """Start or join Ray, without its output, and shut it down after the block. A process has one at a time.
 
     Args:
         problem: Message of the UserError if Ray does not start; `{}` is replaced by the cause.
+        settings: Context manager of the whole session. It is not entered if another Ray runs in this process.
         options: Arguments of ray.init.
 
     Raises:
@@ -71,14 +76,17 @@ def ray_session(problem: str, **options: Any) -> Iterator[Any]:
             "another search of this Python process uses Ray; wait until it has ended, or search in another process"
         )
     try:
-        yield from _only_session(ray, problem, options)
+        if ray.is_initialized():
+            raise UserError(
+                "Ray already runs in this Python process, and sentune starts its own; run ray.shutdown() first"
+            )
+        with settings():
+            yield from _only_session(ray, problem, options)
     finally:
         _in_use.release()
 
 
 def _only_session(ray: Any, problem: str, options: Mapping[str, Any]) -> Iterator[Any]:
-    if ray.is_initialized():
-        raise UserError("Ray already runs in this Python process, and sentune starts its own; run ray.shutdown() first")
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal has every error
 
     def start() -> None:
@@ -115,6 +123,17 @@ def root_cause(error: Exception) -> str:
 
 
 @contextlib.contextmanager
+def _own_settings() -> Iterator[None]:
+    """Use RAY_ENV while the block runs, also for the token, which Ray keeps."""
+    try:
+        with environment(RAY_ENV):
+            reload_authentication()
+            yield
+    finally:
+        reload_authentication()  # with the variables as they were
+
+
+@contextlib.contextmanager
 def local_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
     """Start Ray on this machine, and shut it down after the block.
 
@@ -135,11 +154,8 @@ def local_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
     _check_open_files(machine.cpus)
     own = {"address": "local", "num_cpus": machine.cpus, "num_gpus": machine.gpus, "include_dashboard": False}
     with contextlib.ExitStack() as stack:
-        stack.callback(reload_authentication)  # with the variables as they were
-        stack.enter_context(environment(RAY_ENV))
-        reload_authentication()
         with without_unused_processes(), node_is_looked_for_often():
-            ray = stack.enter_context(ray_session(problem, **own))
+            ray = stack.enter_context(ray_session(problem, _own_settings, **own))
         over = threading.Lock()
         node = running_node()
         processes = ray_processes(node)

@@ -225,8 +225,9 @@ def own_import_path(*, shipped: bool) -> JobConfig:
 
 def reload_authentication() -> None:
     """Let this process read RAY_AUTH_MODE and RAY_AUTH_TOKEN again, which Ray keeps. The mode must be the first."""
-    _raylet.Config.initialize("")
-    _raylet.AuthenticationTokenLoader.instance().reset_cache()
+    native: Any = _raylet  # its stub leaves out both names
+    native.Config.initialize("")
+    native.AuthenticationTokenLoader.instance().reset_cache()
 
 
 def silence_error_thread() -> None:

@@ -214,4 +214,4 @@ def test_with_few_sentences_more_trials_are_no_advice() -> None:
         step = next_step(study)
     assert step is not None
     assert step.remark is not None
-    assert step.remark.endswith('or pass validation="folds:5" and another name')
+    assert step.remark.endswith('pass validation="folds:5" and another name')

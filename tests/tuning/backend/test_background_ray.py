@@ -107,3 +107,11 @@ def test_an_interrupt_while_ray_starts_leaves_none_behind(played: Played, monkey
         with background.session():
             pass
     assert [event for event, _ in played.events] == ["started", "ended"]
+
+
+def test_a_search_that_is_refused_leaves_the_callers_ray_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connection would get another token."""
+    monkeypatch.setattr("ray.is_initialized", lambda: True)
+    monkeypatch.setattr(local_ray, "reload_authentication", pytest.fail)
+    with pytest.raises(UserError, match="Ray already runs in this"), local_ray.local_ray(MACHINE, print):
+        pytest.fail("Ray has started")

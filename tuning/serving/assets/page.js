@@ -39,8 +39,8 @@ const drawMany = (found, texts) => {
     cell(row, label === null ? "(no answer)" : label, "label");
     cell(row, probability.toFixed(3), "number");
   });
-  // A spreadsheet would take a cell that begins with one of these for a formula.
-  const plain = (value) => String(value).replace(/^[=+\-@\t]/, "'$&");
+  // A spreadsheet would take a cell that begins with one of these for a formula, unless it is a number such as -1.
+  const plain = (value) => (isNaN(value) ? value.replace(/^[=+\-@\t]/, "'$&") : String(value));
   const quoted = (value) => `"${plain(value).replaceAll('"', '""')}"`;
   const lines = found.map(({ label, probability }, place) => [texts[place], label ?? "", probability]);
   const csv = [["text", "label", "probability"], ...lines].map((line) => line.map(quoted).join(",") + "\r\n");
