@@ -101,11 +101,6 @@ def _train(
     resources, workers = task_resources(spec, background.machine, options.workers, max(1, len(chosen)))
     both = options.on == BOTH or corpus.folds is not None
     found: dict[int, TrainedMember] = {}
-    if FIXED in estimate.counts:
-        print("fitting the plain baseline", flush=True)
-        found[FIXED] = fit_plain_member(
-            journal.folder, corpus, spec["metric"], estimate.weights[FIXED], both=options.on == BOTH
-        )
     trained: Mapping[int, Mapping[str, Any]] | None = {}
     if chosen:
         checkpoints = {number: journal.checkpoint_dir(f"ensemble-{number}") for number in chosen}
@@ -117,6 +112,12 @@ def _train(
         )  # fmt: skip
     if trained is None:
         return None
+    # Not while Ray starts in a thread: threadpoolctl and an import there can wait for each other for ever.
+    if FIXED in estimate.counts:
+        print("fitting the plain baseline", flush=True)
+        found[FIXED] = fit_plain_member(
+            journal.folder, corpus, spec["metric"], estimate.weights[FIXED], both=options.on == BOTH
+        )
     for number, record in chosen.items():
         now = with_version(trained[number]["result"].environment)  # of the worker: it may have another GPU
         changes = changes_since(journal.attributes, records, record, corpus, now)
