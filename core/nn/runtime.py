@@ -114,7 +114,7 @@ def default_modes(device: str) -> Iterator[None]:
     the process, such as `torch.set_float32_matmul_precision`, are changed only if they differ: other threads may train.
     """
     before = torch.get_default_dtype()
-    elsewhere = torch.get_default_device().type != "cpu"
+    elsewhere = torch.empty(0).device.type != "cpu"  # torch.get_default_device misses `with torch.device` before 2.8
     torch.set_default_dtype(torch.float32)
     try:
         with (
