@@ -66,16 +66,16 @@ def _plan(options: ConfirmOptions) -> tuple[_Plan, Mapping[str, Any]]:
 
 
 def estimate_cost(
-    records: Sequence[TrialRecord], runs: Sequence[ConfirmRun], left: Sequence[ConfirmRun], workers: int, members: int
+    records: Sequence[TrialRecord], runs: Sequence[ConfirmRun], left: Sequence[ConfirmRun], workers: int, models: int
 ) -> str:
     """Return the number of runs, and their duration as estimated from the epochs of the search.
 
-    An epoch of the search trains `members` models, and one of a run on a fold trains one.
+    An epoch of the search trains `models` models, and one of a run on a fold trains one.
     """
     each = {record.number: record.seconds / len(record.epochs) for record in records if record.epochs}
     usual = sum(each.values()) / len(each)
     trained = [(run.trial, run.config["epochs"], run.fold) for run in left if run.trial is not None]
-    costs = (each.get(at, usual) * epochs / (1 if fold is None else members) for at, epochs, fold in trained)
+    costs = (each.get(at, usual) * epochs / (1 if fold is None else models) for at, epochs, fold in trained)
     seconds = sum(costs) / workers  # without the plain baseline
     done = f", {len(runs) - len(left)} of them done" if len(left) < len(runs) else ""
     minutes = "a minute or less" if seconds <= 60 else f"{max(2, round(seconds / 60)):,} minutes"

@@ -103,7 +103,9 @@ def resolve_resources(
     if not resources.auto:
         return resources, None
     known = kept.get(GPU_SHARE)
-    sufficed = known is not None and known["peak_bytes"] < known["smallest_bytes"]
-    peak_bytes = known["peak_bytes"] if known and sufficed else profiling.probe_gpu(heavy, corpus)
+    if known and known["peak_bytes"] < known["smallest_bytes"]:
+        peak_bytes = known["peak_bytes"]
+    else:
+        peak_bytes = profiling.probe_gpu(heavy, corpus)
     choice = choose_share(peak_bytes, machine.gpu_list, machine.cpus // resources.cpus_per_trial)
     return dataclasses.replace(resources, gpus_per_trial=choice.share, auto=False), choice
