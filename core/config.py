@@ -27,18 +27,49 @@ METRIC_NAMES = ("accuracy", "macro_f1", "balanced_accuracy", "mcc", "log_loss", 
 
 Rule = tuple[object, str, bool]
 """A value, the rule that it must obey, and whether it does: see `check_rules`."""
+_RuleOf = Callable[[Any], Rule]
 
 
-def _setting(default: Any, *, short: str, rank: int, cost_order: tuple[Any, ...] = ()) -> Any:
-    """Declare a field with facts for other modules, see SHORT_NAMES and COST_ORDER.
+def _number(rule: str, holds: Callable[[float], bool]) -> _RuleOf:
+    return lambda value: (value, rule, is_number(value) and holds(value))
+
+
+def _whole(low: int, high: int) -> _RuleOf:
+    return lambda value: whole(value, low, high)
+
+
+def _choice(choices: tuple[str, ...]) -> _RuleOf:
+    return lambda value: (value, f"one of {', '.join(choices)}", value in choices)
+
+
+def _flag(value: Any) -> Rule:
+    return value, "true or false", isinstance(value, bool)
+
+
+def _optional(rule_of: _RuleOf) -> _RuleOf:
+    def optional(value: Any) -> Rule:
+        _, rule, holds = rule_of(value)
+        return value, f"none, or {rule}", value is None or holds
+
+    return optional
+
+
+_POSITIVE = _number(f"above 0 and at most {MAX_SETTING:g}", lambda x: 0 < x <= MAX_SETTING)
+_PROBABILITY = _number("at least 0 and below 1", lambda x: 0 <= x < 1)
+
+
+def _setting(default: Any, rule: _RuleOf, *, short: str = "", rank: int = 0, cost_order: tuple[Any, ...] = ()) -> Any:
+    """Declare a field with its rule and with facts for other modules, see SHORT_NAMES and COST_ORDER.
 
     Args:
         default: Value of the field.
-        short: Name for one-line displays.
+        rule: Rule of its values.
+        short: Name for one-line displays; empty for none.
         rank: Place among all short names; 1 usually matters most.
         cost_order: Choices by falling cost in time and memory; empty for numbers, of which the largest costs most.
     """
-    return dataclasses.field(default=default, metadata={"short": short, "rank": rank, "cost_order": cost_order})
+    facts = {"rule": rule, "short": short, "rank": rank, "cost_order": cost_order}
+    return dataclasses.field(default=default, metadata=facts)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,98 +80,74 @@ class TrialConfig:
         ConfigError: A field breaks its rule; the message names all of them.
     """
 
-    n_layers: int = _setting(1, short="layers", rank=4)
+    n_layers: int = _setting(1, _whole(1, 8), short="layers", rank=4)
     """Number of LSTM layers."""
-    hidden_dim: int = _setting(128, short="hidden", rank=3)
+    hidden_dim: int = _setting(128, _whole(1, 8192), short="hidden", rank=3)
     """Width of the state of one direction."""
-    bidirectional: bool = _setting(True, short="bi", rank=9, cost_order=(True, False))
+    bidirectional: bool = _setting(True, _flag, short="bi", rank=9, cost_order=(True, False))
     """Whether the LSTM reads in both directions; their states are concatenated."""
-    pooling: str = _setting("max", short="pool", rank=7, cost_order=("attention", "mean+max", "max", "mean", "last"))
+    pooling: str = _setting(
+        "max", _choice(POOLINGS), short="pool", rank=7, cost_order=("attention", "mean+max", "max", "mean", "last")
+    )
     """How a sentence's states become one vector: last, max, mean, mean+max or attention."""
-    embedding_dropout: float = _setting(0.0, short="emb.drop", rank=10)
+    embedding_dropout: float = _setting(0.0, _PROBABILITY, short="emb.drop", rank=10)
     """Probability that a whole word of a sentence is dropped (its vector set to zero)."""
-    lstm_dropout: float = _setting(0.0, short="lstm.drop", rank=11)
+    lstm_dropout: float = _setting(0.0, _PROBABILITY, short="lstm.drop", rank=11)
     """Dropout between LSTM layers; without effect when there is one layer."""
-    weight_dropout: float = _setting(0.0, short="w.drop", rank=18)
+    weight_dropout: float = _setting(0.0, _PROBABILITY, short="w.drop", rank=18)
     """Probability that a hidden-to-hidden weight of the LSTM is zero in a training batch (DropConnect)."""
-    fc_dropout: float = _setting(0.5, short="drop", rank=5)
+    fc_dropout: float = _setting(0.5, _PROBABILITY, short="drop", rank=5)
     """Dropout on the pooled sentence vector."""
-    fc_dropout_twice: bool = False
+    fc_dropout_twice: bool = _setting(False, _flag)
     """Apply `fc_dropout` twice in a row, as the tutorial notebook does (0.5 twice drops 75%)."""
-    freeze_embedding: bool = _setting(False, short="freeze", rank=6, cost_order=(False, True))
+    freeze_embedding: bool = _setting(False, _flag, short="freeze", rank=6, cost_order=(False, True))
     """Whether the word vectors are not trained."""
-    embedding_lr_scale: float = _setting(1.0, short="emb.lr", rank=12)
+    embedding_lr_scale: float = _setting(1.0, _POSITIVE, short="emb.lr", rank=12)
     """Learning rate of trained word vectors, as a multiple of `learning_rate`."""
-    embedding_max_norm: float | None = None
+    embedding_max_norm: float | None = _setting(None, _optional(_POSITIVE))
     """Maximum norm of a *random* word vector, as in `torch.nn.Embedding`; pretrained ones are never clipped."""
-    optimizer: str = _setting("adam", short="opt", rank=2, cost_order=("adamw", "adam", "adadelta", "rmsprop"))
+    optimizer: str = _setting(
+        "adam", _choice(OPTIMIZERS), short="opt", rank=2, cost_order=("adamw", "adam", "adadelta", "rmsprop")
+    )
     """adadelta (rho 0.95), adam, adamw or rmsprop."""
-    learning_rate: float = _setting(2e-3, short="lr", rank=1)
+    learning_rate: float = _setting(2e-3, _POSITIVE, short="lr", rank=1)
     """Step size at the start of the schedule."""
-    lr_schedule: str = _setting("constant", short="schedule", rank=16)
+    lr_schedule: str = _setting("constant", _choice(SCHEDULES), short="schedule", rank=16)
     """constant, cosine (to zero over all epochs) or plateau (halved when validation loss stalls)."""
-    weight_decay: float = _setting(0.0, short="decay", rank=13)
+    weight_decay: float = _setting(
+        0.0, _number(f"at least 0 and at most {MAX_SETTING:g}", lambda x: 0 <= x <= MAX_SETTING), short="decay", rank=13
+    )
     """L2 penalty (decoupled for adamw)."""
-    batch_size: int = _setting(50, short="batch", rank=8)
+    batch_size: int = _setting(50, _whole(1, MAX_BATCH_SIZE), short="batch", rank=8)
     """Number of sentences in one step."""
-    clip_norm: float | None = 1.0
+    clip_norm: float | None = _setting(1.0, _optional(_POSITIVE))
     """Maximum gradient norm over all parameters; None for no limit."""
-    ema_decay: float | None = _setting(None, short="ema", rank=15)
+    ema_decay: float | None = _setting(
+        None, _optional(_number("above 0 and below 1", lambda x: 0 < x < 1)), short="ema", rank=15
+    )
     """Evaluate an exponential moving average of the weights with this decay; None for the weights themselves."""
-    label_smoothing: float = _setting(0.0, short="smooth", rank=14)
+    label_smoothing: float = _setting(0.0, _PROBABILITY, short="smooth", rank=14)
     """Share of the target spread over all classes."""
-    class_weight: str | None = _setting(None, short="weight", rank=17)
+    class_weight: str | None = _setting(None, _optional(_choice(CLASS_WEIGHTS)), short="weight", rank=17)
     """Weight of each sentence in the training loss: none, or balanced, where all classes have the same total weight."""
-    inexact_lazy_adam: bool = False
+    inexact_lazy_adam: bool = _setting(False, _flag)
     """Update only the word vectors that occur in a batch under adam or adamw. Fast, but not Adam: off by default."""
-    epochs: int = 10
+    epochs: int = _setting(10, _whole(1, MAX_EPOCHS))
     """Number of epochs."""
-    epoch_sentences: int | None = None
+    epoch_sentences: int | None = _setting(None, _optional(_whole(1, MAX_EPOCH_SENTENCES)))
     """Number of training sentences in an epoch; the next one continues in the same shuffle. None: a whole pass."""
-    patience: int | None = None
+    patience: int | None = _setting(None, _optional(_whole(1, MAX_EPOCHS)))
     """Stop after this many epochs without a better value of `metric`; None for never."""
-    metric: str = "accuracy"
+    metric: str = _setting("accuracy", _choice(METRIC_NAMES))
     """Metric of the best epoch on validation: accuracy, macro_f1, balanced_accuracy, mcc, log_loss or roc_auc."""
-    precision: str = "fp32"
+    precision: str = _setting("fp32", _choice(PRECISIONS))
     """fp32, or bf16 autocast, which is for the CPU."""
-    seed: int = 42
+    seed: int = _setting(42, lambda x: (x, "a whole number from 0 to 2**32 - 1", is_whole(x, 0, 2**32 - 1)))
     """Seed of initialisation, shuffling and dropout."""
 
     def __post_init__(self) -> None:
-        check_rules(
-            {
-                "n_layers": whole(self.n_layers, 1, 8),
-                "hidden_dim": whole(self.hidden_dim, 1, 8192),
-                "bidirectional": _flag(self.bidirectional),
-                "pooling": _choice(self.pooling, POOLINGS),
-                "embedding_dropout": _probability(self.embedding_dropout),
-                "lstm_dropout": _probability(self.lstm_dropout),
-                "weight_dropout": _probability(self.weight_dropout),
-                "fc_dropout": _probability(self.fc_dropout),
-                "fc_dropout_twice": _flag(self.fc_dropout_twice),
-                "freeze_embedding": _flag(self.freeze_embedding),
-                "embedding_lr_scale": _positive(self.embedding_lr_scale),
-                "embedding_max_norm": _optional(_positive(self.embedding_max_norm)),
-                "optimizer": _choice(self.optimizer, OPTIMIZERS),
-                "learning_rate": _positive(self.learning_rate),
-                "lr_schedule": _choice(self.lr_schedule, SCHEDULES),
-                "weight_decay": _number(
-                    self.weight_decay, f"at least 0 and at most {MAX_SETTING:g}", lambda x: 0 <= x <= MAX_SETTING
-                ),
-                "batch_size": whole(self.batch_size, 1, MAX_BATCH_SIZE),
-                "clip_norm": _optional(_positive(self.clip_norm)),
-                "ema_decay": _optional(_number(self.ema_decay, "above 0 and below 1", lambda x: 0 < x < 1)),
-                "label_smoothing": _probability(self.label_smoothing),
-                "class_weight": _optional(_choice(self.class_weight, CLASS_WEIGHTS)),
-                "inexact_lazy_adam": _flag(self.inexact_lazy_adam),
-                "epochs": whole(self.epochs, 1, MAX_EPOCHS),
-                "epoch_sentences": _optional(whole(self.epoch_sentences, 1, MAX_EPOCH_SENTENCES)),
-                "patience": _optional(whole(self.patience, 1, MAX_EPOCHS)),
-                "metric": _choice(self.metric, METRIC_NAMES),
-                "precision": _choice(self.precision, PRECISIONS),
-                "seed": (self.seed, "a whole number from 0 to 2**32 - 1", is_whole(self.seed, 0, 2**32 - 1)),
-            }
-        )
+        fields = dataclasses.fields(self)
+        check_rules({field.name: field.metadata["rule"](getattr(self, field.name)) for field in fields})
 
     @classmethod
     def notebook(cls, **changes: Any) -> Self:
@@ -192,7 +199,7 @@ class TrialConfig:
         return a_pass if self.epoch_sentences is None else -(-a_pass * self.epoch_sentences // sentences)
 
 
-_FACTS = {field.name: field.metadata for field in dataclasses.fields(TrialConfig) if field.metadata}
+_FACTS = {field.name: field.metadata for field in dataclasses.fields(TrialConfig) if field.metadata["short"]}
 SHORT_NAMES: dict[str, str] = {name: _FACTS[name]["short"] for name in sorted(_FACTS, key=lambda n: _FACTS[n]["rank"])}
 """Short name of each setting that has one; the settings that usually matter most come first."""
 FULL_NAMES = {short: name for name, short in SHORT_NAMES.items()}
@@ -201,28 +208,3 @@ COST_ORDER: dict[str, tuple[bool | str, ...]] = {
     name: facts["cost_order"] for name, facts in _FACTS.items() if facts["cost_order"]
 }
 """Choices of a setting by falling cost in time and memory."""
-
-
-def _number(value: Any, rule: str, holds: Callable[[float], bool]) -> Rule:
-    return value, rule, is_number(value) and holds(value)
-
-
-def _positive(value: Any) -> Rule:
-    return _number(value, f"above 0 and at most {MAX_SETTING:g}", lambda x: 0 < x <= MAX_SETTING)
-
-
-def _probability(value: Any) -> Rule:
-    return _number(value, "at least 0 and below 1", lambda x: 0 <= x < 1)
-
-
-def _flag(value: Any) -> Rule:
-    return value, "true or false", isinstance(value, bool)
-
-
-def _choice(value: Any, choices: tuple[str, ...]) -> Rule:
-    return value, f"one of {', '.join(choices)}", value in choices
-
-
-def _optional(rule: Rule) -> Rule:
-    value, text, holds = rule
-    return value, f"none, or {text}", value is None or holds

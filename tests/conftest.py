@@ -47,8 +47,15 @@ LONGEST = (
 
 
 def pytest_configure() -> None:
-    """Give Ray's workers the priority of the tests: with a niceness of 15, a busy core leaves them 3% of its time."""
+    """Give Ray's workers the priority of the tests: with a niceness of 15, a busy core leaves them 3% of its time.
+
+    The developer's own studies, MLflow server and proxy are not used.
+    """
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  # this is its name
+    for name in ("SENTUNE_RESULTS", "MLFLOW_TRACKING_URI"):
+        os.environ.pop(name, None)
+    direct = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    os.environ["no_proxy"] = ",".join(filter(None, (direct, "127.0.0.1", "localhost")))
 
 
 @pytest.hookimpl(trylast=True)  # after pytest-randomly

@@ -14,6 +14,7 @@ def start_program() -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
             signal.signal(number, _end)
+    os.environ["OMP_PROC_BIND"] = "false"  # else the import of torch may bind this process and its workers to one CPU
     from tuning.cli.app import main
 
     main()

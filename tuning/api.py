@@ -234,6 +234,7 @@ class Study:
         The arguments are the options of `sentune confirm`.
         """
         from tuning.confirm.command import confirm_study
+        from tuning.confirm.tables import render_summary
 
         with self._call(
             "confirm", top=top, seeds=seeds, folds=folds, workers=workers, dataset=dataset, vectors=vectors
@@ -242,6 +243,7 @@ class Study:
             summary = confirm_study(ConfirmOptions(top=top, seeds=seeds, folds=folds, workers=workers, **paths))
             if summary is None:
                 raise KeyboardInterrupt
+            print(render_summary(summary, "table"))
             return summary
 
     @checked_arguments

@@ -72,6 +72,8 @@ def prepare_streams() -> None:
             setattr(sys, name, stream)
     for output in (sys.stdout, sys.stderr):
         if isinstance(output, io.TextIOWrapper):
+            with contextlib.suppress(OSError):  # it has no descriptor
+                os.set_blocking(output.fileno(), True)  # another program at this terminal may have changed it
             output.reconfigure(errors="backslashreplace")
 
 
@@ -188,9 +190,9 @@ def print_note(line: str) -> None:
     sys.stderr.flush()
 
 
-def print_data(text: str) -> None:
-    """Print text such as CSV, in which control characters become escapes if standard output is a terminal."""
-    print("\n".join(map(printable, text.split("\n"))) if is_terminal(sys.stdout) else text)
+def for_terminal(text: str) -> str:
+    """Return text such as CSV, in which control characters become escapes if standard output is a terminal."""
+    return "\n".join(map(printable, text.split("\n"))) if is_terminal(sys.stdout) else text
 
 
 READING_DATA = "reading the data ..."
@@ -331,9 +333,12 @@ STARTS_RAY = "ray starts"
 
 def leave(code: int) -> NoReturn:
     """End the process, at once if a start of Ray hangs: Python's usual exit would wait for it, or crash."""
+    try:
+        sys.stdout.flush()
+    except OSError:  # Python's exit would flush again, print the error and return 120
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if any(thread.name == STARTS_RAY for thread in threading.enumerate()):
         with contextlib.suppress(OSError):
-            sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
     sys.exit(code)

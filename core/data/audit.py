@@ -244,8 +244,9 @@ def _lines(found: Mapping[str, Any], metric: str | None) -> Iterator[tuple[str, 
     tokens = found["tokens"]
     lengths = f"mean {tokens['mean']:.1f}, median {tokens['median']:.0f}, 95% up to {tokens['p95']:.0f}"
     yield "tokens", f"{lengths}, longest {tokens['max']:,}; empty texts {found['empty_texts']:,}"
-    words = f"the {limit:,} most frequent words of train" if (limit := found.get("most_words")) else "train"
-    words += "" if found["coverage"] is None else " and the word vectors"
+    words = "train" if found["coverage"] is None else "train and the word vectors"
+    if limit := found.get("most_words"):  # then no word of the vectors fits
+        words = f"the {limit:,} most frequent words of train"
     if shares := _shares(found["unknown_tokens"]):
         yield "unknown", f"{shares} of the tokens, for a vocabulary made from {words}"
     within = found["duplicates_within"]
@@ -333,7 +334,7 @@ def audit_warnings(found: Mapping[str, Any], metric: str | None = None) -> list[
     if coverage is not None and coverage["by_token"] < LOW_COVERAGE:
         lines.append(
             f"words of train without a word vector: {1 - coverage['by_token']:.1%}; pass --vectors FILE if the texts "
-            "are not English, else --vectors glove-300d or fasttext"
+            "are not English, else --vectors fasttext"
         )
     return lines
 

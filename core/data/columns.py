@@ -233,9 +233,12 @@ def _wordy(table: Table, names: Sequence[str]) -> str | None:
 
 
 def _mean_words(cells: Sequence[str | None]) -> float:
-    """Return the mean number of words in the first cells, of at most 300 characters each; numbers are no words."""
-    sample = [cell[:300] for cell in cells[:1000] if cell]
-    return sum(token[0].isalpha() for cell in sample for token in tokenize(cell, "unicode")) / max(len(sample), 1)
+    """Return the mean number of words in the first cells, of at most 300 characters each; empty cells have none.
+
+    Numbers are no words.
+    """
+    sample = [(cell or "")[:300] for cell in cells[:1000]]
+    return sum(token[0].isalpha() for cell in sample for token in tokenize(cell, "unicode")) / len(sample)
 
 
 def _is_split(cells: Sequence[str | None]) -> bool:

@@ -17,7 +17,7 @@ from core.io.encodings import detect_encoding, normalize_encoding
 from core.io.memory import check_texts_fit
 from core.io.text import Notify, printable, quoted
 
-READER = 3
+READER = 4
 """Version of the readers; raise it when the same file results in other texts or labels."""
 
 

@@ -60,7 +60,7 @@ _EXPLANATIONS = {
     "changed_since_the_search": "changes since the search: machine, versions, threads, data",
     "on": "splits on which the saved weights were trained",
     "steps": "number of optimizer steps: as many as the verified training took up to its best epoch",
-    "passes": "number of passes over the training sentences; the last one is cut short, for the exact number of steps",
+    "passes": "number of passes over the training sentences; the last may be cut short, for the exact number of steps",
     "seeds": "results of the same settings on other seeds; the saved weights are those of the median by the setting "
     "`metric` on validation",
     "test_evaluations": "number of evaluations of this study on test sentences, of any split, including this one",

@@ -42,6 +42,7 @@ engines = {"re": re, "regex": regex}
 steps = [(engines[engine].compile(pattern, flags), new) for engine, pattern, flags, new in rule["steps"]]
 ids = {word: place for place, word in enumerate(words)} | {"<pad>": 1}  # 1 is the unknown word
 session = onnxruntime.InferenceSession(str(here / "model.onnx"), providers=["CPUExecutionProvider"])
+sys.stdin.reconfigure(encoding="utf-8-sig", errors="replace"); sys.stdout.reconfigure(errors="backslashreplace")
 
 for text in sys.argv[1:] or map(str.rstrip, sys.stdin):
     split = text.lower()

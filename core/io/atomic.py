@@ -149,7 +149,7 @@ def _replace_folder(work: Path, path: Path) -> None:
     try:
         work.replace(path)  # no folder, or an empty one
     except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.EPERM) or not path.is_dir():  # EPERM: sshfs
             raise
         if not swap_paths(work, path):  # two steps: a kill between them leaves the old folder under its temporary name
             old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))

@@ -139,7 +139,7 @@ def default_dir() -> Path:
         return atomic.expand_user(chosen)
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("sentune", appauthor=False))
+    return atomic.expand_user(platformdirs.user_cache_dir("sentune", appauthor=False))  # older versions may leave `~`
 
 
 def get_or_build(

@@ -40,11 +40,6 @@ class RemoteFile:
 class _Changed(Exception):  # noqa: N818 - says what happened
     """Raised if the server offers another file, so that another attempt is useless."""
 
-    def __init__(self, message: str, *, of_the_file: bool = False) -> None:
-        """Store whether the file itself has changed, rather than an answer that may be a login page."""
-        super().__init__(message)
-        self.of_the_file = of_the_file
-
 
 def download(remote: RemoteFile, partial_dir: Path, purpose: str, hint: str, notify: Notify | None = None) -> Path:
     """Download `remote` into the folder `partial_dir`; resume the download of an earlier call.
@@ -71,8 +66,6 @@ def download(remote: RemoteFile, partial_dir: Path, purpose: str, hint: str, not
         try:
             _fetch_rest(remote, part, have, notify)
         except _Changed as change:
-            if change.of_the_file:
-                part.unlink(missing_ok=True)
             raise DataError(f"{purpose}: {remote.url}: {change}; {hint}") from None
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
             if isinstance(error, urllib.error.HTTPError):
@@ -103,7 +96,7 @@ def _fetch_rest(remote: RemoteFile, part: Path, have: int, notify: Notify | None
     if 0 < have < remote.size_bytes:
         request.add_header("Range", f"bytes={have}-")
     with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:
-        start = _check_answer(answer, remote, have)
+        start = _check_answer(answer, remote, part, have)
         with os_errors_as_user_errors(part), part.open("r+b" if start else "wb") as file:
             file.seek(start)
             reported, size = time.monotonic(), start
@@ -127,12 +120,13 @@ def _read(answer: Any, left: int) -> bytes:
         raise http.client.HTTPException(str(error) or type(error).__name__) from error
 
 
-def _check_answer(answer: Any, remote: RemoteFile, have: int) -> int:
+def _check_answer(answer: Any, remote: RemoteFile, part: Path, have: int) -> int:
     """Return the first byte of this answer: `have`, or 0 from a server that cannot resume."""
     if answer.status == http.client.PARTIAL_CONTENT:
         expected = f"bytes {have}-{remote.size_bytes - 1}/{remote.size_bytes}"
         if (got := answer.headers.get("Content-Range", "")) != expected:
-            raise _Changed(f"the server offers {got!r}, {expected!r} is expected", of_the_file=True)
+            part.unlink(missing_ok=True)  # the file itself has changed; the answer below may be a login page
+            raise _Changed(f"the server offers {got!r}, {expected!r} is expected")
         return have
     length = answer.headers.get("Content-Length")
     if length is not None and length != str(remote.size_bytes):

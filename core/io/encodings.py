@@ -54,10 +54,7 @@ def detect_encoding(path: Path) -> str:
     fitting = sum(_find_misfit([line], "utf-8") is None for line in sample)
     if len(sample) >= _MIN_LINES and fitting >= _UTF8_SHARE * len(sample):
         line, reason = misfit
-        raise DataError(
-            f"{path}, line {line}: is not utf-8 ({reason}), as nearly all other lines are; fix the line, or pass "
-            "--encoding, such as cp1252"
-        )
+        raise DataError(f"{path}, line {line}: is not utf-8 ({reason}), as nearly all other lines are; fix the line")
     return _guess(path, b"".join(sample))
 
 
@@ -79,12 +76,14 @@ def _find_misfit(blocks: Iterable[bytes], encoding: str) -> tuple[int, str] | No
 def _sample_lines(path: Path) -> list[bytes]:
     """Return the first lines that are not ASCII, as only these distinguish encodings: of about _SAMPLE_BYTES."""
     sample, size = [], 0
-    for line in _byte_lines(file_blocks(path)):
-        if not line.isascii():
-            sample.append(line)
-            size += len(line)
-        if size > _SAMPLE_BYTES:
-            break
+    with open_unpacked(path) as stream:
+        lines = io.TextIOWrapper(stream, "latin-1", newline="")  # a character for each byte
+        for line in iter(functools.partial(lines.readline, MAX_LINE), ""):
+            if not line.isascii():
+                sample.append(line.encode("latin-1"))
+                size += len(line)
+            if size > _SAMPLE_BYTES:
+                break
     return sample
 
 
@@ -99,18 +98,6 @@ def _guess(path: Path, sample: bytes) -> str:
     if fits_western and best.encoding in _LATIN and best.language not in _LATIN[best.encoding]:
         return "cp1252"
     return normalize_encoding(best.encoding)
-
-
-def _byte_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield lines with their ends; one above MAX_LINE bytes is cut."""
-    rest = b""
-    for block in blocks:
-        *lines, rest = (rest + block).splitlines(keepends=True)
-        yield from lines
-        if len(rest) > MAX_LINE:
-            yield rest
-            rest = b""
-    yield rest
 
 
 def normalize_encoding(encoding: str) -> str:

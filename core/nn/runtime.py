@@ -89,7 +89,7 @@ def subnormals_as_zero() -> Iterator[None]:
     On an Intel processor a step with such numbers took 13.1 ms instead of 5.6 (results/LOG.md). Numbers this small
     change no weight, because Adam divides by at least 1e-8.
     """
-    before = torch.full((), 1e-39, device="cpu").item() == 0  # torch has no function that tells
+    before = torch.full((), 1e-39, dtype=torch.float32, device="cpu").item() == 0  # no function of torch returns it
     torch.set_flush_denormal(True)
     try:
         yield

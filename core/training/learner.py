@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, from_numpy
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from core.config import TrialConfig
 from core.data.corpus import TRAIN, Corpus
@@ -69,7 +70,8 @@ class Learner:
         self.device = model.embedding.weight.device
         self.names = [name for name in dict(model.named_parameters()) if name != "embedding.weight"]
         self.parameters = [model.get_parameter(name) for name in self.names]
-        self.flat = _flattened(self.parameters)
+        self.flat = parameters_to_vector(self.parameters).detach()
+        vector_to_parameters(self.flat, self.parameters)  # now they are views of it
         self.words = model.embedding.weight.detach()  # (V, E)
         self.trains_words = model.embedding.weight.requires_grad
         if max_norm is not None and not self.trains_words:
@@ -159,7 +161,9 @@ class Learner:
             words = words if averaged is None else torch.cat([averaged, words[len(averaged) :]])
         if self.max_norm is not None and self.trains_words:
             words = clip_row_norms(words, self.max_norm)
-        return {"embedding.weight": words, **dict(zip(self.names, _views(flat, self.parameters), strict=True))}
+        pieces = torch.split_with_sizes(flat, [parameter.numel() for parameter in self.parameters])
+        named = zip(self.names, pieces, self.parameters, strict=True)
+        return {"embedding.weight": words, **{name: piece.view_as(parameter) for name, piece, parameter in named}}
 
     def state_tensors(self) -> dict[str, Tensor]:
         """Return by name, without a copy, all state of the next step; frozen word vectors are in the corpus."""
@@ -253,17 +257,3 @@ def clip_row_norms(vectors: Tensor, max_norm: float) -> Tensor:
     """Return (U, E) with the norm of each row clipped to `max_norm`, as `torch.nn.Embedding` does."""
     norms = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
     return vectors * torch.where(norms > max_norm, max_norm / (norms + 1e-7), 1)
-
-
-def _flattened(parameters: list[torch.nn.Parameter]) -> Tensor:
-    """Move parameters into one vector (P,) and make them views of it."""
-    flat = torch.cat([parameter.detach().reshape(-1) for parameter in parameters])
-    for parameter, view in zip(parameters, _views(flat, parameters), strict=True):
-        parameter.data = view
-    return flat
-
-
-def _views(flat: Tensor, parameters: list[torch.nn.Parameter]) -> list[Tensor]:
-    """Return the pieces of a flat vector (P,) in the shapes of the parameters."""
-    pieces = torch.split_with_sizes(flat, [parameter.numel() for parameter in parameters])
-    return [piece.view_as(parameter) for piece, parameter in zip(pieces, parameters, strict=True)]

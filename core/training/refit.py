@@ -1,7 +1,7 @@
 """Refit: train on the train and validation splits together, for as many steps as the training on train alone.
 
 No split is left to choose an epoch with. The number of optimizer steps is therefore that of the other training up to
-its best epoch, each step with the same learning rate as there. Only the last pass over the data is cut short. That is
+its best epoch, each step with the same learning rate as there. Only the last pass may be cut short. That is
 the same for every `epoch_sentences`: an epoch only determines after which step the other training was evaluated.
 """
 

@@ -22,7 +22,6 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Server]]:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(core.io.download, "_PAUSES", (0.0, 0.0))
     running = []
 

@@ -49,16 +49,24 @@ def nodes(command: Command) -> Iterator[Nodes]:
 
 
 def lose_one(nodes: Nodes, study: str, driver: subprocess.Popen[str]) -> None:
-    """Lose a node that is not the head, when a trial on it runs, has a checkpoint and at least one more epoch to go."""
+    """Lose a node that is not the head, when a trial on it runs, has a checkpoint and at least one more epoch to go.
+
+    The driver is stopped while this looks for one, which takes long on a busy machine: trials wait for it.
+    """
     wanted = {f"epoch-{epoch:05d}" for epoch in (2, 4, 5)}  # after 3, the rung, and 6 it may be over
 
     def busy() -> list[str]:
         if driver.poll() is not None:
             pytest.fail(f"{study} ended before a node was lost")
+        os.kill(driver.pid, signal.SIGSTOP)
         kept = [name for name in nodes.others() if any(path.name in wanted for path in nodes.checkpoints(name, study))]
-        return [name for name in kept if nodes.processes(name, "ImplicitFunc")]
+        found = [name for name in kept if nodes.processes(name, "ImplicitFunc")]
+        if not found:
+            os.kill(driver.pid, signal.SIGCONT)
+        return found
 
     nodes.lose(wait_until(busy, f"no node has a checkpoint of {study} to lose", pause=0.1)[0])
+    os.kill(driver.pid, signal.SIGCONT)
 
 
 def test_the_driver_is_killed_then_a_node_is_lost_and_the_same_command_resumes(

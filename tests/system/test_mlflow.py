@@ -1,7 +1,8 @@
 """tuning.tracking.mlflow with MLflow itself: a study exists once after any number of exports."""
 
+import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from core.errors import ConfigError, UserError
 from core.io.text import redact_uris
 from tests.support.epochs import epoch
 from tests.support.loaded import loaded_by_command
-from tests.support.small_study import SPEC, small_study
+from tests.support.small_study import SPEC, add, small_study
 from tuning.tracking import mlflow as mlflow_export
 from tuning.tracking.mlflow import export_to_mlflow
 
@@ -54,6 +55,25 @@ def test_two_exports_at_the_same_time_make_each_run_once(tmp_path: Path, uri: st
     with ThreadPoolExecutor(2) as pool:
         lines = list(pool.map(export_to_mlflow, [tmp_path] * 2, [uri] * 2))
     assert sorted(line.rpartition(": ")[2] for line in lines) == ["5 runs, 0 of them new", "5 runs, 4 of them new"]
+
+
+def test_an_export_that_waited_for_a_newer_one_removes_no_run(
+    tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked = mlflow_export.locked
+    with small_study(tmp_path) as journal:
+
+        @contextlib.contextmanager
+        def waited(cache: Path, name: str) -> Iterator[None]:
+            monkeypatch.setattr(mlflow_export, "locked", locked)
+            add(journal, 0.7)
+            export_to_mlflow(tmp_path, uri)
+            with locked(cache, name):
+                yield
+
+        monkeypatch.setattr(mlflow_export, "locked", waited)
+        export_to_mlflow(tmp_path, uri)
+    assert sorted(exported(uri, tmp_path.name)) == [0, 1, 2, 3, 4, 5]
 
 
 def test_trials_are_runs_with_settings_epochs_and_state(tmp_path: Path, uri: str) -> None:

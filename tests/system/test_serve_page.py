@@ -133,10 +133,22 @@ def test_a_file_of_many_sentences_is_labelled_in_several_requests(page: Any, tmp
     (tmp_path / "texts.txt").write_text("\n".join(texts) + "\n")
     page.find_element("id", "file").send_keys(str(tmp_path / "texts.txt"))
     until(page, lambda: text(page, "#said") == "250 sentences labelled")
+    submit = "document.querySelector('form').requestSubmit(); return document.querySelector('#file').disabled"
+    assert page.execute_script(submit)  # until the first file is labelled
+    until(page, lambda: text(page, "#said") == "250 sentences labelled")
     assert [row[0] for row in cells(page, "#labels")] == texts
     assert len(saved_file(page, tmp_path).splitlines()) == 251
     label(page, "good")
     assert page.execute_script("return document.querySelector('#labels').hidden")
+
+
+def test_an_error_names_the_sentence_by_its_place_in_the_whole_input(page: Any) -> None:
+    lines = [*(f"good {number}" for number in range(149)), "x" * 20_001]
+    page.execute_script("document.querySelector('#text').value = arguments[0]", "\n".join(lines))
+    page.execute_script("document.querySelector('form').requestSubmit()")
+    until(page, lambda: "No label" in text(page, "#said"))
+    assert text(page, "#said").startswith("No label: sentence 150: ")
+    page.get_log("browser")  # the browser itself logs the 422
 
 
 def cells(page: Any, section: str) -> list[list[str]]:

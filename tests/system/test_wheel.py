@@ -55,7 +55,7 @@ def bin_folder(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     Its own packages come first. A path in a .pth file is searched, but its .pth files are not read: so the checkout,
     which is installed there by one of them, is not found.
     """
-    environment = tmp_path_factory.mktemp("environment")
+    environment = tmp_path_factory.mktemp("an environment")  # a space: Ray must not start its Python by a shell
     checked(sys.executable, "-m", "venv", "--without-pip", environment)
     python = environment / "bin" / "python"
     checked(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel)

@@ -4,6 +4,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -193,3 +194,28 @@ def test_a_slow_step_says_what_it_does_and_a_fast_one_nothing(monkeypatch: pytes
     with say_if_slow("writing ...", said.append):
         pass
     assert said == ["reading ..."]
+
+
+@pytest.mark.slow
+def test_a_slow_reader_of_a_pipe_that_does_not_block_gets_everything() -> None:
+    script = (
+        "import os; os.set_blocking(1, False)\nfrom tuning.console import *\nprepare_streams()\n"
+        "with ignore_broken_output(): print('x' * 1_000_000)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=ROOT) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(1) == b"x"
+        time.sleep(0.2)  # the pipe is full, if the process is as fast
+        assert len(process.stdout.read()) == 1_000_000
+
+
+@pytest.mark.slow
+def test_openmp_binds_no_process_to_a_processor() -> None:
+    """As job scripts request it: the import of torch would leave one CPU to this process and its workers."""
+    script = (
+        "import os, tuning.cli.app\nfrom tuning.__main__ import start_program\n"
+        "tuning.cli.app.app = lambda **_: print(os.environ['OMP_PROC_BIND'])\nstart_program()"
+    )
+    env = os.environ | {"OMP_PROC_BIND": "spread", "OMP_PLACES": "cores"}
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=env, cwd=ROOT)
+    assert said.stdout == "false\n"

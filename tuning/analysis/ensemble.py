@@ -287,7 +287,7 @@ def estimate_ensemble(
 ) -> EnsembleEstimate:
     """Select an ensemble, and estimate its score with the selection repeated in each resample.
 
-    The plain baseline alone has the figures that it has elsewhere: nothing was chosen by its score.
+    The plain baseline alone, or the best trial alone, has the figures that it has elsewhere.
 
     Args:
         library: Models, at least one.
@@ -300,10 +300,11 @@ def estimate_ensemble(
     """
     actual = select(library, np.ones((1, resamples.n), dtype=np.int64), size=size, max_cost=max_cost)[0]
     order = [place for place in np.argsort(-actual, kind="stable") if actual[place]]
+    members = [library.models[place] for place in order]
     first = resamples.repeated(resamples.first)
-    alone = [library.models[place] for place in order] == [FIXED]
-    if alone:
-        found = resamples.repeated(resamples.only(FIXED))
+    best = list(resamples.places)[int(resamples.first(resamples.raw[None])[0])]
+    if members in ([FIXED], [best]):
+        found = first if members == [best] else resamples.repeated(resamples.only(FIXED))
         gain = resamples.difference(found, first)
     else:
         repeated = _repeated(library, resamples, actual, size, max_cost)
@@ -312,7 +313,7 @@ def estimate_ensemble(
         base = repeated.base + (first.value + gain.value - repeated.value)
         found = replace(repeated, base=base)
     corrected = resamples.corrected(found)
-    if alone and library.metric.name == "accuracy":
+    if members == [FIXED] and library.metric.name == "accuracy":
         corrected = replace(corrected, interval=wilson(corrected.value * resamples.n, resamples.n))
     return EnsembleEstimate(
         metric=library.metric.name,

@@ -102,10 +102,13 @@ def random_search_curve(records: Sequence[TrialRecord]) -> RandomSearchCurve:
 
 
 def _too_few(count: int, records: Sequence[TrialRecord]) -> str:
-    """Return why there is no curve, and what to run. Once the sampler chooses the trials, more of them do not help."""
+    """Return why there is no curve, and what to run.
+
+    More trials do not help once the sampler chooses them, and rarely if it has the results of first trials.
+    """
     chosen = sum(record.origin == PORTFOLIO for record in records)
     first = f" (those of --first-trials are not random: {chosen})" if chosen else ""
-    more = "" if any(record.origin == "sampler" for record in records) else "run more trials, or "
+    more = "" if chosen or any(record.origin == "sampler" for record in records) else "run more trials, or "
     return (
         f"the curve needs at least 2 finished trials that were drawn at random, this study has {count}{first}; "
         f"{more}run a study with --sampler random --first-trials random under another --name"

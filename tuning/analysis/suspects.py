@@ -175,7 +175,10 @@ def suspects_text(folder: Path, cache_dir: Path | None, form: str, **places: str
         raise DataError(f"{spec['data']['dataset']}: no such file; if it was moved, pass its new path: {command}")
     corpus = load_corpus(**spec["data"], cache_dir=cache_dir)  # prepares the data again if the cache has lost them
     if corpus.fingerprint != spec["fingerprint"]:
-        raise DataError(f"{spec['data']['dataset']} has changed since the study was created; restore the old file")
+        raise DataError(
+            f"{spec['data']['dataset']}, or the version of NLTK or regex, has changed since the study was created; "
+            "restore the old one"
+        )
     found, n_sentences = suspects_of(folder, {**attributes, "spec": spec}, records, cache_dir)
     if form == "json":
         return json.dumps([asdict(each) for each in found], indent=2)

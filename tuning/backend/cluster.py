@@ -22,8 +22,8 @@ from tuning.resources.machine import Machine, TrialResources
 
 WATCH_SECONDS, MISSES = 2.0, 3
 """Seconds between two checks of the head, and number of consecutive failures after which it counts as lost."""
-WORKER_SETTINGS = ("RAY_CHDIR_TO_TRIAL_DIR", "TUNE_FUNCTION_THREAD_TIMEOUT_S")
-"""Variables of RAY_ENV that workers read themselves; on another machine, they do not inherit them."""
+WORKER_SETTINGS = ("RAY_CHDIR_TO_TRIAL_DIR", "TUNE_FUNCTION_THREAD_TIMEOUT_S", "OMP_PROC_BIND")
+"""Variables of RAY_ENV that workers use themselves; on another machine, they do not inherit them."""
 LOOK_SECONDS = 180
 """Time in seconds within which a node must start a worker and import torch to be used for trials."""
 

@@ -23,6 +23,7 @@ from tuning.backend.ray_private import (
     sigterm_handler_kept,
     silence_error_thread,
     without_unused_processes,
+    without_uv_environment,
 )
 from tuning.backend.start_watch import call_watched
 from tuning.resources.machine import Machine
@@ -43,8 +44,21 @@ RAY_ENV = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # tuning.backend.interrupt.InterruptHandler handles it
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "600",  # a reused worker waits for its last trial's thread, not 2 s
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # Ray's snapshots are never read
+    "TUNE_RESULT_DIR": "",  # of older versions of Ray; Tune refuses to run if one of these two has a value
+    "RAY_AIR_LOCAL_CACHE_DIR": "",
+    "RAY_TUNE_CALLBACKS": "",  # those of the user's own searches
+    "OMP_PROC_BIND": "false",  # else torch's OpenMP may bind all workers to the same CPU
     "PYTHONBREAKPOINT": "",  # Ray's start sets it; later breakpoints of a notebook must not call Ray's debugger
 }
+
+OF_A_CLUSTER = (
+    "RAY_JOB_CONFIG_JSON_ENV_VAR",  # of a submitted job: its packages are only in the cluster
+    "RAY_OVERRIDE_RESOURCES",  # of a node: a head may have no CPU
+    "RAY_REDIS_ADDRESS",  # of a head, as the next: another Ray would write the cluster's tables
+    "RAY_gcs_storage",
+    "RAY_RUNTIME_ENV_HOOK",  # gives workers another environment than this process has
+)
+"""Variables of a cluster in whose job or container this process may run. A local Ray must not see them."""
 
 OPEN_FILES, OPEN_FILES_PER_CPU = 100, 4
 """Open files that one process of Ray needs. Its raylet has 54 with one worker, and 3 more for each further one."""
@@ -91,7 +105,7 @@ def _only_session(ray: Any, problem: str, options: Mapping[str, Any]) -> Iterato
 
     def start() -> None:
         try:
-            with sigterm_handler_kept():
+            with sigterm_handler_kept(), without_uv_environment():
                 ray.init(
                     log_to_driver=False,
                     logging_level=logging.ERROR,
@@ -104,7 +118,7 @@ def _only_session(ray: Any, problem: str, options: Mapping[str, Any]) -> Iterato
             if "AF_UNIX path length" in str(error):
                 why = "the path of Ray's temporary folder is too long; set RAY_TMPDIR to a short one, such as /tmp"
                 raise UserError(why) from error
-            if isinstance(error, OSError) and error.errno in NO_FOLDER:
+            if isinstance(error, OSError) and error.errno in NO_FOLDER and error.filename != "/dev/shm":
                 why = f"Ray cannot write its temporary folder ({root_cause(error)}); set RAY_TMPDIR to another one"
                 raise UserError(why) from error
             raise UserError(problem.format(root_cause(error))) from error
@@ -124,9 +138,9 @@ def root_cause(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _own_settings() -> Iterator[None]:
-    """Use RAY_ENV while the block runs, also for the token, which Ray keeps."""
+    """Use RAY_ENV and hide OF_A_CLUSTER while the block runs. Ray keeps the token, so it must read it again."""
     try:
-        with environment(RAY_ENV):
+        with environment({**RAY_ENV, **dict.fromkeys(OF_A_CLUSTER)}):
             reload_authentication()
             yield
     finally:
@@ -185,18 +199,25 @@ def _check_open_files(cpus: int) -> None:
 
 
 @contextlib.contextmanager
-def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables while the block runs, so that a notebook's later use of Ray is not affected."""
+def environment(variables: Mapping[str, str | None]) -> Iterator[None]:
+    """Set environment variables while the block runs, or remove those that are None.
+
+    Then a notebook's later use of Ray is not affected.
+    """
     before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
     try:
+        _set_variables(variables)
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        _set_variables(before)
+
+
+def _set_variables(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def _watch(

@@ -1,13 +1,14 @@
 """All uses of Ray's private names, so that one test shows which of them another version of Ray lacks.
 
-A search works without the names that only save time, memory or output: those for unused processes, idle workers, ended
-trials, telemetry and error messages.
+A search works without the names that only save time, memory or output, and without those for uv and signals: they are
+for unused processes, idle workers, ended trials, telemetry and error messages.
 """
 
 import contextlib
 import ctypes
 import json
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -17,7 +18,7 @@ from typing import Any
 
 import ray
 from ray import _raylet
-from ray._private import services
+from ray._private import ray_constants, services
 from ray._private import worker as ray_worker
 from ray._private.authentication import authentication_token_setup
 from ray._private.node import Node
@@ -134,6 +135,32 @@ def without_callback_telemetry() -> AbstractContextManager[None]:
     except ImportError:  # another version of Ray
         return contextlib.nullcontext()
     return _replaced(usage, tag_callbacks=lambda callbacks: None)
+
+
+def without_signal_handlers() -> AbstractContextManager[None]:
+    """Let Tune set no handlers of signals: it would replace the caller's of SIGUSR1 and never restore it."""
+    from ray.tune import tune
+
+    return _replaced(tune, _setup_signal_catching=threading.Event)
+
+
+def without_runtime_environment() -> AbstractContextManager[None]:
+    """Let Tune's workers have no runtime environment of their own: they inherit the variables that they need.
+
+    Tune's has the AWS keys of this process, which Ray writes into a log that every user of the machine can read. Ray
+    also starts such a worker by bash, and does not quote the path of Python: with a space in it, no worker ever starts.
+    """
+    from ray.tune.execution import class_cache
+
+    return _replaced(class_cache, DEFAULT_ENV_VARS={}, ENV_VARS_TO_PROPAGATE=set())
+
+
+def without_uv_environment() -> AbstractContextManager[None]:
+    """Let Ray's start ignore that this process runs below `uv run`.
+
+    Otherwise Ray copies the current folder, and starts each worker by `uv run` in the copy, in another environment.
+    """
+    return _replaced(ray_constants, RAY_ENABLE_UV_RUN_RUNTIME_ENV=False)
 
 
 NODE_SECONDS = 10

@@ -13,7 +13,12 @@ from core.data.corpus import Corpus
 from core.io.system_errors import machine_problem
 from tuning.backend.adapters import RayScheduler, RaySearcher
 from tuning.backend.interrupt import InterruptHandler
-from tuning.backend.ray_private import low_memory_is_a_death, without_callback_telemetry
+from tuning.backend.ray_private import (
+    low_memory_is_a_death,
+    without_callback_telemetry,
+    without_runtime_environment,
+    without_signal_handlers,
+)
 from tuning.resources.machine import TrialResources
 from tuning.scheduling.budget import EarlyEnd
 from tuning.scheduling.schedule import MAX_RESTARTS, Schedule
@@ -124,7 +129,12 @@ def _run_trials(schedule: Schedule, corpus_ref: Any, backend: RayBackend, interr
         ),
     )
     try:
-        with low_memory_is_a_death(), without_callback_telemetry():
+        with (
+            low_memory_is_a_death(),
+            without_callback_telemetry(),
+            without_runtime_environment(),
+            without_signal_handlers(),
+        ):
             tuner.fit()
     except Exception:
         if not interrupt.reason:  # a full disk makes Ray fail as well

@@ -2,7 +2,6 @@
 
 import errno
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -151,7 +150,6 @@ def main() -> NoReturn:
         closed = cause.errno == errno.EPIPE and reader_has_left()
         if not closed and cause.errno != errno.ENOSPC:
             raise cause from None
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it at exit
         if closed:
             leave(0)
         message = "cannot write the output: the disk is full; free some space and run the same command again"

@@ -9,7 +9,7 @@ from core.errors import ConfigError, CorruptionError, UserError, check_rules
 from core.io.atomic import folder_rule
 from core.io.text import printable
 from tuning.cli.options import takes_data_options
-from tuning.console import READING_DATA, print_data, print_note, say_if_slow
+from tuning.console import READING_DATA, for_terminal, print_note, say_if_slow
 from tuning.formatting import format_megabytes
 from tuning.journal.folder import study_folder
 from tuning.run_options import (
@@ -93,7 +93,7 @@ def data(
 
         with say_if_slow("reading the study and its data ..."):
             text = suspects_text(study_folder(suspects, results), cache_dir, format, **given)
-        print_data(text)
+        print(for_terminal(text))
         return
     if list_ or verify or clear:
         if given:

@@ -12,8 +12,8 @@ from tuning.cli.options import takes_options
 from tuning.console import (
     ASSESSING,
     command_line,
+    for_terminal,
     ignore_broken_output,
-    print_data,
     program_name,
     say_if_slow,
 )
@@ -84,7 +84,7 @@ def best(
     folder = study_folder(study, results)
     with say_if_slow(ASSESSING):
         text = curve_of(folder, format) if expected else table_of(folder, selection, format)
-    print_data(text)
+    print(for_terminal(text))
 
 
 def list_studies(
@@ -118,14 +118,17 @@ def report(
 
 
 @takes_options(ConfirmOptions)
-@ignore_broken_output()
 def confirm(options: ConfirmOptions) -> None:
     """Train the best configurations on new seeds. Includes the baseline, and compares all of them."""
     with say_if_slow(LOADING, options.say):
         from tuning.confirm.command import confirm_study
+        from tuning.confirm.tables import render_summary
 
-    if confirm_study(options) is None:
+    with ignore_broken_output():
+        summary = confirm_study(options)
+    if summary is None:
         raise KeyboardInterrupt
+    print(render_summary(summary, options.format))
 
 
 @takes_options(RetrainOptions)

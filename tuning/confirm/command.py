@@ -12,7 +12,6 @@ from tuning.backend.interrupt import InterruptHandler
 from tuning.confirm.execution import execute
 from tuning.confirm.runs import Candidate, ConfirmRun, candidates, plan_runs
 from tuning.confirm.summary import Summary, summarize
-from tuning.confirm.tables import render_summary
 from tuning.console import ASSESSING, say_if_slow
 from tuning.journal.records import Spec, TrialRecord, read_study, study_attributes
 from tuning.journal.writer import open_study
@@ -35,7 +34,7 @@ class _Plan(NamedTuple):
 
 
 def confirm_study(options: ConfirmOptions) -> Summary | None:
-    """Execute the runs that the journal lacks, then print the summary of all runs.
+    """Execute the runs that the journal lacks, and summarize all runs.
 
     Returns:
         The summary; None if it was interrupted.
@@ -49,9 +48,7 @@ def confirm_study(options: ConfirmOptions) -> Summary | None:
         if executed is None:
             return None
         plan, attributes = executed, study_attributes(options.folder)
-    summary = summarize(options.folder.name, plan.chosen, plan.runs, attributes)
-    print(render_summary(summary, options.format))
-    return summary
+    return summarize(options.folder.name, plan.chosen, plan.runs, attributes)
 
 
 def _plan(options: ConfirmOptions) -> tuple[_Plan, Mapping[str, Any]]:

@@ -98,6 +98,8 @@ def distill_model(model: Path, options: DistillOptions) -> Reproduction | None:
         }
         save_members(target, [trained.member], {**trained.metrics, **about}, corpus, command_line())
         shutil.rmtree(context.checkpoints, ignore_errors=True)
+        if verdict is None:  # last: a command that resumes from these checkpoints would be compared with itself
+            _record(context, result, facts)
     return verdict
 
 
@@ -245,34 +247,42 @@ def add_sentences(corpus: Corpus, sentences: Sequence[Sequence[str]], soft: NDAr
     )
 
 
+def _record_key(context: RetrainContext, facts: Mapping[str, Any]) -> str:
+    """Return the name of the study attribute that has the first run with these inputs."""
+    inputs = [context.config.to_dict(), LABEL_SHARE, {name: facts[name] for name in facts if name != "teacher"}]
+    return f"{VERB}:{hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]}"
+
+
 def _verify(
     context: RetrainContext, result: TrainResult, record: TrialRecord, facts: Mapping[str, Any]
 ) -> Reproduction | None:
-    """Compare a training with the record of an earlier run with the same inputs, or record it if there is none."""
-    inputs = [context.config.to_dict(), LABEL_SHARE, {name: facts[name] for name in facts if name != "teacher"}]
-    key = f"{VERB}:{hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]}"
+    """Compare a training with the record of the first run with the same inputs; return None if there is none."""
+    earlier = context.journal.attributes.get(_record_key(context, facts))
+    if not earlier:
+        return None
+    first = dataclasses.replace(
+        record,
+        epochs=tuple(map(to_epoch, earlier["epochs"])),
+        weights_sha256=earlier["weights_sha256"],
+        predictions=(),
+    )
     environment = environment_now(context.config.precision, context.threads, context.device)
-    if earlier := context.journal.attributes.get(key):
-        first = dataclasses.replace(
-            record,
-            epochs=tuple(map(to_epoch, earlier["epochs"])),
-            weights_sha256=earlier["weights_sha256"],
-            predictions=(),
-        )
-        changes = environment_changes(earlier["environment"], environment)
-        verdict = reproduction_of(first, result, changes, source="the first run")
-        print(verdict)
-        return verdict
+    changes = environment_changes(earlier["environment"], environment)
+    verdict = reproduction_of(first, result, changes, source="the first run")
+    print(verdict)
+    return verdict
+
+
+def _record(context: RetrainContext, result: TrainResult, facts: Mapping[str, Any]) -> None:
     written = {
-        "trial": record.number,
+        "trial": context.trial,
         "epochs": [dataclasses.asdict(epoch) for epoch in result.epochs],
         "weights_sha256": result.weights_sha256,
-        "environment": environment,
+        "environment": environment_now(context.config.precision, context.threads, context.device),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    context.journal.set_study_attr(key, written)
+    context.journal.set_study_attr(_record_key(context, facts), written)
     print(f"RECORDED {len(result.epochs)} epochs, with which the same command will compare its epochs")
-    return None
 
 
 def _measured(options: DistillOptions, context: RetrainContext, result: TrainResult) -> TrainedModel:

@@ -287,7 +287,8 @@ def _advice(differences: Sequence[str]) -> str:
     if len(versions) + len(data) < len(differences):
         advice.append("pass the same options as before")
     elif data:
-        advice.append("pass the same data")
+        moved = any(line.startswith("data.dataset ") for line in data)
+        advice.append("pass the same data" + ("" if moved else ", with the same versions of NLTK and regex"))
     return " and ".join(advice)
 
 

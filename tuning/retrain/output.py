@@ -25,8 +25,7 @@ def train_on_both(context: RetrainContext, verified: TrainResult) -> TrainedMode
     model = refit_on_both(
         context, verified, lambda number, loss: print(f"pass {number}: train loss {loss:.4f}", flush=True)
     )
-    steps, passes = model.figures["steps"], model.figures["passes"]
-    print(f"{steps} steps are {passes:.2f} passes over {what} (the last pass is cut short)")
+    print(f"{model.figures['steps']} steps are {model.figures['passes']:.2f} passes over {what}")
     print_figures(model)
     return model
 

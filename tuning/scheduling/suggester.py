@@ -1,13 +1,13 @@
 """The next trial: a pure function of the study's configuration, all earlier parameters and the visible results."""
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
 from core.config import TrialConfig
-from core.io.checked_folder import canonical_json
 from tuning.journal.records import copied_from
 from tuning.scheduling.samplers import (
     SAMPLERS,
@@ -79,7 +79,7 @@ class Suggester:
             return Suggestion(params=params, config=config, origin=self._first_origins[number])
         params = self._drawn(log)
         config = self.config.space.to_config(params, **shared)
-        source = self._views.numbers.get(_key(config))
+        source = self._views.numbers.get(_key(config.to_dict()))
         origin = ("random" if self._is_random() else "sampler") if source is None else f"copy of {source}"
         return Suggestion(params=params, config=config, origin=origin)
 
@@ -128,7 +128,8 @@ class Suggester:
         return info.independent_draws and (n_seen < self.config.startup or not info.learns)
 
     def _is_new(self, params: Params) -> bool:
-        return _key(self.config.space.to_config(params, **self.config.shared_settings)) not in self._views.numbers
+        config = self.config.space.to_config(params, **self.config.shared_settings)
+        return _key(config.to_dict()) not in self._views.numbers
 
 
 class _Views:
@@ -137,7 +138,7 @@ class _Views:
     def __init__(self, config: StudyConfig, first_number: int) -> None:
         self.config = config
         self.trials: list[FrozenTrial] = []
-        self.numbers: dict[bytes, int] = {}
+        self.numbers: dict[frozenset[tuple[str, Any]], int] = {}
         """Configuration -> the first trial with it."""
         self._first_number = first_number  # in the sampler's study
         self._views: list[FrozenTrial] = []
@@ -154,7 +155,7 @@ class _Views:
         self._views.append(trial_view(trial, self._first_number + number, TrialState.RUNNING))
         source = copied_from(trial.user_attrs["origin"])
         if source is None:
-            self.numbers.setdefault(canonical_json(trial.user_attrs["config"]), number)
+            self.numbers.setdefault(_key(trial.user_attrs["config"]), number)
         else:
             self._copies.setdefault(source, []).append(number)
             if source in self._latest:
@@ -203,5 +204,6 @@ def _sample(ranked: Sequence[int], running: Sequence[int] = ()) -> list[int]:
     return sorted([*best, *running, *others])
 
 
-def _key(config: TrialConfig) -> bytes:
-    return canonical_json(config.to_dict())
+def _key(settings: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
+    """Return what equal settings share: 0 and 0.0 are equal, and differ in JSON."""
+    return frozenset(settings.items())

@@ -98,31 +98,13 @@ def _decoded_lines(stream: io.BufferedReader, encoding: str, where: str) -> Iter
             yield lines
 
 
-def table_parts(
-    path: Path, text_column: str | None, encoding: str | None, cache_dir: Path, notify: Notify
-) -> Iterator[Table]:
-    """Yield the rows of a table in parts; all have the text column if one is given.
-
-    Args:
-        path: The table.
-        text_column: Name of the column; None for any.
-        encoding: None to detect it.
-        cache_dir: Folder that remembers the detected encoding of a large table.
-        notify: Called with a line about irregular data.
+def table_batch(part: Table, column: str) -> TextBatch:
+    """Return the texts of a part. An absent cell is an empty text, as an empty cell of CSV is.
 
     Raises:
-        ConfigError: The encoding is unknown.
-        DataError: The table cannot be used.
+        DataError: The table has no such column of plain values.
     """
-    for part in read_table_in_parts(path, encoding_of(path, encoding, cache_dir, notify)):
-        if text_column is not None:
-            require_column(part, text_column, "--text-column")
-        yield part
-
-
-def table_batch(part: Table, column: str) -> TextBatch:
-    """Return the texts of a part. An absent cell is an empty text, as an empty cell of CSV is."""
-    texts = [cell or "" for cell in part.columns[column]]
+    texts = [cell or "" for cell in require_column(part, column, "--text-column")]
     return TextBatch(texts=texts, source=f"{part.name}, {part.unit}", numbers=part.lines)
 
 
@@ -131,7 +113,7 @@ def sentence_batches(
 ) -> Iterator[TextBatch]:
     """Yield the sentences of a file: its lines, as `line_batches`, or with `text_column` the cells of a table.
 
-    The arguments are those of `table_parts`, and `option` as in `line_batches`.
+    `cache_dir` remembers the detected encoding of a large table. The other arguments are those of `line_batches`.
 
     Raises:
         ConfigError: A text column is given for a file that is no table, or none for a table.
@@ -148,5 +130,5 @@ def sentence_batches(
         return
     if not is_table:
         raise ConfigError(f"--text-column needs a file ending in {ENDINGS} (.gz too), got {option} {printable(file)}")
-    for part in table_parts(Path(file), text_column, encoding, cache_dir, notify):
+    for part in read_table_in_parts(Path(file), encoding_of(Path(file), encoding, cache_dir, notify)):
         yield table_batch(part, text_column)

@@ -149,6 +149,8 @@ class Gate:
                 body += part
                 self.bodies_bytes[client] += len(part)
                 if len(body) > MAX_BODY_BYTES:
+                    while message.get("more_body", False):  # some clients read no answer before they have sent all
+                        message = await receive()
                     raise _TooLargeError(413, f"the request has more than {MAX_BODY_BYTES:,} bytes")
                 if max(2 * self.bodies_bytes[client], self.bodies_bytes.total()) > MAX_BODIES_BYTES:
                     raise _TooLargeError(503, "too many bytes arrive, try again later")

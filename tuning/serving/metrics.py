@@ -13,17 +13,18 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Metrics:
-    """Counts requests by status, and their response times."""
+    """Counts requests by status, and their response times. Reads the queue whenever Prometheus asks."""
 
-    def __init__(self) -> None:
+    def __init__(self, queue: "RequestQueue") -> None:
         from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
 
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the times at which counters were made
-        self.registry = CollectorRegistry()
+        self._queue, self._registry = queue, CollectorRegistry()
+        self._registry.register(self)
         statuses = "Answered requests by status; 499 if the client has disconnected."
-        self._requests = Counter("sentune_requests", statuses, ["status"], registry=self.registry)
+        self._requests = Counter("sentune_requests", statuses, ["status"], registry=self._registry)
         times = "Seconds from the end of a request's headers to its answer."
-        self._seconds = Histogram("sentune_request_seconds", times, registry=self.registry)
+        self._seconds = Histogram("sentune_request_seconds", times, registry=self._registry)
 
     def record(self, status: int, seconds: float) -> None:
         """Count a request; the help texts above define its HTTP status and its seconds."""
@@ -34,20 +35,13 @@ class Metrics:
         """Return the text."""
         from prometheus_client import generate_latest
 
-        return generate_latest(self.registry)
-
-
-class QueueCollector:
-    """Reads the metrics of the queue whenever Prometheus asks."""
-
-    def __init__(self, queue: "RequestQueue") -> None:
-        self.queue = queue
+        return generate_latest(self._registry)
 
     def collect(self) -> "Iterator[Metric]":
-        """Yield the metrics."""
+        """Yield the metrics of the queue."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-        queue = self.queue
+        queue = self._queue
         yield CounterMetricFamily("sentune_words", "Labelled words, estimated.", queue.labelled_words)
         yield CounterMetricFamily(
             "sentune_label_seconds", "Seconds in which the model labelled words.", queue.busy_seconds

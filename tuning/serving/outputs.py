@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import stat
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,8 +58,8 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 @contextlib.contextmanager
-def open_output(out: Path | None) -> Iterator[Callable[[str], bool]]:
-    """Yield a function that writes a part of the output, and returns whether more output is needed.
+def open_output(out: Path | None) -> Iterator[Callable[[str], object]]:
+    """Yield a function that writes a part of the output.
 
     Args:
         out: The file, which appears when the block has succeeded; None for standard output, to which each part is
@@ -70,21 +69,11 @@ def open_output(out: Path | None) -> Iterator[Callable[[str], bool]]:
         UserError: The file cannot be written.
     """
     if out is None:
-        yield _print
+        yield lambda text: print(text, end="", flush=True)
         return
     with atomic_file(out) as file:
         # UTF-8 cannot encode half a surrogate pair, which the name of a class may have.
-        yield lambda text: file.write(text.encode(errors="backslashreplace")) > -1
-
-
-def _print(text: str) -> bool:
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader, such as `head`, has ended
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at Python's exit
-        return False
-    return True
+        yield lambda text: file.write(text.encode(errors="backslashreplace"))
 
 
 def format_lines(
@@ -124,14 +113,7 @@ def csv_header(table: Table, classes: Sequence[str]) -> list[str]:
     return [*table.columns, *added]
 
 
-def format_csv(
-    header: Sequence[str],
-    table: Table,
-    predictions: Sequence["Prediction"],
-    *,
-    probabilities: bool,
-    escape: bool = False,
-) -> str:
+def format_csv(header: Sequence[str], table: Table, predictions: Sequence["Prediction"], *, probabilities: bool) -> str:
     """Return the header and the rows of the table, with the cells of `csv_header` added.
 
     Args:
@@ -139,12 +121,9 @@ def format_csv(
         table: The table, or a part of it.
         predictions: (n,) predictions of its rows. A label is empty if there is no answer.
         probabilities: Whether to add the probabilities of all classes.
-        escape: Whether to make each cell `printable`, for a terminal.
     """
     rows: list[list[str | float | None]] = [[*header]] if header else []
     for cells, guess in zip(zip(*table.columns.values(), strict=True), predictions, strict=True):
         every = guess.probabilities.values() if probabilities else ()
         rows.append([*cells, guess.label, guess.probability, guess.unknown_words, *every])
-    if escape:
-        rows = [[printable(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
     return csv_text(rows)

@@ -1,17 +1,18 @@
 """The verb `predict`: label sentences of the command line, of a file or a pipe of any length, or of a table."""
 
 import itertools
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.data.columns import require_column
-from core.data.readers import ROWS_AT_ONCE, Table
+from core.data.datasets import encoding_of
+from core.data.readers import ROWS_AT_ONCE, Table, read_table_in_parts
 from core.errors import ConfigError
 from core.io import cache
 from core.io.text import Notify, printable, quoted
-from tuning.serving.inputs import TextBatch, line_batches, table_batch, table_parts
+from tuning.console import for_terminal
+from tuning.serving.inputs import TextBatch, line_batches, table_batch
 from tuning.serving.options import PredictOptions
 from tuning.serving.outputs import csv_header, format_csv, format_lines, open_output
 
@@ -37,6 +38,8 @@ def predict_texts(load: Callable[[], "Predictor"], notify: Notify, options: Pred
     """
     source: Iterator[TextBatch | Table] = _read(options, notify)
     first = list(itertools.islice(source, 1))
+    if first and isinstance(first[0], Table) and options.text_column is not None:
+        require_column(first[0], options.text_column, "--text-column")  # before the model is loaded
     model = load()
     threshold = options.abstention.threshold(model.coverage, notify)
     column, header = options.text_column, list[str]()
@@ -60,13 +63,12 @@ def predict_texts(load: Callable[[], "Predictor"], notify: Notify, options: Pred
             n_unknown += sum(guess.unknown_words >= FEW_KNOWN for text, guess in guesses if text.strip())
             shown = {"probabilities": options.probabilities}
             if isinstance(part, Table) and not options.as_json:
-                escape = options.out is None and sys.stdout.isatty()
-                text = format_csv(header, part, predictions, escape=escape, **shown)
+                text = format_csv(header, part, predictions, **shown)
+                text = for_terminal(text) if options.out is None else text
                 header = []
             else:
                 text = format_lines(batch.texts, predictions, as_json=options.as_json, **shown)
-            if not write(text):
-                break
+            write(text)
     if n_unknown:
         notify(
             f"the model does not know half of the words or more in {n_unknown:,} of {n_texts:,} texts; their labels "
@@ -81,9 +83,8 @@ def _read(options: PredictOptions, notify: Notify) -> Iterator[TextBatch | Table
             part = list(options.texts[start : start + ROWS_AT_ONCE])
             yield TextBatch(texts=part, source="text", numbers=range(start + 1, start + 1 + len(part)))
     elif options.is_table:
-        yield from table_parts(
-            Path(options.file or ""), options.text_column, options.encoding, cache.default_dir(), notify
-        )
+        path = Path(options.file or "")
+        yield from read_table_in_parts(path, encoding_of(path, options.encoding, cache.default_dir(), notify))
     else:
         yield from line_batches(options.file or "-", options.encoding, notify)
 

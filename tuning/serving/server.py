@@ -18,7 +18,7 @@ from tuning.formatting import content_policy
 from tuning.serving.abstention import Abstention
 from tuning.serving.hosts import LOCAL_NAMES, check_hosts, hosts_of
 from tuning.serving.limits import Gate, TokenBucket, client_of, count_words
-from tuning.serving.metrics import CONTENT_TYPE, Metrics, QueueCollector
+from tuning.serving.metrics import CONTENT_TYPE, Metrics
 from tuning.serving.request_queue import SMALL_WORDS, RequestQueue
 
 if TYPE_CHECKING:
@@ -53,8 +53,7 @@ def make_app(
         hosts: Allowed names, see `hosts_of`.
     """
     queue = RequestQueue(lambda texts: [_as_json(each) for each in model.predict(texts, min_probability)])
-    metrics, bucket = Metrics(), TokenBucket(rate)
-    metrics.registry.register(QueueCollector(queue))
+    metrics, bucket = Metrics(queue), TokenBucket(rate)
     app = _make_routes(model, name, min_probability, queue, bucket, metrics)
     return Gate(check_hosts(app, hosts), bucket, metrics, lambda: queue.retry_after(large=True))
 

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import math
 import re
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -94,10 +93,13 @@ class Dimension:
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "Dimension":
         """Return the inverse of `to_dict`; other content raises KeyError, TypeError or ValueError."""
+        distribution = json_to_distribution(json.dumps(content["distribution"]))
+        if json.loads(distribution_to_json(distribution)) != content["distribution"]:  # such as a rounded range
+            raise ValueError("a range is not one that Optuna stores")
         return cls(
             name=content["name"],
             field=content["field"],
-            distribution=json_to_distribution(json.dumps(content["distribution"])),
+            distribution=distribution,
             when=tuple((name, tuple(allowed)) for name, allowed in content["when"]),
         )
 
@@ -304,13 +306,12 @@ class Space:
             ConfigError: The space breaks a rule of this version.
         """
         try:
-            with warnings.catch_warnings(action="error"):  # Optuna warns if it changes a distribution
-                return cls(
-                    name=content["name"],
-                    dimensions=tuple(Dimension.from_dict(each) for each in content["dimensions"]),
-                    fixed=dict(content["fixed"]),
-                    try_first=tuple(dict(entry) for entry in content["try_first"]),
-                )
+            return cls(
+                name=content["name"],
+                dimensions=tuple(Dimension.from_dict(each) for each in content["dimensions"]),
+                fixed=dict(content["fixed"]),
+                try_first=tuple(dict(entry) for entry in content["try_first"]),
+            )
         except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, Warning) as error:
             reason = printable(error_summary(error, 100))
             raise CorruptionError(

@@ -48,8 +48,7 @@ def export_to_mlflow(folder: Path, uri: str) -> str:
         UserError: There is no such study; MLflow is not installed, cannot be reached, or refuses.
         ConfigError: The experiment with the study's name contains something else.
     """
-    attributes, records = read_study(folder)
-    spec = attributes["spec"]
+    read_study(folder)  # refuses a folder without a study
     if importlib.util.find_spec("mlflow") is None:
         raise UserError("--to mlflow needs more packages; run pip install mlflow-skinny")
     _check_database(uri)
@@ -63,8 +62,9 @@ def export_to_mlflow(folder: Path, uri: str) -> str:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
-        searched = Space.from_dict(spec["space"]).searched_fields
         with locked(default_dir(), f"mlflow-{cache_key({'study': folder.name, 'uri': uri})}"):  # not two of one run
+            attributes, records = read_study(folder)  # an older state would remove runs of an export in between
+            searched = Space.from_dict(attributes["spec"]["space"]).searched_fields
             client = mlflow.MlflowClient(tracking_uri=uri)
             experiment = _experiment(client, folder.name, study_id(folder.name, attributes), uri)
             runs = _runs(client, experiment)

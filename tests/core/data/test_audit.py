@@ -52,12 +52,15 @@ def audited(rows: list[tuple[str, str, int]] = ROWS, coverage: dict[str, Any] | 
     return audit(texts, labels, classes, split, flat, offsets, coverage)
 
 
-@pytest.mark.parametrize(("most", "said"), [(6, "the 4 most frequent words of train"), (8, "train")])
+@pytest.mark.parametrize(
+    ("most", "said"), [(6, "the 4 most frequent words of train"), (8, "train and the word vectors")]
+)
 def test_a_vocabulary_that_leaves_words_out_is_said(monkeypatch: pytest.MonkeyPatch, most: int, said: str) -> None:
     for module in ("vocabulary", "audit"):
         monkeypatch.setattr(f"core.data.{module}.MAX_WORDS", most)
     rows = [("a b c d e", "x", TRAIN), ("f", "y", VAL), ("g", "x", TEST)]
-    text = render_audit(audited(rows))
+    coverage = {"found": 1, "vocabulary": 2, "by_word": 0.5, "by_token": 0.5, "missing": []}
+    text = render_audit(audited(rows, coverage))
     assert f"unknown     val 100.0%, test 100.0% of the tokens, for a vocabulary made from {said}\n" in text
 
 
@@ -174,7 +177,7 @@ def test_the_lines_say_what_was_found() -> None:
         "            texts with more than one label: 1; correct their labels",
         "            classes with fewer than 15 sentences: 'neg' 5, 'pos' 6; add sentences, or merge classes",
         "            words of train without a word vector: 66.7%; pass --vectors FILE if the texts are not English, "
-        "else --vectors glove-300d or fasttext",
+        "else --vectors fasttext",
     ]
 
 
@@ -248,7 +251,7 @@ def test_a_clean_corpus_has_no_warning() -> None:
         (
             {"coverage": {"by_token": 0.512}},
             "words of train without a word vector: 48.8%; pass --vectors FILE if the texts are not English, else "
-            "--vectors glove-300d or fasttext",
+            "--vectors fasttext",
         ),
         (
             classes(a=910, b=90),

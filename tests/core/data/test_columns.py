@@ -111,6 +111,12 @@ def test_columns_with_unusual_names_are_found_by_their_content() -> None:
     assert choose_columns(table(**TICKETS | {"body": chinese, "subject": TICKETS["ticket"]}), None, None)[0] == "body"
 
 
+@pytest.mark.parametrize("empty", ["", None])
+def test_a_column_that_is_mostly_empty_is_not_the_text(empty: str | None) -> None:
+    note = ["we called the customer " * 6, *[empty] * 5]
+    assert choose_columns(table(**TICKETS, note=note), None, "queue") == ("body", "queue")
+
+
 def test_two_columns_with_sentences_or_with_labels_are_not_distinguished() -> None:
     answer: list[str | None] = [f"we are sorry and will look at the page {i}" for i in range(6)]
     with pytest.raises(DataError, match=r"pass --text-column \(which column holds the text\); it has"):

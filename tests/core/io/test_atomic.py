@@ -286,3 +286,19 @@ def test_a_path_that_no_temporary_file_can_be_next_to_is_refused_before_the_work
     with pytest.raises(UserError, match=f"cannot write .*: {reason}"):
         check_parent(Path(path.format(tmp=tmp_path)))
     assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_on_a_disk_of_sshfs_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reports a folder that is not empty as EPERM."""
+    replace = Path.replace
+
+    def refused(path: Path, target: Path) -> Path:
+        if target.is_dir() and os.listdir(target):
+            raise OSError(errno.EPERM, "Operation not permitted", str(path))
+        return replace(path, target)
+
+    monkeypatch.setattr(core.io.atomic, "swap_paths", lambda one, other: False)
+    folder(tmp_path / "model", "old")
+    monkeypatch.setattr(Path, "replace", refused)
+    assert contents(folder(tmp_path / "model", "new")) == {"a": "new", "b": "new"}
+    assert os.listdir(tmp_path) == ["model"]

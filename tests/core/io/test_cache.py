@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.errors import CorruptionError, UserError
+from core.errors import ConfigError, CorruptionError, UserError
 from core.io import cache
 from tests.support.archives import everything_in
 from tests.support.patience import PATIENCE_SECONDS
@@ -360,3 +360,10 @@ def test_another_users_entry_is_read_or_refused_in_one_line(umask: str, said: st
         command = [sys.executable, "-c", TWO_USERS, f"{folder}/cache", umask]
         done = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=True)
     assert re.fullmatch(f"{said}.*\n", done.stdout)
+
+
+def test_a_home_folder_that_platformdirs_cannot_find_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SENTUNE_CACHE", raising=False)
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda *_, **__: "~no-such-user/.cache/sentune")
+    with pytest.raises(ConfigError, match="cannot find the home folder"):
+        cache.default_dir()

@@ -71,9 +71,9 @@ def test_utf8_is_always_found(text: str) -> None:
 @pytest.mark.parametrize("before", [9, 3000])  # within the sample of lines, and after it
 def test_a_bad_byte_in_utf8_is_refused_with_its_line_and_not_read_in_another_encoding(before: int) -> None:
     whole = "only ascii here\n" + "le café était à l'été\n" * before
-    advice = "fix the line, or pass --encoding, such as cp1252"
     with pytest.raises(
-        DataError, match=rf"a\.csv, line {before + 2}: is not utf-8 \(.*\), as nearly all other lines are; {advice}$"
+        DataError,
+        match=rf"a\.csv, line {before + 2}: is not utf-8 \(.*\), as nearly all other lines are; fix the line",
     ):
         detect(whole.encode() + b"le caf\xe9 ferme\n" + "déjà\n".encode() * 5)
 

@@ -84,6 +84,20 @@ def test_subnormals_are_zero_inside_the_block_only() -> None:
     assert smallest() > 0
 
 
+def test_subnormals_are_as_before_whatever_the_callers_default_dtype_is() -> None:
+    if not torch.set_flush_denormal(False):
+        pytest.skip("this processor cannot")
+    torch.set_default_dtype(torch.float16)
+    try:
+        with subnormals_as_zero():
+            pass
+    finally:
+        torch.set_default_dtype(torch.float32)
+    subnormal = float(torch.full((1,), 1e-30) * 1e-9)
+    torch.set_flush_denormal(False)
+    assert subnormal > 0
+
+
 def test_threads_that_torch_starts_for_a_training_count_subnormals_as_zero() -> None:
     """In a process of its own, in which torch has not started any."""
     if not torch.set_flush_denormal(False):

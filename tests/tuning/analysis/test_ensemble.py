@@ -239,6 +239,19 @@ def test_size_and_cost_are_those_of_the_caller(tmp_path: Path) -> None:
         assess(trials, kept, tmp_path, max_cost=3)
 
 
+def test_the_best_trial_alone_has_its_own_figures(tmp_path: Path) -> None:
+    """The choice between its two epochs is corrected in full, as in the row of the trial."""
+    kept = study(tmp_path, [range(60)])
+    epochs = (predicting(range(100, 161)), predicting(range(60)))
+    found = assess([trial(0, range(60), predictions=epochs)], kept, tmp_path)
+    assert found.ensemble is not None
+    assert found.corrected is not None
+    assert found.corrected.value < found.corrected.raw
+    assert dict(found.ensemble.counts) == {0: 5}
+    assert found.ensemble.corrected == found.corrected
+    assert (found.ensemble.gain.raw, found.ensemble.gain.value) == (0, 0)
+
+
 def test_the_plain_baseline_alone_has_its_own_figures(tmp_path: Path) -> None:
     kept, trials = study(tmp_path, WRONG, plain=range(80)), [trial(number, each) for number, each in enumerate(WRONG)]
     found = assess(trials, kept, tmp_path, max_cost=4)

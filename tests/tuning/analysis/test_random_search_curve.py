@@ -99,7 +99,7 @@ def test_too_few_random_trials_are_refused() -> None:
 
 def test_without_random_trials_the_first_trials_are_named() -> None:
     trials = [trial(number, range(9), origin="portfolio" if number else "baseline") for number in range(9)]
-    said = r"this study has 0 \(those of --first-trials are not random: 8\); run more trials, or run a study"
+    said = r"this study has 0 \(those of --first-trials are not random: 8\); run a study"
     with pytest.raises(UserError, match=said):
         random_search_curve(trials)
 

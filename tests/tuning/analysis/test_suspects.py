@@ -175,7 +175,7 @@ def test_data_that_were_moved_are_read_at_their_new_path(
     moved.write_text(moved.read_text().replace("Ticket", "Note"))
     status, _, err = sentune(monkeypatch, capsys, *words, str(moved))
     assert status == 2
-    assert "moved.csv has changed since the study was created; restore the old file" in err
+    assert "moved.csv, or the version of NLTK or regex, has changed since the study was created" in err
 
 
 def test_folds_that_are_not_numbered_from_0_do_not_count(study: Path) -> None:

@@ -17,7 +17,7 @@ from ray._raylet import Config
 from core.errors import ConfigError, UserError
 from tests.support.patience import PATIENCE_SECONDS
 from tuning.backend import cluster as joined
-from tuning.backend import ray_private
+from tuning.backend import local_ray, ray_private
 from tuning.backend.cluster import Cluster, Node, check_nodes, node_info
 from tuning.backend.connect import check_head, is_listening, resolve_address
 from tuning.resources.machine import Machine, TrialResources
@@ -72,6 +72,17 @@ def test_a_join_leaves_the_environment_as_it_was(monkeypatch: pytest.MonkeyPatch
         assert os.environ["RAY_AIR_NEW_OUTPUT"] == "0"
         for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
             assert os.environ.get(name) == before.get(name)
+    assert dict(os.environ) == before
+
+
+def test_a_local_ray_ignores_the_cluster_in_whose_job_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_ray, "reload_authentication", lambda: None)
+    for name in (*local_ray.OF_A_CLUSTER, "TUNE_RESULT_DIR"):
+        monkeypatch.setenv(name, "of a cluster")
+    before = dict(os.environ)
+    with local_ray._own_settings():
+        assert not os.environ.keys() & set(local_ray.OF_A_CLUSTER)
+        assert os.environ["TUNE_RESULT_DIR"] == ""
     assert dict(os.environ) == before
 
 

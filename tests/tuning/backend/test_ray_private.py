@@ -1,13 +1,14 @@
 """tuning.backend.ray_private: workers, records, unused processes and nodes, and the private names of this Ray."""
 
 import inspect
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ray import tune
-from ray._private import services, worker
+from ray._private import ray_constants, services, worker
 from ray._private.authentication import authentication_token_setup
 from ray._private.node import Node
 from ray._raylet import AuthenticationTokenLoader, Config, GcsErrorSubscriber, InnerGcsClient
@@ -16,6 +17,7 @@ from ray.air.execution._internal import RayActorManager
 from ray.air.execution._internal.tracked_actor import TrackedActor
 from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.job_config import JobConfig
+from ray.tune.execution import class_cache
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.utils.object_cache import _ObjectCache
@@ -28,7 +30,10 @@ from tuning.backend.ray_private import (
     noted_nodes,
     own_import_path,
     without_callback_telemetry,
+    without_runtime_environment,
+    without_signal_handlers,
     without_unused_processes,
+    without_uv_environment,
 )
 
 
@@ -147,6 +152,9 @@ def test_ray_starts_its_unused_processes_again_after_the_block() -> None:
         (TrackedActor, "set_on_stop"),
         (TrackedActor, "set_on_error"),
         (usage, "tag_callbacks"),
+        (tune.tune, "_setup_signal_catching"),
+        (class_cache, "DEFAULT_ENV_VARS"),
+        (class_cache, "ENV_VARS_TO_PROPAGATE"),
         (worker, "global_worker"),
         (worker, "_global_node"),
         (worker.Worker, "threads_stopped"),
@@ -156,6 +164,7 @@ def test_ray_starts_its_unused_processes_again_after_the_block() -> None:
         (Node, "kill_all_processes"),
         (Node, "get_logs_dir_path"),
         (services, "canonicalize_bootstrap_address"),
+        (ray_constants, "RAY_ENABLE_UV_RUN_RUNTIME_ENV"),
         (authentication_token_setup, "ensure_token_if_auth_enabled"),
         (InnerGcsClient, "standalone"),
         (InnerGcsClient, "internal_kv_get"),
@@ -209,3 +218,29 @@ def test_a_search_works_with_a_ray_that_lacks_the_telemetry_of_callbacks(monkeyp
     monkeypatch.delattr(usage, "tag_callbacks")
     with without_callback_telemetry():
         assert not hasattr(usage, "tag_callbacks")
+
+
+def test_tune_leaves_the_callers_handlers_of_signals() -> None:
+    before = signal.getsignal(signal.SIGUSR1)
+    with without_signal_handlers():
+        assert not tune.tune._setup_signal_catching().is_set()
+    assert signal.getsignal(signal.SIGUSR1) == before
+    assert "_setup_signal_catching" in tune.run.__code__.co_names
+
+
+def test_workers_of_trials_get_no_keys_and_need_no_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    usual: Any = class_cache._ActorClassCache().get(type("Usual", (), {}))
+    assert usual._default_options["runtime_env"]["env_vars"]["AWS_SECRET_ACCESS_KEY"] == "secret"
+    with without_runtime_environment():
+        own: Any = class_cache._ActorClassCache().get(type("Own", (), {}))
+    assert not own._default_options["runtime_env"]
+
+
+def test_workers_have_the_environment_of_this_process_also_below_uv_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    hook = "ray._private.runtime_env.uv_runtime_env_hook"
+    monkeypatch.setattr(f"{hook}._get_uv_run_cmdline", lambda: ["uv", "run", "search.py"])
+    monkeypatch.setattr(f"{hook}.hook", lambda runtime_env: {"py_executable": "uv run python"})
+    assert worker._maybe_modify_runtime_env(None, True) == {"py_executable": "uv run python"}
+    with without_uv_environment():
+        assert worker._maybe_modify_runtime_env(None, True) is None

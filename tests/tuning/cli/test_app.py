@@ -221,6 +221,24 @@ def test_a_full_disk_under_the_output_is_one_line() -> None:
 
 
 @pytest.mark.slow
+def test_an_error_after_output_that_cannot_be_written_is_one_line() -> None:
+    script = (
+        "import tuning.cli.app as program\nfrom core.errors import UserError\n"
+        "def app(**_):\n    print('a part')\n    raise UserError('it is damaged')\n"
+        "program.app = app\nprogram.main()"
+    )
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-c", script],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": ""},
+        )
+    assert (ended.returncode, ended.stderr) == (2, "sentune: it is damaged\n")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("env", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["at the end", "in the command"])
 def test_a_closed_pipe_is_no_error(env: dict[str, str]) -> None:
     reader, writer = os.pipe()

@@ -164,7 +164,7 @@ def test_another_spec_is_refused_with_each_difference(tmp_path: Path) -> None:
         ({"seed": 43}, "pass the same options as before"),
         ({"versions": {"torch": "3"}}, "install the same versions"),
         ({"versions": {"torch": "3"}, "seed": 43}, "install the same versions and pass the same options as before"),
-        ({"fingerprint": "e" * 64}, "pass the same data"),
+        ({"fingerprint": "e" * 64}, "pass the same data, with the same versions of NLTK and regex"),
         ({"fingerprint": "e" * 64, "data": {"dataset": "other"}}, "pass the same data"),
         (
             {"fingerprint": "e" * 64, "data": {"dataset": "tiny", "split": "70/20/10"}},

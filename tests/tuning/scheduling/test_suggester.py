@@ -1,5 +1,6 @@
 """tuning.scheduling.suggester: a suggestion depends on the plan, all earlier parameters and the visible results."""
 
+import dataclasses
 import itertools
 import os
 import subprocess
@@ -323,6 +324,14 @@ def test_where_there_is_no_other_the_first_ones_result_is_taken(sampler: str) ->
             first = origin.removeprefix("copy of ")
             assert config_of(trials[int(first)]) == config_of(trial)
             assert origins[int(first)] in ("random", "sampler")
+
+
+def test_a_whole_number_in_a_setting_that_is_not_searched_makes_no_other_configuration() -> None:
+    """The entry of try_first has 0 where a suggestion has 0.0."""
+    space = dataclasses.replace(ONE_OR_TWO_LAYERS, try_first=({"n_layers": 1, "embedding_dropout": 0},))
+    trials = outcomes(plan(space=space, parallelism=1, startup=2), 6)
+    trained = [config_of(trial) for trial in trials if not trial.user_attrs["origin"].startswith("copy of ")]
+    assert len(trained) == len(set(trained)) == 3  # the baseline, the entry, and two layers
 
 
 def test_a_stateful_sampler_gets_a_copy_whose_source_has_a_result(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from core.data.readers import read_table
 from core.errors import ConfigError, DataError
-from tuning.serving.inputs import line_batches, sentence_batches, table_batch, table_parts
+from tuning.serving.inputs import line_batches, sentence_batches, table_batch
 
 
 def lines_of(file: Path | str, encoding: str | None = None, notify: Any = pytest.fail) -> list[str]:
@@ -180,7 +181,7 @@ def test_a_long_line_of_a_table_is_refused_with_its_number(tmp_path: Path, name:
     rows = {"a.csv": ("body,x", "good,1"), "a.tsv": ("body\tx", "good\t1"), "a.jsonl": ('{"body": "x"}',) * 2}[name]
     (tmp_path / name).write_text(f"{rows[0]}\n{rows[1]}\n" + "x" * (2**20 + 1))
     with pytest.raises(DataError, match=rf"{name}, line 3: has more than 1,048,576 characters"):
-        list(table_parts(tmp_path / name, None, None, tmp_path, pytest.fail))
+        list(sentence_batches(str(tmp_path / name), "body", None, tmp_path, pytest.fail, "--unlabelled"))
 
 
 def test_a_table_is_a_regular_file(tmp_path: Path) -> None:
@@ -188,13 +189,12 @@ def test_a_table_is_a_regular_file(tmp_path: Path) -> None:
     for name in ("a.csv", "a.jsonl", "a.parquet"):
         os.mkfifo(tmp_path / name)
         with pytest.raises(DataError, match=f"{name}: is a pipe, a device or a socket; pass a regular file"):
-            list(table_parts(tmp_path / name, None, None, tmp_path, pytest.fail))
+            list(sentence_batches(str(tmp_path / name), "body", None, tmp_path, pytest.fail, "--unlabelled"))
 
 
 def test_a_cell_that_is_absent_is_an_empty_text(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"body": "good"}\n{"body": null}\n{}\n')
-    (part,) = table_parts(tmp_path / "a.jsonl", "body", None, tmp_path, pytest.fail)
-    assert table_batch(part, "body").texts == ["good", "", ""]
+    assert table_batch(read_table(tmp_path / "a.jsonl", "utf-8"), "body").texts == ["good", "", ""]
     batches = sentence_batches(str(tmp_path / "a.jsonl"), "body", None, tmp_path, pytest.fail, "--unlabelled")
     assert [text for batch in batches for text in batch.texts] == ["good", "", ""]
 

@@ -10,6 +10,7 @@ import pytest
 import tuning.serving.limits
 from tuning.serving.limits import MAX_BODY_BYTES, REQUEST_WORDS, Gate, TokenBucket, count_words
 from tuning.serving.metrics import Metrics
+from tuning.serving.request_queue import RequestQueue
 
 
 class Clock:
@@ -79,7 +80,7 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 def gate(
     app: Any = echo, rate: TokenBucket | None = None, retry_large: Callable[[], int] = lambda: 0
 ) -> tuple[Gate, Metrics]:
-    metrics = Metrics()
+    metrics = Metrics(RequestQueue(list))
     return Gate(app, rate or TokenBucket(1000, Clock()), metrics, retry_large), metrics
 
 
@@ -116,7 +117,7 @@ def test_a_body_in_parts_reaches_the_application_whole() -> None:
     assert not app.bodies_bytes
 
 
-@pytest.mark.parametrize("parts", [[b"x" * (MAX_BODY_BYTES + 1)], [b"x" * 1024] * 1025])
+@pytest.mark.parametrize("parts", [[b"x" * (MAX_BODY_BYTES + 1)], [b"x" * 1024] * 1030])
 def test_a_body_above_the_limit_is_refused(parts: list[bytes]) -> None:
     app, _ = gate()
     status, headers, body = ask(app, *parts)

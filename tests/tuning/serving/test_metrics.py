@@ -3,12 +3,12 @@
 from types import SimpleNamespace
 from typing import Any
 
-from tuning.serving.metrics import Metrics, QueueCollector
+from tuning.serving.metrics import Metrics
 
 
 def test_requests_are_counted_by_status_and_time() -> None:
-    metrics, queue = Metrics(), SimpleNamespace(labelled_words=10**9, busy_seconds=0.5, requests=3, words=12)
-    metrics.registry.register(QueueCollector(queue))  # type: ignore[arg-type]
+    queue: Any = SimpleNamespace(labelled_words=10**9, busy_seconds=0.5, requests=3, words=12)
+    metrics = Metrics(queue)
     for status, seconds in ((200, 0.005), (200, 0.03), (503, 0.001), (200, 99.0)):
         metrics.record(status, seconds)
     queue.words = 13

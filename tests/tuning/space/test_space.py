@@ -2,6 +2,7 @@
 
 import copy
 import json
+import warnings
 from typing import Any
 
 import optuna
@@ -200,6 +201,12 @@ def test_a_value_that_was_changed_in_the_json_is_refused_or_harmless(path: Place
     container(content, path)[path[-1]] = value
     message = refusal(Space.from_dict, content, kind=UserError)
     assert "\n" not in message
+
+
+def test_reading_a_space_leaves_the_filters_of_warnings_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are the process's: of two threads that change them, one would leave its own behind."""
+    monkeypatch.setattr(warnings, "catch_warnings", None)
+    assert Space.from_dict(JSON).to_dict() == JSON
 
 
 def test_a_description_says_what_is_searched_when_and_what_is_not() -> None:

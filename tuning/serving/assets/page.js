@@ -1,8 +1,9 @@
 "use strict";
-const BATCH = 100, SHOWN = 1000; // sentences in a request, and in the table
+const BATCH = 16, SHOWN = 1000; // sentences in a request, of 960 kB at most, and in the table
 const form = document.querySelector("form"), said = document.querySelector("#said");
 const button = form.querySelector("button"), box = document.querySelector("#text");
 const answer = document.querySelector("#answer"), labels = document.querySelector("#labels");
+const chooser = document.querySelector("#file");
 const show = (selector, text) => { document.querySelector(selector).textContent = text; };
 const cell = (row, text, kind) => {
   const made = row.appendChild(document.createElement(kind === "name" ? "th" : "td"));
@@ -66,19 +67,21 @@ form.addEventListener("submit", async (event) => {
   const texts = box.value.split("\n").map((line) => line.trim()).filter((line) => line);
   answer.hidden = labels.hidden = true;
   document.querySelectorAll("tbody").forEach((body) => body.replaceChildren());
-  button.disabled = true;
+  button.disabled = chooser.disabled = true;
+  const found = [];
   try {
     if (!texts.length) throw new Error("there is no sentence");
-    const found = [];
     while (found.length < texts.length) {
       if (texts.length > BATCH) said.textContent = `${found.length} of ${texts.length} sentences labelled ...`;
       found.push(...await predict(texts.slice(found.length, found.length + BATCH)));
     }
     if (texts.length === 1) drawOne(found[0], texts[0]); else drawMany(found, texts);
   } catch (error) {
-    said.textContent = `No label: ${error.message}`;
+    // The server counts the texts of one request from 0.
+    const sentence = (_, place) => `sentence ${found.length + Number(place) + 1}`;
+    said.textContent = `No label: ${error.message.replace(/^texts\.(\d+)/, sentence)}`;
   } finally {
-    button.disabled = false;
+    button.disabled = chooser.disabled = false;
   }
 });
 box.addEventListener("keydown", (event) => {
@@ -86,7 +89,7 @@ box.addEventListener("keydown", (event) => {
   event.preventDefault();
   if (!button.disabled) form.requestSubmit();
 });
-document.querySelector("#file").addEventListener("change", async ({ target }) => {
+chooser.addEventListener("change", async ({ target }) => {
   if (!target.files.length) return;
   box.value = await target.files[0].text();
   target.value = "";
