@@ -58,7 +58,9 @@ def search(data: Any = "snippets", **options: Any) -> "Study":
     """
     with _python_call("search(data, ...)"):
         chosen = _run_options(data, options)
-    shown = [repr(chosen.dataset), *(f"{name}={_shown(value)}" for name, value in options.items())]
+    columns = {keyword: getattr(chosen, field) for field, keyword in RENAMED.items()}  # also those found in a frame
+    given = options | {name: column for name, column in columns.items() if column is not None}
+    shown = [repr(chosen.dataset), *(f"{name}={_shown(value)}" for name, value in given.items())]
     with _python_call(f"search({', '.join(shown)})"):
         from tuning.run import search_study
 

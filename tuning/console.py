@@ -112,7 +112,11 @@ RENAMED = {"text_column": "text", "label_column": "label"}
 
 
 _WORDS = "|".join(
-    ("auto|none|random|portfolio|tpe|gp|cmaes|qmc|fasttext|glove-[0-9]+d|folds:[0-9K]+", *PRECISIONS, *METRIC_NAMES)
+    (
+        "auto|none|random|portfolio|tpe|gp|cmaes|qmc|fasttext|characters|glove-[0-9]+d|folds:[0-9K]+",
+        *PRECISIONS,
+        *METRIC_NAMES,
+    )
 )
 _VALUE = rf"'[^']*'|[0-9]+(?:\.[0-9]+)?(?![\w./]*\w)|[A-Z][A-Z:]*\b|(?:{_WORDS})(?![\w-])"
 """A quoted text, a number, a placeholder or a word that is a value of an option."""

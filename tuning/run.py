@@ -57,7 +57,7 @@ SMALL = 2000
 bias of the best trial is 3 to 4 points (results/reference/selection_bias.md)."""
 NARROW = 50
 """Width of word vectors up to which wider ones are suggested."""
-WIDER = "the word vectors have {} dimensions, and more may gain points; pass --vectors {}"
+WIDER = "the word vectors have {} dimensions, and more may gain points; pass --vectors {}, and another --name"
 WIDER_ENGLISH = "glove-300d (862 MB, fetched once) or --vectors fasttext (1.5 GB)"
 MANY_WORKERS = 8
 """Parallelism from which too few trials for the sampler are reported."""

@@ -334,7 +334,7 @@ def audit_warnings(found: Mapping[str, Any], metric: str | None = None) -> list[
     if coverage is not None and coverage["by_token"] < LOW_COVERAGE:
         lines.append(
             f"words of train without a word vector: {1 - coverage['by_token']:.1%}; pass --vectors FILE if the texts "
-            "are not English, else --vectors fasttext"
+            "are not English; of the English vectors, fasttext has the most words"
         )
     return lines
 

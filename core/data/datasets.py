@@ -55,7 +55,7 @@ def _resolve_file(dataset: str, options: ReadOptions, folder: Path, notify: Noti
         )
     probabilities = parse_names(options.probability_columns)
     digest = file_hash.input_digest(path, folder)
-    encoding = encoding_of(path, options.encoding, folder, notify)
+    encoding = encoding_of(path, options.encoding, folder, notify, "search with another --encoding")
     # Without the path: the same file in another folder is the same data.
     inputs = {
         "dataset": kind,
@@ -78,8 +78,17 @@ def _resolve_file(dataset: str, options: ReadOptions, folder: Path, notify: Noti
     return DatasetSource(inputs=inputs, read=read)
 
 
-def encoding_of(path: Path, given: str | None, folder: Path, notify: Notify | None) -> str:
+def encoding_of(
+    path: Path, given: str | None, folder: Path, notify: Notify | None, advice: str = "pass --encoding"
+) -> str:
     """Return the encoding that was given or detected; empty for Parquet, which has none.
+
+    Args:
+        path: The file.
+        given: The encoding; None to detect it.
+        folder: The cache folder, which keeps the detected encoding of a large file.
+        notify: Called with a note about an encoding other than UTF-8.
+        advice: What to do if it is wrong, for this note.
 
     Raises:
         ConfigError: Python does not know the encoding, or the file is Parquet.
@@ -93,7 +102,7 @@ def encoding_of(path: Path, given: str | None, folder: Path, notify: Notify | No
     detector = f"encoding 2 {version('charset-normalizer')}"
     encoding = file_hash.memoize_by_stat(path, folder, detector, lambda: detect_encoding(path))
     if notify and not encoding.startswith("utf"):
-        notify(f"{printable(str(path))}: is not UTF-8, read as {encoding}; if letters are wrong, pass --encoding")
+        notify(f"{printable(str(path))}: is not UTF-8, read as {encoding}; if letters are wrong, {advice}")
     return encoding
 
 

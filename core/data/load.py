@@ -129,7 +129,7 @@ def load_corpus(
         examples = "; ".join(f"{example['splits']} '{example['text']}'" for example in found["leak_examples"])
         raise DataError(
             f"{dataset}: the split column assigns the same text to two splits ({count:,} times): {examples}; "
-            "fix the file, omit --split-column, or pass --allow-leak"
+            "fix the data, omit --split-column, or pass --allow-leak"
         )
     return corpus
 
@@ -287,7 +287,9 @@ def load_texts(
     try:
         entry = cache.verify_entry(folder / "corpora" / fingerprint)
     except (FileNotFoundError, CorruptionError):
-        raise UserError(f"the study's data are not in the cache {folder}; run the study's command again") from None
+        raise UserError(
+            f"the study's data are not in the cache {folder}; pass the study's --cache-dir, or run its command again"
+        ) from None
     options = ReadOptions(**{name: data[name] for name in ReadOptions.__slots__ if name in data})
     source = datasets.resolve_dataset(data["dataset"], options, folder)
     if source.inputs != entry.inputs["data"]:

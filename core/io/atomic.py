@@ -118,13 +118,14 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder to fill; if the block succeeds, it replaces the folder at `path`, else nothing changes.
 
-    A link remains a link. A file is not replaced.
+    A link is replaced, and the folder that it points to stays as it is: a study from elsewhere may have one. A file is
+    not replaced.
 
     Raises:
         UserError: The disk is full, or the folder cannot be written.
     """
     with os_errors_as_user_errors(path):
-        path = Path(os.path.realpath(path))
+        path = Path(os.path.realpath(path.parent), path.name)
         path.parent.mkdir(parents=True, exist_ok=True)
         work = _temporary(path)
         work.mkdir()
@@ -133,6 +134,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             for file in work.rglob("*"):
                 _sync(file)
             _sync(work)
+            if path.is_symlink():
+                path.unlink()
             _replace_folder(work, path)
         finally:  # after a success it is the old folder, which another process may have open or remove too
             shutil.rmtree(work, ignore_errors=True)
@@ -157,6 +160,7 @@ def _replace_folder(work: Path, path: Path) -> None:
                 path.replace(old)
             except OSError as reason:
                 if reason.errno != errno.EXDEV:
+                    old.rmdir()
                     raise
                 shutil.copytree(path, old, symlinks=True, dirs_exist_ok=True)  # overlayfs: a folder of a Docker image
                 shutil.rmtree(path)

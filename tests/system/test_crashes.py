@@ -127,7 +127,7 @@ def test_too_few_open_files_are_one_line_and_leave_nothing_behind(command: Comma
 def test_nothing_is_written_outside_study_cache_and_rays_folder(command: Command, places: Path, whole: str) -> None:
     assert [path for path in command.results.iterdir() if not (path / "study.journal").is_file()] == []
     assert list((places / "home").iterdir()) == []
-    assert [path.name for path in (places / "tmp").iterdir()] == ["ray"]
+    assert [path.name for path in (places / "tmp").iterdir() if not path.name.startswith("ray-")] == []
     assert sorted(path.name for path in (command.results / "whole").iterdir()) == [
         "checkpoints",
         "probabilities",

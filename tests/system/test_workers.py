@@ -290,6 +290,19 @@ def test_a_trial_out_of_memory_runs_again_alone_on_a_whole_gpu(search: Searches,
     assert all(first["began"] <= second["began"] for first, second in pairwise(again))
 
 
+def test_other_users_cannot_enter_rays_folder(search: Searches, tmp_path: Path) -> None:
+    """Else they could replace its sockets: Ray lets everyone write into its session."""
+    search(
+        tmp_path / "private",
+        """
+        from pathlib import Path
+        session = Path(ray._private.worker._global_node.get_session_dir_path())
+        assert session.parents[1].stat().st_mode & 0o077 == 0, session
+        """,
+        plan="n_trials=1, epochs=1, parallelism=1",
+    )
+
+
 def test_a_program_without_the_token_cannot_use_the_ray_of_a_search(search: Searches, tmp_path: Path) -> None:
     """Else anyone who connects to its ports could run code."""
     search(

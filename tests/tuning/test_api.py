@@ -101,6 +101,7 @@ def test_a_frame_is_kept_in_the_results_and_names_its_study(run: Run, tmp_path: 
     assert study.name == f"{path.stem}-quick"
     assert search((FRAME["body"], FRAME["stars"]), name="pair").name == "pair"
     assert (run.options.text_column, run.options.label_column) == ("text", "label")
+    assert run.command == f"search({run.options.dataset!r}, name='pair', text='text', label='label')"  # it resumes
 
 
 def test_the_results_folder_is_that_of_the_command(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

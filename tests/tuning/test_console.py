@@ -161,6 +161,7 @@ def test_a_python_call_takes_the_place_of_the_command_line() -> None:
         ("--gpus-per-trial 0.5 is too small; pass --workers 2.", "gpus_per_trial=0.5 is too small; pass workers=2."),
         ("small data  --validation folds:5 evaluates", 'small data  validation="folds:5" evaluates'),
         ("pass --set 'a=[1, 2]'", "pass set=['a=[1, 2]']"),
+        ("pass --tokenizer characters if", 'pass tokenizer="characters" if'),
         ("--label-column 'y' has one class", "label='y' has one class"),
         ("--grace must be left out with --stopping none", 'grace must be left out with stopping="none"'),
         ("--warm-start old cannot be used", "warm_start old cannot be used"),

@@ -53,7 +53,7 @@ def test_wider_vectors_of_the_same_kind_are_advised(
 ) -> None:
     """English vectors are no replacement for a file, which may be of another language."""
     _describe(options(tmp_path), {}, planned(vectors))
-    message = f"the word vectors have 8 dimensions, and more may gain points; pass {advice}\n"
+    message = f"the word vectors have 8 dimensions, and more may gain points; pass {advice}, and another --name\n"
     assert capsys.readouterr().err == message
 
 

@@ -17,7 +17,7 @@ from tuning.analysis.selection_bias import FEW_SENTENCES, FIXED
 from tuning.console import in_callers_terms, study_command
 
 NOT_BEATEN = "the search is not shown to beat the plain baseline"
-LONGER = "run more trials or epochs"
+LONGER = "run more trials, or more epochs under another name"
 """Advice if neither a trial nor the ensemble is expected to be as good as the plain baseline."""
 MORE_SENTENCES = (
     f"fewer than {FEW_SENTENCES} validation sentences show no gain; label more sentences, or unless the study has "

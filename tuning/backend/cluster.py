@@ -195,7 +195,7 @@ def check_nodes(cluster: Cluster, storage: str | None, say: Callable[[str], None
             problems.append(f"node {node.address} has a GPU and torch's CPU build")
     if problems:
         raise UserError(f"{'; '.join(problems)}; fix the node, or start the cluster without it")
-    kinds = sorted({theirs["cpu"] for theirs in found} | {ours["cpu"]})
+    kinds = sorted({theirs["cpu"] for theirs in found})
     if len(kinds) > 1:
         say(f"the nodes' processors differ ({', '.join(kinds)}): results may not be bit-identical across nodes")
 

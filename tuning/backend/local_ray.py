@@ -1,14 +1,17 @@
 """A local Ray: quiet, monitored while it runs, and shut down afterwards."""
 
 import contextlib
-import errno
 import logging
 import os
 import resource
 import secrets
+import shutil
+import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 from core.errors import UserError
@@ -63,9 +66,6 @@ OF_A_CLUSTER = (
 OPEN_FILES, OPEN_FILES_PER_CPU = 100, 4
 """Open files that one process of Ray needs. Its raylet has 54 with one worker, and 3 more for each further one."""
 
-NO_FOLDER = (errno.EACCES, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.ENOSPC, errno.EDQUOT)
-"""Errors of Ray's temporary folder."""
-
 _in_use = threading.Lock()
 
 
@@ -118,9 +118,6 @@ def _only_session(ray: Any, problem: str, options: Mapping[str, Any]) -> Iterato
             if "AF_UNIX path length" in str(error):
                 why = "the path of Ray's temporary folder is too long; set RAY_TMPDIR to a short one, such as /tmp"
                 raise UserError(why) from error
-            if isinstance(error, OSError) and error.errno in NO_FOLDER and error.filename != "/dev/shm":
-                why = f"Ray cannot write its temporary folder ({root_cause(error)}); set RAY_TMPDIR to another one"
-                raise UserError(why) from error
             raise UserError(problem.format(root_cause(error))) from error
 
     with call_watched(start, problem):
@@ -168,8 +165,9 @@ def local_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
     _check_open_files(machine.cpus)
     own = {"address": "local", "num_cpus": machine.cpus, "num_gpus": machine.gpus, "include_dashboard": False}
     with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(_private_folder())
         with without_unused_processes(), node_is_looked_for_often():
-            ray = stack.enter_context(ray_session(problem, _own_settings, **own))
+            ray = stack.enter_context(ray_session(problem, _own_settings, _temp_dir=folder, **own))
         over = threading.Lock()
         node = running_node()
         processes = ray_processes(node)
@@ -182,6 +180,26 @@ def local_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
             threading.Thread(target=_watch, args=(name, process, node, over, orphans, lost), daemon=True).start()
         stack.callback(over.acquire, blocking=False)
         yield ray
+
+
+@contextlib.contextmanager
+def _private_folder() -> Iterator[str]:
+    """Yield the path of a temporary folder for Ray, in one that only this user may enter. Remove both after the block.
+
+    Ray lets every user of the machine write into its folder, so that another one could replace its sockets and logs.
+    """
+    usual = "/tmp" if sys.platform == "darwin" else tempfile.gettempdir()
+    parent = Path(os.environ.get("RAY_TMPDIR") or usual).absolute()
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        private = Path(tempfile.mkdtemp(prefix="ray-", dir=parent))
+    except OSError as error:
+        why = f"Ray cannot write its temporary folder ({root_cause(error)}); set RAY_TMPDIR to another one"
+        raise UserError(why) from error
+    try:
+        yield str(private / "r")
+    finally:
+        shutil.rmtree(private, ignore_errors=True)
 
 
 def _check_open_files(cpus: int) -> None:
@@ -200,10 +218,7 @@ def _check_open_files(cpus: int) -> None:
 
 @contextlib.contextmanager
 def environment(variables: Mapping[str, str | None]) -> Iterator[None]:
-    """Set environment variables while the block runs, or remove those that are None.
-
-    Then a notebook's later use of Ray is not affected.
-    """
+    """Set environment variables, or remove those that are None, and restore all of them after the block."""
     before = {name: os.environ.get(name) for name in variables}
     try:
         _set_variables(variables)

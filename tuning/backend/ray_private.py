@@ -1,7 +1,7 @@
 """All uses of Ray's private names, so that one test shows which of them another version of Ray lacks.
 
-A search works without the names that only save time, memory or output, and without those for uv and signals: they are
-for unused processes, idle workers, ended trials, telemetry and error messages.
+A search works without the names for unused processes, idle workers, ended trials, telemetry, error messages, runtime
+environments and signals.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from ray._private.authentication import authentication_token_setup
 from ray._private.node import Node
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.core.generated.gcs_pb2 import GcsNodeInfo
-from ray.exceptions import OutOfMemoryError, RayActorError, RayError
+from ray.exceptions import ObjectLostError, OutOfMemoryError, RayActorError, RayError
 from ray.job_config import JobConfig
 
 ANSWER_SECONDS = 10
@@ -114,15 +114,16 @@ def _replaced(owner: Any, **values: Any) -> Iterator[None]:
             setattr(owner, name, value)
 
 
-def low_memory_is_a_death() -> AbstractContextManager[None]:
-    """Let Tune treat a worker that Ray killed because memory ran low like any dead worker.
+def losses_are_deaths() -> AbstractContextManager[None]:
+    """Let Tune treat a worker that Ray killed because memory ran low, or whose report was lost, like any dead worker.
 
-    Ray reports such a death as OutOfMemoryError, which is no RayActorError, and Tune ends the whole search.
+    Ray's errors for them are no RayActorError, and Tune would end the whole search. A report of more than 100 KiB stays
+    on the worker's node until the driver fetches it, and is lost with this node.
     """
     usual: Any = getattr(RayActorManager, "_actor_task_failed", None)
 
     def failed(manager: Any, *, exception: Exception, **task: Any) -> None:
-        dead = isinstance(exception, OutOfMemoryError)
+        dead = isinstance(exception, OutOfMemoryError | ObjectLostError)
         usual(manager, exception=RayActorError(error_msg=str(exception)) if dead else exception, **task)
 
     return _replaced(RayActorManager, _actor_task_failed=failed)
@@ -149,6 +150,7 @@ def without_runtime_environment() -> AbstractContextManager[None]:
 
     Tune's has the AWS keys of this process, which Ray writes into a log that every user of the machine can read. Ray
     also starts such a worker by bash, and does not quote the path of Python: with a space in it, no worker ever starts.
+    Workers of a cluster have the environment of the job.
     """
     from ray.tune.execution import class_cache
 

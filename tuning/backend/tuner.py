@@ -14,7 +14,7 @@ from core.io.system_errors import machine_problem
 from tuning.backend.adapters import RayScheduler, RaySearcher
 from tuning.backend.interrupt import InterruptHandler
 from tuning.backend.ray_private import (
-    low_memory_is_a_death,
+    losses_are_deaths,
     without_callback_telemetry,
     without_runtime_environment,
     without_signal_handlers,
@@ -130,7 +130,7 @@ def _run_trials(schedule: Schedule, corpus_ref: Any, backend: RayBackend, interr
     )
     try:
         with (
-            low_memory_is_a_death(),
+            losses_are_deaths(),
             without_callback_telemetry(),
             without_runtime_environment(),
             without_signal_handlers(),

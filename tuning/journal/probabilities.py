@@ -43,7 +43,10 @@ def save_probabilities(study: Path, name: str, packed: str) -> None:
     Raises:
         UserError: The file cannot be written.
     """
-    atomic_write(study / FOLDER / f"{name}.npz", base64.b64decode(packed))
+    path = study / FOLDER / f"{name}.npz"
+    if path.is_symlink():  # a study from elsewhere may have one, which would be followed
+        path.unlink()
+    atomic_write(path, base64.b64decode(packed))
 
 
 def load_probabilities(study: Path, name: str, n_sentences: int, n_classes: int) -> NDArray[np.float32] | None:

@@ -23,7 +23,7 @@ from tuning.formatting import content_policy, format_value
 from tuning.journal.predictions import journal_damage
 from tuning.report.chart_data import ChartData
 from tuning.report.charts import CONFIG, VEGA_LITE
-from tuning.report.figures import Figure
+from tuning.report.figures import Figure, specification
 from tuning.report.headline import cards, page_verdict, remarks
 from tuning.report.mistakes import MistakesSection
 from tuning.scheduling.study_config import spec_notes
@@ -112,7 +112,7 @@ def specifications(charts: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
     parts: dict[str, Any] = {}
     datasets: dict[str, Any] = {}
     for key, chart in charts.items():
-        whole = chart.to_dict(validate=False)
+        whole = specification(chart)
         own = whole.pop("datasets")
         whole.pop("resolve", None)  # is for parts that are drawn together
         datasets |= {name: _columns(json.loads(text)) for name, text in own.items()}

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import altair as alt
 import vl_convert
 from altair.utils.schemapi import debug_mode
 
@@ -120,6 +121,13 @@ def _calibration_note(evaluation: TestEvaluation) -> str:
     return f"{about}: expected calibration error {errors}."
 
 
+def specification(chart: charts.AnyChart) -> dict[str, Any]:
+    """Return the Vega-Lite specification of a chart, whatever theme and data transformer this process uses."""
+    with alt.theme.enable("default"), alt.data_transformers.enable("default", consolidate_datasets=True):
+        found: dict[str, Any] = chart.to_dict(validate=False)
+    return found
+
+
 def write_images(drawn: Mapping[str, Figure], folder: Path) -> None:
     """Write each chart as KEY.svg and KEY.png.
 
@@ -129,8 +137,7 @@ def write_images(drawn: Mapping[str, Figure], folder: Path) -> None:
     for key, figure in drawn.items():
         if figure.chart is not None:
             config = charts.CONFIG | {"background": "white"}
-            spec = figure.chart.to_dict(validate=False)
-            svg = vl_convert.vegalite_to_svg(spec, vl_version=charts.VEGA_LITE, config=config)
+            svg = vl_convert.vegalite_to_svg(specification(figure.chart), vl_version=charts.VEGA_LITE, config=config)
             atomic_write(folder / f"{key}.svg", svg.encode())
             atomic_write(folder / f"{key}.png", vl_convert.svg_to_png(svg, scale=2))
 

@@ -96,9 +96,10 @@ def suggest_once(sampler: BaseSampler, space: Space, shown: Sequence[FrozenTrial
         study = optuna.create_study(direction="maximize", sampler=sampler, storage=storage)
         with contextlib.ExitStack() as stack:
             if isinstance(sampler, GPSampler):
-                from core.nn.runtime import torch_threads
+                from core.nn.runtime import default_modes, torch_threads
 
                 stack.enter_context(torch_threads(1))  # bit-identical on any number of cores, and faster
+                stack.enter_context(default_modes("cpu"))  # a program may have switched off gradients
             return space.suggest(study.ask())
 
 

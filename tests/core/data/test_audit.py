@@ -176,8 +176,8 @@ def test_the_lines_say_what_was_found() -> None:
         "            empty texts: 2; pass --drop-missing, or fill them in",
         "            texts with more than one label: 1; correct their labels",
         "            classes with fewer than 15 sentences: 'neg' 5, 'pos' 6; add sentences, or merge classes",
-        "            words of train without a word vector: 66.7%; pass --vectors FILE if the texts are not English, "
-        "else --vectors fasttext",
+        "            words of train without a word vector: 66.7%; pass --vectors FILE if the texts are not English; "
+        "of the English vectors, fasttext has the most words",
     ]
 
 
@@ -250,8 +250,8 @@ def test_a_clean_corpus_has_no_warning() -> None:
         ({"conflicts": {"texts": 3}}, "texts with more than one label: 3; correct their labels"),
         (
             {"coverage": {"by_token": 0.512}},
-            "words of train without a word vector: 48.8%; pass --vectors FILE if the texts are not English, else "
-            "--vectors fasttext",
+            "words of train without a word vector: 48.8%; pass --vectors FILE if the texts are not English; of the "
+            "English vectors, fasttext has the most words",
         ),
         (
             classes(a=910, b=90),

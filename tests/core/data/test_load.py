@@ -185,7 +185,8 @@ def test_a_file_that_is_not_utf8_is_read_with_a_note(load: Load, tmp_path: Path)
     corpus = load(progress=reported.append, tokenizer="unicode")
     assert "séance" in corpus.words
     assert reported == [
-        f"{tmp_path / 'reviews.csv'}: is not UTF-8, read as cp1252; if letters are wrong, pass --encoding"
+        f"{tmp_path / 'reviews.csv'}: is not UTF-8, read as cp1252; if letters are wrong, search with another "
+        "--encoding"
     ]
 
 
@@ -266,7 +267,7 @@ def test_a_leaking_split_column_is_refused_with_three_examples_unless_allowed(lo
         DataError,
         match=r"reviews\.csv: the split column assigns the same text to two splits \(6 times\): "
         r"train/val 'A b!'; train/val 'c  d'; train/test 'a-b'; "
-        r"fix the file, omit --split-column, or pass --allow-leak",
+        r"fix the data, omit --split-column, or pass --allow-leak",
     ):
         load(split_column="side")
     assert load(split_column="side", allow_leak=True).source["audit"]["duplicates_across"]["train/val"]["near"] == 2

@@ -41,7 +41,7 @@ def test_texts_of_a_corpus_that_is_not_in_the_cache_are_refused(
     data: dict[str, Any], corpus: Corpus, tmp_path: Path
 ) -> None:
     with pytest.raises(
-        UserError, match=r"the study's data are not in the cache .*empty; run the study's command again"
+        UserError, match=r"not in the cache .*empty; pass the study's --cache-dir, or run its command again$"
     ):
         load_texts(data, corpus.fingerprint, tmp_path / "empty")
     assert not (tmp_path / "empty").exists()

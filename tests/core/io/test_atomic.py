@@ -130,12 +130,14 @@ def test_an_error_about_another_path_names_that_path(tmp_path: Path, number: int
         raise OSError(number, os.strerror(number), "/data/secret.csv")
 
 
-def test_a_link_to_a_folder_remains_a_link(tmp_path: Path) -> None:
+def test_a_link_is_replaced_and_not_the_folder_that_it_points_to(tmp_path: Path) -> None:
+    """A link in a study or a cache from elsewhere may point to anything."""
     folder(tmp_path / "real", "old")
     (tmp_path / "link").symlink_to(tmp_path / "real")
     folder(tmp_path / "link", "new")
-    assert (tmp_path / "link").is_symlink()
-    assert contents(tmp_path / "real") == {"a": "new", "b": "new"}
+    assert not (tmp_path / "link").is_symlink()
+    assert contents(tmp_path / "link") == {"a": "new", "b": "new"}
+    assert contents(tmp_path / "real") == {"a": "old", "b": "old"}
     assert sorted(os.listdir(tmp_path)) == ["link", "real"]
 
 
@@ -301,4 +303,18 @@ def test_a_folder_on_a_disk_of_sshfs_is_replaced(tmp_path: Path, monkeypatch: py
     folder(tmp_path / "model", "old")
     monkeypatch.setattr(Path, "replace", refused)
     assert contents(folder(tmp_path / "model", "new")) == {"a": "new", "b": "new"}
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_a_folder_that_may_not_be_replaced_remains_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As another user's in a folder such as /tmp."""
+
+    def refused(path: Path, target: Path) -> Path:
+        raise OSError(errno.EPERM, "Operation not permitted", str(path))
+
+    folder(tmp_path / "model", "old")
+    monkeypatch.setattr(core.io.atomic, "swap_paths", lambda one, other: False)
+    monkeypatch.setattr(Path, "replace", refused)
+    with pytest.raises(UserError, match="permission denied"):
+        folder(tmp_path / "model", "new")
     assert os.listdir(tmp_path) == ["model"]

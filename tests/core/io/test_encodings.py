@@ -73,7 +73,7 @@ def test_a_bad_byte_in_utf8_is_refused_with_its_line_and_not_read_in_another_enc
     whole = "only ascii here\n" + "le café était à l'été\n" * before
     with pytest.raises(
         DataError,
-        match=rf"a\.csv, line {before + 2}: is not utf-8 \(.*\), as nearly all other lines are; fix the line",
+        match=rf"a\.csv, line {before + 2}: is not utf-8 \(.*\), as nearly all other lines are; fix the line$",
     ):
         detect(whole.encode() + b"le caf\xe9 ferme\n" + "déjà\n".encode() * 5)
 

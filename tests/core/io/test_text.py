@@ -59,6 +59,7 @@ def test_a_long_message_loses_its_middle() -> None:
         ),
         ("http://me@host:5000/x", "http://host:5000/x"),
         ("s3://KEY:SE@C/RET@bucket/f", "s3://bucket/f"),
+        ("postgresql://db/?user=u&password=p", "postgresql://db/"),
     ],
 )
 def test_what_may_be_secret_in_a_uri_is_concealed(text: str, shown: str) -> None:

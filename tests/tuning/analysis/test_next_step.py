@@ -31,7 +31,7 @@ from tuning.report.headline import page_verdict
 BETTER = "the plain baseline is better than the best trial"
 EXPECTED = f"{BETTER}; an ensemble with it is expected to be better"
 NOT_SHOWN = "the search is not shown to beat the plain baseline"
-LONGER = "run more trials or epochs"
+LONGER = "run more trials, or more epochs under another name"
 
 
 def text_of(folder: Path, **options: Any) -> str:

@@ -132,6 +132,11 @@ def test_processors_that_differ_are_reported_since_results_may_differ_too() -> N
     assert "ANCIENT" in said
 
 
+def test_the_processor_of_a_machine_that_gets_no_trials_does_not_matter() -> None:
+    other = node_info(None, None) | {"cpu": "ANCIENT"}
+    assert reported(other, other) == []
+
+
 @pytest.fixture
 def listener() -> Iterator[str]:
     """Something that listens and is no Ray."""

@@ -15,7 +15,7 @@ from ray._raylet import AuthenticationTokenLoader, Config, GcsErrorSubscriber, I
 from ray.air._internal import usage
 from ray.air.execution._internal import RayActorManager
 from ray.air.execution._internal.tracked_actor import TrackedActor
-from ray.exceptions import OutOfMemoryError, RayActorError
+from ray.exceptions import ObjectLostError, OutOfMemoryError, RayActorError
 from ray.job_config import JobConfig
 from ray.tune.execution import class_cache
 from ray.tune.execution.tune_controller import TuneController
@@ -26,7 +26,7 @@ from tuning.backend.ray_private import (
     UNUSED_STARTS,
     drop_finished_trials,
     keep_idle_workers,
-    low_memory_is_a_death,
+    losses_are_deaths,
     noted_nodes,
     own_import_path,
     without_callback_telemetry,
@@ -65,19 +65,23 @@ def test_trials_that_ended_are_forgotten_and_no_others() -> None:
     assert {trial.trial_id for trial in ray._trials_to_cache} == {"1", "2", "4"}
 
 
-def test_a_worker_that_was_killed_because_memory_ran_low_is_a_dead_worker() -> None:
+@pytest.mark.parametrize(
+    "loss",
+    [OutOfMemoryError("the node runs low on memory"), ObjectLostError("ab12", b"", "")],
+    ids=["memory", "report"],
+)
+def test_a_worker_that_ray_killed_or_whose_report_is_lost_is_a_dead_worker(loss: Exception) -> None:
     """Without that, Ray's manager raises an error that ends the search."""
     seen: list[Exception] = []
     actor = SimpleNamespace(actor_id=1, _on_error=lambda actor, error: seen.append(error))
     task = SimpleNamespace(_tracked_actor=actor, _on_error=lambda actor, error: seen.append(error))
-    manager = SimpleNamespace(_failed_actor_ids=set(), _cleanup_actor=lambda tracked_actor: None)
-    killed: Any = OutOfMemoryError("the node runs low on memory")
-    given: Any = {"tracked_actor_task": task, "exception": killed}  # as Ray calls it
-    with pytest.raises(RuntimeError, match="unexpected exception: the node runs low"):
+    manager: Any = SimpleNamespace(_failed_actor_ids=set(), _cleanup_actor=lambda tracked_actor: None)
+    given: Any = {"tracked_actor_task": task, "exception": loss}  # as Ray calls it
+    with pytest.raises(RuntimeError, match="unexpected exception"):
         RayActorManager._actor_task_failed(manager, **given)
-    with low_memory_is_a_death():
+    with losses_are_deaths():
         RayActorManager._actor_task_failed(manager, **given)
-    assert [(type(error), str(error)) for error in seen] == [(RayActorError, "the node runs low on memory")] * 2
+    assert [(type(error), str(error)) for error in seen] == [(RayActorError, str(loss))] * 2
     assert manager._failed_actor_ids == {1}
     with pytest.raises(RuntimeError, match="unexpected exception"):
         RayActorManager._actor_task_failed(manager, **given)  # as before

@@ -128,3 +128,12 @@ def test_probabilities_of_another_number_of_sentences_are_damage(tmp_path: Path)
     save_probabilities(tmp_path, "00003-5", pack_log_odds(LOG_ODDS))
     with pytest.raises(CorruptionError, match=r"must be int16 of shape \(9, 1\)"):
         load_probabilities(tmp_path, "00003-5", 9, 2)
+
+
+def test_a_link_in_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "probabilities").mkdir()
+    (tmp_path / "notes").write_text("mine")
+    (tmp_path / "probabilities" / "00003-5.npz").symlink_to(tmp_path / "notes")
+    save_probabilities(tmp_path, epoch_name(3, 5), pack_log_odds(LOG_ODDS))
+    assert (tmp_path / "notes").read_text() == "mine"
+    assert (tmp_path / "probabilities" / "00003-5.npz").is_file()

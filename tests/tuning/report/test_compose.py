@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import altair
 import pytest
 
 from benchmarks.inputs.recorded_study import record_study, some_audit
@@ -17,8 +18,9 @@ from tests.support.assessed_studies import write_study_with_ensemble
 from tests.support.pages import Page, made
 from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter
-from tuning.report.charts import CONFIG, KINDS, SHADES
-from tuning.report.compose import page_data
+from tuning.report.chart_data import study_chart_data
+from tuning.report.charts import CONFIG, KINDS, SHADES, history
+from tuning.report.compose import page_data, specifications
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\u2028\u202e'\"&{{ 7 * 7 }}"
 CSS = (files("tuning.report") / "assets" / "page.css").read_text()
@@ -120,6 +122,16 @@ def test_nothing_in_a_study_becomes_markup(tmp_path: Path) -> None:
     assert "{{ 7 * 7 }}" in page.text
     assert not {"\u2028", "\u202e"} & set(page.source)
     assert printable(EVIL) in [row["error"] for row in page.rows]
+
+
+def test_a_theme_and_a_transformer_of_the_callers_altair_change_no_chart(tmp_path: Path) -> None:
+    """As in a notebook whose author has enabled them for other charts, which keep them."""
+    record_study(tmp_path / "s")
+    chart = {"history": history(study_chart_data(tmp_path / "s", ensemble=False))}
+    expected = specifications(chart)
+    with altair.theme.enable("opaque"), altair.data_transformers.enable("vegafusion", consolidate_datasets=False):
+        assert specifications(chart) == expected
+        assert (altair.theme.active, altair.data_transformers.active) == ("opaque", "vegafusion")
 
 
 def test_json_cannot_end_its_script_element() -> None:

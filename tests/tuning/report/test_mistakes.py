@@ -90,9 +90,9 @@ def test_doubtful_labels_are_shown_with_their_sentence(study: Path, tmp_path: Pa
 @pytest.mark.slow
 def test_without_the_data_the_page_says_so_and_shows_the_rest(study: Path, tickets: Path, tmp_path: Path) -> None:
     note = mistakes_section(read_assessed(study), tmp_path / "empty").note
-    assert (
-        note
-        == "The sentences cannot be shown: the study's data are not in the cache empty; run the study's command again"
+    assert note == (
+        "The sentences cannot be shown: the study's data are not in the cache empty; pass the study's --cache-dir, or "
+        "run its command again"
     )
     with tickets.open("a") as file:
         file.write("\none more,a")

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 import pytest
+import torch
 from optuna.samplers import BaseSampler, CmaEsSampler
 from optuna.trial import FrozenTrial
 
@@ -54,6 +55,14 @@ def next_suggestion(the_plan: StudyConfig, trials: list[FrozenTrial]) -> Suggest
 @cache
 def next_of_a_study(sampler: str) -> Suggestion:
     return next_suggestion(*a_study(sampler))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_modes_of_the_callers_torch_change_no_suggestion_of_gp(mode: Any) -> None:
+    expected = next_of_a_study("gp")
+    with mode():
+        assert next_suggestion(*a_study("gp")) == expected
 
 
 @pytest.mark.parametrize("sampler", EACH_SAMPLER)

@@ -117,7 +117,22 @@ def test_a_body_in_parts_reaches_the_application_whole() -> None:
     assert not app.bodies_bytes
 
 
-@pytest.mark.parametrize("parts", [[b"x" * (MAX_BODY_BYTES + 1)], [b"x" * 1024] * 1030])
+def test_a_body_above_the_limit_is_refused_after_its_end() -> None:
+    """Some clients read no answer before they have sent all."""
+    left = [b"x" * 1024] * 1030
+
+    async def receive() -> Any:
+        part = left.pop()
+        return {"type": "http.request", "body": part, "more_body": bool(left)}
+
+    async def send(message: Any) -> None:
+        assert not left
+
+    scope = {"type": "http", "client": ("10.0.0.1", 1), "method": "POST", "path": "/predict"}
+    asyncio.run(gate()[0](scope, receive, send))
+
+
+@pytest.mark.parametrize("parts", [[b"x" * (MAX_BODY_BYTES + 1)], [b"x" * 1024] * 1025])
 def test_a_body_above_the_limit_is_refused(parts: list[bytes]) -> None:
     app, _ = gate()
     status, headers, body = ask(app, *parts)

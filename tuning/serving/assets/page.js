@@ -1,5 +1,5 @@
 "use strict";
-const BATCH = 16, SHOWN = 1000; // sentences in a request, of 960 kB at most, and in the table
+const BATCH = 12, SHOWN = 1000; // sentences in a request, of 960 kB at most, and in the table
 const form = document.querySelector("form"), said = document.querySelector("#said");
 const button = form.querySelector("button"), box = document.querySelector("#text");
 const answer = document.querySelector("#answer"), labels = document.querySelector("#labels");
