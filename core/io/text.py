@@ -64,7 +64,7 @@ def redact_uris(text: str) -> str:
     `s3://KEY:SECRET@bucket/folder?session_token=x` -> `s3://bucket/folder`. A password may contain slashes and `@`, so
     too much is removed from a path with a colon before an `@`.
     """
-    return re.sub(r"(://)(?:[^\s@:'\"]*:[^\s'\"]*|[^\s@/'\"]*)@|(?<=[\w/])\?[^\s'\"]*=[^\s'\"]*", r"\1", text)
+    return re.sub(r"(://)(?:[^\s@:'\"]*:[^\s'\"]*|[^\s@/'\"]*)@|(?<=[^\s'\"])\?[^\s'\"]*=[^\s'\"]*", r"\1", text)
 
 
 def without_folders(command: str) -> str:

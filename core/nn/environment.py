@@ -3,7 +3,10 @@
 import contextlib
 import functools
 import hashlib
+import os
 import platform
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +31,13 @@ def code_digest() -> str:
 
 
 def cpu_model() -> str:
-    """Return the CPU's model as the system names it; its architecture if it names none."""
-    return cpuinfo("model name") or platform.processor() or platform.machine()
+    """Return the CPU's model as the system names it; if it names none, its architecture and ARM's numbers for it."""
+    name = cpuinfo("model name")
+    if sys.platform == "darwin":
+        command = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
+        with contextlib.suppress(OSError):
+            name = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    return name or f"{platform.machine()} {cpuinfo('CPU implementer')} {cpuinfo('CPU part')}".strip()
 
 
 @functools.cache
@@ -101,6 +109,8 @@ def _allows_tf32() -> bool:
     """Return whether LSTMs on a GPU that has TF32 compute in it, cuDNN's default."""
     import torch
 
+    if os.environ.get("NVIDIA_TF32_OVERRIDE") == "0":  # NVIDIA's libraries then use fp32, whatever torch allows
+        return False
     rnn = getattr(torch.backends.cudnn, "rnn", None)
     own = getattr(rnn, "fp32_precision", None)  # since torch 2.9, where allow_tf32 raises an error if RNNs differ
     return bool(torch.backends.cudnn.allow_tf32) if own is None else own == "tf32"

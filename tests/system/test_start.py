@@ -102,6 +102,16 @@ def test_a_temporary_folder_that_ray_cannot_make_is_one_line(command: Command, s
     assert command.left_behind() == []
 
 
+def test_a_folder_for_temporary_files_with_a_long_path_is_not_used_for_rays_sockets(
+    command: Command, sentences: Path, tmp_path: Path
+) -> None:
+    long = tmp_path / ("t" * 40)
+    long.mkdir()
+    words = notebook_run(sentences, "long", "--trials", "1", "--epochs", "1")
+    ended = command.run(*words, env={"TMPDIR": str(long)})
+    assert ended.returncode == 0, ended.stderr
+
+
 def test_data_that_cannot_be_used_are_one_line(command: Command, tmp_path: Path) -> None:
     """Ray is starting when the driver finds out."""
     (tmp_path / "t.csv").write_text("body,stars\na fine film,1\n")

@@ -97,7 +97,7 @@ def test_a_search_with_the_installed_wheel_leaves_a_study_a_table_and_a_page(
     sentune: Sentune, bin_folder: Path, command: Command, sentences: Path
 ) -> None:
     code = "import core, tuning; print(core.__file__); print(tuning.__file__)"
-    for place in sentune("-P", "-c", code, program="python").split():
+    for place in sentune("-P", "-c", code, program="python").splitlines():
         assert Path(place).is_relative_to(bin_folder.parent)
     sentune(
         "run", str(sentences), "--vectors", "none", "--embedding-dim", "8", "--trials", "2", "--epochs", "1",

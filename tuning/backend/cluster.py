@@ -15,6 +15,7 @@ from typing import Any
 import core
 import tuning
 from core.errors import ConfigError, UserError
+from core.nn.environment import cpu_model
 from tuning.backend.connect import check_head, is_listening, local_raylet, resolve_address
 from tuning.backend.local_ray import RAY_ENV, environment, ray_session, root_cause
 from tuning.backend.storage import check_storage, marker_file, node_root
@@ -175,7 +176,7 @@ def check_nodes(cluster: Cluster, storage: str | None, say: Callable[[str], None
         cluster: The joined cluster.
         storage: A path or URI (tuning.backend.storage); None for none.
         gpu: Whether the trials train on GPUs.
-        say: Called with a line if the nodes' processors differ in the instructions that torch uses.
+        say: Called with a line if the nodes' processors differ.
 
     Raises:
         UserError: A node fails a check; the message names each such node and the reason.
@@ -222,6 +223,6 @@ def node_info(storage: str | None, mark: str | None) -> dict[str, str]:
     return {
         "torch": version,
         "cuda": torch.version.cuda or "",
-        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "cpu": f"{cpu_model()} with {torch.backends.cpu.get_cpu_capability()}",
         "problem": problem,
     }

@@ -6,7 +6,6 @@ import os
 import resource
 import secrets
 import shutil
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from core.io.text import error_summary
 from tuning.backend.ray_private import (
     kill_processes,
     node_is_looked_for_often,
+    on_loopback,
     own_import_path,
     ray_processes,
     reload_authentication,
@@ -65,6 +65,9 @@ OF_A_CLUSTER = (
 
 OPEN_FILES, OPEN_FILES_PER_CPU = 100, 4
 """Open files that one process of Ray needs. Its raylet has 54 with one worker, and 3 more for each further one."""
+
+LONGEST_PATH = 26
+"""Bytes of the path of the folder for Ray's: the paths of Ray's sockets are 77 longer, and macOS allows 103."""
 
 _in_use = threading.Lock()
 
@@ -166,7 +169,7 @@ def local_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
     own = {"address": "local", "num_cpus": machine.cpus, "num_gpus": machine.gpus, "include_dashboard": False}
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(_private_folder())
-        with without_unused_processes(), node_is_looked_for_often():
+        with without_unused_processes(), node_is_looked_for_often(), on_loopback():
             ray = stack.enter_context(ray_session(problem, _own_settings, _temp_dir=folder, **own))
         over = threading.Lock()
         node = running_node()
@@ -176,8 +179,13 @@ def local_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
         for process in processes.values():
             with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended, which _watch reports
                 orphans += psutil.Process(process.pid).children()
+
+        def end(name: str) -> None:
+            shutil.rmtree(Path(folder).parent, ignore_errors=True)  # `lost` ends this process at once
+            lost(name)
+
         for name, process in processes.items():
-            threading.Thread(target=_watch, args=(name, process, node, over, orphans, lost), daemon=True).start()
+            threading.Thread(target=_watch, args=(name, process, node, over, orphans, end), daemon=True).start()
         stack.callback(over.acquire, blocking=False)
         yield ray
 
@@ -188,8 +196,9 @@ def _private_folder() -> Iterator[str]:
 
     Ray lets every user of the machine write into its folder, so that another one could replace its sockets and logs.
     """
-    usual = "/tmp" if sys.platform == "darwin" else tempfile.gettempdir()
-    parent = Path(os.environ.get("RAY_TMPDIR") or usual).absolute()
+    usual = tempfile.gettempdir()
+    short = usual if len(os.fsencode(usual)) <= LONGEST_PATH else "/tmp"
+    parent = Path(os.environ.get("RAY_TMPDIR") or short).absolute()
     try:
         parent.mkdir(parents=True, exist_ok=True)
         private = Path(tempfile.mkdtemp(prefix="ray-", dir=parent))

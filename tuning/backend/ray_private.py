@@ -1,7 +1,7 @@
 """All uses of Ray's private names, so that one test shows which of them another version of Ray lacks.
 
 A search works without the names for unused processes, idle workers, ended trials, telemetry, error messages, runtime
-environments and signals.
+environments, signals and the loopback address.
 """
 
 import contextlib
@@ -163,6 +163,14 @@ def without_uv_environment() -> AbstractContextManager[None]:
     Otherwise Ray copies the current folder, and starts each worker by `uv run` in the copy, in another environment.
     """
     return _replaced(ray_constants, RAY_ENABLE_UV_RUN_RUNTIME_ENV=False)
+
+
+def on_loopback() -> AbstractContextManager[None]:
+    """Let Ray's start use the loopback address while the block runs, as it does on macOS.
+
+    The machine's own address may disappear during a search, as with a VPN. Then Ray's processes would lose each other.
+    """
+    return _replaced(ray_constants, ENABLE_RAY_CLUSTER=False)
 
 
 NODE_SECONDS = 10

@@ -73,9 +73,9 @@ def call_watched(start: Callable[[], object], problem: str) -> Iterator[None]:
 
 def _wait(started: "Future[None]", nodes: list[Any]) -> str:
     """Return why the start has failed, or nothing if it has succeeded; raise what it has raised."""
-    seconds = START_SECONDS * max(1.0, os.getloadavg()[0] / ((os.cpu_count() or 1) * OVERLOAD))
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+    began, overload = time.monotonic(), (os.cpu_count() or 1) * OVERLOAD
+    # The load is a mean over a minute: at first it lacks the searches that start together with this one.
+    while time.monotonic() - began < (seconds := START_SECONDS * max(1.0, os.getloadavg()[0] / overload)):
         with suppress(TimeoutError):
             started.result(LOOK_SECONDS)
             return ""

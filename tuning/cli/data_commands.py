@@ -66,9 +66,9 @@ def data(
         str | None,
         OutputOption(
             help="List the sentences of this study whose label is most likely wrong, instead of the audit. They come "
-            "from the validation split, from all training sentences if the study has --validation folds:K, or from all "
-            "sentences after confirm --folds K. DATASET and --vectors are then new paths of "
-            "the study's data. Default: none.",
+            "from the validation split, or after confirm --folds K from all sentences; if the study has --validation "
+            "folds:K, always from all training sentences. DATASET and --vectors are then new paths of the study's "
+            "data. Default: none.",
             metavar="STUDY",
         ),
     ] = None,

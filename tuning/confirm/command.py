@@ -67,11 +67,15 @@ def estimate_cost(
 ) -> str:
     """Return the number of runs, and their duration as estimated from the epochs of the search.
 
-    An epoch of the search trains `models` models, and one of a run on a fold trains one.
+    An epoch of the search trains `models` models, and one of a run on a fold trains one. With `--patience`, a run has
+    about as many epochs as its trial, if this is complete.
     """
     each = {record.number: record.seconds / len(record.epochs) for record in records if record.epochs}
     usual = sum(each.values()) / len(each)
-    trained = [(run.trial, run.config["epochs"], run.fold) for run in left if run.trial is not None]
+    patient = [record for record in records if record.config["patience"]]
+    ended = {record.number: len(record.epochs) for record in patient if record.state == "COMPLETE"}
+    fitted = [(run, run.trial) for run in left if run.trial is not None]
+    trained = [(trial, ended.get(trial, run.config["epochs"]), run.fold) for run, trial in fitted]
     costs = (each.get(at, usual) * epochs / (1 if fold is None else models) for at, epochs, fold in trained)
     seconds = sum(costs) / workers  # without the plain baseline
     done = f", {len(runs) - len(left)} of them done" if len(left) < len(runs) else ""
@@ -80,8 +84,8 @@ def estimate_cost(
     plan = f"{len(runs)} runs{done}; the remaining {len(left)} take{'s' * (len(left) == 1)} about {minutes}, {at_once}"
     if not trained:
         return plan
-    longest = max(epochs for _, epochs, _ in trained)
-    epochs = f"{longest} epoch{'s' * (longest != 1)}"
+    longest = max(run.config["epochs"] for run, _ in fitted)
+    epochs = f"{'at most ' * bool(patient)}{longest} epoch{'s' * (longest != 1)}"
     return f"{plan}\n(each run trains {epochs}, as in the study, and uses the best one by validation)"
 
 
@@ -105,8 +109,6 @@ def _execute_missing(options: ConfirmOptions, spec: Spec) -> _Plan | None:
         changes = environment_changes(environment_of(spec, plan.records, plan.chosen[0].record), now)
         for change in changes:
             options.say(f"changed since the search: {change}")
-        if changes and len(left) < len(plan.runs):
-            options.say("runs of confirm from before these changes cannot be compared with new ones")
         options.say(estimate_cost(plan.records, plan.runs, left, workers, len(corpus.fold_corpora())))
 
         def corpus_of(run: ConfirmRun) -> Corpus:

@@ -296,7 +296,7 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
     train_tokens = int(corpus.lengths()[corpus.indices(TRAIN)].sum())
     models = len(corpus.fold_corpora())
     weights = models * max(max_checkpoint_bytes(config, *shape) for config in heavy)
-    trained = trained_epochs(records, plan.epochs, complete=done == plan.n_trials)
+    trained = trained_epochs(records, plan.epochs)
     return ForecastReport(
         name=options.folder.name,
         plan=plan,
@@ -314,18 +314,14 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
     )
 
 
-def trained_epochs(records: Sequence[TrialRecord], epochs: int, *, complete: bool) -> dict[int, int]:
+def trained_epochs(records: Sequence[TrialRecord], epochs: int) -> dict[int, int]:
     """Return by trial the number of epochs that need no training: all of a trial that cannot continue.
 
-    A trial that failed, was ended by `--patience` or copies another one never continues.
+    A trial that failed, was ended by `--patience` or copies another one never continues. A stopped one may.
 
     Args:
         records: Trials of an existing study.
         epochs: Maximum number of epochs of a trial.
-        complete: Whether all trials of the study have ended; otherwise stopped ones may continue.
     """
-    closed = {"COMPLETE", "FAIL", "PRUNED"} if complete else {"COMPLETE", "FAIL"}
-    return {
-        record.number: epochs if record.state in closed or record.copy_of is not None else len(record.epochs)
-        for record in records
-    }
+    ended = {r.number for r in records if r.state in ("COMPLETE", "FAIL") or r.copy_of is not None}
+    return {record.number: epochs if record.number in ended else len(record.epochs) for record in records}

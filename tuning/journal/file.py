@@ -132,6 +132,13 @@ class _JournalFile(JournalFileBackend):
         self._path = path
         self._n_read, self._offset = 0, 0  # number of lines read, and offset of the next one in bytes
 
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Append records as Optuna's method does, but raise OSError also if its lock cannot be removed."""
+        try:
+            super().append_logs(logs)
+        except RuntimeError as error:  # Optuna's, which hides the error of the disk
+            raise (error.__context__ or error) from None
+
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
         """Yield records as Optuna's method does; raise UserError if the file cannot be read."""
         if log_number_from < self._n_read:

@@ -99,7 +99,7 @@ def require_same_data(spec: Spec, inputs: Mapping[str, Any], corpus: Corpus) -> 
     if changes := data_changes(spec, inputs, corpus):
         raise DataError(
             f"the data differ from the study's ({'; '.join(map(str, changes))}), so results cannot be compared; "
-            "restore the study's data, or search again"
+            "restore the study's data, or install the old versions if only these differ, or search again"
         )
 
 

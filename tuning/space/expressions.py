@@ -9,7 +9,7 @@ choice(last, max)   choice(none, 1.0)   [last, max]          one of these
 import operator
 import re
 from dataclasses import dataclass
-from fractions import Fraction
+from decimal import Decimal
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -144,8 +144,8 @@ def _range_problem(low: float, high: float, log: bool, step: float | None) -> st
         return f"step must be above 0, got {step:g}"
     if step is not None and (high - low) / step > MAX_STEPS:
         return f"step {step:g} is too small; choose at most {MAX_STEPS:,} steps"
-    if step is not None and (rest := (Fraction(str(high)) - Fraction(str(low))) % Fraction(str(step))):
-        return f"steps of {step:g} from {low:g} do not reach {high:g}; end at {float(Fraction(str(high)) - rest):g}"
+    if step is not None and (rest := (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step))):
+        return f"steps of {step:g} from {low:g} do not reach {high:g}; end at {Decimal(str(high)) - rest:g}"
     return None
 
 

@@ -60,6 +60,7 @@ def test_a_long_message_loses_its_middle() -> None:
         ("http://me@host:5000/x", "http://host:5000/x"),
         ("s3://KEY:SE@C/RET@bucket/f", "s3://bucket/f"),
         ("postgresql://db/?user=u&password=p", "postgresql://db/"),
+        ("s3://bucket/run-?session_token=x", "s3://bucket/run-"),
     ],
 )
 def test_what_may_be_secret_in_a_uri_is_concealed(text: str, shown: str) -> None:

@@ -53,6 +53,18 @@ def test_the_processor_has_a_name() -> None:
     assert environment.cpu_model().strip() == environment.cpu_model() != ""
 
 
+def test_processors_of_arm_are_distinguished(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux does not name them, and `uname -p` is the same for all Macs."""
+    fields = {"model name": "", "CPU implementer": "0x41", "CPU part": "0xd40"}
+    monkeypatch.setattr(environment, "cpuinfo", fields.__getitem__)
+    monkeypatch.setattr(environment, "sys", SimpleNamespace(platform="linux"))
+    assert environment.cpu_model().endswith(" 0x41 0xd40")
+    monkeypatch.setattr(environment, "sys", SimpleNamespace(platform="darwin"))
+    answer = SimpleNamespace(stdout="Apple M3 Pro\n")
+    monkeypatch.setattr(environment, "subprocess", SimpleNamespace(run=lambda *_, **__: answer))
+    assert environment.cpu_model() == "Apple M3 Pro"
+
+
 @pytest.mark.parametrize(
     ("vendor", "flags", "gains"),
     [

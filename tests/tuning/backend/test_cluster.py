@@ -132,6 +132,13 @@ def test_processors_that_differ_are_reported_since_results_may_differ_too() -> N
     assert "ANCIENT" in said
 
 
+def test_two_models_with_the_same_instructions_differ_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = node_info(None, None)
+    monkeypatch.setattr(joined, "cpu_model", lambda: "Another")
+    (said,) = reported(ours, node_info(None, None))
+    assert "Another with " in said
+
+
 def test_the_processor_of_a_machine_that_gets_no_trials_does_not_matter() -> None:
     other = node_info(None, None) | {"cpu": "ANCIENT"}
     assert reported(other, other) == []

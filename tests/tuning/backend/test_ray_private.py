@@ -28,6 +28,7 @@ from tuning.backend.ray_private import (
     keep_idle_workers,
     losses_are_deaths,
     noted_nodes,
+    on_loopback,
     own_import_path,
     without_callback_telemetry,
     without_runtime_environment,
@@ -169,6 +170,7 @@ def test_ray_starts_its_unused_processes_again_after_the_block() -> None:
         (Node, "get_logs_dir_path"),
         (services, "canonicalize_bootstrap_address"),
         (ray_constants, "RAY_ENABLE_UV_RUN_RUNTIME_ENV"),
+        (ray_constants, "ENABLE_RAY_CLUSTER"),
         (authentication_token_setup, "ensure_token_if_auth_enabled"),
         (InnerGcsClient, "standalone"),
         (InnerGcsClient, "internal_kv_get"),
@@ -230,6 +232,12 @@ def test_tune_leaves_the_callers_handlers_of_signals() -> None:
         assert not tune.tune._setup_signal_catching().is_set()
     assert signal.getsignal(signal.SIGUSR1) == before
     assert "_setup_signal_catching" in tune.run.__code__.co_names
+
+
+def test_the_ray_of_this_machine_does_not_depend_on_its_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "_global_node", None)
+    with on_loopback():
+        assert services.get_node_ip_address() in ("127.0.0.1", "::1")
 
 
 def test_workers_of_trials_get_no_keys_and_need_no_shell(monkeypatch: pytest.MonkeyPatch) -> None:

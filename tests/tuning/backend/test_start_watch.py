@@ -1,6 +1,7 @@
 """tuning.backend.start_watch: a start of Ray that fails, or hangs, ends in one line; Ray is played here."""
 
 import contextlib
+import itertools
 import os
 import threading
 from collections.abc import Iterator
@@ -126,7 +127,8 @@ def test_an_overloaded_machine_has_more_time(
     play(monkeypatch, PlayedNode("raylet", None, tmp_path))
     monkeypatch.setattr(start_watch, "START_SECONDS", 0.25)
     monkeypatch.setattr(start_watch, "END_SECONDS", 0.1)
-    monkeypatch.setattr(os, "getloadavg", lambda: (8.0, 0, 0))
+    loads = itertools.chain([0.0], itertools.repeat(8.0))  # it rises while Ray starts
+    monkeypatch.setattr(os, "getloadavg", lambda: (next(loads), 0, 0))
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     with pytest.raises(UserError, match=r"no answer in 1 s from raylet"), call_watched(hangs.wait, PROBLEM):
         raise AssertionError("the block has run")

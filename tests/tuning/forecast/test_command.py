@@ -149,17 +149,6 @@ def test_what_an_existing_study_cannot_follow_is_not_advised() -> None:
     assert re.fullmatch(r"the search may not fit --time-budget \S+; pass --time-budget \S+", warning)
 
 
-def test_a_complete_study_has_nothing_left_to_train() -> None:
-    """Trials that were stopped, failed or were ended by patience have fewer epochs than others."""
-    states = ["COMPLETE", "PRUNED", "FAIL", "PRUNED", "PRUNED", "COMPLETE"] * 2
-    records = [record(number, 0.5, 0.6, state=state) for number, state in enumerate(states)]
-    trained = trained_epochs(records, 4, complete=True)
-    assert trained == dict.fromkeys(range(12), 4)
-    found = forecast(plan(), COSTS, 2, trained)
-    assert (found.whole_epochs, found.epochs.high) == (0, 0)
-    assert outlook(done=12, forecast=found).study_bytes == outlook().study_bytes
-
-
 def test_a_study_that_continues_is_not_complete() -> None:
     """More trials, or another target than the one that has ended the study, let `run` train."""
     the_plan = plan(n_trials=3, budget=Budget(target=0.6))
@@ -177,7 +166,8 @@ def test_a_study_that_continues_is_not_complete() -> None:
     assert ending_of({"early_end": {"reason": "time budget", "n_trials": None}}, the_plan, whole[:2]) is None
 
 
-def test_stopped_trials_may_continue_when_trials_are_added() -> None:
+def test_stopped_trials_may_continue_when_trials_are_added_or_a_target_is_left_out() -> None:
+    """Also if all trials of the study have ended."""
     records = [
         record(0, 0.5, 0.6, 0.7, state="COMPLETE"),
         record(1, 0.5, 0.6, state="PRUNED"),
@@ -186,7 +176,7 @@ def test_stopped_trials_may_continue_when_trials_are_added() -> None:
         record(4, 0.5, 0.6, 0.7, state="RUNNING"),
         record(5, 0.5, 0.6, state="PRUNED", origin="copy of 1"),
     ]
-    assert trained_epochs(records, 8, complete=False) == {0: 8, 1: 2, 2: 8, 3: 2, 4: 3, 5: 8}
+    assert trained_epochs(records, 8) == {0: 8, 1: 2, 2: 8, 3: 2, 4: 3, 5: 8}
 
 
 def test_memory_that_is_too_small_is_warned_of_with_what_would_fit() -> None:

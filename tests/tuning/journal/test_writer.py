@@ -241,7 +241,7 @@ def test_after_a_failed_write_every_write_is_refused_with_its_reason(
 ) -> None:
     """The first write may have left a part of its record."""
 
-    def fails(handle: int) -> None:
+    def fails(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
     message = rf"study\.journal \({os.strerror(number)}\); check the disk, and run the same command again"
@@ -249,6 +249,7 @@ def test_after_a_failed_write_every_write_is_refused_with_its_reason(
         trial = add(study_journal)
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", fails)
+            patch.setattr(os, "rename", fails)  # nor can Optuna remove its lock
             with pytest.raises(UserError, match=message):
                 study_journal.record_epoch(trial, epoch(1, 0.5))
         with pytest.raises(UserError, match=message):
