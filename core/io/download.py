@@ -3,6 +3,7 @@
 import http.client
 import importlib.metadata
 import importlib.util
+import shlex
 import ssl
 import subprocess
 import sys
@@ -154,7 +155,7 @@ def pip_download(requirement: str, sha256: str) -> tuple[str, bytes]:
         UserError: This Python has no pip, or pip cannot fetch the release; the message has pip's last line.
     """
     if importlib.util.find_spec("pip") is None:
-        raise UserError("this Python has no pip; run python -m ensurepip")
+        raise UserError(f"this Python has no pip; run {shlex.quote(sys.executable)} -m ensurepip")
     with tempfile.TemporaryDirectory(prefix="sentune-pip-") as name:
         folder = Path(name)
         pinned = folder / "requirements.txt"  # pip takes hashes from a file only

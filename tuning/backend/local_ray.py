@@ -33,7 +33,7 @@ from tuning.resources.machine import Machine
 
 RAY_ENV = {
     "RAY_USAGE_STATS_ENABLED": "0",  # no telemetry
-    "RAY_AUTH_MODE": "token",  # Ray listens on all addresses, and runs the code of anyone if it needs no token
+    "RAY_AUTH_MODE": "token",  # without one, Ray runs the code of everyone who can connect to its ports
     "RAY_AUTH_TOKEN": secrets.token_hex(32),  # else Ray writes one into the home folder
     "RAY_ENABLE_K8S_TOKEN_AUTH": "0",  # else Ray in a pod asks Kubernetes about this token
     "RAY_prestart_worker_first_driver": "0",  # one worker per core, which trials do not use: they run as actors
@@ -67,7 +67,7 @@ OPEN_FILES, OPEN_FILES_PER_CPU = 100, 4
 """Open files that one process of Ray needs. Its raylet has 54 with one worker, and 3 more for each further one."""
 
 LONGEST_PATH = 26
-"""Bytes of the path of the folder for Ray's: the paths of Ray's sockets are 77 longer, and macOS allows 103."""
+"""Maximum bytes of the path in which Ray's folder is made: Ray's sockets add 77 to 79, and macOS allows 103."""
 
 _in_use = threading.Lock()
 

@@ -159,7 +159,8 @@ def test_a_folder_that_cannot_be_made_is_one_line(serve: Callable[..., Server], 
 
 def test_a_python_without_pip_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"this Python has no pip; run python -m ensurepip"):
+    monkeypatch.setattr(sys, "executable", "/my tools/python")
+    with pytest.raises(UserError, match=r"this Python has no pip; run '/my tools/python' -m ensurepip"):
         pip_download("x==1", "0" * 64)
 
 

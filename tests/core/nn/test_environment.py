@@ -121,6 +121,8 @@ def test_tf32_is_recorded_for_a_gpu_where_its_lstms_use_it(rnn: str | None, monk
     monkeypatch.setattr("torch.cuda.get_device_name", lambda device: "GPU X")
     assert runtime_environment("fp32", 1, "cuda")["tf32"] is (rnn != "ieee")
     assert runtime_environment("fp32", 1, "cpu")["tf32"] is False
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")  # NVIDIA's libraries obey it
+    assert runtime_environment("fp32", 1, "cuda")["tf32"] is False
 
 
 def test_torch_computes_lstms_in_tf32_by_default(monkeypatch: pytest.MonkeyPatch) -> None:

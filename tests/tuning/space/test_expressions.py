@@ -61,6 +61,7 @@ def test_plain_values_keep_their_type(text: str, expected: Value) -> None:
         ("float(0, 1, step=1e-9)", "choose at most 1,000,000 steps"),
         ("float(1, 2, log, step=0.5)", "log and step cannot be combined"),
         ("int(32, 256, step=50)", "steps of 50 from 32 do not reach 256; end at 232"),
+        ("int(0, 12345678, step=1000)", "; end at 12345000"),
         ("float(0, 1, step=0.3)", "steps of 0.3 from 0 do not reach 1; end at 0.9"),
         ("int(1, 3, 5)", "cannot read '5'"),
         ("normal(0, 1)", "normal is unknown; write one of int"),
