@@ -14,8 +14,9 @@ import torch
 from core.config import MAX_THREADS
 from core.errors import check_rules, whole
 
-TRAINING_KERNELS = 512
-"""Number of compiled kernels that a training keeps; with 128, a series on TREC took 38 instead of 32 to 34 s."""
+TRAINING_KERNELS, TORCH_KERNELS = 512, 64
+"""Number of compiled kernels that oneDNN keeps in a training (with 128, a series on TREC took 38 instead of 32 to 34 s),
+and that torch keeps for each kind of product in bf16."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _TRIM_BYTES, _MMAP_BYTES = 2**28, 2**25
 _THREAD_VALUES = 2**15
@@ -100,10 +101,12 @@ def subnormals_as_zero() -> Iterator[None]:
 def limit_cached_kernels(count: int) -> None:
     """Let oneDNN keep at most this many compiled kernels, one per layer and shape of a batch, instead of 1,024.
 
-    The others would take up to 400 MB of a process that trains many configurations or labels many batches. oneDNN reads
-    the limit when the process first uses it, so the first call decides. A value in the environment has precedence.
+    The others would take up to 400 MB of a process that trains many configurations or labels many batches. For products
+    in bf16, torch would keep another 1,024 in each thread. Both read their limits when the process first uses them, so
+    the first call decides. Values in the environment have precedence.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(count))
+    os.environ.setdefault("LRU_CACHE_CAPACITY", str(TORCH_KERNELS))
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Threads and memory during training."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -96,6 +97,28 @@ def test_subnormals_are_as_before_whatever_the_callers_default_dtype_is() -> Non
     subnormal = float(torch.full((1,), 1e-30) * 1e-9)
     torch.set_flush_denormal(False)
     assert subnormal > 0
+
+
+MANY_SHAPES = """
+import psutil, torch
+from core.nn.runtime import limit_cached_kernels
+limit_cached_kernels(128)
+layer = torch.nn.Linear(128, 64)
+used = []
+with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+    for rows in range(2, 602):
+        layer(torch.zeros(rows, 128))
+        used.append(psutil.Process().memory_info().rss)
+print(used[-1] - used[199])
+"""
+
+
+@pytest.mark.slow
+def test_kernels_of_many_shapes_in_bf16_do_not_fill_the_memory() -> None:
+    """Where the processor computes in bf16, each shape would otherwise keep 0.7 MB."""
+    env = {name: value for name, value in os.environ.items() if not name.endswith("CACHE_CAPACITY")}
+    done = subprocess.run([sys.executable, "-c", MANY_SHAPES], capture_output=True, text=True, env=env, cwd=ROOT)
+    assert int(done.stdout) < 60e6, done.stderr
 
 
 def test_threads_that_torch_starts_for_a_training_count_subnormals_as_zero() -> None:
