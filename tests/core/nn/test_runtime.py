@@ -117,7 +117,9 @@ print(used[-1] - used[199])
 def test_kernels_of_many_shapes_in_bf16_do_not_fill_the_memory() -> None:
     """Where the processor computes in bf16, each shape would otherwise keep 0.7 MB."""
     env = {name: value for name, value in os.environ.items() if not name.endswith("CACHE_CAPACITY")}
-    done = subprocess.run([sys.executable, "-c", MANY_SHAPES], capture_output=True, text=True, env=env, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-c", MANY_SHAPES], capture_output=True, text=True, check=False, env=env, cwd=ROOT
+    )
     assert int(done.stdout) < 60e6, done.stderr
 
 
