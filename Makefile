@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Else each of the tests' many processes compiles the modules again.
 export PYTHONDONTWRITEBYTECODE :=
+# An environment whose Python was replaced is made again; make must know at its start that its packages go, too.
+$(shell test -e $(BIN)/python || rm -f $(VENV)/.installed*)
 
 .PHONY: tune test fast chaos simulate fuzz check docs bench clean
 

@@ -185,6 +185,7 @@ def _logits(
     if isinstance(model, PlainBaseline):
         offsets = np.cumsum([0, *(len(each) for each in sentences)])
         return model.logits(np.concatenate(sentences).astype(np.int32), offsets)
+    limit_cached_kernels(CACHED_KERNELS)  # here: an estimator that was unpickled has not called load_model
     with autocast(precision or model.config.precision, "cpu"):
         logits: Tensor = model(*pad_token_ids(sentences))
     return np.asarray(logits.double().numpy())
@@ -235,7 +236,6 @@ def load_model(path: str | os.PathLike[str], *, notify: Callable[[str], None] | 
         UserError: There is no model at `path`, or a newer version saved it.
         CorruptionError: A file is missing or changed; the message names it.
     """
-    limit_cached_kernels(CACHED_KERNELS)
     limit_threads_after_fork()
     path = expand_user(os.fspath(path))
     parts = read_model(path)

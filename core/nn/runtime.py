@@ -59,7 +59,7 @@ def torch_threads(threads: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def training_memory() -> Iterator[None]:
-    """Let glibc keep freed memory for the next step inside the block, and release it after; limit oneDNN's kernels.
+    """Let glibc keep freed memory for the next step inside the block, and release it after; limit the cached kernels.
 
     By default, glibc returns the large blocks of each step to the kernel, which clears them again page by page. With
     two bidirectional layers, these page faults (thousands per step) take 7 to 14% of the time. The old setting cannot

@@ -67,7 +67,8 @@ OPEN_FILES, OPEN_FILES_PER_CPU = 100, 4
 """Open files that one process of Ray needs. Its raylet has 54 with one worker, and 3 more for each further one."""
 
 LONGEST_PATH = 26
-"""Maximum bytes of the path in which Ray's folder is made: Ray's sockets add 77 to 79, and macOS allows 103."""
+"""Maximum bytes of the path in which Ray's folder is made. Ray's sockets add 77, of the 103 that macOS allows. On Linux
+they add up to 79, of 107."""
 
 _in_use = threading.Lock()
 

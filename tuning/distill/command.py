@@ -72,7 +72,7 @@ def distill_model(model: Path, options: DistillOptions) -> Reproduction | None:
     with open_study(options.folder, spec) as journal:
         attributes, records = read_study(options.folder)  # again: another process may just have trained a trial
         record = select_trial(options.folder, options.trial, attributes, records)
-        limit_cached_kernels(TRAINING_KERNELS)  # before load_model, which sets the lower limit of prediction
+        limit_cached_kernels(TRAINING_KERNELS)  # before the teacher predicts, which sets a lower limit
         teacher = load_model(model, notify=print)
         config, corpus, facts = _student(model, options, attributes, teacher, record.trial_config)
         context = RetrainContext(

@@ -1,6 +1,7 @@
 """core.inference.estimator: a scikit-learn estimator that takes texts."""
 
 import copy
+import os
 import pickle
 from pathlib import Path
 from typing import Any, Self
@@ -88,6 +89,14 @@ def test_a_clone_has_the_settings_and_not_the_training(fitted: SentenceEstimator
 
 def test_a_fitted_estimator_can_be_copied_to_another_process(fitted: SentenceEstimator) -> None:
     assert (pickle.loads(pickle.dumps(fitted)).predict_proba(TEXTS) == fitted.predict_proba(TEXTS)).all()
+
+
+def test_a_copy_limits_its_cached_kernels_too(fitted: SentenceEstimator, monkeypatch: pytest.MonkeyPatch) -> None:
+    copied = pickle.loads(pickle.dumps(fitted))
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        monkeypatch.delenv(name, raising=False)
+    copied.predict(TEXTS)
+    assert (os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"], os.environ["LRU_CACHE_CAPACITY"]) == ("128", "64")
 
 
 def test_a_model_folder_is_a_fitted_estimator(tmp_path: Path) -> None:
