@@ -8,6 +8,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from core.config import TrialConfig
+from core.io.checked_folder import canonical_json
 from tuning.journal.records import copied_from
 from tuning.scheduling.samplers import (
     SAMPLERS,
@@ -138,7 +139,7 @@ class _Views:
     def __init__(self, config: StudyConfig, first_number: int) -> None:
         self.config = config
         self.trials: list[FrozenTrial] = []
-        self.numbers: dict[frozenset[tuple[str, Any]], int] = {}
+        self.numbers: dict[bytes, int] = {}
         """Configuration -> the first trial with it."""
         self._first_number = first_number  # in the sampler's study
         self._views: list[FrozenTrial] = []
@@ -204,6 +205,6 @@ def _sample(ranked: Sequence[int], running: Sequence[int] = ()) -> list[int]:
     return sorted([*best, *running, *others])
 
 
-def _key(settings: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
+def _key(settings: Mapping[str, Any]) -> bytes:
     """Return what equal settings share: 0 and 0.0 are equal, and differ in JSON."""
-    return frozenset(settings.items())
+    return canonical_json({name: float(value) if type(value) is int else value for name, value in settings.items()})
