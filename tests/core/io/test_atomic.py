@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -73,13 +74,22 @@ def test_without_the_kernels_help_a_folder_is_replaced_in_two_steps(
     assert os.listdir(tmp_path) == ["model"]
 
 
-def test_a_folder_of_a_docker_image_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file system of a container renames no folder of its image."""
+@pytest.mark.parametrize(
+    ("number", "refuses"),
+    [
+        (errno.EXDEV, lambda path, target: path.name == "model"),
+        (errno.EPERM, lambda path, target: target.is_dir() and os.listdir(target)),
+    ],
+    ids=["of a Docker image, which is not renamed", "of sshfs, which reports a full one so"],
+)
+def test_a_folder_that_cannot_be_replaced_by_a_rename_is_replaced(
+    number: int, refuses: Callable[[Path, Path], bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     replace = Path.replace
 
     def refused(path: Path, target: Path) -> Path:
-        if path == tmp_path / "model":
-            raise OSError(errno.EXDEV, "Invalid cross-device link", str(path))
+        if refuses(path, target):
+            raise OSError(number, os.strerror(number), str(path))
         return replace(path, target)
 
     monkeypatch.setattr(core.io.atomic, "swap_paths", lambda one, other: False)
@@ -288,22 +298,6 @@ def test_a_path_that_no_temporary_file_can_be_next_to_is_refused_before_the_work
     with pytest.raises(UserError, match=f"cannot write .*: {reason}"):
         check_parent(Path(path.format(tmp=tmp_path)))
     assert os.listdir(tmp_path) == []
-
-
-def test_a_folder_on_a_disk_of_sshfs_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It reports a folder that is not empty as EPERM."""
-    replace = Path.replace
-
-    def refused(path: Path, target: Path) -> Path:
-        if target.is_dir() and os.listdir(target):
-            raise OSError(errno.EPERM, "Operation not permitted", str(path))
-        return replace(path, target)
-
-    monkeypatch.setattr(core.io.atomic, "swap_paths", lambda one, other: False)
-    folder(tmp_path / "model", "old")
-    monkeypatch.setattr(Path, "replace", refused)
-    assert contents(folder(tmp_path / "model", "new")) == {"a": "new", "b": "new"}
-    assert os.listdir(tmp_path) == ["model"]
 
 
 def test_a_folder_that_may_not_be_replaced_remains_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
