@@ -197,10 +197,10 @@ def _private_folder() -> Iterator[str]:
 
     Ray lets every user of the machine write into its folder, so that another one could replace its sockets and logs.
     """
-    usual = tempfile.gettempdir()
-    short = usual if len(os.fsencode(usual)) <= LONGEST_PATH else "/tmp"
-    parent = Path(os.environ.get("RAY_TMPDIR") or short).absolute()
+    chosen = os.environ.get("RAY_TMPDIR")
     try:
+        usual = chosen or tempfile.gettempdir()
+        parent = Path(usual if chosen or len(os.fsencode(usual)) <= LONGEST_PATH else "/tmp").absolute()
         parent.mkdir(parents=True, exist_ok=True)
         private = Path(tempfile.mkdtemp(prefix="ray-", dir=parent))
     except OSError as error:
