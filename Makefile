@@ -4,8 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Else each of the tests' many processes compiles the modules again.
 export PYTHONDONTWRITEBYTECODE :=
-# An environment whose Python was replaced is made again; make must know at its start that its packages go, too.
-$(shell test -e $(BIN)/python || rm -f $(VENV)/.installed*)
+# Else `python -m tests.fuzz` does not look into this folder.
+export PYTHONSAFEPATH :=
+# An environment that was moved, or whose Python was replaced, is made again; make must know at its start that its
+# packages go, too. The first line of pip names the Python for which it was made.
+$(shell test ! -e $(BIN)/pip || { test -x "$$(sed -n '1s/^..//p' $(BIN)/pip)" && $(BIN)/python -I -c 'import pip'; } \
+	2> /dev/null || rm -f $(BIN)/python $(VENV)/.installed*)
 
 .PHONY: tune test fast chaos simulate fuzz check docs bench clean
 
@@ -47,7 +51,7 @@ BENCHMARKS := data_cache training.epoch_time training.precision training.accurac
 	search.network_traffic search.whole_search search.first_step
 
 bench: $(VENV)/.installed-test
-	set -e; for name in $(BENCHMARKS); do echo; echo "benchmarks.$$name"; $(BIN)/python -m benchmarks.$$name --quick; done
+	set -e; for name in $(BENCHMARKS); do echo; date "+benchmarks.$$name, %T"; $(BIN)/python -m benchmarks.$$name --quick; done
 
 clean:
 	rm -rf $(VENV) build *.egg-info

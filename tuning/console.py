@@ -89,22 +89,28 @@ def ignore_broken_output() -> Iterator[None]:
             err.flush()
 
 
-_python_call: str | None = None
-"""The present call of the Python API; None in a command."""
+_python_calls: dict[int, str] = {}
+"""The present call of the Python API in each thread; empty in a command."""
 
 
 @contextlib.contextmanager
 def called_from_python(call: str) -> Iterator[None]:
-    """Let messages name this call instead of a command line while the block runs.
-
-    It is a global variable, because signal handlers and the threads that watch Ray need it, too.
-    """
-    global _python_call
-    before, _python_call = _python_call, call
+    """Let messages name this call instead of a command line while the block runs."""
+    thread = threading.get_ident()
+    before = _python_calls.get(thread)
+    _python_calls[thread] = call
     try:
         yield
     finally:
-        _python_call = before
+        if before is None:
+            del _python_calls[thread]
+        else:
+            _python_calls[thread] = before
+
+
+def _python_call() -> str | None:
+    """Return the call of this thread, or of another one: a thread that watches Ray has none. None in a command."""
+    return _python_calls.get(threading.get_ident()) or next(iter(list(_python_calls.values())), None)
 
 
 RENAMED = {"text_column": "text", "label_column": "label"}
@@ -144,7 +150,7 @@ def with_keywords(text: str) -> str:
 
 def program_name() -> str:
     """Return `sentune`, its path if the shell would not find it, or `python -m tuning`."""
-    if _python_call is not None:
+    if _python_call() is not None:
         return "sentune"
     called = Path(sys.argv[0])
     if called.name == "__main__.py":
@@ -157,7 +163,7 @@ def study_command(verb: str, folder: Path, options: str, *, trial: int | None = 
 
     In Python it is `study.retrain(trial=3)`, whose other arguments have defaults.
     """
-    if _python_call is not None:
+    if _python_call() is not None:
         return f"study.{verb}({'' if trial is None else f'trial={trial}'})"
     options = options if trial is None else f"--trial {trial} {options}"
     return f"{program_name()} {verb} {study_argument(folder)} {options}"
@@ -171,12 +177,12 @@ def study_argument(folder: Path) -> str:
 
 def command_line() -> str:
     """Return the user's command line, or the call of the Python API."""
-    return _python_call or f"{program_name()} {shlex.join(sys.argv[1:])}"
+    return _python_call() or f"{program_name()} {shlex.join(sys.argv[1:])}"
 
 
 def in_callers_terms(text: str) -> str:
     """Return a text with options for a command, and with keywords for a call of the Python API."""
-    return text if _python_call is None else with_keywords(text)
+    return text if _python_call() is None else with_keywords(text)
 
 
 def is_terminal(stream: object) -> bool:
@@ -308,7 +314,7 @@ _interrupted = -math.inf
 def say_interrupted() -> None:
     """Print once what an interruption means, as soon as it is certain; nothing for a call from Python."""
     global _interrupted
-    if math.isinf(_interrupted) and _python_call is None:
+    if math.isinf(_interrupted) and _python_call() is None:
         _interrupted = time.monotonic()
         try:
             resume = f"; run the same command again to resume: {command_line()}"

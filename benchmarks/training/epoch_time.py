@@ -1,7 +1,7 @@
 """How much faster is an epoch than in the tutorial notebook's loop?
 
     python -m benchmarks.training.epoch_time            5 epochs of each, about 25 minutes on two cores
-    python -m benchmarks.training.epoch_time --quick    1 epoch of each without warm-up: shows that it works
+    python -m benchmarks.training.epoch_time --quick    1 epoch of a and d without warm-up: shows that it works
     python -m benchmarks.training.epoch_time --only a   one of the cases a, a-bf16, b, c, d
 
 The data are MR if the folder SENTUNE_DATA has its archive, otherwise the snippets. An epoch is training and validation,
@@ -61,21 +61,22 @@ CASES = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="Train one epoch of each.")
+    parser.add_argument("--quick", action="store_true", help="Train one epoch of the cases a and d.")
     parser.add_argument(
         "--only", choices=[*CASES, "d"], action="append", help="Run only this case; can be given more than once."
     )
     arguments = parser.parse_args()
-    epochs = 1 if arguments.quick else 5
+    epochs, cases = (1, ["a", "d"]) if arguments.quick else (5, [*CASES, "d"])
+    cases = arguments.only or cases
     torch.set_num_threads(1)
     dataset = mr_or("snippets")
     print(
         f"{dataset.split(':')[0]}, torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}\n", flush=True
     )
     for name, case in CASES.items():
-        if not arguments.only or name in arguments.only:
+        if name in cases:
             alone(name, case, dataset, epochs)
-    if not arguments.only or "d" in arguments.only:
+    if "d" in cases:
         both_cores(load_corpus(dataset, vectors="none"), dataset, epochs)
 
 

@@ -87,9 +87,15 @@ def tokenize(text: str, tokenizer: str) -> list[str]:
     return _splitter(tokenizer)(text.lower())
 
 
+_LOADED: dict[str, str] = {}
+"""Versions of NLTK and `regex` with which this process splits: one that is installed later is not loaded."""
+
+
 @functools.cache
 def _splitter(tokenizer: str) -> Callable[[str], list[str]]:
     """Return the function that splits text in lower case."""
+    package, _, number = tokenizer_version(tokenizer).partition("/")[0].partition("-")
+    _LOADED[package] = number
     if tokenizer == "english":
         split: Callable[[str], list[str]] = load_nltk_tokenizer().tokenize
         return lambda text: split(_INNER_STOP.sub(" .", _MANY_SPACES.sub("   ", text)))
@@ -110,9 +116,9 @@ def tokenizer_version(tokenizer: str) -> str:
     """
     from importlib.metadata import version  # reads one file; importing nltk itself takes over a second
 
-    if tokenizer == "english":
-        return f"nltk-{version('nltk')}/word_tokenize/stops/lower"
-    return f"regex-{version('regex')}/{tokenizer}/lower"
+    package = "nltk" if tokenizer == "english" else "regex"
+    number = _LOADED.get(package) or version(package)
+    return f"{package}-{number}/{'word_tokenize/stops' if package == 'nltk' else tokenizer}/lower"
 
 
 def tokenizer_name(version: str) -> str:

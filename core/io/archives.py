@@ -97,12 +97,12 @@ def open_file(path: Path, *, pipes: bool = False) -> io.BufferedReader:
 
     Raises:
         DataError: There is no such file, it is something else, or it may not be read.
-        OSError: Too many files are open.
+        OSError: Too many files are open, or the disk fails.
     """
     try:
         return open_regular(path, pipes=pipes)
     except OSError as error:
-        if error.errno in (errno.EMFILE, errno.ENFILE):  # a fault of the process
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE):  # the process, or the disk
             raise
         usual = f"cannot be read ({error.strerror}); fix its permissions"
         raise DataError(f"{path}: {_REASONS.get(error.errno or 0, usual)}") from None

@@ -152,7 +152,8 @@ def _replace_folder(work: Path, path: Path) -> None:
     try:
         work.replace(path)  # no folder, or an empty one
     except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.EPERM) or not path.is_dir():  # EPERM: sshfs
+        full = (errno.ENOTEMPTY, errno.EEXIST, errno.EPERM, errno.EACCES)  # the last two: sshfs, CIFS
+        if error.errno not in full or not path.is_dir():
             raise
         if not swap_paths(work, path):  # two steps: a kill between them leaves the old folder under its temporary name
             old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
@@ -179,7 +180,10 @@ PATH_REASONS = {
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
     errno.ELOOP: "its symbolic links form a circle; choose another path",
     errno.EFBIG: "the file is larger than the file system or `ulimit -f` allows; choose another disk",
-    **dict.fromkeys((errno.ENOLCK, errno.ENOSYS), "the file system has no locks; choose a folder on another disk"),
+    **dict.fromkeys(
+        (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP),  # the last two differ on macOS
+        "the file system has no locks; choose a folder on another disk",
+    ),
 }
 """Errors that have the same cause and remedy wherever a path is used."""
 

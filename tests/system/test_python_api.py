@@ -170,11 +170,14 @@ OPTIONS: dict[str, Any] = {
     "set": {"hidden_dim": "int(4,16)", "optimizer": "adam", "learning_rate": "log(0.01,0.03)"},
 }
 PROGRAM = """
-import json, os, sys, threading, time
+import faulthandler, json, os, sys, threading, time
 import ray
 from tuning import search
 from core import UserError
 
+class Tee:  # as programs copy their messages into a file: it has no descriptor
+    write, flush = (lambda self, text: len(text)), (lambda self: None)
+sys.stderr = Tee()
 sentences, options = sys.argv[1], json.loads(sys.argv[2])
 thread = threading.Thread(target=search, args=(sentences,), kwargs={"name": "path", **options})
 thread.start()
@@ -186,6 +189,7 @@ except UserError as error:
     print("second:", error)
 thread.join()
 assert not ray.is_initialized()
+assert not faulthandler.is_enabled()
 assert "PYTHONBREAKPOINT" not in os.environ
 ray.is_initialized, ray.shutdown = (lambda: True), (lambda: print("Ray was shut down"))
 try:

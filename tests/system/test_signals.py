@@ -27,29 +27,23 @@ BEFORE = "interrupted before it began; run the same command again\n"
     ("moment", "verb", "number"),
     [
         ("core.errors", "run", signal.SIGINT),  # the first instant
-        ("core.errors", "run", signal.SIGTERM),
-        ("typer", "best", signal.SIGINT),
         ("tuning.cli.app", "predict", signal.SIGTERM),
         ("tuning.run", "run", signal.SIGINT),  # the verb's own modules
         ("tuning.forecast.command", "plan", signal.SIGTERM),
         ("tuning.analysis.best", "best", signal.SIGINT),
-        ("tuning.report.command", "report", signal.SIGTERM),
-        ("tuning.retrain.command", "retrain", signal.SIGINT),
-        ("tuning.serving.server", "serve", signal.SIGTERM),
-        ("tuning.analysis.listing", "list", signal.SIGINT),
     ],
 )
 def test_a_signal_during_the_imports_is_one_line(
     command: Command, tmp_path: Path, moment: str, verb: str, number: int
 ) -> None:
     (tmp_path / "early.py").write_text(AT_AN_IMPORT)
-    words = {"run": ("run", "x.csv"), "plan": ("plan", "x.csv"), "list": ("list",)}.get(verb, (verb, "gone"))
+    words = (verb, "x.csv" if verb in ("run", "plan") else "gone")
     program = (str(tmp_path / "early.py"), moment, str(int(number)))
     ended = command.run(*words, program=program)
-    early = moment in ("core.errors", "typer", "tuning.cli.app")
+    early = moment in ("core.errors", "tuning.cli.app")
     called = f"{tmp_path / 'early.py'} {' '.join(words)}"
-    keeps = verb in ("run", "retrain")  # what was trained; the others begin again
-    started = f"interrupted; run the same command again to resume: {called}\n" if keeps else "interrupted\n"
+    resumes = f"interrupted; run the same command again to resume: {called}\n"
+    started = resumes if verb == "run" else "interrupted\n"
     assert (ended.returncode, without_waits(ended.stderr)) == (130, BEFORE if early else started)
 
 

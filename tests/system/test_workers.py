@@ -48,6 +48,20 @@ def test_a_trial_that_ends_slower_than_ray_waits_neither_hangs_nor_fails(search:
     assert states == [("COMPLETE", 3), ("COMPLETE", 3), ("PRUNED", 1)]
 
 
+def test_a_storage_that_fails_again_and_again_is_reported_once(search: Searches, tmp_path: Path) -> None:
+    said = search(
+        tmp_path / "stored",
+        """
+        def work(job, corpus, resources):
+            for _ in range(3):
+                tune.report({"storage_problem": "no room"})
+            tune.report({"result": {"n_parameters": 1}})
+        """,
+        plan="n_trials=2, epochs=1",
+    )
+    assert said == "no room; the search continues, and tries again after each epoch"
+
+
 def test_three_failures_from_the_start_with_one_cause_end_the_study_and_no_tracker_is_imported(
     search: Searches, tmp_path: Path
 ) -> None:

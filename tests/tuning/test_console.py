@@ -4,6 +4,7 @@ import os
 import shlex
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -138,6 +139,24 @@ def test_the_path_of_a_program_that_the_shell_would_not_find_is_quoted(monkeypat
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr("sys.argv", ["/home/a b/bin/sentune", "run", "c d.csv"])
     assert shlex.split(command_line()) == ["/home/a b/bin/sentune", "run", "c d.csv"]
+
+
+def test_a_call_that_ends_in_another_thread_leaves_that_of_this_one() -> None:
+    began, over = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with called_from_python("study.table()"):
+            began.set()
+            over.wait(PATIENCE_SECONDS)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert began.wait(PATIENCE_SECONDS)
+    with called_from_python("search('data.csv')"):
+        assert command_line() == "search('data.csv')"
+        over.set()
+        thread.join()
+        assert command_line() == "search('data.csv')"
 
 
 def test_a_python_call_takes_the_place_of_the_command_line() -> None:

@@ -12,16 +12,17 @@ import pytest
 from benchmarks.inputs.recorded_study import some_audit
 from core.errors import ConfigError, UserError
 from tests.support.corpora import tiny_corpus
-from tests.support.local_backend import trained_here, write_reviews
+from tests.support.local_backend import NoRay, trained_here, write_reviews
 from tests.support.small_study import small_study
 from tests.support.study_configs import options, plan
+from tuning.backend.interrupt import InterruptHandler
 from tuning.forecast.command import make_forecast
 from tuning.journal.file import JOURNAL
 from tuning.journal.records import read_study, study_attributes
 from tuning.journal.writer import open_study
 from tuning.planned_search import PlannedSearch
-from tuning.resources.machine import TrialResources
-from tuning.run import BASELINE_SECONDS, _describe, _has_work, _new_attributes, _resume_hints, search_study
+from tuning.resources.machine import Machine, TrialResources
+from tuning.run import BASELINE_SECONDS, _describe, _has_work, _new_attributes, _resume_hints, _run, search_study
 from tuning.run_options import RunOptions
 from tuning.scheduling.budget import EarlyEnd
 from tuning.scheduling.study_config import study_id
@@ -196,3 +197,17 @@ def test_a_study_whose_data_have_moved_removes_its_checkpoints_from_the_storage(
         before.rename(after)
         assert search_study(dataclasses.replace(run, dataset=str(after))).finished
     assert not left.exists()
+
+
+@pytest.mark.parametrize(("share", "retried"), [(0.5, True), (1.0, False)])
+def test_a_trial_is_retried_on_a_whole_gpu_if_it_had_a_share(tmp_path: Path, share: float, retried: bool) -> None:
+    resources = TrialResources(gpus_per_trial=share, retry_oom=True)
+    search = dataclasses.replace(planned(), resources=resources, spec={"data": {}})
+    with (
+        patch("tuning.run.check_search"),
+        patch("tuning.run.plan_search", return_value=search),
+        patch("tuning.run.PlainFit"),
+        patch("tuning.run._search", return_value=None) as begun,
+    ):
+        _run(options(tmp_path), Machine(cpus=2, gpus=1), 2, 0.0, InterruptHandler(), NoRay().session)
+    assert begun.call_args.args[1].retry_oom is retried

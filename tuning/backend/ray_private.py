@@ -1,7 +1,7 @@
 """All uses of Ray's private names, so that one test shows which of them another version of Ray lacks.
 
 A search works without the names for unused processes, idle workers, ended trials, telemetry, error messages, runtime
-environments, signals and the loopback address.
+environments, signals, the fault handler and the loopback address.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import ray
@@ -163,6 +164,14 @@ def without_uv_environment() -> AbstractContextManager[None]:
     Otherwise Ray copies the current folder, and starts each worker by `uv run` in the copy, in another environment.
     """
     return _replaced(ray_constants, RAY_ENABLE_UV_RUN_RUNTIME_ENV=False)
+
+
+def without_fault_handler() -> AbstractContextManager[None]:
+    """Let Ray's start not enable Python's fault handler, which would stay enabled.
+
+    It also fails if the program has closed standard error, or replaced it by an object without a descriptor.
+    """
+    return _replaced(ray_worker, faulthandler=SimpleNamespace(is_enabled=lambda: True))
 
 
 def on_loopback() -> AbstractContextManager[None]:

@@ -37,7 +37,8 @@ def _show_cache(folder: Path, verify: bool) -> None:
     print(f"{folder}: {len(sizes)} entries, {format_megabytes(sum(sizes.values()))}")
     if damaged:
         raise CorruptionError(
-            f"{len(damaged)} damaged entries in {folder}; run the command that needs one, which builds it again"
+            f"{len(damaged)} entries in {folder} are damaged or cannot be read; run the command that needs one, which "
+            "builds a damaged one again"
         )
 
 

@@ -21,6 +21,7 @@ from tuning.planned_search import check_search, plan_search
 from tuning.resources.allocation import heaviest_configs
 from tuning.resources.machine import Machine
 from tuning.run_options import RunOptions
+from tuning.scheduling.budget import MAX_BUDGET_SECONDS
 from tuning.scheduling.schedule import GOAL, KEPT_PAUSED
 from tuning.scheduling.study_config import StudyConfig
 
@@ -130,7 +131,8 @@ class ForecastReport:
         high, budget = self.forecast.seconds.high, self.plan.budget.seconds
         if budget is not None and high > budget:
             fit = self.done + int((self.plan.n_trials - self.done) * budget / high)
-            limit, larger = f"--time-budget {format_duration(budget)}", f"--time-budget {round_up(high)}"
+            limit = f"--time-budget {format_duration(budget)}"
+            larger = f"--time-budget {round_up(high)}" if high <= MAX_BUDGET_SECONDS else "no --time-budget"
             fewer = f"--trials {fit}, or " if fit >= self.started else ""  # a study completes the trials that it has
             found.append(
                 f"the search may not fit {limit}; pass {fewer}{larger}"

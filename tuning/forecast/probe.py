@@ -51,15 +51,16 @@ class Probe:
 
 def settings_to_try(plan: StudyConfig) -> tuple[list[TrialConfig], list[TrialConfig]]:
     """Return the study's first configurations, which depend on no result, and random ones if it has more trials."""
-    own = _suggest(plan, min(plan.n_trials, plan.parallelism, MAX_OWN))
+    own = _first_configs(plan)
     shared = plan.shared_settings
     draws = random_params(plan.space, plan.seed, OTHERS) if plan.n_trials > len(own) else []
     return own, [plan.space.to_config(params, **shared) for params in draws]
 
 
-def _suggest(plan: StudyConfig, count: int) -> list[TrialConfig]:
+def _first_configs(plan: StudyConfig) -> list[TrialConfig]:
+    """Return the given configurations, and those of the trials that start before any result is visible."""
     suggester, configs = Suggester(plan), list[TrialConfig]()
-    for number in range(count):
+    for number in range(min(plan.n_trials, max(plan.parallelism, len(suggester.first)), MAX_OWN)):
         new = suggester.suggest([])
         configs.append(new.config)
         trial = create_trial(
@@ -97,7 +98,7 @@ def probe(
     Raises:
         UserError: A process died.
     """
-    began = time.time()
+    began = time.monotonic()  # the same clock in all processes of a machine
     own, others = settings_to_try(plan)
     count = min(side_by_side, MAX_PROCESSES, len(own) + len(others))
     shares = [[*own, *others][at::count] for at in range(count)]
@@ -112,7 +113,7 @@ def probe(
             start=max(start for _, start, _ in found),
         ),
         peak_bytes=max(peak for _, _, peak in found),
-        seconds=time.time() - began,
+        seconds=time.monotonic() - began,
     )
 
 
@@ -135,9 +136,9 @@ def _probe_process(
 
     corpus = load_corpus(**data, cache_dir=cache_dir, progress=lambda line: None)
     with torch_threads(threads), training_memory(), deterministic_kernels(device):
-        costs, start = [], time.time() - began
+        costs, start = [], time.monotonic() - began
         for at, config in enumerate(configs):
-            left = max(0.0, began + PROBE_SECONDS - time.time())  # a process that started late has less time for each
+            left = max(0.0, began + PROBE_SECONDS - time.monotonic())  # less for each if the process started late
             costs.append(measure_epoch_seconds(config, corpus, device, left / (len(configs) - at)))
         for config in heavy:
             learners = [training_steps(config, member, device, longest_first=True) for member in corpus.fold_corpora()]

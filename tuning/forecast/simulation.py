@@ -135,7 +135,7 @@ def costs_of_trials(n_trials: int, costs: EpochCosts, rng: Generator) -> NDArray
     """Return (n_trials,) seconds per epoch: measured for the first trials, drawn for later ones."""
     later = max(0, n_trials - len(costs.own))
     pool = np.array(costs.others or costs.own)
-    favourites = rng.choice(pool, FAVOURITES)
+    favourites = rng.choice([*costs.own, *costs.others], FAVOURITES)
     drawn = np.where(rng.random(later) < 0.5, rng.choice(favourites, later), rng.choice(pool, later))
     return np.concatenate([costs.own[:n_trials], drawn])
 

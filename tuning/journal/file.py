@@ -145,6 +145,8 @@ class _JournalFile(JournalFileBackend):
             self._n_read, self._offset = 0, 0
         try:
             with self._path.open("rb") as file:
+                if file.seek(0, os.SEEK_END) < self._offset:  # its lock went with its folder
+                    raise UserError(f"{self._path} was replaced while the study ran; run the same command again")
                 file.seek(self._offset)
                 lines = file.read().split(b"\n")[:-1]
         except OSError as error:

@@ -110,7 +110,7 @@ class TrialRecord:
     ended: datetime | None = None
     """Local time of the end; None until then."""
     segments: tuple[RunSegment, ...] = ()
-    """Completed segments in order, without those of a killed process."""
+    """Completed segments in order, without those that a kill or an interruption ended."""
     weights_sha256: str | None = None
     """Digest of the best epoch's weights; None unless the trial is complete."""
     environment: Mapping[str, Any] | None = None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import create_trial
 
@@ -155,17 +156,23 @@ def setting_importances(study: AssessedStudy) -> dict[str, float]:
     """Return the share of the metric's variance that each setting explains alone, the largest first, with the sum 1.
 
     The trials are those of `searched_trials`, whose values must not all be the same. An inactive setting counts with
-    the middle of its range.
+    the middle of its range, and one of a logarithmic range with its logarithm.
 
     Source: Hutter, Hoos and Leyton-Brown 2014, An Efficient Approach for Assessing Hyperparameter Importance (ICML).
     """
     own = sorted((row.trial, row.val_metric, record.params) for row, record in searched_trials(study))
     distributions = {dimension.name: dimension.distribution for dimension in study.space.dimensions}
+    logs: dict[str, BaseDistribution] = {
+        name: FloatDistribution(math.log(each.low), math.log(each.high))
+        for name, each in distributions.items()
+        if isinstance(each, IntDistribution | FloatDistribution) and each.log
+    }
     with quiet_optuna():
         forest = optuna.create_study(direction="maximize")
     for _, value, params in own:
         params = {name: params[name] if name in params else midpoint(each) for name, each in distributions.items()}
-        forest.add_trial(create_trial(params=params, distributions=distributions, value=value))
+        params |= {name: math.log(params[name]) for name in logs}
+        forest.add_trial(create_trial(params=params, distributions=distributions | logs, value=value))
     found = get_param_importances(forest, evaluator=FanovaImportanceEvaluator(n_trees=TREES, max_depth=DEPTH, seed=0))
     return dict(sorted(((name, float(share)) for name, share in found.items()), key=lambda pair: (-pair[1], pair[0])))
 

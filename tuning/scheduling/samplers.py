@@ -27,7 +27,7 @@ from tuning.scheduling.asha import FAILED
 from tuning.scheduling.study_config import StudyConfig
 from tuning.scheduling.virtual_clock import VisibleResult
 from tuning.space.expressions import Value
-from tuning.space.space import Space
+from tuning.space.space import Dimension, Space
 
 Params = dict[str, Value]
 MIN_SOURCE_TRIALS = 10
@@ -161,24 +161,30 @@ class _FixedTrials(InMemoryStorage):
         return [*(trial for trial in self._shown if states is None or trial.state in states), *own]
 
 
+def _in_each_trial(space: Space) -> list[Dimension]:
+    """Return the dimensions that each suggestion has: a condition on a setting that is not searched always holds."""
+    searched = {dimension.name for dimension in space.dimensions}
+    return [each for each in space.dimensions if not any(name in searched for name, _ in each.when)]
+
+
 def cmaes_dimensions(space: Space) -> dict[str, BaseDistribution]:
     """Return the settings that cmaes searches: numbers that each trial has. It draws all others at random."""
     return {
         d.name: d.distribution
-        for d in space.dimensions
-        if not (d.when or d.distribution.single() or isinstance(d.distribution, CategoricalDistribution))
+        for d in _in_each_trial(space)
+        if not (d.distribution.single() or isinstance(d.distribution, CategoricalDistribution))
     }
 
 
 def needed_settings(sampler: str, space: Space) -> set[str]:
     """Return the settings that a trial must have so that a sampler uses it. A trial lacks those outside their range.
 
-    With a trial that lacks one without a condition, tpe (by `group`) would model the setting separately for the whole
+    With a trial that lacks one of each suggestion, tpe (by `group`) would model the setting separately for the whole
     study, and gp would not model it. cmaes uses a trial of another study if it has the numbers of `cmaes_dimensions`.
     """
     if sampler == "cmaes":
         return set(cmaes_dimensions(space))
-    return {dimension.name for dimension in space.dimensions if not dimension.when}
+    return {dimension.name for dimension in _in_each_trial(space)}
 
 
 class FixedSpaceCmaEs(CmaEsSampler):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from core.data.probability_columns import PREDICTED_LABEL
 from core.data.readers import Table
 from core.errors import DataError
-from core.io.atomic import atomic_file, file_mode
+from core.io.atomic import atomic_file, file_mode, is_mount_point
 from core.io.text import printable, quoted
 from tuning.formatting import csv_text
 from tuning.journal.folder import is_in_study
@@ -37,6 +37,8 @@ def output_problem(out: Path, file: Path | None, model: Path) -> str | None:
         return f"--out must be a file, {out} is a folder"
     if kind and not stat.S_ISREG(kind):
         return f"--out must be a regular file, {out} is a device, a pipe or a socket"
+    if kind and is_mount_point(target):
+        return f"--out must be no mount point, {out} is one; choose a file in a mounted folder"
     if not stat.S_ISDIR(file_mode(target.parent)):
         return f"--out must be in a folder that exists, there is no {out.parent}"
     if file is not None and _is_same(target, file):

@@ -79,7 +79,8 @@ class Dimension:
         if isinstance(d, IntDistribution):
             return trial.suggest_int(self.name, d.low, d.high, step=d.step, log=d.log)
         assert isinstance(d, FloatDistribution)
-        return trial.suggest_float(self.name, d.low, d.high, step=d.step, log=d.log)
+        # For 0 on a range with steps, gp returns 7e-18: as another number, a repeated configuration would be trained.
+        return self.nearest(trial.suggest_float(self.name, d.low, d.high, step=d.step, log=d.log))
 
     def to_dict(self) -> dict[str, Any]:
         """Return every field, for JSON."""

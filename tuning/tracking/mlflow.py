@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from core.errors import ConfigError, UserError
 from core.io.atomic import check_parent, file_mode, os_errors_as_user_errors
-from core.io.cache import cache_key, default_dir, locked
+from core.io.cache import cache_key, locked
 from core.io.text import error_summary, redact_uris
+from tuning.backend.storage import node_root
 from tuning.journal.records import TrialRecord, epoch_points, read_study, searched_values
 from tuning.scheduling.study_config import study_id
 from tuning.space.space import Space
@@ -62,7 +63,7 @@ def export_to_mlflow(folder: Path, uri: str) -> str:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
-        with locked(default_dir(), f"mlflow-{cache_key({'study': folder.name, 'uri': uri})}"):  # not two of one run
+        with locked(node_root(), f"mlflow-{cache_key({'study': folder.name, 'uri': uri})}"):  # not two of one run
             attributes, records = read_study(folder)  # an older state would remove runs of an export in between
             searched = Space.from_dict(attributes["spec"]["space"]).searched_fields
             client = mlflow.MlflowClient(tracking_uri=uri)

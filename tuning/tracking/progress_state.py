@@ -103,10 +103,8 @@ class SearchProgress:
         if best is None or record.state == "FAIL":
             self.bests.pop(number, None)
         elif number not in self.bests or self.bests[number].epoch.epoch != best.epoch:
-            spent = sum(epoch.seconds for epoch in record.epochs if epoch.epoch <= best.epoch)
-            found = None if record.started_at is None else record.started_at + spent
             settings = self._shown(record.config)
-            self.bests[number] = BestSoFar(trial=number, epoch=best, settings=settings, found=found)
+            self.bests[number] = BestSoFar(trial=number, epoch=best, settings=settings, found=None)
 
     def _shown(self, config: Mapping[str, Any]) -> dict[str, Any]:
         return {name: config[name] for name in self.searched}

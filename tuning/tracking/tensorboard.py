@@ -96,7 +96,7 @@ class _Run:
 
         place = folder / f"trial-{trial_name(record.number)}"
         shutil.rmtree(place, ignore_errors=True)
-        place.mkdir()
+        place.mkdir(exist_ok=True)  # it remains on NFS while TensorBoard has its file open
         self.writer = EventsWriter(str(place / "events"))
         self._written = 0
         # Without the first of the three, TensorBoard derives the settings and figures itself.

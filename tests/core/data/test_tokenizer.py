@@ -280,3 +280,14 @@ def test_an_nltk_that_cannot_be_taken_apart_is_imported_whole(monkeypatch: pytes
     monkeypatch.setattr(core.data.tokenizer, "_import_without_package", broken)
     monkeypatch.delitem(sys.modules, "nltk")
     assert isinstance(load_nltk_tokenizer(), whole.NLTKWordTokenizer)
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+def test_a_version_that_is_installed_later_is_not_that_of_this_process(
+    tokenizer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a notebook whose kernel was not restarted."""
+    tokenize("A text.", tokenizer)
+    before = tokenizer_version(tokenizer)
+    monkeypatch.setattr(importlib.metadata, "version", lambda package: "0.1")
+    assert tokenizer_version(tokenizer) == before

@@ -79,8 +79,9 @@ def test_without_the_kernels_help_a_folder_is_replaced_in_two_steps(
     [
         (errno.EXDEV, lambda path, target: path.name == "model"),
         (errno.EPERM, lambda path, target: target.is_dir() and os.listdir(target)),
+        (errno.EACCES, lambda path, target: target.is_dir() and os.listdir(target)),
     ],
-    ids=["of a Docker image, which is not renamed", "of sshfs, which reports a full one so"],
+    ids=["of a Docker image, which is not renamed", "of sshfs, which reports a full one so", "of CIFS, as sshfs"],
 )
 def test_a_folder_that_cannot_be_replaced_by_a_rename_is_replaced(
     number: int, refuses: Callable[[Path, Path], bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -191,6 +192,20 @@ def test_a_file_system_that_cannot_sync_a_folder_is_no_error(
 
     monkeypatch.setattr(os, "fsync", of_files_only)
     assert contents(folder(tmp_path / "model", "new")) == {"a": "new", "b": "new"}
+
+
+def test_content_is_on_the_disk_before_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a power cut there is no name without its content."""
+    synced: list[tuple[int, bool]] = []
+    target = tmp_path / "model"
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append((os.fstat(handle).st_ino, target.exists())))
+    folder(target, "new")
+    assert set(synced[:-2]) == {((target / name).stat().st_ino, False) for name in ("a", "b")}
+    assert synced[-2:] == [(target.stat().st_ino, False), (tmp_path.stat().st_ino, True)]
+    synced.clear()
+    target = tmp_path / "file"
+    atomic_write(target, b"new")
+    assert synced == [(target.stat().st_ino, False), (tmp_path.stat().st_ino, True)]
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.config import OPTIMIZERS, TrialConfig
+from core.config import OPTIMIZERS
 from core.data.corpus import VAL, Corpus
 from core.errors import StopTraining
 from core.training.evaluate import evaluate
@@ -16,6 +16,7 @@ from core.training.loop import train
 from core.training.refit import refit
 from core.training.result import EpochResult
 from tests.support.corpora import tiny_corpus
+from tests.support.trainings import small
 
 MORE = 3
 WORDS = "embedding.weight"
@@ -26,10 +27,6 @@ SETTINGS: tuple[dict[str, Any], ...] = (
     {"optimizer": "adam", "freeze_embedding": True},
     {"optimizer": "adam", "inexact_lazy_adam": True, "ema_decay": 0.9},
 )
-
-
-def small(**changes: Any) -> TrialConfig:
-    return TrialConfig(**{"hidden_dim": 5, "epochs": 4, "learning_rate": 1e-2, "batch_size": 16} | changes)
 
 
 def corpora() -> tuple[Corpus, Corpus]:

@@ -1,6 +1,5 @@
 """Training that is validated in folds: one learner for each fold, and one result for all of them."""
 
-import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,10 @@ from core.data.corpus import TEST, TRAIN, VAL
 from core.errors import StopTraining
 from core.training.loop import train
 from core.training.refit import refit
-from core.training.result import EpochResult, TrainResult
 from tests.support.corpora import in_folds, tiny_corpus
+from tests.support.trainings import assert_bit_identical, dying_after
 
 CONFIG = TrialConfig(hidden_dim=5, epochs=4, learning_rate=1e-2, batch_size=16)
-
-
-def without_seconds(result: TrainResult) -> list[EpochResult]:
-    return [dataclasses.replace(epoch, seconds=0.0) for epoch in result.epochs]
 
 
 @pytest.mark.parametrize("changes", [{"weight_dropout": 0.3}, {"freeze_embedding": False, "ema_decay": 0.9}])
@@ -63,16 +58,9 @@ def test_a_resumed_training_has_the_same_results(tmp_path: Path, stop: int, epoc
     corpus = in_folds(tiny_corpus(), 3)
     config = CONFIG.replace(freeze_embedding=False, weight_dropout=0.3, epoch_sentences=epoch_sentences)
 
-    def report(epoch: EpochResult) -> None:
-        if epoch.epoch == stop:
-            raise StopTraining
-
     straight = train(config, corpus)
-    train(config, corpus, report=report, checkpoint_dir=tmp_path)
-    resumed = train(config, corpus, checkpoint_dir=tmp_path)
-    assert without_seconds(resumed) == without_seconds(straight)
-    assert resumed.weights_sha256 == straight.weights_sha256
-    assert np.array_equal(resumed.val_predictions, straight.val_predictions)
+    train(config, corpus, report=dying_after(stop, StopTraining), checkpoint_dir=tmp_path)
+    assert_bit_identical(train(config, corpus, checkpoint_dir=tmp_path), straight)
 
 
 @pytest.mark.slow

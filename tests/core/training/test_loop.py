@@ -44,9 +44,11 @@ def test_every_epoch_is_reported_as_it_ends() -> None:
 
 def test_accuracy_is_correct_over_total_and_belongs_to_the_predictions() -> None:
     corpus = tiny_corpus(n_classes=3)
-    result = train(small(), corpus)
+    names = tuple(map(str, range(300)))  # more than a byte can count
+    corpus = dataclasses.replace(corpus, classes=names, labels=corpus.labels + 297)
+    result = train(small(learning_rate=0.05), corpus)
     right = result.val_predictions == corpus.labels[corpus.indices(VAL)]
-    assert result.best_val_accuracy == right.mean()
+    assert result.best_val_accuracy == right.mean() > 0
     assert result.val_predictions.dtype == np.int64
 
 

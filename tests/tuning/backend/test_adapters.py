@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from ray._private.dict import flatten_dict
+from ray.tune.experiment import Trial
 
 from core.errors import UserError
 from tests.support.fake_ray import searcher_of
@@ -92,3 +93,12 @@ def test_a_trial_whose_gpu_fails_three_times_has_the_cause(tmp_path: Path) -> No
         (record,) = journal.records()
     assert record.error == "its worker died three times (CUDA error: device-side assert triggered)"
     assert len(record.segments) == 3
+
+
+def test_ray_forgets_a_trial_that_has_ended(tmp_path: Path) -> None:
+    known = [Trial("a", trial_id="0", stub=True)]
+    known[0].set_status("TERMINATED")
+    ray = SimpleNamespace(get_trials=lambda: known, get_live_trials=set)
+    with open_study(tmp_path / "s", {"fingerprint": ""}) as journal:
+        RayScheduler(searcher_of(journal, plan(), StopSignal()).schedule).on_trial_complete(ray, known[0], {})
+    assert known == []

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from http.server import SimpleHTTPRequestHandler
+from pathlib import Path
 from socketserver import BaseRequestHandler, StreamRequestHandler, ThreadingTCPServer
 from types import SimpleNamespace
 from typing import Any
@@ -16,11 +17,13 @@ from ray._raylet import Config
 
 from core.errors import ConfigError, UserError
 from tests.support.patience import PATIENCE_SECONDS
+from tests.support.study_configs import options
 from tuning.backend import cluster as joined
 from tuning.backend import local_ray, ray_private
 from tuning.backend.cluster import Cluster, Node, check_nodes, node_info
 from tuning.backend.connect import check_head, is_listening, resolve_address
 from tuning.resources.machine import Machine, TrialResources
+from tuning.run import search_study
 
 
 def cluster(*machines: tuple[int, int], address: str = "10.0.0.1:6379", raylet: str = "") -> Cluster:
@@ -77,12 +80,13 @@ def test_a_join_leaves_the_environment_as_it_was(monkeypatch: pytest.MonkeyPatch
 
 def test_a_local_ray_ignores_the_cluster_in_whose_job_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_ray, "reload_authentication", lambda: None)
-    for name in (*local_ray.OF_A_CLUSTER, "TUNE_RESULT_DIR"):
+    for name in (*local_ray.OF_A_CLUSTER, "TUNE_RESULT_DIR", "RAY_USAGE_STATS_ENABLED"):
         monkeypatch.setenv(name, "of a cluster")
     before = dict(os.environ)
     with local_ray._own_settings():
         assert not os.environ.keys() & set(local_ray.OF_A_CLUSTER)
         assert os.environ["TUNE_RESULT_DIR"] == ""
+        assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
     assert dict(os.environ) == before
 
 
@@ -142,6 +146,19 @@ def test_two_models_with_the_same_instructions_differ_too(monkeypatch: pytest.Mo
 def test_the_processor_of_a_machine_that_gets_no_trials_does_not_matter() -> None:
     other = node_info(None, None) | {"cpu": "ANCIENT"}
     assert reported(other, other) == []
+
+
+def test_a_node_that_does_not_share_the_storage_is_refused_before_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(function: Any, where: str, mark: str, *, seconds: float) -> list[Any]:
+        assert where == str(tmp_path / "shared")
+        return [function(str(tmp_path / "own"), mark)]  # a folder of this name that is another one
+
+    fake = SimpleNamespace(nodes=cluster((1, 0)).nodes, max_parallel=lambda resources: 1, run_on_each_node=ask)
+    monkeypatch.setattr(joined, "join_cluster", lambda address: nullcontext(fake))
+    with pytest.raises(UserError, match=r"^node 10\.0\.0\.1: a file of another machine is not visible in .*/own; "):
+        search_study(options(tmp_path, address="head:6379", storage=str(tmp_path / "shared")))
 
 
 @pytest.fixture

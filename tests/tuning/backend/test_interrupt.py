@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -131,7 +131,17 @@ def test_an_ignored_signal_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> Non
         assert (found(signal.SIGTERM), found(signal.SIGHUP)) == (handler._handle, signal.SIG_DFL)
 
 
-def test_the_reason_for_a_stop_is_said_if_ray_is_lost_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("stop", "line", "code"),
+    [
+        (lambda handler: handler.abort(UserError("the disk is full")), "sentune: the disk is full", 2),
+        (lambda handler: setattr(handler, "requested", True), "interrupted", 130),  # Ray got the signal, too
+        (lambda handler: handler.end_study(Budget(seconds=60).timed_out), "sentune: Ray's process raylet has", 2),
+    ],
+)
+def test_the_reason_for_a_stop_is_said_if_ray_is_lost_afterwards(
+    monkeypatch: pytest.MonkeyPatch, stop: Callable[[InterruptHandler], None], line: str, code: int
+) -> None:
     said: list[str] = []
     codes: list[int] = []
 
@@ -140,11 +150,12 @@ def test_the_reason_for_a_stop_is_said_if_ray_is_lost_afterwards(monkeypatch: py
         raise SystemExit
 
     monkeypatch.setattr(os, "_exit", leave)
-    handler = InterruptHandler(say=said.append)
-    handler.abort(UserError("cannot write study.journal: the disk is full"))
+    monkeypatch.setattr("tuning.backend.interrupt.say_interrupted", lambda: said.append("interrupted"))
+    handler = InterruptHandler(say=said.append, before_exit=lambda: said.append("the cursor is back"))
+    stop(handler)
     with pytest.raises(SystemExit):
         handler.on_ray_lost("raylet")
-    assert (said, codes) == (["sentune: cannot write study.journal: the disk is full"], [2])
+    assert (said[0], said[1][: len(line)], codes) == ("the cursor is back", line, [code])
 
 
 def test_the_handlers_from_before_are_put_back() -> None:

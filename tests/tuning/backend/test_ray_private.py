@@ -1,5 +1,6 @@
 """tuning.backend.ray_private: workers, records, unused processes and nodes, and the private names of this Ray."""
 
+import faulthandler
 import inspect
 import signal
 from pathlib import Path
@@ -31,6 +32,7 @@ from tuning.backend.ray_private import (
     on_loopback,
     own_import_path,
     without_callback_telemetry,
+    without_fault_handler,
     without_runtime_environment,
     without_signal_handlers,
     without_unused_processes,
@@ -55,6 +57,13 @@ def trials(*states: str) -> list[Trial]:
         found.append(Trial("a", trial_id=str(at), stub=True))
         found[-1].set_status(state)
     return found
+
+
+def test_ray_does_not_ask_for_the_descriptor_of_standard_error() -> None:
+    with without_fault_handler():
+        assert worker.faulthandler.is_enabled()  # so `connect` enables nothing
+    assert worker.faulthandler is faulthandler
+    assert "faulthandler" in inspect.unwrap(worker.connect).__code__.co_names
 
 
 def test_trials_that_ended_are_forgotten_and_no_others() -> None:
@@ -161,6 +170,7 @@ def test_ray_starts_its_unused_processes_again_after_the_block() -> None:
         (class_cache, "DEFAULT_ENV_VARS"),
         (class_cache, "ENV_VARS_TO_PROPAGATE"),
         (worker, "global_worker"),
+        (worker, "faulthandler"),
         (worker, "_global_node"),
         (worker.Worker, "threads_stopped"),
         (GcsErrorSubscriber, "close"),

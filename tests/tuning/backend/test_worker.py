@@ -123,3 +123,11 @@ def test_a_device_that_cannot_be_used_is_no_result_of_the_trial(
     monkeypatch.setattr(worker, "select_device", fail)
     with pytest.raises(RuntimeError, match="No CUDA GPUs"):
         run(monkeypatch, tmp_path, TrainingError("NaN"))
+
+
+def test_a_trial_trains_with_the_threads_of_its_resources(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    reports: list[dict[str, Any]] = []
+    monkeypatch.setattr(worker, "tune", SimpleNamespace(report=reports.append))
+    job = {"number": 0, "config": TrialConfig(hidden_dim=4, epochs=1).to_dict(), "checkpoint_dir": str(tmp_path)}
+    worker.run_trial(job, tiny_corpus(), TrialResources(cpus_per_trial=2))
+    assert reports[-1]["result"]["environment"]["threads"] == 2

@@ -1,6 +1,7 @@
 """tuning.forecast.command: the text of a forecast, and its warnings."""
 
 import base64
+import dataclasses
 import json
 import re
 from datetime import UTC, datetime
@@ -22,7 +23,7 @@ from tuning.forecast.command import (
     trained_epochs,
 )
 from tuning.forecast.probe import Probe
-from tuning.forecast.simulation import EpochCosts, Forecast, forecast
+from tuning.forecast.simulation import EpochCosts, Forecast, Range, forecast
 from tuning.journal.predictions import pack_labels
 from tuning.journal.probabilities import pack_log_odds
 from tuning.scheduling.budget import Budget
@@ -130,6 +131,12 @@ def test_a_budget_that_is_too_small_is_warned_of_with_what_would_fit() -> None:
     (hopeless,) = outlook(seconds=5.0).warnings()
     assert "not even one trial fits --time-budget 5s; pass --time-budget " in hopeless
     assert outlook(seconds=36000.0).warnings() == []
+
+
+def test_no_budget_is_advised_that_run_refuses() -> None:
+    months = dataclasses.replace(usual_forecast(), seconds=Range(low=3e6, middle=4e6, high=5e6))
+    (warning,) = outlook(seconds=3.6e6, forecast=months).warnings()
+    assert warning == "the search may not fit --time-budget 1000h; pass --trials 11, or no --time-budget"
 
 
 def test_trials_that_are_done_are_not_counted_as_what_the_budget_must_hold() -> None:

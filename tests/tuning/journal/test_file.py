@@ -20,11 +20,12 @@ def test_a_study_has_a_driver_while_one_runs(tmp_path: Path) -> None:
     assert not is_searched(tmp_path)
 
 
-def test_a_file_system_without_locks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As Lustre without its option flock: a lock that is a file would outlive a killed driver."""
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOTSUP], ids=["Lustre without flock", "a share on macOS"])
+def test_a_file_system_without_locks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """A lock that is a file would outlive a killed driver."""
 
     def flock(file: int, operation: int) -> None:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", flock)
     with pytest.raises(UserError, match="has no locks; choose a folder on another disk"), study_lock(tmp_path):

@@ -267,6 +267,18 @@ def test_a_study_that_is_removed_while_it_runs_is_one_line_and_is_not_made_again
     assert not (tmp_path / "s").exists()
 
 
+def test_a_study_that_is_replaced_while_it_runs_writes_nothing_into_the_new_one(tmp_path: Path) -> None:
+    """Its lock was removed with its folder."""
+    with open_study(tmp_path / "s", SPEC) as study_journal:
+        number = add(study_journal)
+        shutil.rmtree(tmp_path / "s")
+        (tmp_path / "s").mkdir()
+        (tmp_path / "s" / JOURNAL).write_bytes(b"")
+        with pytest.raises(UserError, match=r"study\.journal was replaced while the study ran; run the same command"):
+            study_journal.record_epoch(number, epoch(1, 0.5))
+        assert os.listdir(tmp_path / "s") == [JOURNAL]
+
+
 @pytest.mark.parametrize(
     ("state", "result", "reason"),
     [

@@ -10,6 +10,7 @@ from typing import Any
 import optuna
 import pytest
 import vl_convert
+from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
 from benchmarks.inputs.recorded_study import BEGAN, record_study
@@ -20,7 +21,7 @@ from tuning.report import charts
 from tuning.report.chart_data import ChartData, default_results, setting_importances
 from tuning.report.figures import WIDEST_CHART, Figure, figures, reasons
 from tuning.scheduling.asha import Asha
-from tuning.space.space import midpoint
+from tuning.space.space import Dimension, Space, midpoint
 
 
 @pytest.fixture(scope="module")
@@ -213,6 +214,14 @@ def test_importances_of_equal_trials_say_that_they_are_equal(tmp_path: Path) -> 
     write_study(tmp_path / "s", [*same, outside], attributes(spec=FULL_SPEC))
     note = reasons(chart_data_of(tmp_path / "s"))["importances"]
     assert note == "All 9 ended trials in the searched ranges have the same accuracy; there are no differences."
+
+
+def test_importances_of_a_narrow_logarithmic_range_are_computed(data: ChartData) -> None:
+    """Without the logarithms, the forest would take all its values for one."""
+    decay = FloatDistribution(1e-10, 1e-8, log=True)
+    space = Space(name="s", dimensions=(Dimension(name="weight_decay", field="weight_decay", distribution=decay),))
+    records = [replace(each, params={"weight_decay": 1e-10 * 1.1**each.number}) for each in data.study.records]
+    assert setting_importances(replace(data.study, space=space, records=records)) == {"weight_decay": 1.0}
 
 
 def test_one_trial_is_too_few_for_importances(tmp_path: Path) -> None:

@@ -126,9 +126,17 @@ def test_bf16_on_a_gpu_is_refused_before_the_data_are_read(
 
 
 @pytest.mark.slow
-def test_more_threads_are_named(study: Path, made: Path) -> None:
-    """Whether two threads give bit-identical results depends on the processor."""
-    verdict = str(again(study, made, trial="3", threads=2))
+@pytest.mark.parametrize("in_study", [False, True])
+def test_more_threads_are_named(study: Path, made: Path, in_study: bool) -> None:
+    """Whether two threads give bit-identical results depends on the processor. By default they are the study's."""
+
+    def of_two_threads(record: dict[str, Any]) -> None:
+        if spec := record.get("user_attr", {}).get("spec"):
+            spec["threads"] = 2
+
+    if in_study:
+        tamper(study, of_two_threads)
+    verdict = str(again(study, made, trial="3", threads=None if in_study else 2))
     assert "threads 1, now 2" in verdict
     if verdict.startswith("DIFFERS: "):
         assert verdict.endswith("; changed since the search: threads 1, now 2")

@@ -9,7 +9,15 @@ from core.errors import DataError
 from core.training.loop import train
 from tests.support.corpora import tiny_corpus
 from tests.support.studies import data_of
-from tuning.retrain.training import evaluate_on_test, fresh_seeds, metrics_of, study_corpus, train_resumable
+from tuning.resources.machine import Machine, TrialResources
+from tuning.retrain.training import (
+    evaluate_on_test,
+    fresh_seeds,
+    metrics_of,
+    study_corpus,
+    task_resources,
+    train_resumable,
+)
 
 CONFIG = TrialConfig(hidden_dim=4, epochs=3, batch_size=16)
 
@@ -66,3 +74,13 @@ def test_an_error_of_a_passed_path_has_no_hint_to_pass_it(tmp_path: Path) -> Non
     with pytest.raises(DataError, match=r"also-gone\.csv") as error:
         study_corpus(spec, {"dataset": str(tmp_path / "also-gone.csv")}, tmp_path / "cache", print)
     assert "pass --dataset" not in str(error.value)
+
+
+def test_a_task_has_the_threads_and_the_kind_of_device_of_its_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    machine = Machine(cpus=4, gpus=2)
+    on_gpus = task_resources({"threads": 2, "device": "cuda"}, machine, None, 9)
+    assert on_gpus == (TrialResources(cpus_per_trial=2, gpus_per_trial=1.0), 2)
+    assert task_resources({"threads": 8, "device": "cpu"}, machine, None, 9) == (TrialResources(cpus_per_trial=4), 1)
+    limits = ((None, 9), (3, 9), (None, 2))
+    assert [task_resources({"threads": 1, "device": "cpu"}, machine, *limit)[1] for limit in limits] == [4, 3, 2]

@@ -15,7 +15,9 @@ from tuning.scheduling.asha import FAILED
 from tuning.scheduling.samplers import (
     SAMPLERS,
     check_sampler,
+    cmaes_dimensions,
     make_sampler,
+    needed_settings,
     prior_view,
     random_params,
     result_view,
@@ -23,6 +25,7 @@ from tuning.scheduling.samplers import (
     trial_view,
 )
 from tuning.scheduling.virtual_clock import VisibleResult
+from tuning.space.load import load_space
 
 
 def test_an_unknown_sampler_is_refused_with_those_there_are() -> None:
@@ -122,3 +125,11 @@ def test_random_configurations_follow_from_a_seed_and_each_prefix_is_the_same() 
     assert random_params(space, 3, 5) == random_params(space, 3, 9)[:5]
     assert random_params(space, 3, 5) != random_params(space, 4, 5)
     assert len({str(params) for params in random_params(space, 3, 9)}) == 9
+
+
+def test_a_setting_whose_condition_is_fixed_is_in_each_trial() -> None:
+    """The baseline has another optimizer: with it, gp would draw the learning rate at random."""
+    adam = load_space("default", ["optimizer=adam"])
+    assert "learning_rate_adam" in needed_settings("gp", adam)
+    assert "learning_rate_adam" in cmaes_dimensions(adam)
+    assert "learning_rate_adam" not in needed_settings("gp", load_space("default"))

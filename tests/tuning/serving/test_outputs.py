@@ -68,6 +68,18 @@ def test_what_is_no_file_is_not_replaced(tmp_path: Path, model: Path) -> None:
     assert output_problem(tmp_path / "typo" / "x", None, model) == absent
 
 
+def test_a_mounted_file_is_refused_before_the_work(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could not be replaced at the end."""
+    (tmp_path / "out.csv").touch()
+    assert output_problem(tmp_path / "out.csv", None, model) is None
+    monkeypatch.setattr("tuning.serving.outputs.is_mount_point", lambda path: path == tmp_path / "out.csv")
+    problem = output_problem(tmp_path / "out.csv", None, model)
+    assert problem is not None
+    assert problem.startswith("--out must be no mount point")
+
+
 def test_a_class_that_utf_8_cannot_encode_is_written_as_an_escape(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("text\ngood\n")
     model = saved(tmp_path, classes=("\ud800", "\ud801"))

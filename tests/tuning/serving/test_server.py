@@ -392,3 +392,19 @@ def test_a_client_that_names_another_address_does_not_evade_its_rate(
     monkeypatch.setattr("uvicorn.Server.run", ask)
     serve_model(lambda: model, pytest.fail, "m", **LOCAL)
     assert statuses == [200, 429]
+
+
+def test_what_is_served_has_the_limits_of_connections_and_ends_in_time(
+    model: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other tests serve with the settings of tests/support/servers.py."""
+    from tuning.serving.connections import GuardedProtocol
+
+    found: list[Any] = []
+    monkeypatch.setattr("tuning.serving.connections.raise_file_limit", lambda: found.append("raised"))
+    monkeypatch.setattr("uvicorn.Server.run", lambda server, sockets: found.append(server.config))
+    serve_model(lambda: model, pytest.fail, "m", **LOCAL)
+    raised, config = found
+    assert raised == "raised"
+    assert config.http is GuardedProtocol
+    assert (config.timeout_graceful_shutdown, config.timeout_keep_alive) == (10, 10)

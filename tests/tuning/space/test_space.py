@@ -107,6 +107,14 @@ def test_values_outside_the_space_are_not_shown_to_the_sampler() -> None:
     assert space.to_params(TrialConfig(n_layers=2, lstm_dropout=0.7)) == {"n_layers": 2}
 
 
+@pytest.mark.parametrize(("drawn", "step"), [(6.938893903907228e-18, 0.0), (0.10000000000000002, 0.1)])
+def test_a_suggestion_on_a_range_with_steps_is_exactly_a_step(drawn: float, step: float) -> None:
+    """gp computes these numbers where the other samplers return the step."""
+    space = load_space("notebook", ["fc_dropout=float(0, 0.3, step=0.1)"])
+    dimension = next(each for each in space.dimensions if each.name == "fc_dropout")
+    assert dimension.suggest(FixedTrial({"fc_dropout": drawn})) == step  # type: ignore[arg-type]  # as a Trial
+
+
 @pytest.mark.parametrize(
     ("distribution", "value", "inside"),
     [

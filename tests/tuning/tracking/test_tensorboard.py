@@ -1,5 +1,7 @@
 """tuning.tracking.tensorboard: TensorBoard reads the content of the journal, once."""
 
+import errno
+import os
 import struct
 from contextlib import closing
 from pathlib import Path
@@ -20,6 +22,21 @@ SEARCHED = ["hidden_dim", "bidirectional", "ema_decay"]
 def approximately(expected: list[tuple[int, float]]) -> list[tuple[int, float]]:
     """In single precision, as event files hold it."""
     return [(step, struct.unpack("f", struct.pack("f", value))[0]) for step, value in expected]
+
+
+def test_a_folder_that_cannot_be_removed_is_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On NFS, a file that TensorBoard has open remains under another name."""
+    said: list[str] = []
+
+    def busy(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
+
+    with small_study(tmp_path / "s") as journal, closing(TensorBoardCallback(journal, SEARCHED, said.append)) as files:
+        monkeypatch.setattr(os, "rmdir", busy)
+        files.on_trial_start(4, TrialConfig())
+        monkeypatch.undo()
+        assert scalars(tmp_path / "s" / "tensorboard" / "trial-00004")["val_accuracy"] == approximately([(1, 0.55)])
+    assert said == []
 
 
 def test_every_trial_of_the_journal_is_a_run(tmp_path: Path) -> None:
