@@ -82,6 +82,12 @@ def pytest_collection_finish() -> None:
             logger.propagate = True
 
 
+@pytest.fixture
+def no_default_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder of the default cache is a file: only `--cache-dir` works."""
+    monkeypatch.setenv("SENTUNE_CACHE", __file__)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _ctrl_c_is_heard() -> None:
     """A shell that starts the tests in the background makes them, and all that they start, ignore Ctrl-C."""

@@ -44,8 +44,6 @@ class RecordedEpochs:
     """(T, E, n) of the second class, see core.log_odds."""
     plain_log_odds: NDArray[np.int16]
     """(n,) of the plain baseline, fitted on the same training sentences."""
-    losses: NDArray[np.float64]
-    """(T, E) mean cross-entropy on the n sentences."""
     shape: CorpusShape
 
 
@@ -71,12 +69,12 @@ def recorded_epochs(path: Path, *, trials: int, epochs: int, seed: int) -> Recor
         parts = [folder / f"{number}.npz" for number in range(trials)]
         with process_pool(2) as pool:
             runs = list(pool.map(_train, settings, repeat(seed), parts))
-        if short := [str(number) for number, run in enumerate(runs) if len(run["losses"]) < epochs]:
+        if short := [str(number) for number, run in enumerate(runs) if len(run["predictions"]) < epochs]:
             raise SystemExit(f"the loss of configuration {', '.join(short)} is not finite; choose another seed")
         with atomic_file(path) as file:
             np.savez_compressed(
                 file,
-                **{name: np.stack([run[name] for run in runs]) for name in ("predictions", "log_odds", "losses")},
+                **{name: np.stack([run[name] for run in runs]) for name in ("predictions", "log_odds")},
                 plain_log_odds=validate_plain(corpus, METRICS["accuracy"]).log_odds[:, 0],
                 labels=corpus.labels[corpus.indices(VAL)],
                 configs=json.dumps(settings),
@@ -93,7 +91,6 @@ def recorded_epochs(path: Path, *, trials: int, epochs: int, seed: int) -> Recor
             predictions=kept["predictions"],
             log_odds=kept["log_odds"],
             plain_log_odds=kept["plain_log_odds"],
-            losses=kept["losses"],
             shape=CorpusShape(**json.loads(str(kept["shape"]))),
         )
 
@@ -122,7 +119,7 @@ def split_corpus(seed: int) -> Corpus:
 
 
 def _train(settings: dict[str, Any], seed: int, path: Path) -> Mapping[str, NDArray[Any]]:
-    """Train one configuration unless `path` has it; return its predictions (E, n), log-odds (E, n) and losses (E,).
+    """Train one configuration unless `path` has it; return its predictions (E, n) and log-odds (E, n).
 
     They are of fewer epochs if the loss is not finite.
     """
@@ -140,7 +137,6 @@ def _train(settings: dict[str, Any], seed: int, path: Path) -> Mapping[str, NDAr
     outputs = {
         "predictions": np.array([found.predictions for found in epochs], dtype=np.uint8),
         "log_odds": np.array([found.log_odds[:, 0] for found in epochs], dtype=np.int16),
-        "losses": np.array([found.loss for found in epochs]),
     }
     with atomic_file(path) as file:
         np.savez(file, about=about, **outputs)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from benchmarks.quality.recorded_epochs import RecordedEpochs, recorded_epochs
 from benchmarks.results import mean_and_error, process_pool, table_head, table_row, verdict
 from core.config import TrialConfig
-from core.log_odds import round_log_odds, to_probabilities
+from core.log_odds import STEPS, round_log_odds, to_probabilities
 from core.metrics import METRICS
 from core.training.result import EpochResult
 from tuning.analysis.assessment import StudyAssessment, assess
@@ -138,6 +138,8 @@ def replay_search(
     """
     predictions = recorded.predictions[chosen][:, :, sentences]  # (T, E, n)
     accuracies = (predictions == recorded.labels[sentences]).mean(axis=2)
+    odds = recorded.log_odds[chosen][:, :, sentences] / STEPS
+    losses = np.logaddexp(0, np.where(recorded.labels[sentences] == 1, -odds, odds)).mean(axis=2)  # break ties
     costs = [epoch_cost(recorded.configs[each], recorded.shape) for each in chosen]
     unit = median(costs)
     epochs = [0] * len(chosen)
@@ -151,7 +153,7 @@ def replay_search(
         epochs[end.trial] = max(epochs[end.trial], end.epoch)
     return [
         record(number, recorded.configs[each], predictions[number, : epochs[number]], accuracies[number],
-               recorded.losses[each])
+               losses[number])
         for number, each in enumerate(chosen)
     ]  # fmt: skip
 

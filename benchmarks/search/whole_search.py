@@ -2,8 +2,8 @@
 
     python -m benchmarks.search.whole_search              24 trials x 10 epochs, about 20 minutes on two idle cores
     python -m benchmarks.search.whole_search --seeds 3    sentune with three seeds; the claims use the median
-    python -m benchmarks.search.whole_search --fp32 --accuracy         30 minutes more: sentune in fp32 and without
-                                                          stopping, and b with a corrected loop, each to its end
+    python -m benchmarks.search.whole_search --accuracy   30 minutes more: sentune without stopping, and b with a
+                                                          corrected loop, each to its end
     python -m benchmarks.search.whole_search --quick      tiny: shows that it works, not what holds
 
 The baselines run the tutorial notebook's loop in fp32. All methods search the `notebook` space on MR with random
@@ -78,9 +78,6 @@ def main() -> None:
             studies.append(run_seed(job, seed, folder))
         rows.update(measuring)
         seconds = statistics.median(study.seconds for study in studies)
-        if arguments.fp32:
-            plain = run_study(folder, "fp32", [*words(job), "--precision", "fp32"])
-            print(row_of(plain).text("(d) `sentune run --precision fp32`"), flush=True)
         if arguments.accuracy:
             whole = run_study(folder, "whole", [*words(job), "--stopping", "none"])
             print(row_of(whole).text("instead of (a)'s accuracy: `sentune run --stopping none`"), flush=True)
@@ -219,7 +216,6 @@ def show_claims(ours: float, rows: Mapping[str, Row], fewest: Mapping[str, float
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="Run a tiny search on the snippets.")
-    parser.add_argument("--fp32", action="store_true", help="Also run `sentune run --precision fp32`.")
     parser.add_argument("--seeds", type=int, default=1, help="Number of seeds of `sentune run`, from 42 (default: 1).")
     parser.add_argument(
         "--accuracy", action="store_true", help="Also run a study without stopping, and b with a corrected loop."

@@ -316,16 +316,17 @@ def _open_parquet(path: Path, encoded: Sequence[str] = ()) -> Iterator[Any]:
     import pyarrow.parquet
 
     name = str(path)
-    try:
-        with open_file(path) as opened, pyarrow.parquet.ParquetFile(opened, read_dictionary=encoded) as file:
-            check_column_names(file.schema_arrow.names, name)
-            yield file
-    except MemoryError:  # one of them is an ArrowException too
-        raise
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise DataError(
-            f"{name}: not a readable Parquet file ({printable(str(error), 80)}); write the file again"
-        ) from None
+    with open_file(path) as opened:  # outside, because its errors are those of the process or the disk
+        try:
+            with pyarrow.parquet.ParquetFile(opened, read_dictionary=encoded) as file:
+                check_column_names(file.schema_arrow.names, name)
+                yield file
+        except MemoryError:  # one of them is an ArrowException too
+            raise
+        except (pyarrow.ArrowException, OSError, ValueError) as error:
+            raise DataError(
+                f"{name}: not a readable Parquet file ({printable(str(error), 80)}); write the file again"
+            ) from None
 
 
 def _from_arrow(table: Any, name: str, schema: Any, first: int = 1) -> Table:

@@ -61,6 +61,7 @@ def test_the_cost_comes_first_then_runs_then_table_and_verdict(
     cost = next(
         at for at, line in enumerate(lines) if line.startswith(f"{runs} runs; the remaining {runs} take about ")
     )
+    assert lines[cost].endswith(", one after the other")
     assert lines[cost + 1].startswith("(each run trains 3 epochs, ")
     assert [line.split(":")[0] for line in lines[cost + 2 : cost + 2 + runs]] == [
         f"run {at} of {runs}" for at in range(1, runs + 1)

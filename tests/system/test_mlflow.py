@@ -101,6 +101,7 @@ def test_exporting_loads_neither_torch_nor_ray(tmp_path: Path, uri: str) -> None
         pass
     words = ["export", str(tmp_path), "--to", "mlflow", "--uri", uri]
     assert loaded_by_command(words, "mlflow", "torch", "ray") == {"mlflow"}
+    assert sorted(exported(uri, tmp_path.name)) == [0, 1, 2, 3, 4]
 
 
 def test_once_more_adds_what_is_new_and_doubles_nothing(tmp_path: Path, uri: str) -> None:

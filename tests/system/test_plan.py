@@ -14,7 +14,7 @@ def test_a_plan_tells_what_run_would_do_whether_it_fits_and_makes_no_study(comma
     assert (content["study"], content["trials"], content["workers"], content["parallelism"]) == ("planned", 9, 1, 3)
     assert (content["rungs"], content["epochs_without_stopping"]) == ([1, 2], 36)
     assert 9 <= content["epochs"]["low"] <= content["epochs"]["high"] <= 36
-    assert content["probe"]["settings"] == 3 + 16  # the first of each virtual worker, and those drawn
+    assert content["probe"]["settings"] == 9  # the baseline and the portfolio: all trials of the study
     assert 0 < content["seconds"]["low"] < content["seconds"]["high"]
     assert 150e6 < content["memory_bytes"]["worker"] < content["memory_bytes"]["all"]
     (warning,) = content["warnings"]
@@ -28,6 +28,7 @@ def test_a_plan_counts_the_trials_of_its_own_study_and_not_of_another_search(com
     command.train_here("run", str(sentences), *words, "--trials", "2")
     more = command.train_here("plan", str(sentences), *words, "--trials", "3")
     assert "3 trials, 2 of them done, of up to 1 epochs" in more
+    assert "\nepochs: 1 without stopping, " in more
     other = command.run_here("plan", str(sentences), *words, "--trials", "2", "--seed", "7")
     assert other.returncode == 0
     assert "2 trials of up to 1 epochs" in other.stdout

@@ -97,22 +97,3 @@ def test_a_pipe_is_answered_at_once(model: Path) -> None:
             assert process.stdout.readline().endswith(b"\t" + text + b"\n")
         process.stdin.close()
         assert process.wait(PATIENCE_SECONDS) == 0
-
-
-THREADS = """
-import sys, torch
-from tuning.cli.app import main
-for options in ([], ["--threads", "3"]):
-    sys.argv += options
-    try:
-        main()
-    except SystemExit:
-        print(torch.get_num_threads())
-"""
-
-
-def test_predict_uses_one_thread_unless_more_are_asked_for(model: Path) -> None:
-    environment = {key: value for key, value in os.environ.items() if not key.endswith("_NUM_THREADS")}
-    words = [sys.executable, "-c", THREADS, "predict", str(model), "good"]
-    said = subprocess.run(words, capture_output=True, text=True, check=True, env=environment).stdout
-    assert said.splitlines()[1::2] == ["1", "3"]

@@ -1,4 +1,4 @@
-"""The wheel is complete, and runs a search outside of the checkout."""
+"""The wheel is complete, and runs a search outside of the checkout; and the environment that `make` makes."""
 
 import json
 import os
@@ -110,3 +110,17 @@ def test_a_search_with_the_installed_wheel_leaves_a_study_a_table_and_a_page(
     sentune("report", "installed", "--out", str(page))
     text = page.read_text()
     assert all(part in text for part in ("<html", "<style>", "<script>", "</html>"))
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+@pytest.mark.parametrize("moved", [False, True])
+def test_make_makes_an_environment_again_that_was_moved(tmp_path: Path, moved: bool) -> None:
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    programs = tmp_path / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    (programs / "python").write_text("#!/bin/sh\n")  # it has pip
+    (programs / "python").chmod(0o755)
+    (programs / "pip").write_text(f"#!{'/old/place/.venv/bin/python' if moved else programs / 'python'}\n")
+    (tmp_path / ".venv" / ".installed").touch()
+    assert ("-m venv --clear .venv" in checked("make", "-n", "tune", cwd=tmp_path)) == moved

@@ -16,6 +16,7 @@ from core.errors import ConfigError, DataError, UserError
 from tuning import Study, load_study, search
 from tuning.console import command_line, print_note
 from tuning.journal.file import JOURNAL
+from tuning.retrain.reproduction import Reproduction
 from tuning.run import SearchEnd
 from tuning.run_options import RunOptions
 
@@ -317,11 +318,23 @@ def test_cards_and_messages_show_each_argument_of_a_call(
     study: Study, verb: str, work: str, arguments: dict[str, Any], text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(options: object) -> None:
-        raise KeyboardInterrupt(command_line())
+        raise KeyboardInterrupt(command_line(), options)
 
     monkeypatch.setattr(f"tuning.{work}", interrupted)
-    with pytest.raises(KeyboardInterrupt, match=f"^{re.escape(f'study.{verb}({text})')}$"):
+    with pytest.raises(KeyboardInterrupt) as caught:
         getattr(study, verb)(**arguments)
+    said, options = caught.value.args
+    assert said == f"study.{verb}({text})"
+    given = {name: str(value) for name, value in arguments.items() if name != "strict"}
+    assert {name: str(getattr(options, name)) for name in given} == given
+    assert options.places == {name: given[name] for name in ("dataset", "vectors") if name in given}
+
+
+def test_strict_refuses_a_search_that_is_not_reproduced(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Reproduction(epochs=3, equal=1, difference="epoch 2 has another loss")
+    monkeypatch.setattr("tuning.retrain.command.retrain_trial", lambda options: found)
+    with pytest.raises(UserError, match=r"^the search is not reproduced \(DIFFERS: 1/3 .*; pass strict=False to"):
+        study.retrain(strict=True)
 
 
 def test_a_study_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,7 @@ def test_epochs_that_a_target_hides_are_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_default_cache")
 def test_fewer_trials_than_the_study_has_complete_these(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An interruption left all of them open, and the last one without a result."""
     file = tmp_path / "reviews.csv"
@@ -202,12 +204,44 @@ def test_a_study_whose_data_have_moved_removes_its_checkpoints_from_the_storage(
 @pytest.mark.parametrize(("share", "retried"), [(0.5, True), (1.0, False)])
 def test_a_trial_is_retried_on_a_whole_gpu_if_it_had_a_share(tmp_path: Path, share: float, retried: bool) -> None:
     resources = TrialResources(gpus_per_trial=share, retry_oom=True)
-    search = dataclasses.replace(planned(), resources=resources, spec={"data": {}})
+    search = dataclasses.replace(planned(), resources=resources, spec={"data": {}}, fits=2)
     with (
         patch("tuning.run.check_search"),
         patch("tuning.run.plan_search", return_value=search),
         patch("tuning.run.PlainFit"),
-        patch("tuning.run._search", return_value=None) as begun,
+        patch("tuning.backend.tuner.run_schedule", return_value=None) as begun,
     ):
-        _run(options(tmp_path), Machine(cpus=2, gpus=1), 2, 0.0, InterruptHandler(), NoRay().session)
-    assert begun.call_args.args[1].retry_oom is retried
+        _run(options(tmp_path, workers=1), Machine(cpus=2, gpus=1), 2, 0.0, InterruptHandler(), NoRay().session)
+    schedule, _, backend, _ = begun.call_args.args
+    assert schedule.retry_oom is retried
+    assert (backend.resources, backend.workers) == (resources, 1)
+
+
+@pytest.mark.slow
+def test_a_warm_start_is_kept_in_the_study_and_the_same_command_continues_it(tmp_path: Path) -> None:
+    file = tmp_path / "reviews.csv"
+    write_reviews(file, 80)
+    run = options(
+        tmp_path, dataset=str(file), text_column="body", label_column="stars", vectors="none", embedding_dim=4,
+        trials=2, epochs="1", cache_dir=tmp_path / "cache", no_baseline=True,
+    )  # fmt: skip
+    warm = dataclasses.replace(run, name="warm", warm_start="s")
+    with trained_here(file):
+        for each in (run, warm, dataclasses.replace(warm, trials=3)):
+            assert search_study(each).finished
+    attributes, records = read_study(warm.folder)
+    assert attributes["spec"]["warm_start"]["trials"] == len(attributes["prior_trials"]) == 2
+    assert len(records) == 3
+
+
+def test_the_recorded_command_names_no_folder_and_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["sentune", "run", "/home/anna/t.csv", "--storage", "s3://KEY:SECRET@b/f"])
+    assert _new_attributes(planned())["command"].endswith(" run t.csv --storage s3://b/f")
+
+
+def test_a_new_study_records_the_words_whose_vectors_training_changes() -> None:
+    """The size of a stopped trial follows from their number."""
+    search = planned()
+    corpus = dataclasses.replace(search.corpus, frozen_words=5)
+    found = _new_attributes(dataclasses.replace(search, corpus=corpus))
+    assert found["vocabulary"] == len(corpus.words) - 5

@@ -12,13 +12,15 @@ from core.data.load import load_corpus
 from core.errors import ConfigError
 from tests.support.corpora import tiny_corpus
 from tests.support.journals import two_trials
+from tests.support.studies import write_sentences
 from tests.support.study_configs import configured, options, outcomes
 from tuning.cli.app import app
 from tuning.journal.folder import study_folder
 from tuning.journal.records import study_attributes
 from tuning.journal.writer import open_study
 from tuning.planned_search import data_of_study, plan_search
-from tuning.resources.machine import TrialResources
+from tuning.resources.gpu import GIB, Gpu
+from tuning.resources.machine import Machine, TrialResources
 from tuning.run_options import RunOptions, absolute_data_path
 from tuning.scheduling.asha import Asha
 from tuning.scheduling.budget import Budget
@@ -271,3 +273,21 @@ def test_names_of_data_are_no_folders(tmp_path: Path, monkeypatch: pytest.Monkey
         (tmp_path / name).mkdir()
     assert [absolute_data_path(name) for name in ("", *names)] == ["", *names]
     assert absolute_data_path("mine.csv") == str(tmp_path / "mine.csv")
+
+
+def test_the_configuration_has_what_the_options_say(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"sampler": "random", "metric": "mcc", "patience": 3, "seed": 8}
+    found = configured(options(tmp_path, no_baseline=True, **given))
+    assert {name: getattr(found, name) for name in given} == given
+    assert not found.baseline
+
+
+def test_the_share_that_auto_chose_decides_how_many_trials_run_in_parallel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu = Gpu(name="A", bytes=int(24 * GIB))
+    monkeypatch.setattr("tuning.resources.profiling.probe_gpu", lambda configs, corpus: int(2 * GIB))
+    file = write_sentences(tmp_path / "t.csv")
+    here = options(tmp_path, dataset=str(file), vectors="none", gpus_per_trial="auto", cache_dir=tmp_path / "cache")
+    search = plan_search(here, Machine(cpus=8, gpus=2, gpu_list=(gpu, gpu)), 2, {}, lambda line: None)
+    assert (search.resources.gpus_per_trial, search.fits, search.config.parallelism) == (0.25, 8, 8)

@@ -184,16 +184,11 @@ def recommendation_note(study: AssessedStudy) -> list[str]:
     row, assessment = study.recommended, study.assessment
     if row is None:
         return []
-    cost = f"{row.multiplications:,} multiplications per word"
+    cost = f"half its cost ({row.multiplications:,} multiplications per word)"
+    none = f"no {'useful ' if assessment.useless else ''}trial at less than {cost}"
     if row.rank == 1:
-        return [
-            f"Trial {row.trial} is recommended (+): no trial at less than half its cost ({cost}) is within one "
-            "standard error of it."
-        ]
-    text = (
-        f"Trial {row.trial} is recommended (+): it is within one standard error of the best, and no trial at less than "
-        f"half its cost ({cost}) is."
-    )
+        return [f"Trial {row.trial} is recommended (+): {none} is within one standard error of it."]
+    text = f"Trial {row.trial} is recommended (+): it is within one standard error of the best, and {none} is."
     if (difference := assessment.difference) and (own := assessment.recommended_corrected):
         value = f"{own.value:.4f} ({format_interval(own.interval)})"
         text += f" Corrected, it is {_compared(difference, 'the best')}, at {value}."
@@ -223,7 +218,8 @@ def ensemble_lines(ensemble: EnsembleEstimate) -> list[str]:
 
 def _compared(gain: Corrected, other: str) -> str:
     """Return `0.0101 better than the best trial (95% interval -0.0050 to 0.0252)`, with a remark if 0 is in it."""
-    text = f"{abs(gain.value):.4f} {'better' if gain.value >= 0 else 'worse'} than {other}"
+    size = f"{abs(gain.value):.4f}"
+    text = f"{size} {'better' if gain.value > 0 else 'worse'} than {other}" if float(size) else f"as good as {other}"
     open_question = gain.interval.low <= 0 <= gain.interval.high
     return f"{text} ({format_interval(gain.interval)}{': either may be better' if open_question else ''})"
 

@@ -186,12 +186,12 @@ COLUMNS = (
 """One entry for each field but `params`, in the order of the report page."""
 
 
-def columns_of(rows: Sequence[TrialRow]) -> list[TrialColumn]:
+def columns_of(rows: Sequence[TrialRow], name: str = "accuracy") -> list[TrialColumn]:
     """Return the columns of a table of these rows: accuracy, and the metric if it is another one.
 
-    Without a baseline there is no gain.
+    Without a baseline there is no gain. Without rows, the metric has this name.
     """
-    metric = METRICS[rows[0].metric if rows else "accuracy"]
+    metric = METRICS[rows[0].metric if rows else name]
     hidden = ["metric", "val_metric", "test_metric"] if metric.name == "accuracy" else ["metric"]
     if all(row.gain_over_baseline is None for row in rows):
         hidden += ["gain_over_baseline", "corrected_gain", "corrected_gain_low", "corrected_gain_high"]

@@ -34,11 +34,12 @@ def _show_cache(folder: Path, verify: bool) -> None:
     sizes = {path: cache.size_bytes(path) for path in states}
     for path, state in states.items():
         print(f"{path.parent.name}/{path.name[:12]}  {format_megabytes(sizes[path]):>10}  {printable(state)}")
-    print(f"{folder}: {len(sizes)} entries, {format_megabytes(sum(sizes.values()))}")
+    count = f"{len(sizes)} entr{'y' if len(sizes) == 1 else 'ies'}"
+    print(f"{folder}: {count}, {format_megabytes(sum(sizes.values()))}")
     if damaged:
         raise CorruptionError(
-            f"{len(damaged)} entries in {folder} are damaged or cannot be read; run the command that needs one, which "
-            "builds a damaged one again"
+            f"entries in {folder} that are damaged or cannot be read: {len(damaged)}; run the command that needs one, "
+            "which builds a damaged one again"
         )
 
 

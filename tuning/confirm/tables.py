@@ -153,7 +153,7 @@ def _cells(row: ConfirmRow) -> tuple[str, ...]:
         _share(row.val_metric),
         _share(row.test_metric),
         _share(row.sd),
-        "-" if difference is None else f"{difference.mean:.3f}",
+        "-" if difference is None else f"{difference.mean:z.3f}",
         "" if difference is None else f"+- {difference.half:.3f}",
         "-" if difference is None else "yes" if difference.tied else "no",
         "-" if row.n_parameters is None else _count(row.n_parameters),
@@ -180,4 +180,4 @@ def _gap(metric: Metric, mean: float, half: float) -> str:
 
 def _amount(metric: Metric, value: float) -> str:
     """Return a difference of the metric: in points, unless it has no upper bound."""
-    return f"{value:.3f}" if math.isinf(metric.high) else f"{100 * value:.1f}"
+    return f"{value:z.3f}" if math.isinf(metric.high) else f"{100 * value:z.1f}"

@@ -176,9 +176,9 @@ class ForecastReport:
             after = enumerated("epoch", forecast.rungs)
             rungs = f"asha pauses trials after {after}, 1 in {plan.stopping.reduction} continues"
         lines = [
-            f"study {self.name}: {plan.n_trials} trials{begun} of up to {plan.epochs} epochs{long}, "
-            f"{self.workers} in parallel "
-            f"with {self.share} each, parallelism {plan.parallelism}",
+            f"study {self.name}: {plan.n_trials} trial{'s' * (plan.n_trials != 1)}{begun} of up to "
+            f"{plan.epochs} epochs{long}, {self.workers} in parallel with {self.share} each, "
+            f"parallelism {plan.parallelism}",
             f"stopping: {rungs}",
             f"epochs: {forecast.whole_epochs} without stopping, {spread(forecast.epochs, '{:.0f}'.format)} with it",
             f"time: {spread(forecast.seconds, round_up)}, by a probe of {self.probe.count} configurations in "

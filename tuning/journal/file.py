@@ -48,7 +48,8 @@ def study_lock(folder: Path, searches: bool = False) -> Iterator[None]:
         atomic_write(holder, json.dumps({**who, "searches": searches}).encode())
         yield
     finally:
-        holder.unlink(missing_ok=True)
+        if (now := _driver(folder)) is None or now["pid"] == os.getpid():  # else another study has replaced this one
+            holder.unlink(missing_ok=True)
         lock.release()
 
 

@@ -82,8 +82,9 @@ def calibration_lines(figures: Mapping[str, Any]) -> list[str]:
     all_sentences = figures["coverage"][0]
     n = all_sentences["sentences"]
     if figures["temperature"] == 1:
+        mistakes = n - all_sentences["correct"]
         lines = [
-            f"not calibrated: {n:,} validation sentences with {n - all_sentences['correct']} mistakes, at least "
+            f"not calibrated: {n:,} validation sentences with {mistakes} mistake{'s' * (mistakes != 1)}, at least "
             f"{MIN_SENTENCES} with {MIN_MISTAKES} are needed"
         ]
     else:

@@ -42,7 +42,7 @@ def environment_of(spec: Spec, records: Sequence[TrialRecord], record: TrialReco
     recorded = record.environment or next((each.environment for each in records if each.environment), {})
     own = {name: value for name, value in recorded.items() if name != "before_resume"}
     versions = {name: spec["versions"][name] for name in ("torch", "sentune")}
-    return {"device": spec["device"], **versions, **own, "threads": spec["threads"], "precision": spec["precision"]}
+    return {**{name: spec[name] for name in ("device", "threads", "precision")}, **versions, **own}
 
 
 def environment_now(precision: str, threads: int, device: str) -> dict[str, Any]:

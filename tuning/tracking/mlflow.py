@@ -63,7 +63,8 @@ def export_to_mlflow(folder: Path, uri: str) -> str:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
-        with locked(node_root(), f"mlflow-{cache_key({'study': folder.name, 'uri': uri})}"):  # not two of one run
+        # Two exports on this machine make no two runs of a trial.
+        with locked(node_root(), f"mlflow-{cache_key({'study': folder.name, 'uri': uri})}"):
             attributes, records = read_study(folder)  # an older state would remove runs of an export in between
             searched = Space.from_dict(attributes["spec"]["space"]).searched_fields
             client = mlflow.MlflowClient(tracking_uri=uri)
@@ -79,7 +80,8 @@ def export_to_mlflow(folder: Path, uri: str) -> str:
     except ImportError as error:  # the driver of a database
         raise UserError(redact_uris(f"cannot export to {uri}: {error_summary(error)}; install the package")) from error
     new = sum(record.number not in runs for record in records)
-    return f"experiment {folder.name} at {redact_uris(uri)}: {len(records)} runs, {new} of them new"
+    count = f"{len(records)} run{'s' * (len(records) != 1)}"
+    return f"experiment {folder.name} at {redact_uris(uri)}: {count}, {new} of them new"
 
 
 def _check_database(uri: str) -> None:

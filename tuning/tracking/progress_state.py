@@ -20,7 +20,7 @@ class BestSoFar:
     epoch: EpochResult
     settings: Mapping[str, Any]
     found: float | None
-    """Time in seconds since 1970; None if the journal does not contain it."""
+    """Time in seconds since 1970; None for an epoch of an earlier start."""
 
 
 @dataclass(kw_only=True)

@@ -83,7 +83,9 @@ def rate_line(progress: SearchProgress, elapsed: float) -> str:
         return f"waiting for the first epoch ..., {format_clock(elapsed)} elapsed"
     else:
         ahead = f"about {format_clock(left)} left"
-    return f"{progress.epochs_a_second():.2f} epochs/s, {format_clock(elapsed)} elapsed, {ahead}"
+    rate = progress.epochs_a_second()
+    pace = f"{rate:.2f} epochs/s" if rate >= 0.1 else f"{60 * rate:.2f} epochs/min"
+    return f"{pace}, {format_clock(elapsed)} elapsed, {ahead}"
 
 
 def best_text(best: BestSoFar, metric: str) -> str:

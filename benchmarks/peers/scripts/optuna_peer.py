@@ -23,6 +23,8 @@ def main():
         weights, accuracy = train(settings, sentences, report, deadline)
         if accuracy > best["accuracy"]:
             best.update(accuracy=accuracy, weights=weights, settings=settings)
+        if trial.should_prune():
+            raise optuna.TrialPruned
         return accuracy
 
     study = optuna.create_study(

@@ -26,10 +26,10 @@ def test_a_training_that_diverges_is_refused_and_the_others_are_kept(
 
     def train(config: TrialConfig, corpus: Corpus) -> Iterator[tuple[Any, Any]]:
         trained.append(config)
-        yield None, SimpleNamespace(predictions=np.zeros(n), log_odds=np.zeros((n, 1)), loss=0.5)
+        yield None, SimpleNamespace(predictions=np.zeros(n), log_odds=np.zeros((n, 1)))
         if len(trained) == 2:
             raise TrainingError("the loss is NaN")
-        yield None, SimpleNamespace(predictions=np.ones(n), log_odds=np.ones((n, 1)), loss=0.4)
+        yield None, SimpleNamespace(predictions=np.ones(n), log_odds=np.ones((n, 1)))
 
     monkeypatch.setattr(trained_epochs, "trained_epochs", train)
     monkeypatch.setattr(recorded_epochs, "split_corpus", lambda seed: corpus)
@@ -42,7 +42,7 @@ def test_a_training_that_diverges_is_refused_and_the_others_are_kept(
     found = recorded_epochs.recorded_epochs(path, trials=3, epochs=2, seed=0)
 
     assert trained == [*found.configs, found.configs[1]]
-    assert found.losses.tolist() == [[0.5, 0.4]] * 3
+    assert found.predictions[:, :, 0].tolist() == [[0, 1]] * 3
     assert found.predictions.dtype == np.uint8
     assert found.log_odds.shape == (3, 2, n)
     assert list(tmp_path.iterdir()) == [path]

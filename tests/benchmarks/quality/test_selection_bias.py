@@ -17,6 +17,8 @@ from benchmarks.quality.selection_bias import (
     study,
     true_accuracies,
 )
+from core.log_odds import to_probabilities
+from core.metrics import sentence_losses
 from tuning.analysis.assessment import assess
 from tuning.scheduling.virtual_cost import CorpusShape
 
@@ -38,7 +40,6 @@ def recorded() -> RecordedEpochs:
         predictions=predictions,
         log_odds=log_odds,
         plain_log_odds=log_odds[1, -1],
-        losses=1 - chance,
         shape=CorpusShape(sentences=2000, words=40_000.0, vocabulary=5000, embedding_dim=50, classes=2),
     )
 
@@ -49,6 +50,14 @@ def test_a_search_trains_the_baseline_in_full_and_promotes_the_best(recorded: Re
     assert epochs[0] == EPOCHS
     assert min(epochs) == 1
     assert EPOCHS in epochs[1:]
+
+
+def test_the_losses_of_a_search_are_those_of_its_own_validation_sentences(recorded: RecordedEpochs) -> None:
+    """They decide ties, which a real search cannot decide by the truth."""
+    half = np.arange(SENTENCES // 2)
+    records = replay_search(recorded, np.arange(TRIALS), half)
+    expected = sentence_losses(recorded.labels[half], to_probabilities(recorded.log_odds[1, 0, half, None])).mean()
+    assert records[1].epochs[0].val_loss == pytest.approx(expected, rel=1e-4)
 
 
 def test_on_the_whole_population_the_raw_figure_is_the_true_one(recorded: RecordedEpochs) -> None:

@@ -304,3 +304,12 @@ def test_an_entry_that_another_process_removes_after_its_check_is_one_line(
     monkeypatch.setattr(cache, "get_or_build", cleared)
     with pytest.raises(UserError, match=r"/corpora/\w+/\w+\.\w+ was removed meanwhile; run the same command"):
         load()
+
+
+def test_slow_steps_report_their_progress(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("core.data.vocabulary", "core.io.streams"):
+        monkeypatch.setattr(f"{module}._QUIET_SECONDS", -1.0)
+    (tmp_path / "v.vec").write_text("good 1 2\n")
+    reported: list[str] = []
+    load(vectors=str(tmp_path / "v.vec"), progress=reported.append)
+    assert reported == ["tokenising: 0 of 40 sentences", "reading v.vec: 100%"]

@@ -10,6 +10,7 @@ import core
 from core import load_corpus
 from core.data.vectors import VECTOR_NAMES, WIDTHS
 from core.errors import ConfigError
+from tests.support.archives import zipped
 from tests.support.reviews import Load
 
 
@@ -116,3 +117,8 @@ def test_an_impossible_seed_is_refused(load: Load, seed: Any) -> None:
 def test_split_column_and_its_rule_go_together(load: Load, options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="split column and --split-column must be used together"):
         load(**options)
+
+
+def test_the_width_selects_one_of_several_files_of_a_zip(load: Load, tmp_path: Path) -> None:
+    path = zipped(tmp_path / "v.zip", **{"v.2d": b"good 1 2\n", "v.3d": b"good 1 2 3\n"})
+    assert [load(vectors=str(path), embedding_dim=width).embedding_dim for width in (2, 3)] == [2, 3]

@@ -13,6 +13,7 @@ from core.data.corpus import TEST, TRAIN, VAL, Dataset
 from core.data.splits import (
     NO_FOLD,
     SplitRule,
+    assign_folds,
     duplicate_groups,
     fold_split,
     normalize_text,
@@ -50,20 +51,20 @@ def sides(texts: list[str], codes: np.ndarray) -> dict[str, set[int]]:
     return found
 
 
-def test_a_tenth_of_each_class_is_for_validation_and_for_test() -> None:
-    texts, labels = sentences(200)
-    codes = stratified_split(texts, labels, CLASSES, 42)
-    for label in (0, 1):
-        counts = np.bincount(codes[labels == label], minlength=3)
-        assert counts.tolist() == [80, 10, 10]
-
-
 def test_the_split_follows_the_seed_and_not_the_order() -> None:
     texts, labels = sentences(200)
     codes = stratified_split(texts, labels, CLASSES, 42)
     assert (codes != stratified_split(texts, labels, CLASSES, 43)).any()
     backwards = stratified_split(texts[::-1], labels[::-1], CLASSES, 42)
     assert (backwards[::-1] == codes).all()
+
+
+def test_folds_are_the_same_for_ever() -> None:
+    """As the split. Sentences 3 and 7 are copies."""
+    texts, labels = sentences(20)
+    texts[7] = texts[3].upper()
+    found = assign_folds(texts, labels, CLASSES, 3, 42)
+    assert found.tolist() == [0, 2, 0, 1, 0, 0, 1, 1, 1, 2, 2, 2, 1, 1, 2, 0, 2, 1, 0, 0]
 
 
 def test_the_split_is_the_same_for_ever() -> None:

@@ -150,3 +150,14 @@ def test_a_zip_without_vectors_is_refused(tmp_path: Path) -> None:
     path = zipped(tmp_path / "v.zip")
     with pytest.raises(DataError, match=r"got no \.vec or \.txt; unpack the file you want"):
         resolve_vectors(str(path), tmp_path, 300)
+
+
+def test_a_file_that_changes_before_it_is_read_is_refused(tmp_path: Path) -> None:
+    """Otherwise the cache would keep other vectors under its key."""
+    path = tmp_path / "v.vec"
+    path.write_bytes(b"good 1 2\n")
+    located = resolve_vectors(str(path), tmp_path / "cache", 300)
+    assert located is not None
+    path.write_bytes(b"good 3 4\n")
+    with pytest.raises(DataError, match=r"v\.vec: has changed while it was read; run the same command again"):
+        located.read({"good"}, 0)

@@ -19,6 +19,7 @@ from sklearn.utils import Tags, estimator_checks
 from core import SentenceEstimator, TrialConfig, load_model
 from core.config import MAX_EMBEDDING_DIM
 from core.errors import ConfigError, DataError, UserError
+from core.inference.members import LstmMember
 from tests.support.models import CLASSES, mixture, plain, saved
 
 CONFIG = TrialConfig(hidden_dim=8, epochs=4, batch_size=8, fc_dropout=0.0, learning_rate=0.03)
@@ -53,6 +54,17 @@ def test_texts_without_spaces_are_learned_unless_another_tokenizer_is_given() ->
     assert len(english.model_.vocabulary) == 2 + 54  # each training text is one word
     with pytest.raises(ConfigError, match="--tokenizer must be one of auto, english, unicode, characters, got 'nltk'"):
         estimator(tokenizer="nltk").fit(texts, LABELS)
+
+
+def test_vectors_of_a_file_are_used_and_words_that_no_text_has_keep_theirs(tmp_path: Path) -> None:
+    """`weight_decay` changes the vectors that are trained, and a random vector is another one from the start."""
+    (tmp_path / "v.vec").write_text("fine 1 0\nzebra 0.25 0.5\n")
+    config = CONFIG.replace(weight_decay=0.1, epochs=1)
+    model = estimator(config=config, vectors=tmp_path / "v.vec").fit(TEXTS, LABELS).model_
+    (member,) = model.members
+    assert isinstance(member, LstmMember)
+    assert model.vocabulary.words[-1] == "zebra"
+    assert member.weights["embedding.weight"][-1].tolist() == [0.25, 0.5]
 
 
 def test_probabilities_are_in_the_order_of_the_classes(fitted: SentenceEstimator) -> None:
@@ -147,14 +159,18 @@ def test_values_that_are_no_texts_are_named_in_training_and_prediction(fitted: S
 
 
 def test_a_fit_that_fails_changes_nothing(fitted: SentenceEstimator, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
+
     def interrupted(*arguments: object, **options: object) -> None:
+        threads.append(options["threads"])
         raise KeyboardInterrupt
 
-    new, old = estimator(), copy.copy(fitted)
+    new, old = estimator(threads=2), copy.copy(fitted)
     monkeypatch.setattr("core.inference.estimator.train", interrupted)
     for each in (new, old):
         with pytest.raises(KeyboardInterrupt):
             each.fit(TEXTS, ["one", "two", "three"] * 20)
+    assert threads == [2, 1]
     with pytest.raises(NotFittedError):
         new.predict(TEXTS)
     assert old.predict(["lovely fine", "awful"]).tolist() == ["good", "bad"]

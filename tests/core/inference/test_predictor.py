@@ -321,3 +321,10 @@ def test_memory_does_not_grow_with_the_number_of_shapes() -> None:
     command, root = [sys.executable, "-c", SHAPES], Path(__file__).parents[3]
     said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root, env=fresh)
     assert float(said.stdout) < 20  # 80 MB with 1,024 kernels
+
+
+def test_a_model_of_bf16_predicts_in_bf16() -> None:
+    configs = (TrialConfig(hidden_dim=4, precision=each) for each in ("fp32", "bf16"))
+    one, other = (predictor(lstm(config=each)).probabilities(["good bad", "bad", "good"]) for each in configs)
+    assert (one != other).any()
+    np.testing.assert_allclose(one, other, atol=0.02)

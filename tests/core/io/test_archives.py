@@ -3,13 +3,16 @@
 import errno
 import gzip
 import io
+import os
 import struct
 import tarfile
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from core.data.readers import read_table
 from core.errors import DataError
 from core.io import archives
 from core.io.archives import file_blocks, limit_for, open_file, read_tar
@@ -129,16 +132,20 @@ def test_files_are_read_plain_or_packed(tmp_path: Path) -> None:
     assert content(tmp_path / "a.txt") == content(tmp_path / "b.TXT.GZ") == b"text"
 
 
-def test_too_many_open_files_are_no_fault_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """core.io.system_errors says which limit to raise."""
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.ESTALE])
+@pytest.mark.parametrize("read", [open_file, read_table])
+def test_a_fault_of_the_process_or_the_disk_is_none_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, read: Callable[[Path], object]
+) -> None:
+    """core.io.system_errors says what to do."""
 
-    def none_left(path: Path, mode: str) -> None:
-        raise OSError(errno.EMFILE, "Too many open files", str(path))
+    def fail(path: Path, mode: str) -> None:
+        raise OSError(number, os.strerror(number), str(path))
 
-    (tmp_path / "a").touch()
-    monkeypatch.setattr(Path, "open", none_left)
-    with pytest.raises(OSError, match="Too many open files"):
-        open_file(tmp_path / "a")
+    (tmp_path / "a.parquet").touch()
+    monkeypatch.setattr(Path, "open", fail)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        read(tmp_path / "a.parquet")
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

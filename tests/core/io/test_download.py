@@ -133,6 +133,7 @@ def test_a_secure_connection_that_breaks_before_the_answer_is_tried_again(
     real, faults = urllib.request.urlopen, [ssl.SSLEOFError(8, "EOF occurred in violation of protocol")]
 
     def broken(*arguments: Any, **options: Any) -> Any:
+        assert options["timeout"] == 30  # else a server that sends nothing is waited for without end
         if faults:
             raise faults.pop()  # as from `getresponse`, whose errors urllib does not wrap
         return real(*arguments, **options)

@@ -218,12 +218,15 @@ def test_of_equally_cheap_trials_the_better_one_is_recommended() -> None:
     assert judge([trial(0, range(40)), trial(1, more, config=small)]).recommended == 0
 
 
-@pytest.mark.parametrize(("most", "judged"), [(0, 2), (1_300, 3), (10**9, 5)])
+@pytest.mark.parametrize(
+    ("limit", "most", "judged"),
+    [("OUTPUTS", 0, 2), ("OUTPUTS", 1_300, 3), ("OUTPUTS", 10**9, 5), ("RESAMPLED_TRIALS", 3, 3)],
+)
 def test_of_more_outputs_than_memory_should_hold_the_best_trials_are_judged(
-    monkeypatch: pytest.MonkeyPatch, most: int, judged: int
+    monkeypatch: pytest.MonkeyPatch, limit: str, most: int, judged: int
 ) -> None:
     """Each trial has two epochs on 200 sentences."""
-    monkeypatch.setattr("tuning.analysis.assessment.MAX_OUTPUTS", most)
+    monkeypatch.setattr(f"tuning.analysis.assessment.MAX_{limit}", most)
     found = judge(trials())
     assert found.n_candidates == 5  # the best was chosen among all
     assert set(found.tied) == set([1, 2, 3, 0, 4][:judged])

@@ -430,3 +430,11 @@ def test_a_selection_without_a_row_has_the_columns_of_all(study: Path) -> None:
     header, *rows = table_of(study, RowFilter(where=(parse_where("trial=-1"),)), "csv").splitlines()
     assert (header, rows) == (table_of(study, RowFilter(), "csv").splitlines()[0], [])
     assert "learning_rate" in header.split(",")
+
+
+def test_what_is_equal_is_not_called_better(tmp_path: Path) -> None:
+    kept = attributes(plain_baseline={"val_predictions": predicting(())})
+    write_study(tmp_path / "s", [trial(0, ()), trial(1, (), origin="random")], kept)
+    text = " ".join(table_of(tmp_path / "s", RowFilter(), "table").split())
+    assert "Corrected, the best trial is as good as the plain baseline (95% interval -" in text
+    assert "0.0000 better" not in text

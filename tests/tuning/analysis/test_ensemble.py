@@ -13,7 +13,7 @@ from core.errors import ConfigError, CorruptionError
 from core.metrics import METRICS
 from tests.support.assessed_studies import attributes, predicting, store_probabilities, trial
 from tuning.analysis.assessment import assess
-from tuning.analysis.ensemble import MAX_CANDIDATES, Library, estimate_ensemble, select
+from tuning.analysis.ensemble import EPOCH_SHARE, MAX_CANDIDATES, Library, estimate_ensemble, select
 from tuning.analysis.selection_bias import DENSITY, FIXED, Resamples, draw_counts
 from tuning.journal.probabilities import epoch_name
 from tuning.journal.records import PLAIN_BASELINE
@@ -105,6 +105,24 @@ def resamples_of(found: Library, repeats: int) -> Resamples:
         outputs=[[each] for each in outputs],
         repeats=repeats,
     )
+
+
+def test_a_part_of_the_bias_by_the_choice_of_the_members_epochs_is_subtracted() -> None:
+    """Each trial has a second epoch that is as good, on other sentences."""
+    found, repeats = library(6, 50), 40
+    first = found.probabilities.argmax(axis=0)
+    second = np.where(np.roll(first == found.labels, 1, axis=1), found.labels, 1 - found.labels)
+    pairs = zip(found.models, first, second, strict=True)
+    both = Resamples(
+        metric=found.metric, labels=found.labels, n_classes=2, trials=found.models, repeats=repeats,
+        outputs=[[one] if number == FIXED else [one, other] for number, one, other in pairs],
+    )  # fmt: skip
+    counts = np.concatenate(list(draw_counts(50, repeats=repeats, seed=0)))
+    shares = select(found, counts, size=3).mean(axis=0) / 3
+    bias = EPOCH_SHARE * float(shares @ np.array([both.epoch_bias(number) for number in found.models]))
+    alone, chosen = (estimate_ensemble(found, each, size=3) for each in (resamples_of(found, repeats), both))
+    assert bias > 0
+    assert alone.corrected.value - chosen.corrected.value == pytest.approx(bias)
 
 
 def test_the_estimate_repeats_the_selection_in_the_resamples_of_the_best_trial() -> None:

@@ -62,19 +62,6 @@ def test_a_loss_is_shown_as_it_is_and_a_lower_one_is_a_gain() -> None:
     assert json.loads(render_table([first], "json"))[0]["val_metric"] == 0.3
 
 
-def test_accuracy_has_one_column_and_both_fields_in_json() -> None:
-    rows = rows_of([record(0, 0.5)])
-    assert render_table(rows, "table", width=160).splitlines()[1].split()[:5] == [
-        "rank",
-        "trial",
-        "val",
-        "acc",
-        "interval",
-    ]
-    fields = json.loads(render_table(rows, "json"))[0]
-    assert (fields["metric"], fields["val_metric"], fields["val_accuracy"]) == ("accuracy", 0.5, 0.5)
-
-
 def test_the_curve_of_a_loss_falls() -> None:
     losses = [scored(n, "log_loss", (0.5, -loss)) for n, loss in enumerate((0.9, 0.5, 0.7, 0.6))]
     curve = random_search_curve(losses)

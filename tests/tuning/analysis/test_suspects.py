@@ -111,7 +111,7 @@ def test_data_lists_them_in_three_formats(
     (suspect,) = json.loads(out)
     assert suspect["sentence"] == 0
     assert suspect["label_probability"] == pytest.approx(0.1, abs=1e-3)
-    assert suspect["text"].startswith("Ticket No. ")
+    assert suspect["text"].startswith("Ticket No. 2 ")  # the first sentence of the validation split
     _, out, _ = sentune(monkeypatch, capsys, *words, "--format", "csv")
     assert out.splitlines()[0] == "sentence,label,predicted,label_probability,predicted_probability,text"
     assert "\x1b[31mpage" in out

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from core.config import TrialConfig
 from tests.support.trial_records import NOT_ASSESSED, record
-from tuning.analysis.filters import RowFilter, filter_rows
 from tuning.analysis.ranking import BASELINE_NOTE, COLUMNS, TrialRow, trial_rows
 from tuning.analysis.tables import render_table, split_settings
 from tuning.journal.records import TrialRecord
@@ -19,19 +18,6 @@ SEARCHED = ("n_layers", "learning_rate", "freeze_embedding")
 
 def rows_of(records: Sequence[TrialRecord], searched: Sequence[str] = SEARCHED) -> list[TrialRow]:
     return trial_rows(records, searched, NOT_ASSESSED)
-
-
-def test_the_baseline_and_failures_are_in_every_table() -> None:
-    failed = record(5, state="FAIL", error="TrainingError: NaN")
-    running = record(6, 0.99, state="RUNNING")
-    records = [record(0, 0.5), *(record(n, 0.6 + n / 100) for n in range(1, 5)), failed, running]
-    rows = filter_rows(rows_of(records), RowFilter(top=2))
-    assert [(row.rank, row.trial, row.baseline) for row in rows] == [
-        (1, 4, False),
-        (2, 3, False),
-        (5, 0, True),
-        (None, 5, False),
-    ]
 
 
 def test_json_has_the_values_of_each_row() -> None:

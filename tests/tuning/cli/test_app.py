@@ -64,18 +64,6 @@ def test_a_working_folder_that_was_removed_is_one_line_before_the_work(
     assert err == "sentune: the working folder has been removed; change to another folder, and run the command again\n"
 
 
-def test_python_m_tuning_is_the_same_program() -> None:
-    both = [
-        subprocess.run([sys.executable, *words, "--help"], capture_output=True, text=True, check=True).stdout
-        for words in (
-            ["-m", "tuning"],
-            ["-c", "import sys; sys.argv[0] = 'sentune'; from tuning.cli.app import main; main()"],
-        )
-    ]
-    for verb in COMMAND.commands:  # type: ignore[attr-defined]
-        assert all(f"  {verb} " in text for text in both)
-
-
 def test_plan_takes_the_options_of_run_and_shows_the_space(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,22 +117,6 @@ def test_the_shell_completes_commands_and_options() -> None:
     assert completed("sentune", "run", "--gr") == ["--grace"]
 
 
-def test_an_exported_model_is_written_next_to_the_model_by_default(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    targets: list[Path] = []
-
-    def export(predictor: object, model: Path, out: Path, notify: object) -> float:
-        targets.append(out)
-        return 1e-7
-
-    monkeypatch.setattr("core.inference.onnx_export.export_onnx", export)
-    monkeypatch.setattr("core.inference.predictor.load_model", lambda *_, **__: None)
-    code, out, _ = sentune(monkeypatch, capsys, "export", str(tmp_path / "model"))
-    assert (code, targets) == (0, [tmp_path / "model-onnx"])
-    assert out.startswith(f"onnx model in {tmp_path / 'model-onnx'}: ")
-
-
 def test_the_root_folder_is_no_model(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     """It has no name to which an ending could be added."""
     code, _, err = sentune(monkeypatch, capsys, "export", "/")
@@ -181,7 +153,8 @@ def test_a_path_may_begin_with_the_home_folder(
     _, _, said = sentune(monkeypatch, capsys, "predict", "~/model", "a", "--out", str(card))
     assert "--out must be outside the model folder" in said
     assert "another folder than MODEL" in sentune(monkeypatch, capsys, "distill", "~/model", "mine", "--out=~/model")[2]
-    assert sentune(monkeypatch, capsys, "export", "~/model")[0] == 0
+    code, out, _ = sentune(monkeypatch, capsys, "export", "~/model")
+    assert (code, out.startswith(f"onnx model in {tmp_path}/model-onnx: ")) == (0, True)
     assert (tmp_path / "model-onnx" / "example.py").exists()
 
 
@@ -271,3 +244,29 @@ def test_a_training_that_diverges_is_one_line(
     monkeypatch.setattr("tuning.retrain.command.retrain_trial", diverges)
     code, out, err = sentune(monkeypatch, capsys, "retrain", "s")
     assert (code, out, err) == (2, "", "sentune: the loss is nan in epoch 1\n")
+
+
+def test_verify_fails_for_a_damaged_entry_and_clear_empties_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    cache, file = f"--cache-dir={tmp_path / 'cache'}", write_sentences(tmp_path / "tickets.csv")
+    assert sentune(monkeypatch, capsys, "data", str(file), "--vectors=none", cache)[0] == 0
+    assert "intact: " in sentune(monkeypatch, capsys, "data", "--verify", cache)[1]
+    next((tmp_path / "cache" / "corpora").glob("*/words.json")).write_text("[]")
+    code, out, err = sentune(monkeypatch, capsys, "data", "--verify", cache)
+    assert (code, "words.json has changed" in out, "cannot be read: 1; run" in err) == (2, True, True)
+    assert sentune(monkeypatch, capsys, "data", "--clear", cache)[1].endswith(" freed\n")
+    assert list((tmp_path / "cache" / "corpora").iterdir()) == []
+
+
+def test_report_gets_its_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    two_trials(tmp_path / "s")
+    given: list[object] = []
+
+    def write(folder: Path, out: Path, images: Path, **more: object) -> None:
+        given.extend([folder, out, images, more["cache_dir"], more["watch"]])
+
+    monkeypatch.setattr("tuning.report.command.write_report", write)
+    words = ("--watch", "--out=p.html", "--images=i", "--cache-dir=c", f"--results={tmp_path}")
+    assert sentune(monkeypatch, capsys, "report", "s", *words)[0] == 0
+    assert given == [tmp_path / "s", Path("p.html"), Path("i"), Path("c"), True]

@@ -40,6 +40,9 @@ CONFIG = TrialConfig(hidden_dim=4, epochs=2, batch_size=16)
 RUN = ConfirmRun(trial=1, seed=5, config=CONFIG.to_dict(), split="80/10/10")
 
 
+pytestmark = pytest.mark.usefixtures("no_default_cache")
+
+
 def test_every_setting_gets_the_same_fresh_seeds_and_the_winner_and_the_baseline_each_fold() -> None:
     records = [record(0, 0.5), record(1, 0.9, origin="sampler"), record(2, 0.8, origin="sampler")]
     runs = plan_runs(SPEC, candidates(records, 2), 3, 4)
@@ -277,7 +280,7 @@ def split_by_column(folder: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def over_folds(
-    monkeypatch: pytest.MonkeyPatch, folder: Path, use: Callable[[Callable[[ConfirmRun], Corpus]], None]
+    monkeypatch: pytest.MonkeyPatch, folder: Path, use: Callable[[Callable[[ConfirmRun], Corpus]], None], folds: int = 3
 ) -> None:
     """Confirm the study over folds without Ray; `use` gets the function that loads the data of a run."""
 
@@ -290,7 +293,15 @@ def over_folds(
 
     monkeypatch.setattr("tuning.confirm.command.execute", execute)
     monkeypatch.setattr("tuning.confirm.command.BackgroundRay", NoRay)
-    confirm_study(ConfirmOptions(study=str(folder / "s"), seeds=2, folds=3, cache_dir=folder / "cache"))
+    confirm_study(ConfirmOptions(study=str(folder / "s"), seeds=2, folds=folds, cache_dir=folder / "cache"))
+
+
+def test_more_folds_than_a_class_has_sentences_are_refused_before_a_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split_by_column(tmp_path)
+    with pytest.raises(DataError, match="use at most 12 folds"):
+        over_folds(monkeypatch, tmp_path, lambda _: pytest.fail("a training began"), folds=30)
 
 
 FOLD = ConfirmRun(trial=None, seed=None, config={}, split="folds:3 fold 2", fold=2, folds=3)

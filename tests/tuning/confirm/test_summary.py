@@ -407,3 +407,10 @@ def test_the_error_of_sentences_counts_for_any_metric() -> None:
     assert difference.half > difference.sentences_half > 0.1
     assert difference.tied
     assert "seeds and sentences together" in render_summary(found, "table")
+
+
+def test_a_tie_has_no_sign() -> None:
+    """Both are right on 4,009 sentences in all; as shares, the rounded sum of the differences is below 0."""
+    found = summary({1: [0.794, 0.813, 0.781, 0.805, 0.816], 0: [0.8, 0.82, 0.807, 0.783, 0.799]})
+    assert "than the baseline: 0.0 +- " in verdict(found)[1]
+    assert "-0.0" not in render_summary(found, "table")

@@ -38,6 +38,8 @@ from tuning.journal.records import Spec, TrialRecord, evaluations_on_test, study
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.study_options import EnsembleOptions
 
+pytestmark = pytest.mark.usefixtures("no_default_cache")
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -167,6 +169,9 @@ def test_trained_on_both_splits_the_validation_figures_are_those_of_verified_tra
     assert "test_classes" in both
     assert both["weights_sha256"].keys() == train_only["weights_sha256"].keys()
     assert set(both["weights_sha256"].values()).isdisjoint(train_only["weights_sha256"].values())
+    losses = [{row["name"]: row["test_loss"] for row in each["members"]} for each in (train_only, both)]
+    assert "plain-baseline" in losses[0]
+    assert not losses[0].items() & losses[1].items()
     assert evaluations_on_test(study_attributes(study))[-1]["on"] == "train+val"
 
 

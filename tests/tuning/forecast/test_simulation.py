@@ -32,6 +32,8 @@ def test_without_patience_every_trial_ends_after_its_last_epoch() -> None:
 def test_patience_ends_trials_after_it_and_before_the_last_epoch() -> None:
     ends = ends_of_trials(plan(n_trials=200, epochs=10, patience=3), np.random.default_rng(0))
     assert (min(ends), max(ends), len(set(ends))) == (4, 10, 7)
+    drawn = [ends_of_trials(plan(n_trials=200, epochs=10, patience=3), np.random.default_rng(s)) for s in range(60)]
+    assert 0.5 < np.mean([each.count(10) / 200 for each in drawn]) < 0.8
     assert ends_of_trials(plan(n_trials=3, epochs=2, patience=3), np.random.default_rng(0)) == [2, 2, 2]
 
 

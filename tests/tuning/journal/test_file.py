@@ -4,6 +4,7 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import socket
 from pathlib import Path
 
@@ -37,6 +38,17 @@ def test_a_link_in_place_of_the_drivers_file_is_not_followed(tmp_path: Path) -> 
     (tmp_path / "driver.json").symlink_to("notes")
     with study_lock(tmp_path):
         assert (tmp_path / "notes").read_text() == "mine"
+
+
+def test_the_driver_of_a_study_that_has_replaced_this_one_remains(tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    folder.mkdir()
+    other = {"pid": os.getpid() + 1, "host": "h", "started": None, "searches": True}
+    with study_lock(folder, searches=True):
+        shutil.rmtree(folder)
+        folder.mkdir()
+        (folder / "driver.json").write_text(json.dumps(other))
+    assert json.loads((folder / "driver.json").read_text()) == other
 
 
 def test_a_process_that_retrains_or_confirms_does_not_search(tmp_path: Path) -> None:

@@ -309,15 +309,6 @@ def test_a_new_trial_has_no_checkpoints(tmp_path: Path) -> None:
     assert (left.exists(), other.exists()) == (False, True)
 
 
-def test_checkpoints_go_when_their_trial_ends(tmp_path: Path) -> None:
-    with open_study(tmp_path / "s", SPEC) as study_journal:
-        number = add(study_journal)
-        study_journal.checkpoint_dir("00000").mkdir(parents=True)
-        study_journal.record_epoch(number, epoch(1, 0.5))
-        study_journal.finish_trial(number, TrialState.COMPLETE, {}, 4)
-        assert not study_journal.checkpoint_dir("00000").exists()
-
-
 def test_a_driver_that_is_killed_when_it_has_closed_a_trial_leaves_no_checkpoints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

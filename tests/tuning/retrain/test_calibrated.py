@@ -89,3 +89,9 @@ def test_the_predictions_decide_what_is_correct_where_rounding_makes_a_tie() -> 
     found = calibration_figures(drawn_outputs(50, 2, 1.0), Outputs(labels, np.array([1, 0]), probabilities))
 
     assert found["abstention"]["rows"][0]["correct"] == 2
+
+
+def test_one_mistake_is_not_several() -> None:
+    labels, probabilities = (np.arange(200) == 7).astype(np.int64), np.tile([0.9, 0.1], (200, 1))
+    figures = calibration_figures(Outputs(labels, probabilities.argmax(axis=1), probabilities), None)
+    assert " 200 validation sentences with 1 mistake, at least " in calibration_lines(figures)[0]

@@ -23,6 +23,8 @@ from tuning.retrain.reproduction import Reproduction
 from tuning.retrain.training import fresh_seeds
 from tuning.study_options import RetrainOptions
 
+pytestmark = pytest.mark.usefixtures("no_default_cache")
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -100,7 +102,9 @@ def test_each_reading_of_the_test_split_is_written_down(study: Path, made: Path)
 
 
 def test_a_stopped_trial_is_compared_by_its_epochs(study: Path, made: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert str(again(study, made, trial="2")) == "REPRODUCED 2/2 epochs; the final weights were not recorded"
+    verdict = again(study, made, trial="2", seeds=2)
+    assert str(verdict) == "REPRODUCED 2/2 epochs; the final weights were not recorded"
+    assert [each["epochs"] for each in evaluations_on_test(study_attributes(study))] == [2, 2]
     assert "trial 2 has no digest of its final weights because it was not trained to its end" in capsys.readouterr().out
 
 

@@ -1,13 +1,15 @@
 """tuning.scheduling.samplers: the samplers, and the trials that they are shown."""
 
 from importlib.machinery import ModuleSpec
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import optuna
 import pytest
+import torch
 from optuna.trial import TrialState
 
 from core.errors import ConfigError
+from core.nn.runtime import torch_threads
 from tests.support.study_configs import outcomes, plan
 from tuning.run_options import RunOptions
 from tuning.scheduling import samplers
@@ -133,3 +135,23 @@ def test_a_setting_whose_condition_is_fixed_is_in_each_trial() -> None:
     assert "learning_rate_adam" in needed_settings("gp", adam)
     assert "learning_rate_adam" in cmaes_dimensions(adam)
     assert "learning_rate_adam" not in needed_settings("gp", load_space("default"))
+
+
+def test_gp_computes_on_one_thread_of_a_program_with_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise its suggestions could depend on the number of cores."""
+    seen = list[int]()
+
+    def spy(*_: object) -> dict[str, Any]:
+        seen.append(torch.get_num_threads())
+        return {}
+
+    monkeypatch.setattr(optuna.samplers.GPSampler, "infer_relative_search_space", spy)
+    with torch_threads(2):
+        suggest_once(make_sampler("gp", plan(), 1), plan().space, [])
+    assert seen == [1]
+
+
+def test_a_setting_whose_condition_allows_each_choice_is_in_each_trial() -> None:
+    space = load_space("default", ["optimizer=[adam, adamw]", "n_layers=int(2, 3)"])
+    assert {"learning_rate_adam", "lstm_dropout"} <= cmaes_dimensions(space).keys()
+    assert "weight_decay" not in cmaes_dimensions(space)

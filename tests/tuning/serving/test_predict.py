@@ -340,3 +340,11 @@ def test_a_csv_on_a_terminal_cannot_steer_it(
     assert shown.splitlines()[1].startswith(r"\x1b[31mgood,\u202ebad,")
     assert answer(model, capsys, out=tmp_path / "out.csv", **request) == ""
     assert (tmp_path / "out.csv").read_text() == plain
+
+
+def test_lines_are_read_in_the_given_encoding(
+    model: Predictor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in.txt").write_bytes("naïve\n".encode("latin-1"))
+    said = answer(model, capsys, file=str(tmp_path / "in.txt"), encoding="latin-1", notify=pytest.fail)
+    assert said.endswith("\tnaïve\n")

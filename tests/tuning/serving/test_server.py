@@ -18,6 +18,7 @@ import pytest
 
 from core.errors import ConfigError, UserError
 from core.inference.predictor import Prediction, Predictor, load_model
+from tests.support.cli import sentune
 from tests.support.models import mixture, saved
 from tests.support.pages import Page
 from tests.support.patience import PATIENCE_SECONDS, wait_until
@@ -408,3 +409,22 @@ def test_what_is_served_has_the_limits_of_connections_and_ends_in_time(
     assert raised == "raised"
     assert config.http is GuardedProtocol
     assert (config.timeout_graceful_shutdown, config.timeout_keep_alive) == (10, 10)
+
+
+def test_the_options_of_predict_and_serve_reach_model_and_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served: list[Any] = []
+    threads: list[int] = []
+    folder = str(saved(tmp_path))
+    serve = ("serve", folder, "--port=0", "--threads=2", "--min-probability=0.7", "--allowed-hosts=a.example")
+    with monkeypatch.context() as patch:
+        patch.setattr("torch.set_num_threads", threads.append)
+        patch.setattr("uvicorn.Server.run", lambda server, sockets: served.append(server.config.app))
+        for words in (("predict", folder, "good"), ("predict", folder, "good", "--threads=3"), serve):
+            assert sentune(patch, capsys, *words)[0] == 0
+    with running(served[0]) as port:
+        asked = [answer_of(port, "GET", "/health", headers={"Host": host}) for host in ("a.example", "b.example")]
+    assert threads == [1, 3, 2]
+    assert [status for status, _, _ in asked] == [200, 400]
+    assert json.loads(asked[0][2])["min_probability"] == 0.7

@@ -127,3 +127,8 @@ def test_an_audit_is_wrapped_below_its_titles() -> None:
         "            train/test 0",
         "            and an example",
     ]
+
+
+def test_a_slow_search_has_a_rate_by_the_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SearchProgress, "epochs_a_second", lambda self: 1 / 300)
+    assert rate_line(busy(), 65).startswith("0.20 epochs/min, 1:05 elapsed, ")
