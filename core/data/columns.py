@@ -151,10 +151,11 @@ def encode_labels(table: Table, column: str) -> tuple[NDArray[np.int64], tuple[s
         raise DataError(
             f"{table.name}: label column {quoted(column)} has only one class, {only}; choose a column with two or more"
         )
-    if len(distinct) > MAX_CLASSES or (len(distinct) > 10 and len(distinct) * MIN_PER_LABEL > len(values)):
+    most = min(MAX_CLASSES, max(10, len(values) // MIN_PER_LABEL))
+    if len(distinct) > most:
         raise DataError(
             f"{table.name}: column {quoted(column)} has {len(distinct):,} distinct values in {len(values):,} "
-            f"rows, so it looks like text or ids, not labels{_suggest(table, column)}"
+            f"rows, more than {most:,}, so it looks like text or ids, not labels{_suggest(table, column)}"
         )
     names = sort_classes(distinct)
     number = {name: place for place, name in enumerate(names)}

@@ -149,7 +149,7 @@ def _choose(tokenizer: str, vectors: str, data: DatasetSource, folder: Path, not
     A choice that differs from that for English is reported with its reason.
     """
     letters = file_hash.memoize_by_content(
-        canonical_json(data.inputs).decode(), folder, "letters 2", lambda: count_letters(data.read().texts)
+        canonical_json(data.inputs).decode(), folder, "letters 3", lambda: count_letters(data.read().texts)
     )
     reason = describe_letters(letters)
     if tokenizer == AUTO:

@@ -51,12 +51,12 @@ _DROPPING = _Dropping()
 
 
 def normalize_text(text: str) -> str:
-    """Return the text in lower case, without punctuation and space: the form in which duplicates are equal.
+    """Return the text in lower case and NFC, without punctuation and space: the form in which duplicates are equal.
 
     A text of punctuation only, such as ":)", keeps it, so that it does not equal ":(".
     """
     lowered = text.lower()
-    return lowered.translate(_DROPPING) or lowered.strip()
+    return unicodedata.ucd_3_2_0.normalize("NFC", lowered.translate(_DROPPING)) or lowered.strip()
 
 
 def _parse_validation(validation: str) -> int | None:
@@ -269,7 +269,10 @@ def _group(
     by_class = [np.flatnonzero(labels[first] == label) for label in range(len(classes))]
     if any(len(members) < least for members in by_class):
         totals = np.bincount(labels, minlength=len(classes)).tolist()
-        raise DataError(_too_small(classes, list(map(len, by_class)), totals, least, folds=folds, of=of))
+        message = _too_small(classes, list(map(len, by_class)), totals, least, folds=folds, of=of)
+        if torn := len(np.unique(number[labels != labels[first[number]]])):
+            message += f"; texts with several labels, which count for the first one: {torn:,}; keep one label of each"
+        raise DataError(message)
     return _Groups(number=number, sizes=sizes, by_class=by_class)
 
 

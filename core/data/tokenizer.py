@@ -12,6 +12,7 @@ import random
 import re
 import sys
 import threading
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -84,7 +85,12 @@ def tokenize(text: str, tokenizer: str) -> list[str]:
     takes the text for one sentence, so full stops between sentences are separated before it. The result depends on the
     version of NLTK or of `regex`, see `tokenizer_version`.
     """
-    return _splitter(tokenizer)(text.lower())
+    return _splitter(tokenizer)(_folded(text))
+
+
+def _folded(text: str) -> str:
+    """Return a text in lower case, in which a letter and its accents are one character if there is one (NFC)."""
+    return unicodedata.normalize("NFC", text.lower())
 
 
 _LOADED: dict[str, str] = {}
@@ -93,12 +99,12 @@ _LOADED: dict[str, str] = {}
 
 @functools.cache
 def _splitter(tokenizer: str) -> Callable[[str], list[str]]:
-    """Return the function that splits text in lower case."""
+    """Return the function that splits a text of `_folded`."""
     package, _, number = tokenizer_version(tokenizer).partition("/")[0].partition("-")
     _LOADED[package] = number
     if tokenizer == "english":
         split: Callable[[str], list[str]] = load_nltk_tokenizer().tokenize
-        return lambda text: split(_INNER_STOP.sub(" .", _MANY_SPACES.sub("   ", text)))
+        return lambda text: split(_INNER_STOP.sub(" .", _MANY_SPACES.sub("   ", text.replace("’", "'"))))
     return functools.partial(apply_regexes, _compiled(tokenizer))
 
 
@@ -118,7 +124,7 @@ def tokenizer_version(tokenizer: str) -> str:
 
     package = "nltk" if tokenizer == "english" else "regex"
     number = _LOADED.get(package) or version(package)
-    return f"{package}-{number}/{'word_tokenize/stops' if package == 'nltk' else tokenizer}/lower"
+    return f"{package}-{number}/{'word_tokenize/stops' if package == 'nltk' else tokenizer}/lower/nfc"
 
 
 def tokenizer_name(version: str) -> str:
@@ -151,7 +157,7 @@ def count_letters(texts: Sequence[str]) -> dict[str, float]:
     # At random, because evenly spaced ones could all have one language of a file with several in turn.
     step = max(1, -(-len(texts) // _SAMPLE_TEXTS))
     places = random.Random(0).sample(range(len(texts)), -(-len(texts) // step))
-    sample = "\n".join(texts[place][:_SAMPLE_CHARACTERS] for place in places)
+    sample = unicodedata.normalize("NFC", "\n".join(texts[place][:_SAMPLE_CHARACTERS] for place in places))
     counts = {
         name: len(regex.findall(pattern, sample))
         for name, pattern in {"all": r"\p{L}", "english": "[A-Za-z]", "unspaced": _UNSPACED}.items()
@@ -206,7 +212,7 @@ def _import_without_package() -> Any:
 
 
 def tokenizer_as_regexes(words: Sequence[str], tokenizer: str) -> dict[str, Any]:
-    """Return regular expressions and their replacements, to be applied in order to the lowercased text.
+    """Return regular expressions and their replacements, to be applied in order to the text in lower case and NFC.
 
     Afterwards the text is split at white space.
 
@@ -224,7 +230,7 @@ def tokenizer_as_regexes(words: Sequence[str], tokenizer: str) -> dict[str, Any]
     steps = _nltk_as_regexes() if tokenizer == "english" else _compiled(tokenizer)
     lines = [" ".join(words[start : start + 50]) for start in range(0, len(words), 50)]
     for text in (*_HARD, *lines):
-        if apply_regexes(steps, text.lower()) != tokenize(text, tokenizer):
+        if apply_regexes(steps, _folded(text)) != tokenize(text, tokenizer):
             raise UserError(
                 f"the rules of {tokenizer_version(tokenizer)} cannot be exported: it splits {quoted(text)} in "
                 "another way; install the NLTK version that the model card names"
@@ -241,6 +247,7 @@ def tokenizer_as_regexes(words: Sequence[str], tokenizer: str) -> dict[str, Any]
 def _nltk_as_regexes() -> list[tuple[Any, str]]:
     tables = load_nltk_tokenizer()
     return [
+        (re.compile("’"), "'"),
         (_MANY_SPACES, "   "),
         (_INNER_STOP, " ."),
         *tables.STARTING_QUOTES,
@@ -254,7 +261,7 @@ def _nltk_as_regexes() -> list[tuple[Any, str]]:
 
 
 def apply_regexes(steps: Sequence[tuple[Any, str]], text: str) -> list[str]:
-    """Return the words of a text in lower case by compiled patterns and their replacements."""
+    """Return the words of a text, in lower case and NFC, by compiled patterns and their replacements."""
     for pattern, new in steps:
         text = pattern.sub(new, text)
     return text.split()

@@ -29,7 +29,7 @@ TOLERANCE = 1e-5
 EXAMPLE = '''\
 """Label sentences: pip install onnxruntime regex, then: python example.py "a sentence", or a pipe of lines."""
 
-import json, pathlib, re, sys
+import json, pathlib, re, sys, unicodedata
 import numpy, onnxruntime, regex
 
 here = pathlib.Path(__file__).resolve().parent
@@ -45,7 +45,7 @@ session = onnxruntime.InferenceSession(str(here / "model.onnx"), providers=["CPU
 sys.stdin.reconfigure(encoding="utf-8-sig", errors="replace"); sys.stdout.reconfigure(errors="backslashreplace")
 
 for text in sys.argv[1:] or map(str.rstrip, sys.stdin):
-    split = text.lower()
+    split = unicodedata.normalize("NFC", text.lower())
     for pattern, new in steps:
         split = pattern.sub(new, split)
     tokens = [[ids.get(token, 1) for token in split.split()] or [1]]  # several sentences: pad with 0 behind the end

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from core.errors import DataError
 from core.io.encodings import MAX_LINE
-from core.io.text import quoted
+from core.io.text import listed, quoted
 
 Row = tuple[int, dict[str, str | None]]
 """Number of a row's first line, and its cells by column."""
@@ -131,6 +131,6 @@ def _named(rows: Iterator[tuple[int, list[str]]], name: str, *, tabs_only: bool)
 
 def check_column_names(names: Sequence[str], where: str) -> None:
     """Raise DataError, which begins with `where`, if a name occurs twice."""
-    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    twice = [quoted(name) for name, count in sorted(Counter(names).items()) if count > 1]
     if twice:
-        raise DataError(f"{where}: column {quoted(twice[0])} occurs twice; rename one")
+        raise DataError(f"{where}: several columns are named {listed(twice, 10)}; remove or rename all but one of each")

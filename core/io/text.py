@@ -15,6 +15,7 @@ Notify = Callable[[str], None]
 def printable(text: str, limit: int | None = None) -> str:
     r"""Return `text` on one line that cannot control a terminal: control, format and bidi characters become escapes.
 
+    The two characters that join and separate letters, as in Persian and in emoji, stay.
     "a\x1b[31m\u202eb" becomes r"a\x1b[31m\u202eb". Longer than `limit` characters, it is cut and ends in "...".
     """
     if limit is not None and len(text) > limit:
@@ -22,7 +23,9 @@ def printable(text: str, limit: int | None = None) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(
-        char if char == " " or unicodedata.category(char)[0] not in "CZ" else char.encode("unicode_escape").decode()
+        char
+        if char in " \u200c\u200d" or unicodedata.category(char)[0] not in "CZ"
+        else char.encode("unicode_escape").decode()
         for char in text
     )
 

@@ -1,6 +1,7 @@
 """tuning.tracking.mlflow with MLflow itself: a study exists once after any number of exports."""
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -232,3 +233,16 @@ def test_a_store_that_cannot_be_used_is_one_line(tmp_path: Path, place: str) -> 
         export_to_mlflow(tmp_path, place)
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_nothing_is_sent_elsewhere_and_no_password_is_printed(
+    tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with small_study(tmp_path):
+        pass
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    monkeypatch.setattr(mlflow, "MlflowClient", lambda tracking_uri: client)
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "")
+    line = export_to_mlflow(tmp_path, "http://me:secret@host/x")
+    assert line == f"experiment {tmp_path.name} at http://host/x: 5 runs, 5 of them new"
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"

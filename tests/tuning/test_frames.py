@@ -201,3 +201,11 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "frames").write_text("")
     with pytest.raises(UserError, match=r"cannot write .+frames.+: a file is in the way; choose another path"):
         store_frame(pd.DataFrame(DATA), CHOICE, tmp_path / "frames")
+
+
+def test_the_columns_of_splits_and_probabilities_are_kept(tmp_path: Path) -> None:
+    rows = {"body": ["a", "b"], "stars": ["x", "y"], "part": ["train", "val"], "x": [0.75, 0.25], "y": [0.25, 0.75]}
+    chosen = ReadOptions(text_column="body", label_column="stars", split_column="part", probability_columns="x,y")
+    path, found = store_frame(pd.DataFrame(rows), chosen, tmp_path)
+    first = '{"body": "a", "stars": "x", "x": "0.75", "y": "0.25", "part": "train"}'
+    assert (path.read_text().splitlines()[0], found) == (first, chosen)

@@ -142,11 +142,11 @@ def calibrated_evaluation(study: AssessedStudy) -> TestEvaluation | None:
 def searched_trials(study: AssessedStudy) -> list[tuple[TrialRow, TrialRecord]]:
     """Return the ranked trials that have a searched value of each active setting and repeat no other trial.
 
-    A baseline with a value outside its range is not among them.
+    A baseline with a value outside its range is not among them. Conditions on fixed settings hold for all trials.
     """
 
     def active(config: Mapping[str, Any]) -> Mapping[str, Any]:
-        return study.space.resolve(lambda dimension: config[dimension.field], config)
+        return study.space.resolve(lambda dimension: config[dimension.field])
 
     own = (pair for pair in study.ranked if pair[0].copy_of is None)
     return [(row, record) for row, record in own if active(record.config).keys() <= record.params.keys()]

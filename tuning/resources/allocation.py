@@ -23,26 +23,33 @@ GPU_SHARE = "gpu_share"
 
 
 def heaviest_configs(space: Space, baseline: bool = True, **settings: Any) -> list[TrialConfig]:
-    """Return the largest configuration of the space, and initial trials with a larger value of some setting.
+    """Return the configuration of the largest values, and larger ones: initial trials, or those of other conditions.
 
     Args:
         space: The search space.
         baseline: Whether the study has the baseline.
         settings: TrialConfig fields that all trials of the study share (StudyConfig.shared_settings).
     """
-    corner = space.to_config(space.resolve(_heaviest_value), **settings)
-    first = [TrialConfig.from_dict({**entry, **settings}) for entry in initial_trials(space, baseline)]
-    words = stored_word_vectors(corner)
-    return [corner, *(c for c in first if _size(c) > _size(corner) or stored_word_vectors(c) > words)]
+
+    def corner(when: Mapping[str, tuple[Value, ...]]) -> TrialConfig:
+        return space.to_config(space.resolve(lambda each: _heaviest_value(each, when.get(each.name))), **settings)
+
+    largest, others = corner({}), [corner(dict(each.when)) for each in space.dimensions if each.when]
+    others += [TrialConfig.from_dict({**entry, **settings}) for entry in initial_trials(space, baseline)]
+    words = stored_word_vectors(largest)
+    larger = (c for c in others if _size(c) > _size(largest) or stored_word_vectors(c) > words)
+    return [largest, *dict.fromkeys(larger)]
 
 
-def _heaviest_value(dimension: Dimension) -> Value:
+def _heaviest_value(dimension: Dimension, allowed: tuple[Value, ...] | None) -> Value:
+    """Return the value with the highest cost, of all or of the `allowed` ones."""
     distribution = dimension.distribution
-    if isinstance(distribution, CategoricalDistribution):
+    values = distribution.choices if allowed is None and isinstance(distribution, CategoricalDistribution) else allowed
+    if values is not None:
         order = COST_ORDER.get(dimension.field, ())
-        ranked = [value for value in order if value in distribution.choices]
-        numbers = [value for value in distribution.choices if isinstance(value, int | float)]
-        return ranked[0] if ranked else max(numbers) if numbers else distribution.choices[0]
+        ranked = [value for value in order if value in values]
+        numbers = [value for value in values if isinstance(value, int | float)]
+        return ranked[0] if ranked else max(numbers) if numbers else values[0]
     assert isinstance(distribution, IntDistribution | FloatDistribution)
     return distribution.high
 

@@ -23,8 +23,9 @@ from tuning.console import end_with_parent, worker_niceness
 from tuning.resources.gpu import is_gpu_out_of_memory
 
 T = TypeVar("T")
-WARM_UP = 2
-"""Number of first steps that are ignored, unless there are no others."""
+BATCHES = 4
+"""Number of batches that a measurement repeats, of different lengths. The first step of each is ignored, unless there
+are no others: in bf16 it takes twice the time, because torch and oneDNN compile kernels for each length."""
 EVALUATION_COST = 0.35
 """Time of a token in evaluation (forward pass only), relative to training."""
 DISK_BYTES_A_SECOND = 150e6
@@ -49,16 +50,16 @@ def measure_epoch_seconds(
         seconds: Duration of the measurement.
         clock: Called for the time in seconds; an argument for tests.
     """
-    whole = config.steps_per_epoch(len(corpus.indices(TRAIN))) + WARM_UP
+    whole = config.steps_per_epoch(len(corpus.indices(TRAIN))) + BATCHES
     start = last = clock()
     taken: list[tuple[int, float]] = []  # tokens and seconds of each step
-    for tokens in training_steps(config, corpus, device):
+    for tokens in training_steps(config, corpus, device, different=BATCHES):
         now = clock()
         taken.append((tokens, now - last))
         last = now
         if now - start >= seconds or len(taken) == whole:
             break
-    counted = taken[WARM_UP:] or taken[-1:]
+    counted = taken[BATCHES:] or taken[-1:]
     a_token = sum(took for _, took in counted) / sum(tokens for tokens, _ in counted)
     _, train, val = corpus.epoch_size(config.epoch_sentences)
     work = train + EVALUATION_COST * val
@@ -66,7 +67,9 @@ def measure_epoch_seconds(
     return a_token * work + len(corpus.fold_corpora()) * checkpoint / DISK_BYTES_A_SECOND
 
 
-def training_steps(config: TrialConfig, corpus: Corpus, device: str, *, longest_first: bool = False) -> Generator[int]:
+def training_steps(
+    config: TrialConfig, corpus: Corpus, device: str, *, longest_first: bool = False, different: int | None = None
+) -> Generator[int]:
     """Train without end; yield the number of tokens after each step.
 
     Args:
@@ -74,6 +77,7 @@ def training_steps(config: TrialConfig, corpus: Corpus, device: str, *, longest_
         corpus: The data.
         device: "cpu" or a CUDA device.
         longest_first: Take the batches with the longest sentences first, which need the most memory.
+        different: Number of batches that are repeated, at equal distances by their longest sentence; None for all.
     """
     from core.nn.seeding import Dropout, seeded_generator  # torch, which the driver does not load
     from core.training.batching import batch_source, shuffled_batches
@@ -81,8 +85,10 @@ def training_steps(config: TrialConfig, corpus: Corpus, device: str, *, longest_
 
     lengths, sentences = corpus.lengths(), corpus.indices(TRAIN)
     batches = shuffled_batches(lengths[sentences], config.batch_size, seeded_generator(config.seed, "order", 1))
-    if longest_first:
+    if longest_first or different:
         batches.sort(key=lambda places: -int(lengths[sentences[places]].max()))
+    if different and different < len(batches):
+        batches = [batches[(2 * at + 1) * len(batches) // (2 * different)] for at in range(different)]
     source, learner = batch_source(corpus, device), make_learner(config, corpus, device)
     dropout = Dropout(seeded_generator(config.seed, "dropout", 1, device))
     for places in itertools.cycle(batches):

@@ -110,8 +110,10 @@ class PredictOptions:
             problems.append(
                 f"--out is written as text, got {self.out}; choose a name that ends in .csv, .txt or .jsonl"
             )
-        if ending == ".jsonl" and not self.as_json:
-            problems.append(f"--out {self.out} must be used with --format json, or end in .csv or .txt")
+        written = ".jsonl" if self.as_json else ".csv" if self.is_table else ".tsv"
+        if ending in (".csv", ".tsv", ".jsonl") and ending != written:
+            other = "be used with --format json, or " * (ending == ".jsonl")
+            problems.append(f"--out {self.out} must {other}end in {written} or .txt, as it is written")
         if problems:
             raise ConfigError("; ".join(problems))
 

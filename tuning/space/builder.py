@@ -36,22 +36,20 @@ class SettingEntry:
 def merge(below: Mapping[str, SettingEntry], layer: Sequence[SettingEntry]) -> dict[str, SettingEntry]:
     """Return the entries of `below`, replaced or extended by those of `layer`.
 
-    An entry of the same name keeps the field and the condition that it does not mention. An entry for a field with
-    several ranges below (learning_rate over learning_rate_adam and others) replaces all of them.
+    An entry of the same name keeps the field and the condition that it does not mention. A new entry for a field with
+    several ranges below (learning_rate over learning_rate_adam and others), or one that fixes it, replaces all of them.
     """
     merged = dict(below)
     names = {entry.name for entry in layer}
     for entry in layer:
-        if entry.name in below:
-            field = entry.field or below[entry.name].field
-            fixes = entry.when is None and _distribution(dataclasses.replace(entry, field=field)) is None
-            when = below[entry.name].when if entry.when is None and not fixes else entry.when
-            merged[entry.name] = dataclasses.replace(entry, field=field, when=when)
-            continue
-        for old in below.values():
+        same = below.get(entry.name)
+        new = dataclasses.replace(entry, field=entry.field or same.field) if same else entry
+        fixes = _distribution(new) is None
+        for old in below.values() if fixes or same is None else ():
             if old.field == entry.name and old.name not in names:
                 del merged[old.name]
-        merged[entry.name] = entry
+        when = same.when if same and entry.when is None and not fixes else entry.when
+        merged[entry.name] = dataclasses.replace(new, when=when)
     return merged
 
 

@@ -238,9 +238,12 @@ class Space:
         return list(dict.fromkeys(dimension.field for dimension in self.dimensions))
 
     def ordered_as(self, other: Self) -> Self:
-        """Return the space in the order of `other` if both have the same dimensions; draws follow this order."""
-        same = set(self.dimensions) == set(other.dimensions)
-        return dataclasses.replace(self, dimensions=other.dimensions) if same else self
+        """Return the space in the order and with the numbers (5 for 5.0) of `other` if they are equal.
+
+        Draws follow the order, and the digest of the first trials the numbers.
+        """
+        same = (set(self.dimensions), dict(self.fixed)) == (set(other.dimensions), dict(other.fixed))
+        return dataclasses.replace(self, dimensions=other.dimensions, fixed=other.fixed) if same else self
 
     def suggest(self, trial: Trial) -> dict[str, Value]:
         """Return the parameters of the active dimensions that `trial` suggests, in order."""
@@ -326,5 +329,5 @@ class Space:
         rows += [_row(name, show_value(value), "fixed") for name, value in sorted(self.fixed.items())]
         for number, entry in enumerate(self.try_first, 1):
             values = ", ".join(f"{name}: {show_value(value)}" for name, value in entry.items())
-            rows.append(_row(f"trial {number}", values, "tried first"))
+            rows.append(_row(f"try_first {number}", values, "tried first"))
         return rows

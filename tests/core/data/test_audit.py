@@ -335,3 +335,8 @@ def test_the_text_with_the_largest_share_of_its_class_is_named() -> None:
 def test_long_texts_that_are_one_token_are_counted() -> None:
     rows = [("a" * 16, "x", TRAIN), ("a" * 15, "y", TRAIN), ("two words of a text", "x", VAL), ("  ", "y", VAL)]
     assert audited(rows)["single_tokens"] == 1
+
+
+def test_three_of_many_contradictions_are_shown() -> None:
+    found = audited([(f"film {i}", label, TRAIN) for i in range(5) for label in ("neg", "pos")])["conflicts"]
+    assert (found["texts"], len(found["examples"])) == (5, 3)

@@ -73,7 +73,7 @@ def test_a_parquet_column_that_is_there_twice_is_refused(tmp_path: Path) -> None
 
     table = pyarrow.Table.from_arrays([pyarrow.array(["a"]), pyarrow.array(["b"])], names=["text", "text"])
     pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
-    with pytest.raises(DataError, match=r"a.parquet: column 'text' occurs twice; rename one"):
+    with pytest.raises(DataError, match=r"a.parquet: several columns are named 'text'; remove or rename all"):
         read_table(tmp_path / "a.parquet", "")
 
 

@@ -133,8 +133,8 @@ def test_a_quoted_cell_of_two_lines_is_refused_in_a_tsv_of_one_column(tmp_path: 
 
 
 def test_a_column_that_occurs_twice_is_named_with_the_line_of_the_header(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"a\.csv, line 3: column 'text' occurs twice"):
-        read(tmp_path, "a.csv", b"\n\ntext,text\na,b\n")
+    with pytest.raises(DataError, match=r"a\.csv, line 3: several columns are named 'tag', 'text'; remove or rename"):
+        read(tmp_path, "a.csv", b"\n\ntext,tag,text,tag\na,b,c,d\n")
 
 
 def test_columns_without_a_name_are_left_out_except_a_single_one(tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ def test_a_header_that_is_not_separated_as_its_rows_is_refused_with_its_line(tmp
 
 
 def test_a_name_that_comes_twice_in_a_json_object_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"a\.jsonl, line 2: column 'text' occurs twice; rename one"):
+    with pytest.raises(DataError, match=r"a\.jsonl, line 2: several columns are named 'text'; remove or rename"):
         read(tmp_path, "a.jsonl", b'{"text": "a", "label": 0}\n{"text": "a", "label": 0, "text": "b"}\n')
 
 

@@ -400,3 +400,15 @@ def test_normalise_keeps_emoji() -> None:
 @given(st.text(st.characters(codec="utf-8"), max_size=60))
 def test_normalise_twice_changes_nothing(text: str) -> None:
     assert normalize_text(normalize_text(text)) == normalize_text(text)
+
+
+def test_texts_that_have_a_row_for_each_of_their_labels_are_counted() -> None:
+    """No text of the second class comes first."""
+    texts = [f"question {i // 2}" for i in range(18)]
+    said = r"'pos' has 0 distinct sentences \(9 in all\), .*; texts with several labels, .*: 9; keep one label of each$"
+    with pytest.raises(DataError, match=said):
+        stratified_split(texts, np.arange(18) % 2, CLASSES, 42)
+
+
+def test_accents_are_normalised_to_one_form() -> None:
+    assert normalize_text("Cafe\u0301!") == normalize_text("caf\xe9")

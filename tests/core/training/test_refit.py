@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from core.config import TrialConfig
 from core.data.corpus import TEST, TRAIN, VAL, Corpus
@@ -77,3 +78,13 @@ def test_a_loss_that_is_no_number_ends_it() -> None:
     explosive = small(optimizer="adamw", learning_rate=9e15, weight_decay=9e15)
     with pytest.raises(TrainingError, match=r"the loss is (nan|inf) in pass \d+ over train and validation"):
         again(explosive, corpus, epochs)
+
+
+def test_threads_and_modes_of_the_caller_have_no_effect() -> None:
+    corpus, config, inside = tiny_corpus(), small(epochs=1), list[int]()
+    epochs = train(config, corpus).epochs
+    expected = again(config, corpus, epochs).weights_sha256
+    torch.set_num_threads(2)
+    with torch.no_grad():
+        found = refit(config, corpus, epochs, report=lambda *_: inside.append(torch.get_num_threads()), threads=1)
+    assert (found.weights_sha256, set(inside), torch.get_num_threads()) == (expected, {1}, 2)

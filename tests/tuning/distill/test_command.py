@@ -317,14 +317,24 @@ def test_a_target_is_the_mean_of_teacher_and_label() -> None:
 def test_an_unlabelled_sentence_has_the_probabilities_of_the_teacher(study: Path, made: Path, tmp_path: Path) -> None:
     (tmp_path / "more.txt").write_text("a great page")
     corpora: list[Corpus] = []
+    configs: list[TrialConfig] = []
 
     def keep(context: RetrainContext, *_: object) -> None:
         corpora.append(context.corpus)
+        configs.append(context.config)
         raise InterruptedError
 
-    with patch("tuning.distill.command.train_seed", keep), pytest.raises(InterruptedError):
+    def scaled(config: TrialConfig, before: int, after: int) -> TrialConfig:
+        return config.replace(epoch_sentences=after - before)
+
+    with (
+        patch("tuning.distill.command.train_seed", keep),
+        patch("tuning.distill.command.scale_epoch", scaled),
+        pytest.raises(InterruptedError),
+    ):
         distil(study, made, unlabelled=str(tmp_path / "more.txt"))
     (corpus,) = corpora
+    assert [config.epoch_sentences for config in configs] == [1]
     words = [corpus.words[token] for token in corpus.tokens[corpus.offsets[240] :]]
     assert (len(corpus.offsets), words) == (242, ["<unk>", "great", "page"])
     teacher = load_model(made / "model")

@@ -19,9 +19,9 @@ from tests.support.patience import PATIENCE_SECONDS
 from tests.support.study_configs import outcomes, plan
 from tuning.forecast.probe import MAX_OWN, OTHERS, _probe_process, probe, settings_to_try
 from tuning.resources.profiling import (
+    BATCHES,
     DISK_BYTES_A_SECOND,
     EVALUATION_COST,
-    WARM_UP,
     measure_epoch_seconds,
     training_steps,
 )
@@ -66,15 +66,17 @@ def work_and_disk(corpus: Corpus, config: TrialConfig) -> tuple[float, float]:
 def test_an_epochs_time_is_that_of_its_tokens() -> None:
     """A clock that says a second a step; the warm-up steps are left out."""
     corpus, config = tiny_corpus(), TrialConfig(hidden_dim=4, batch_size=20)
-    running = training_steps(config, corpus, "cpu")
-    tokens = [next(running) for _ in range(4)]
-    found = measure_epoch_seconds(config, corpus, "cpu", 4.0, clock=itertools.count().__next__)
+    running = training_steps(config, corpus, "cpu", different=BATCHES)
+    tokens = [next(running) for _ in range(BATCHES + 2)]
+    assert tokens[:2] == tokens[BATCHES:]
+    assert len(set(tokens)) == BATCHES
+    found = measure_epoch_seconds(config, corpus, "cpu", BATCHES + 2, clock=itertools.count().__next__)
     work, disk = work_and_disk(corpus, config)
-    assert found == pytest.approx(2 / sum(tokens[WARM_UP:]) * work + disk)
+    assert found == pytest.approx(2 / sum(tokens[BATCHES:]) * work + disk)
     half = config.replace(epoch_sentences=len(corpus.indices(TRAIN)) // 2)
-    shorter = measure_epoch_seconds(half, corpus, "cpu", 4.0, clock=itertools.count().__next__)
+    shorter = measure_epoch_seconds(half, corpus, "cpu", BATCHES + 2, clock=itertools.count().__next__)
     assert found - shorter == pytest.approx(
-        2 / sum(tokens[WARM_UP:]) * corpus.lengths()[corpus.indices(TRAIN)].sum() / 2
+        2 / sum(tokens[BATCHES:]) * corpus.lengths()[corpus.indices(TRAIN)].sum() / 2
     )
 
 
@@ -83,14 +85,14 @@ def test_a_whole_epoch_is_enough(epoch_sentences: int | None) -> None:
     corpus, config = tiny_corpus(), TrialConfig(hidden_dim=4, batch_size=20, epoch_sentences=epoch_sentences)
     ticks = itertools.count()
     measure_epoch_seconds(config, corpus, "cpu", 1e9, clock=ticks.__next__)
-    assert next(ticks) == 1 + config.steps_per_epoch(len(corpus.indices(TRAIN))) + WARM_UP
+    assert next(ticks) == 1 + config.steps_per_epoch(len(corpus.indices(TRAIN))) + BATCHES
 
 
 def test_a_step_that_outlasts_the_time_counts_alone() -> None:
     corpus, config = tiny_corpus(), TrialConfig(hidden_dim=4, batch_size=20)
     found = measure_epoch_seconds(config, corpus, "cpu", 0.0, clock=itertools.count().__next__)
     work, disk = work_and_disk(corpus, config)
-    assert found == pytest.approx(work / next(training_steps(config, corpus, "cpu")) + disk)
+    assert found == pytest.approx(work / next(training_steps(config, corpus, "cpu", different=BATCHES)) + disk)
 
 
 def test_the_longest_sentences_come_first_where_memory_is_measured() -> None:

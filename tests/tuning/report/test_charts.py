@@ -18,7 +18,7 @@ from tests.support.assessed_studies import FULL_SPEC, SPACE, attributes, trial, 
 from tests.support.pages import chart_data_of
 from tests.support.small_study import add, small_study
 from tuning.report import charts
-from tuning.report.chart_data import ChartData, default_results, setting_importances
+from tuning.report.chart_data import ChartData, chart_data, default_results, searched_trials, setting_importances
 from tuning.report.figures import WIDEST_CHART, Figure, figures, reasons
 from tuning.scheduling.asha import Asha
 from tuning.space.space import Dimension, Space, midpoint
@@ -347,7 +347,7 @@ def test_a_tooltip_has_every_setting(data: ChartData) -> None:
 
 
 def calibrated(data: ChartData, error: float) -> ChartData:
-    """Return the study with two test evaluations; the second one is of a calibrated model."""
+    """Return the study with test evaluations of two calibrated models, the second one of trial 3."""
     bins = [{"low": 0.6, "high": 0.7, "sentences": 9, "confidence": 0.65, "accuracy": 0.5}]
     last = {
         "verb": "retrain",
@@ -358,7 +358,7 @@ def calibrated(data: ChartData, error: float) -> ChartData:
     }
     # A model of other data, as by `retrain --dataset`, does not count.
     other = last | {"split": "other sentences", "calibration": {"before": {"error": 0.9, "bins": bins}}}
-    first = {"verb": "confirm", "trial": 3}
+    first = last | {"trial": 2}
     evaluations = {f"test_evaluation:{at}": each for at, each in enumerate([first, last, other])}
     study = replace(data.study, attributes={**data.study.attributes, **evaluations})
     return replace(data, study=study)
@@ -422,3 +422,28 @@ def test_no_command_is_named_that_would_give_no_calibrated_model(
     note = reasons(replace(data, study=study))["calibration"]
     assert why in note
     assert "run " not in note
+
+
+def test_a_loss_is_drawn_in_its_own_direction(data: ChartData) -> None:
+    """The study with another metric: its scores, which are negated losses then, stay."""
+    rows = [replace(row, metric="log_loss") for row in data.study.rows]
+    loss = chart_data(replace(data.study, rows=rows), running=False)
+    assert loss.rows[0]["curve"] == [-value for value in data.rows[0]["curve"]]
+    for each, best in ((data, "max"), (loss, "min")):
+        steps = charts.history(each).to_dict()["layer"][0]["transform"]
+        assert [step["window"][0]["op"] for step in steps if "window" in step] == [best]
+
+
+def test_a_trial_with_another_value_of_a_fixed_setting_is_not_in_the_searched_ranges(data: ChartData) -> None:
+    """With `--set optimizer=adam`, each suggestion has the learning rate of adam. The usual baseline has adadelta."""
+    decay, when = FloatDistribution(1e-10, 1e-8, log=True), (("optimizer", ("adam",)),)
+    dimension = Dimension(name="weight_decay", field="weight_decay", distribution=decay, when=when)
+    space = Space(name="s", dimensions=(dimension,))
+    other = data.study.ranked[0][0].trial
+    records = [
+        replace(each, params={"weight_decay": 1e-9}, config={**each.config, "optimizer": "adam"})
+        for each in data.study.records
+    ]
+    records[other] = replace(records[other], params={}, config={**records[other].config, "optimizer": "adadelta"})
+    found = [row.trial for row, _ in searched_trials(replace(data.study, space=space, records=records))]
+    assert found == [row.trial for row, _ in data.study.ranked if row.trial != other and row.copy_of is None]

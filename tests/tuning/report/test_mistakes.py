@@ -99,3 +99,11 @@ def test_without_the_data_the_page_says_so_and_shows_the_rest(study: Path, ticke
     page = made(study, cache_dir=tmp_path / "cache")
     assert "tickets.csv has changed since the study was created; restore the old file" in page.text
     assert "Confusion matrix" in page.text
+
+
+def test_only_the_first_mistakes_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels, predictions = np.divmod(np.arange(36), 6)
+    assert len(section(labels.tolist(), predictions.tolist(), tuple("abcdef")).confusions) == 20
+    record_study(tmp_path / "s", trials=0)
+    monkeypatch.setattr("tuning.report.mistakes.suspects_of", lambda *_: (range(100), 100))
+    assert mistakes_section(read_assessed(tmp_path / "s"), tmp_path).suspects == range(60)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,8 +20,8 @@ from tuning.resources.gpu import GIB, Gpu, choose_share
 from tuning.resources.machine import Machine, TrialResources
 from tuning.space.load import load_space
 
-AUTO = TrialResources(gpus_per_trial=1.0, auto=True)
-TWO_GPUS = Machine(cpus=8, gpus=2, gpu_list=(Gpu(name="A", bytes=int(80 * GIB)), Gpu(name="B", bytes=int(24 * GIB))))
+AUTO = TrialResources(cpus_per_trial=2, gpus_per_trial=1.0, auto=True)
+TWO_GPUS = Machine(cpus=16, gpus=2, gpu_list=(Gpu(name="A", bytes=int(80 * GIB)), Gpu(name="B", bytes=int(24 * GIB))))
 
 
 def test_the_corner_is_the_largest_of_everything_that_weighs() -> None:
@@ -74,15 +75,15 @@ def test_settings_that_no_memory_here_holds_are_refused_with_what_would() -> Non
 
 
 def test_auto_probes_the_heaviest_settings_and_keeps_what_it_chose(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[TrialConfig] = []
+    asked: list[Sequence[TrialConfig]] = []
 
     def probe(configs: Sequence[TrialConfig], corpus: Corpus) -> int:
-        asked.extend(configs)
+        asked.append(configs)
         return int(2 * GIB)
 
     monkeypatch.setattr(profiling, "probe_gpu", probe)
     resources, choice = resolve_resources(AUTO, plan(), TWO_GPUS, tiny_corpus(), {})
-    assert max(config.hidden_dim for config in asked) == 192
+    assert max(config.hidden_dim for config in asked[0]) == 192
     assert choice is not None
     assert (resources.gpus_per_trial, resources.auto, choice.share) == (0.25, False, 0.25)  # 8 cores for 2 GPUs
     again, known = resolve_resources(AUTO, plan(), TWO_GPUS, tiny_corpus(), {GPU_SHARE: dataclasses.asdict(choice)})
@@ -91,6 +92,7 @@ def test_auto_probes_the_heaviest_settings_and_keeps_what_it_chose(monkeypatch: 
     _, smaller = resolve_resources(AUTO, plan(), small, tiny_corpus(), {GPU_SHARE: dataclasses.asdict(choice)})
     assert smaller is not None
     assert (smaller.share, smaller.smallest_bytes) == (0.5, 8 * GIB)
+    assert len(asked) == 1
 
 
 def test_a_probe_that_ran_out_of_memory_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,3 +122,15 @@ def test_settings_that_no_memory_holds_are_refused_before_the_search(
     huge = load_space("notebook", ["hidden_dim=int(64,8192,log)", "n_layers=8", "bidirectional=true"])
     with pytest.raises(ConfigError, match=f"hidden_dim 8192 with n_layers 8 .* and {where}; choose smaller settings"):
         resolve_resources(resources, plan(space=huge), machine, tiny_corpus(), {})
+
+
+def test_a_larger_range_in_another_case_is_looked_at(tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text("""
+settings:
+  n_layers: int(1, 3)
+  hidden_wide: {field: hidden_dim, range: "int(256, 512)", when: n_layers == 1}
+  hidden_deep: {field: hidden_dim, range: "int(32, 64)", when: n_layers > 1}
+""")
+    found = heaviest_configs(load_space(str(path)), baseline=False)
+    assert [(config.n_layers, config.hidden_dim) for config in found] == [(3, 64), (1, 512)]

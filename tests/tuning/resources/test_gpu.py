@@ -210,18 +210,20 @@ def test_the_memory_of_one_configuration_is_freed_before_the_next_is_measured(mo
         while True:
             yield 1
 
-    cuda, left = FakeCuda(), []
+    cuda, left, peaks = FakeCuda(), list[int](), [1, 3, 2]
     monkeypatch.setattr(profiling, "training_steps", steps)
     monkeypatch.setattr(cuda, "empty_cache", lambda: left.append(len(weights)))
-    measure_gpu([TrialConfig(), TrialConfig()], tiny_corpus(), "cpu", cuda)
-    assert left == [0, 0]
+    monkeypatch.setattr(cuda, "max_memory_reserved", lambda device: peaks.pop())
+    assert measure_gpu([TrialConfig()] * 3, tiny_corpus(), "cpu", cuda) == 3
+    assert left == [0, 0, 0]
 
 
 def test_the_learners_of_all_folds_are_in_memory_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a trial of a study with `--validation folds:3`."""
     learners, counts = [0], []
 
-    def steps(*_: Any, **__: Any) -> Iterator[int]:
+    def steps(*_: Any, longest_first: bool = False) -> Iterator[int]:
+        assert longest_first  # these batches need the most memory
         learners[0] += 1
         try:
             while True:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from core.errors import ConfigError
+from core.io.memory import available_memory
 from tuning.resources.gpu import Gpu
 from tuning.resources.machine import Machine, TrialResources, available_cpus, local_gpus
 
@@ -110,6 +111,7 @@ def test_several_gpus_in_mig_mode_are_the_one_instance_that_cuda_shows(monkeypat
 def test_gpus_are_looked_for_only_if_trials_use_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,0")
     assert Machine.here(gpus=False).gpus == 0
+    assert Machine.here(gpus=False).memory_bytes == available_memory()
     with pytest.raises(ConfigError, match="CUDA_VISIBLE_DEVICES=0,0 names a GPU twice"):
         Machine.here()
 
@@ -121,3 +123,9 @@ def test_a_torch_without_cuda_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> N
     assert local_gpus({"CUDA_VISIBLE_DEVICES": "0,1"}) == ()
     with pytest.raises(ConfigError, match="CUDA_VISIBLE_DEVICES=0,0 names a GPU twice"):
         local_gpus({"CUDA_VISIBLE_DEVICES": "0,0"})
+
+
+def test_a_share_that_leaves_no_memory_is_refused_before_the_search() -> None:
+    small = Machine(cpus=8, gpus=1, gpu_list=(Gpu(name="A", bytes=8 * 2**30),))
+    with pytest.raises(ConfigError, match=r"--gpus-per-trial 0\.05 is 0\.40 GiB of a GPU of 8\.00 GiB"):
+        TrialResources(gpus_per_trial=0.05).max_parallel(small)

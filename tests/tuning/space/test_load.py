@@ -461,3 +461,16 @@ def test_any_file_is_read_or_refused_in_one_line(tmp_path: Path, text: str) -> N
 @example("quick", ["a\nb=0"] * 2)
 def test_any_set_is_read_or_refused_in_one_line(name: str, overrides: list[str]) -> None:
     assert "\n" not in refusal(load_space, name, overrides)
+
+
+def test_a_value_that_set_fixes_replaces_the_other_ranges_of_its_setting(tmp_path: Path) -> None:
+    text = """
+settings:
+  optimizer: [adam, rmsprop]
+  learning_rate: {range: "log(1e-4, 1e-3)", when: optimizer == rmsprop}
+  learning_rate_adam: {field: learning_rate, range: "log(1e-3, 1e-2)", when: optimizer == adam}
+try_first: [{optimizer: adam, learning_rate: 0.005}]
+"""
+    space = read(tmp_path, text, "learning_rate=0.003")
+    assert (space.searched_fields, space.fixed) == (["optimizer"], {"learning_rate": 0.003})
+    assert space.try_first == ({"optimizer": "adam"},)

@@ -196,3 +196,10 @@ def test_unknown_settings_of_a_file_share_one_list_of_the_known_ones(tmp_path: P
 def test_a_missing_file_is_named() -> None:
     with pytest.raises(ConfigError, match=r"there is no file of first trials 'gone.yaml'; pass portfolio, random, or"):
         first_trials("gone.yaml", QUICK)
+
+
+def test_an_equal_number_in_another_form_does_not_change_the_first_trials_of_a_study() -> None:
+    """A study with `--set clip_norm=5` continues with 5.0."""
+    recorded = load_space("quick", ["clip_norm=5"])
+    again = load_space("quick", ["clip_norm=5.0"]).ordered_as(Space.from_dict(recorded.to_dict()))
+    assert first_trials("portfolio", again).to_dict() == first_trials("portfolio", recorded).to_dict()

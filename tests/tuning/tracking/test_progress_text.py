@@ -132,3 +132,10 @@ def test_an_audit_is_wrapped_below_its_titles() -> None:
 def test_a_slow_search_has_a_rate_by_the_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SearchProgress, "epochs_a_second", lambda self: 1 / 300)
     assert rate_line(busy(), 65).startswith("0.20 epochs/min, 1:05 elapsed, ")
+
+
+def test_a_running_trial_shows_a_loss_in_its_own_direction() -> None:
+    config = plan(n_trials=100, epochs=8, metric="log_loss")
+    now = busy(remaining=RemainingTime(config=config, cost=cost, workers=2))
+    now.epoch(4, dataclasses.replace(epoch(1, 0.8), score=-0.5))
+    assert live_block(now, 65, 80, 24)[-1].startswith("    4    1/8  0.5000  0.5000   lr=")
