@@ -316,7 +316,7 @@ def _open_parquet(path: Path, encoded: Sequence[str] = ()) -> Iterator[Any]:
     import pyarrow.parquet
 
     name = str(path)
-    with open_file(path) as opened:  # outside, because its errors are those of the process or the disk
+    with open_file(path) as opened:  # outside, because too many open files are no fault of it
         try:
             with pyarrow.parquet.ParquetFile(opened, read_dictionary=encoded) as file:
                 check_column_names(file.schema_arrow.names, name)

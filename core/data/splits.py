@@ -56,7 +56,8 @@ def normalize_text(text: str) -> str:
     A text of punctuation only, such as ":)", keeps it, so that it does not equal ":(".
     """
     lowered = text.lower()
-    return unicodedata.ucd_3_2_0.normalize("NFC", lowered.translate(_DROPPING)) or lowered.strip()
+    kept = lowered.translate(_DROPPING)
+    return (kept if kept.isascii() else unicodedata.ucd_3_2_0.normalize("NFC", kept)) or lowered.strip()
 
 
 def _parse_validation(validation: str) -> int | None:

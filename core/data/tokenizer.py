@@ -82,8 +82,9 @@ def tokenize(text: str, tokenizer: str) -> list[str]:
     """Return the words of a text, in lower case; [] for blank text.
 
     `english` splits as NLTK's `word_tokenize(text, preserve_line=True)` does, which needs no download. That function
-    takes the text for one sentence, so full stops between sentences are separated before it. The result depends on the
-    version of NLTK or of `regex`, see `tokenizer_version`.
+    takes the text for one sentence, so full stops between sentences are separated before it. It also splits a curly
+    apostrophe off, so the apostrophe is made straight. The result depends on the version of NLTK or of `regex`, see
+    `tokenizer_version`.
     """
     return _splitter(tokenizer)(_folded(text))
 

@@ -30,7 +30,7 @@ def test_every_real_sentence_has_nltks_tokens(texts: list[str]) -> None:
     for text in texts:
         expected = tokenize(text, "english")
         if not re.search(r"[\w'’]\.[\"'”’)\]]*\s", text):  # NLTK takes the text for one sentence
-            assert expected == word_tokenize(text.lower(), preserve_line=True)
+            assert expected == word_tokenize(text.lower().replace("’", "'"), preserve_line=True)
         assert apply_regexes(steps, text.lower()) == expected
 
 

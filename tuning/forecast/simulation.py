@@ -33,8 +33,8 @@ PATIENCE_ENDS = (0.05, 0.7)
 PERSISTENCE = 0.8
 """Correlation between the final quality of a trial and its score at a rung."""
 COST_QUALITY = 0.4
-"""Correlation of a trial's final quality with the logarithm of its cost: 0.0 and 0.4 in two recorded spaces. In searches
-that were replayed on these, an epoch cost 1.2 times as much as one of a random configuration."""
+"""Correlation of a trial's final quality with the logarithm of its cost: 0.0 and 0.4 in two recorded spaces. In
+replayed searches there, an epoch cost 1.2 times as much as one of a random configuration."""
 STARTS = (1.6, 3.5)
 """Time of a command without its trials, as a multiple of the start of a probe's process: the driver, Ray and a worker
 start one after the other."""

@@ -106,11 +106,9 @@ class PredictOptions:
         if self.out is not None and (problem := output_problem(self.out, path, self.model)):
             problems.append(problem)
         ending = "" if self.out is None else self.out.suffix.lower()
-        if ending in (".gz", ".parquet", *NO_TEXT) and not (self.as_json and ending == ".json"):
-            problems.append(
-                f"--out is written as text, got {self.out}; choose a name that ends in .csv, .txt or .jsonl"
-            )
         written = ".jsonl" if self.as_json else ".csv" if self.is_table else ".tsv"
+        if ending in (".gz", ".parquet", *NO_TEXT) and not (self.as_json and ending == ".json"):
+            problems.append(f"--out is written as text, got {self.out}; choose a name that ends in {written} or .txt")
         if ending in (".csv", ".tsv", ".jsonl") and ending != written:
             other = "be used with --format json, or " * (ending == ".jsonl")
             problems.append(f"--out {self.out} must {other}end in {written} or .txt, as it is written")

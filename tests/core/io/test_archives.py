@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from core.data.readers import read_table
+from core.data.readers import packed_size
 from core.errors import DataError
 from core.io import archives
 from core.io.archives import file_blocks, limit_for, open_file, read_tar
@@ -133,7 +133,7 @@ def test_files_are_read_plain_or_packed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.ESTALE])
-@pytest.mark.parametrize("read", [open_file, read_table])
+@pytest.mark.parametrize("read", [open_file, packed_size])
 def test_a_fault_of_the_process_or_the_disk_is_none_of_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, read: Callable[[Path], object]
 ) -> None:

@@ -160,7 +160,7 @@ MISTAKES = {
     "predict no-such hello --threads 2000": "Invalid value for '--threads'",
     "ensemble no-such --workers 0": "--workers must be from 1 to 10,000, got 0",
     "list --results=": "a path is empty; pass a file or folder, or leave the option out",
-    "predict no-such hello --out x.csv.gz": "--out is written as text, got x.csv.gz; choose a name that ends in .csv",
+    "predict no-such hello --out x.csv.gz": "got x.csv.gz; choose a name that ends in .tsv or .txt",
     "predict no-such hello --out x.jsonl": "--out x.jsonl must be used with --format json, or end in .tsv or .txt",
     "predict no-such hello --out x.csv": "--out x.csv must end in .tsv or .txt, as it is written",
     "predict no-such --file a.tsv --out x.tsv": "--out x.tsv must end in .csv or .txt, as it is written",

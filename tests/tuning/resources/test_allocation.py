@@ -85,7 +85,11 @@ def test_auto_probes_the_heaviest_settings_and_keeps_what_it_chose(monkeypatch: 
     resources, choice = resolve_resources(AUTO, plan(), TWO_GPUS, tiny_corpus(), {})
     assert max(config.hidden_dim for config in asked[0]) == 192
     assert choice is not None
-    assert (resources.gpus_per_trial, resources.auto, choice.share) == (0.25, False, 0.25)  # 8 cores for 2 GPUs
+    assert (resources.gpus_per_trial, resources.auto, choice.share) == (
+        0.25,
+        False,
+        0.25,
+    )  # cores for 8 trials on 2 GPUs
     again, known = resolve_resources(AUTO, plan(), TWO_GPUS, tiny_corpus(), {GPU_SHARE: dataclasses.asdict(choice)})
     assert (again, known) == (resources, choice)
     small = dataclasses.replace(TWO_GPUS, gpu_list=(Gpu(name="small", bytes=int(8 * GIB)),))
