@@ -190,16 +190,24 @@ def test_what_to_try_first_obeys_set(tmp_path: Path, override: str, tried: dict[
     assert space.try_first == (tried,)
 
 
-def test_what_to_try_first_keeps_no_value_of_another_range(tmp_path: Path) -> None:
-    text = """
+TWO_RANGES = """
 settings:
   optimizer: [adam, rmsprop]
   learning_rate: {range: "log(1e-4, 1e-3)", when: optimizer == rmsprop}
   learning_rate_adam: {field: learning_rate, range: "log(1e-3, 1e-2)", when: optimizer == adam}
 try_first: [{optimizer: adam, learning_rate: 0.005}]
 """
-    (tried,) = read(tmp_path, text, "optimizer=rmsprop").try_first
+
+
+def test_what_to_try_first_keeps_no_value_of_another_range(tmp_path: Path) -> None:
+    (tried,) = read(tmp_path, TWO_RANGES, "optimizer=rmsprop").try_first
     assert float(tried["learning_rate"]) <= 0.001  # type: ignore[arg-type]  # a number
+
+
+def test_a_value_that_set_fixes_replaces_the_other_ranges_of_its_setting(tmp_path: Path) -> None:
+    space = read(tmp_path, TWO_RANGES, "learning_rate=0.003")
+    assert (space.searched_fields, space.fixed) == (["optimizer"], {"learning_rate": 0.003})
+    assert space.try_first == ({"optimizer": "adam"},)
 
 
 @pytest.mark.parametrize("override", ["optimizer=adamw", "n_layers=2"])
@@ -461,16 +469,3 @@ def test_any_file_is_read_or_refused_in_one_line(tmp_path: Path, text: str) -> N
 @example("quick", ["a\nb=0"] * 2)
 def test_any_set_is_read_or_refused_in_one_line(name: str, overrides: list[str]) -> None:
     assert "\n" not in refusal(load_space, name, overrides)
-
-
-def test_a_value_that_set_fixes_replaces_the_other_ranges_of_its_setting(tmp_path: Path) -> None:
-    text = """
-settings:
-  optimizer: [adam, rmsprop]
-  learning_rate: {range: "log(1e-4, 1e-3)", when: optimizer == rmsprop}
-  learning_rate_adam: {field: learning_rate, range: "log(1e-3, 1e-2)", when: optimizer == adam}
-try_first: [{optimizer: adam, learning_rate: 0.005}]
-"""
-    space = read(tmp_path, text, "learning_rate=0.003")
-    assert (space.searched_fields, space.fixed) == (["optimizer"], {"learning_rate": 0.003})
-    assert space.try_first == ({"optimizer": "adam"},)
