@@ -1,6 +1,6 @@
 """How much faster is the data cache than preparing the data in every run?
 
-    python -m benchmarks.data_cache            2 million lines of 300 numbers in a zip; 8 GB of disk, half an hour
+    python -m benchmarks.data_cache            2 million lines of 300 numbers in a zip: 8 GB in TMPDIR, half an hour
     python -m benchmarks.data_cache --quick    60,000 lines, under a minute: shows that it works, not what holds
     python -m benchmarks.data_cache --vectors FOLDER     keep the generated file in FOLDER and use it again
     python -m benchmarks.data_cache --dataset mr:PATH    MR instead of the snippets
@@ -23,35 +23,36 @@ from benchmarks.data_cache_steps import generate
 from benchmarks.results import run_step, verdict
 
 COLD_AT_LEAST, WARM_AT_LEAST = 5, 100
+WIDTH, REPEATS = 300, 3
 
 
 def main() -> None:
     arguments = parse()
-    lines = arguments.lines or (60_000 if arguments.quick else 2_000_000)
-    with tempfile.TemporaryDirectory(prefix="sentune-benchmark-", dir=arguments.tmp) as name:
+    lines = 60_000 if arguments.quick else 2_000_000
+    with tempfile.TemporaryDirectory(prefix="sentune-benchmark-") as name:
         work = Path(name)
         base = work / "base"
         words = run("words", arguments, cache=base)["words"]
-        archive = (arguments.vectors or work) / f"generated-{lines}x{arguments.width}.vec.zip"
+        archive = (arguments.vectors or work) / f"generated-{lines}x{WIDTH}.vec.zip"
         if not archive.exists():
-            say(f"generating {lines:,} lines of {arguments.width} numbers")
-            generate(archive, words, lines, arguments.width)
+            say(f"generating {lines:,} lines of {WIDTH} numbers")
+            generate(archive, words, lines, WIDTH)
         say(f"{archive.stat().st_size:,} bytes packed, {zipfile.ZipFile(archive).infolist()[0].file_size:,} unpacked\n")
-        report(measure(arguments, archive, work, base), archive, quick=lines < 2_000_000)
+        report(measure(arguments, archive, work, base), archive, quick=arguments.quick)
 
 
 def measure(arguments: argparse.Namespace, archive: Path, work: Path, base: Path) -> dict[str, Any]:
     """Measure every step. A first read puts the archive into the page cache for all of them."""
     results = {"floor": run("floor", arguments, archive=archive)}
     notebook, cold = [], []
-    for attempt in range(arguments.repeats):
+    for attempt in range(REPEATS):
         notebook.append(run("notebook", arguments, archive=archive, cache=base, unpacked=work / "unpacked"))
         shutil.rmtree(work / "unpacked")
         cache = work / f"cache{attempt}"
         if (base / "sources").exists():  # already downloaded: the network is not measured
             shutil.copytree(base / "sources", cache / "sources")
         cold.append(run("cold", arguments, archive=archive, cache=cache))
-    warm = [run("warm", arguments, archive=archive, cache=work / "cache0") for _ in range(max(5, arguments.repeats))]
+    warm = [run("warm", arguments, archive=archive, cache=work / "cache0") for _ in range(5)]
     results["notebook"] = middle(notebook, lambda found: found["unzip"] + found["tokenise"] + found["scan"])
     results["cold"] = middle(cold, lambda found: found["seconds"])
     results["warm"] = middle(warm, lambda found: found["seconds"])
@@ -106,17 +107,8 @@ def say(line: str) -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="Generate 60,000 lines.")
-    parser.add_argument("--lines", type=int, help="Number of vectors (default: 2,000,000, with --quick 60,000).")
-    parser.add_argument("--width", type=int, default=300, help="Width of the vectors (default: 300).")
     parser.add_argument("--dataset", default="snippets", help="Dataset, as in load_corpus (default: snippets).")
-    parser.add_argument(
-        "--repeats",
-        type=int,
-        default=3,
-        help="Number of cold starts and of runs of the notebook, in turn (default: 3).",
-    )
     parser.add_argument("--vectors", type=Path, help="Folder in which the generated file is kept.")
-    parser.add_argument("--tmp", type=Path, help="Folder for temporary files.")
     return parser.parse_args()
 
 

@@ -37,7 +37,6 @@ LONGEST = (
     "tuning/cli/test_bad_inputs.py",
     "tuning/journal/test_tampering.py",
     "fuzz/test_fuzz.py",
-    "tuning/journal/test_reader.py",
     "tuning/ensemble/test_command.py",
     "simulator/test_simulator.py",
     "tuning/report/test_charts.py",

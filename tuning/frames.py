@@ -69,7 +69,7 @@ def _table(data: Any) -> Table:
             raise DataError(f"{NAME} has two columns {quoted(name)}; rename one of them")
         try:
             array = frame.get_column(column).to_arrow()
-            plain, other = arrow_columns({name: array}, lambda row: f"{NAME}, row {row}")
+            plain = arrow_columns({name: array}, lambda row: f"{NAME}, row {row}")
         except UnicodeDecodeError:
             unsupported[name] = "text that is not UTF-8"
         except UnicodeError:
@@ -78,7 +78,7 @@ def _table(data: Any) -> Table:
             unsupported[name] = "values of several types (astype('string') makes texts)"
         else:
             columns |= plain
-            unsupported |= other
+            unsupported |= {} if plain else {name: str(array.type)}
     if frame.shape[0] == 0:
         raise DataError(f"{NAME} has no rows; pass at least one row")
     rows = list(range(1, frame.shape[0] + 1))

@@ -51,7 +51,7 @@ def add_warm_start(
         rows = existing[PRIOR_TRIALS]
         if _digest(rows) != start["sha256"]:
             raise CorruptionError(f"the journal's trials of --warm-start {other} are damaged; start a new study")
-        if not _same_space(Space.from_dict(existing["spec"]["space"]), config.space):
+        if not config.space.equals_in_any_order(Space.from_dict(existing["spec"]["space"])):
             return dataclasses.replace(config, warm_start=start), {}  # open_study names the difference
     else:
         theirs, records = read_study(folder)
@@ -108,7 +108,7 @@ def _mismatches(plan: StudyConfig, spec: Spec, fingerprint: str) -> Sequence[str
         problems.append(f"--sampler {plan.sampler} does not learn from trials")
     if spec["fingerprint"] != fingerprint:
         problems.append("it has other data")
-    if not _same_space(theirs, plan.space):
+    if not plan.space.equals_in_any_order(theirs):
         problems.append(f"it searches another space ({theirs.name})")
     if spec["metric"] != plan.metric:
         problems.append(f"it optimises {spec['metric']}, this study {plan.metric}")
@@ -120,10 +120,6 @@ def _mismatches(plan: StudyConfig, spec: Spec, fingerprint: str) -> Sequence[str
         )
         problems.append("its epochs are {} long, this study's {}".format(*lengths))
     return problems
-
-
-def _same_space(one: Space, other: Space) -> bool:
-    return (set(one.dimensions), dict(one.fixed)) == (set(other.dimensions), dict(other.fixed))
 
 
 def _row(record: TrialRecord, best: EpochResult) -> dict[str, Any]:

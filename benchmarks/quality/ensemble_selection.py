@@ -8,7 +8,6 @@ plain baseline that was fitted on the same 2,000 sentences. The code of `sentune
 ensemble. Its accuracy on all 5,000 sentences is the truth.
 """
 
-import argparse
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from benchmarks.quality.selection_bias import (
     covers,
     draw_search,
     mean_of,
+    parse,
     read_record,
     replay_search,
     run_searches,
@@ -70,7 +70,7 @@ class Outcome:
 
 
 def main() -> None:
-    arguments = parse()
+    arguments = parse(__doc__, "Run 10 searches of each size.")
     found = run_searches(10 if arguments.quick else arguments.searches, arguments.processes, assess_search, row)
     print("\n" + "\n".join(claims(found, conclusive=not arguments.quick)) + "\n")
     print("\n".join(gains(found)))
@@ -226,14 +226,6 @@ def gains(found: Mapping[tuple[int, int], Sequence[Outcome]]) -> Iterator[str]:
         yield table_row((name, *(f"{fmean(each):+.2f}" for each in values), f"{min(map(min, values)):+.1f}"))
     plain = (f"{fmean(each.plain - each.best for each in outcomes):+.2f}" for outcomes in found.values())
     yield table_row(("plain baseline alone", *plain, ""))
-
-
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="Run 10 searches of each size.")
-    parser.add_argument("--searches", type=int, default=500, help="Number of searches of each size (default: 500).")
-    parser.add_argument("--processes", type=int, default=2, help="Number of processes of one thread (default: 2).")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ The reviews of goods and books come from the source release of the package snown
 ones. An evenly spaced part of both classes is searched with `sentune run FILE` and retrained. On the same split the
 script measures the majority class, and logistic regression on TF-IDF of character n-grams (1 to 3). The latter is
 trained on train, as is sentune, and on train and validation together. The claim is about the same sentences.
-results/reference/languages.md has its output.
+results/reference/languages.md has its rows.
 """
 
 import argparse
@@ -16,7 +16,6 @@ import math
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -51,10 +50,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="600 reviews, 2 trials of 2 epochs; print one row.")
     arguments = parser.parse_args()
     if arguments.quick:
-        print(measure(read_reviews(600), ("--trials", "2", "--epochs", "2")).row)
+        print(measure(read_reviews(600), ("--trials", "2", "--epochs", "2")))
         return
-    found = [measure(read_reviews(count)) for count in arguments.sentences]
-    print(*heading(found), *(each.row for each in found), sep="\n")
+    print(machine(), "", *table_head(COLUMNS), sep="\n")
+    for count in arguments.sentences:
+        print(measure(read_reviews(count)), flush=True)
 
 
 def read_reviews(count: int) -> list[tuple[str, str]]:
@@ -72,20 +72,8 @@ def read_reviews(count: int) -> list[tuple[str, str]]:
     ]
 
 
-class Measured(NamedTuple):
-    """One search."""
-
-    row: str
-    """Row of the table."""
-    holds: bool
-    below: float
-    """Points below logistic regression that learns from the same sentences, those of train."""
-    below_on_both: float
-    """Points below logistic regression that learns from train and validation."""
-
-
-def measure(rows: Sequence[tuple[str, str]], more: Sequence[str] = ()) -> Measured:
-    """Search and retrain with the default options and `more`."""
+def measure(rows: Sequence[tuple[str, str]], more: Sequence[str] = ()) -> str:
+    """Search and retrain with the default options and `more`; return the row of the table."""
     with tempfile.TemporaryDirectory(prefix="sentune-languages-") as folder:
         file = Path(folder, "reviews.csv")
         write_csv(file, ("review", "sentiment"), rows)
@@ -100,12 +88,11 @@ def measure(rows: Sequence[tuple[str, str]], more: Sequence[str] = ()) -> Measur
     holds = test >= majority + ABOVE_MAJORITY and test >= tf_idf - BELOW_TF_IDF
     chosen = f"{tokenizer_name(corpus.source['tokenizer'])}, vectors {corpus.source['vectors']}"
     error = math.sqrt(test * (100 - test) / len(corpus.indices(TEST)))
-    row = (
+    return (
         f"| Chinese reviews | {len(texts):,} | {chosen} "
         f"| {majority:.2f} | {tf_idf:.2f} | {on_both:.2f} | {test:.2f} ± {error:.2f} | "
         f"{'yes' if holds else 'no'} | {study.seconds:.0f} |"
     )
-    return Measured(row=row, holds=holds, below=tf_idf - test, below_on_both=on_both - test)
 
 
 def tf_idf_accuracy(texts: Sequence[str], corpus: Corpus, splits: Sequence[int] = (TRAIN,)) -> float:
@@ -119,30 +106,6 @@ def tf_idf_accuracy(texts: Sequence[str], corpus: Corpus, splits: Sequence[int] 
     model = LogisticRegression(C=10, max_iter=1000).fit(features, corpus.labels[known])
     held_out = vectorizer.transform([text for text, held in zip(texts, test, strict=True) if held])
     return float(model.score(held_out, corpus.labels[test]))
-
-
-def heading(found: Sequence[Measured]) -> list[str]:
-    """Return the lines above the table."""
-    answer = "No, but within the goal" if all(each.holds for each in found) else "No"
-    below, on_both = (
-        " and ".join(f"{value:.1f}" for value in values)
-        for values in ([each.below for each in found], [each.below_on_both for each in found])
-    )
-    return [
-        "# Is a search on Chinese reviews as accurate as logistic regression on character n-grams?",
-        "",
-        f"{answer}: with default options it is {below} points below (goal: at most {BELOW_TF_IDF:g}). It is",
-        f"{on_both} points below if only logistic regression learns from the validation split, too.",
-        "",
-        f"Measured {machine()}, by `python -m benchmarks.quality.languages`.",
-        "Test accuracy in percent, with its standard error. `sentune run` and `sentune retrain` had default options,",
-        "except for the columns.",
-        f"It holds if sentune is at least {ABOVE_MAJORITY:g} points above the majority class and at most "
-        f"{BELOW_TF_IDF:g} below logistic regression on TF-IDF",
-        "of character n-grams (1 to 3) that learns from the same sentences, those of train.",
-        "",
-        *table_head(COLUMNS),
-    ]
 
 
 if __name__ == "__main__":

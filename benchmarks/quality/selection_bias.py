@@ -74,7 +74,7 @@ class Outcome:
 
 
 def main() -> None:
-    arguments = parse()
+    arguments = parse(__doc__, "Run 20 searches of each size and 5 studies per metric.")
     found = run_searches(20 if arguments.quick else arguments.searches, arguments.processes, assess_search, row)
     print("\n" + "\n".join(claims(found, conclusive=not arguments.quick)))
     print("\nrare class: constant trials recommended")
@@ -296,9 +296,9 @@ def constant_is_recommended(metric: str, seed: int) -> bool:
         return assess(records, study(labels, metric), Path(folder)).recommended in CONSTANT
 
 
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="Run 20 searches of each size and 5 studies per metric.")
+def parse(description: str | None, quick: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument("--searches", type=int, default=500, help="Number of searches of each size (default: 500).")
     parser.add_argument("--processes", type=int, default=2, help="Number of processes of one thread (default: 2).")
     return parser.parse_args()

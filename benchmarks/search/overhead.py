@@ -1,12 +1,12 @@
 """How much time does a search take apart from training?
 
-    python -m benchmarks.search.overhead            100 trials of 5 epochs, 1,000 and 5,000 trials: some four minutes
-    python -m benchmarks.search.overhead --quick    12 trials; 100 and 500: shows that it works, not what holds
+    python -m benchmarks.search.overhead            100 trials of 5 epochs, `best` on 5,000 trials: some three minutes
+    python -m benchmarks.search.overhead --quick    12 trials, and 500: shows that it works, not what holds
 
 Trials report epochs without training, in sentune, in plain Ray Tune and in plain Optuna, each in its own process.
 Seconds per trial are measured from the end of the first trial to the end of the last one; start-up has its own column.
-Space (seven dimensions) and sampler (multivariate TPE) are equal. The script then measures one suggestion and the
-driver's memory with 1,000 finished trials, and `best` on 5,000. The last lines check the claims.
+Space (seven dimensions) and sampler (multivariate TPE) are equal. The script then measures `best` on 5,000 trials. The
+last lines check the claims. benchmarks.search.growth measures suggestions.
 """
 
 import argparse
@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.data_cache_steps import peak_mib
 from benchmarks.results import run_step, verdict
 from core.log_odds import round_log_odds
 from core.training.result import EpochResult
@@ -34,7 +33,7 @@ from tuning.space.space import Space
 
 EPOCHS = 5
 WORKERS = 2
-SECONDS_A_TRIAL, SUGGESTION_MS, BEST_SECONDS = 0.2, 100, 2.0
+SECONDS_A_TRIAL, BEST_SECONDS = 0.2, 2.0
 
 
 def main() -> None:
@@ -43,23 +42,18 @@ def main() -> None:
         found = STEPS[arguments.step](arguments.trials, Path(arguments.folder))
         print(json.dumps(found))
         return
-    trials, known = (12, 100) if arguments.quick else (100, 1000)
+    trials, many = (12, 500) if arguments.quick else (100, 5000)
     print(f"{trials} trials of {EPOCHS} epochs that train nothing, {WORKERS} workers")
     print(f"{'method':38} {'start-up s':>10}  {'s/trial':>10}")
     found = {}
     for name, title in WAYS.items():
         found[name] = run(name, trials)
         print(f"{title:38} {found[name]['startup']:10.2f}  {found[name]['a_trial']:10.4f}", flush=True)
-    scale = run("scale", known)
-    print(f"\na suggestion with {known:,} finished trials: {scale['suggestion_ms']:.0f} ms of the driver's time")
-    print(
-        f"the driver's memory: {scale['early_mib']:.0f} MiB at {known // 10:,} trials, {scale['mib']:.0f} at {known:,}"
-    )
-    print(f"best on {5 * known:,} trials: {scale['best_seconds']:.2f} s\n")
+    best = best_seconds(many)
+    print(f"\nbest on {many:,} trials: {best:.2f} s\n")
     claims = {
         "seconds per trial": (found["sentune"]["a_trial"], SECONDS_A_TRIAL),
-        "ms per suggestion": (scale["suggestion_ms"], SUGGESTION_MS),
-        "seconds of best": (scale["best_seconds"], BEST_SECONDS),
+        "seconds of best": (best, BEST_SECONDS),
     }
     for what, (value, limit) in claims.items():
         end = verdict(value <= limit, conclusive=not arguments.quick)
@@ -232,58 +226,16 @@ def sampler() -> Any:
         return optuna.samplers.TPESampler(seed=1, multivariate=True, group=True, constant_liar=True, n_startup_trials=6)
 
 
-def scale(trials: int, folder: Path) -> dict[str, float]:
-    """Measure suggestions, memory and `best` on a journal of many trials, written without Ray."""
-    from optuna.trial import TrialState
-
-    from tuning.journal.writer import open_study
-    from tuning.scheduling.suggester import Suggester
-    from tuning.scheduling.virtual_clock import VisibleResult
-
-    the_plan = dataclasses.replace(plan(trials), space=load_space("default"))
-    suggester, taken, early = Suggester(the_plan), [0.0], 0.0
-    log: list[VisibleResult] = []
-    spec = {"space": the_plan.space.to_dict(), "stopping": None, "warm_start": None}
-    with open_study(folder / "study", spec) as study_journal:
-        for number in range(trials):
-            began = time.process_time()
-            new = suggester.suggest(log)
-            taken.append(time.process_time() - began)
-            distributions = the_plan.space.distributions(new.params)
-            study_journal.add_trial(new.params, distributions, new.config.to_dict(), new.origin)
-            suggester.add(study_journal.trials()[number])
-            scores = [(number * 7919 + epoch) % 1009 / 1009 for epoch in range(1, EPOCHS + 1)]
-            log.append(VisibleResult(number, EPOCHS, max(scores)))
-            for epoch, score in enumerate(scores, 1):
-                study_journal.record_epoch(
-                    number,
-                    EpochResult(
-                        epoch=epoch, train_loss=1.0, val_loss=1.0, val_accuracy=score, score=score, seconds=1.0
-                    ),
-                )
-            study_journal.finish_trial(
-                number, TrialState.PRUNED if number % 3 else TrialState.COMPLETE, {"n_parameters": 1}, EPOCHS
-            )
-            if number == trials // 10:
-                early = peak_mib()
-        late = peak_mib()
-    return {
-        "suggestion_ms": 1000 * sorted(taken[-20:])[10],
-        "early_mib": early,
-        "mib": late,
-        "best_seconds": best_seconds(folder / "five", 5 * trials),
-    }
-
-
-def best_seconds(study: Path, trials: int) -> float:
+def best_seconds(trials: int) -> float:
     """Return the seconds of `best`, with Python's start, on a study of synthetic trials."""
     from benchmarks.baselines.sentune_studies import run_sentune
     from benchmarks.inputs.recorded_study import record_study
 
-    record_study(study, trials=trials, space="default")
-    began = time.perf_counter()
-    run_sentune("best", str(study))
-    return time.perf_counter() - began
+    with tempfile.TemporaryDirectory(prefix="sentune-overhead-") as folder:
+        record_study(Path(folder, "study"), trials=trials, space="default")
+        began = time.perf_counter()
+        run_sentune("best", f"{folder}/study")
+        return time.perf_counter() - began
 
 
 WAYS = {
@@ -300,13 +252,12 @@ STEPS: dict[str, Callable[[int, Path], dict[str, float]]] = {
     "ray": lambda trials, folder: bare_ray(trials, folder, reuse=False),
     "optuna": lambda trials, folder: bare_optuna(trials, folder, journal=False),
     "optuna_journal": lambda trials, folder: bare_optuna(trials, folder, journal=True),
-    "scale": scale,
 }
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="Run 12 trials, then 100 and 500.")
+    parser.add_argument("--quick", action="store_true", help="Run 12 trials, and `best` on 500.")
     for name in ("--step", "--folder"):
         parser.add_argument(name, help=argparse.SUPPRESS)
     parser.add_argument("--trials", type=int, help=argparse.SUPPRESS)

@@ -10,7 +10,7 @@ Searches of all trials of a table are replayed on recorded learning curves (benc
 median of 50 searches of a policy, with the 10% and the 90% quantile:
 
 - the epochs and the simulated seconds until the best accuracy so far was within 0.3 points of the table's best;
-- the best accuracy so far after fractions of the epochs and seconds that random search without a rule needs for that.
+- the best accuracy so far after fractions of the epochs that random search without a rule needs for that.
 
 The last lines check the claims. benchmarks.simulation.order_price measures the price of order.
 """
@@ -18,14 +18,14 @@ The last lines check the claims. benchmarks.simulation.order_price measures the 
 import argparse
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
 from benchmarks.results import verdict
 from benchmarks.simulation.curves import CURVES, Table, read_table
-from benchmarks.simulation.replay import CLOSE, STOPPING, UNORDERED, Policy, Replayed, band, replay
+from benchmarks.simulation.replay import CLOSE, STOPPING, UNORDERED, Policy, band, replay
 from tuning.scheduling.asha import Asha
 from tuning.scheduling.study_config import default_lag
 
@@ -71,7 +71,6 @@ def compare(table: Table, arguments: argparse.Namespace, pool: ProcessPoolExecut
     close = table.best - CLOSE
     grid = other_ways(ways[DEFAULT], table.epochs) if arguments.grid else {}
     needed: dict[str, float] = {}
-    found: dict[str, list[Replayed]] = {}
     print(f"{'policy':36} {'epochs until close':>21} {'seconds until close':>24}   best so far after epochs")
     for name, policy in {**ways, **grid}.items():
         runs = list(pool.map(partial(replay, table, policy), range(arguments.repeats)))
@@ -83,22 +82,7 @@ def compare(table: Table, arguments: argparse.Namespace, pool: ProcessPoolExecut
         epochs = spread([run.epochs_until(close) for run in runs], ".0f")
         seconds = spread([run.seconds_until(close) for run in runs], ".0f")
         print(f"{name:36} {epochs:>21} {seconds:>24}   {'  '.join(bests)}", flush=True)
-        found |= {name: runs} if name in ways else {}
-    by_seconds(found, close)
     return needed["random"], needed[DEFAULT]
-
-
-def by_seconds(found: Mapping[str, Sequence[Replayed]], close: float) -> None:
-    """Print the best so far after fractions of the simulated time that random search needs.
-
-    A search that ended earlier keeps its last value.
-    """
-    needs = band([min(run.seconds_until(close), run.wall) for run in found["random"]])[1]
-    marks = [share * needs for share in SHARES]
-    print(f"\n{'policy':36} best so far after simulated seconds")
-    for name, runs in found.items():
-        bests = [f"{mark:.0f}: {spread([run.best_at(mark) for run in runs], '.4f')}" for mark in marks]
-        print(f"{name:36} {'  '.join(bests)}", flush=True)
 
 
 def spread(values: Sequence[float], form: str) -> str:

@@ -17,9 +17,9 @@ Each row compares the virtual clock with the same rule without order, where each
 - busy: fraction of the workers' time in which they had a job;
 - close: median seconds until the best so far was within 0.3 points of the best curve of a random search's trials.
 
-The last lines check the claims. results/reference/order.md also has a row of the rule before the virtual clock, an
-order window of four times the workers with successive halving. It was measured once with the code of commit b1988fd, on
-the same tables, with the same seeds and noise.
+The last lines check the claims. results/reference/order.md also has the rule before the virtual clock, an order window
+of four times the workers with successive halving. It was measured once with the code of commit b1988fd, on the same
+tables, with the same seeds and noise.
 """
 
 import argparse

@@ -8,7 +8,6 @@ An epoch takes its recorded seconds, with noise. The virtual cost of an epoch is
 epochs of the median curve. Error and noise depend on the seed and the curve alone, so all rules get the same ones.
 """
 
-import bisect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -75,11 +74,6 @@ class Replayed:
     def epochs_until(self, accuracy: float) -> float:
         """Return the number of epochs until the best so far reached `accuracy`; infinite if it never did."""
         return next((i for i, best in enumerate(self.best, 1) if best >= accuracy), math.inf)
-
-    def best_at(self, seconds: float) -> float:
-        """Return the best accuracy so far at a simulated time; 0 before the end of the first epoch."""
-        done = bisect.bisect_right(self.seconds, seconds)
-        return self.best[done - 1] if done else 0.0
 
     def seconds_until(self, accuracy: float) -> float:
         """Return the simulated seconds until the best so far reached `accuracy`; infinite if it never did."""

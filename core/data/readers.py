@@ -332,7 +332,7 @@ def _open_parquet(path: Path, encoded: Sequence[str] = ()) -> Iterator[Any]:
 def _from_arrow(table: Any, name: str, schema: Any, first: int = 1) -> Table:
     """Return a table or a batch of pyarrow with the plain columns of a schema, whose rows are numbered from `first`."""
     arrays = dict(zip(table.schema.names, table.columns, strict=True))
-    columns, _ = arrow_columns(arrays, lambda row: f"{name}, row {first - 1 + row}")
+    columns = arrow_columns(arrays, lambda row: f"{name}, row {first - 1 + row}")
     if table.num_rows == 0:
         raise DataError(NO_ROWS.format(name))
     others = {field.name: str(field.type) for field in schema if field.name not in columns}
@@ -340,10 +340,8 @@ def _from_arrow(table: Any, name: str, schema: Any, first: int = 1) -> Table:
     return Table(name=name, columns=columns, lines=lines, unit="row", unsupported_columns=others)
 
 
-def arrow_columns(
-    arrays: Mapping[str, Any], location: Callable[[int], str]
-) -> tuple[dict[str, list[str | None]], dict[str, str]]:
-    """Return the cells of each array of pyarrow that holds plain values, and the type of each other one.
+def arrow_columns(arrays: Mapping[str, Any], location: Callable[[int], str]) -> dict[str, list[str | None]]:
+    """Return the cells of each array of pyarrow that holds plain values.
 
     Args:
         arrays: The arrays by the name of their column.
@@ -361,7 +359,7 @@ def arrow_columns(
     for name, cells in columns.items():
         for row, cell in enumerate(cells, start=1):
             _check_cell(cell, name, location(row))
-    return columns, {name: str(each.type) for name, each in arrays.items() if name not in columns}
+    return columns
 
 
 def _python_values(array: Any) -> list[Any]:

@@ -227,18 +227,6 @@ def parse_split_value(value: str) -> int | None:
     return _COLUMN_VALUES.get(value.strip().lower())
 
 
-def require_in_train(codes: Codes, labels: NDArray[np.int64], classes: Sequence[str]) -> None:
-    """Check that train has a sentence of every class.
-
-    Raises:
-        DataError: Train lacks a class; the message names the first one.
-    """
-    counts = np.bincount(labels[codes == TRAIN], minlength=len(classes))
-    if not counts.all():
-        name = classes[int(counts.argmin())]
-        raise DataError(f"class {quoted(name)} has no sentence in train; add some, or leave out the class")
-
-
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
 class _Groups:
     """Texts in groups of copies. The groups are numbered in the order of a hash."""
@@ -368,7 +356,10 @@ class SplitRule:
                 f"the split column has no row {absent[0]}; pass --validation folds:5, add some, or leave out "
                 "--split-column for a split of 80/10/10"
             )
-        require_in_train(codes, read.labels, read.classes)
+        counts = np.bincount(read.labels[codes == TRAIN], minlength=len(read.classes))
+        if not counts.all():
+            name = read.classes[int(counts.argmin())]
+            raise DataError(f"class {quoted(name)} has no sentence in train; add some, or leave out the class")
         if self.validation_folds is None:
             return codes, None
         places = np.flatnonzero(codes == TRAIN)

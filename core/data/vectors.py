@@ -47,7 +47,7 @@ GLOVE = VectorArchive(
 ARCHIVES = {name: archive for archive in (GLOVE, FASTTEXT) for name in archive.members}
 WIDTHS = {"glove-50d": 50, "glove-100d": 100, "glove-200d": 200, "glove-300d": 300, "fasttext": 300}
 """Width of the vectors that are known by name."""
-VECTOR_NAMES = ("glove-50d", *ARCHIVES, "none")
+VECTOR_NAMES = (*WIDTHS, "none")
 ENDINGS = (".vec", ".txt", ".zip", ".gz")
 
 

@@ -2,6 +2,7 @@
 
 import array
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -14,7 +15,6 @@ from core.errors import DataError
 from core.io.text import Notify
 
 _QUIET_SECONDS = 5.0
-_BLOCK = 1 << 20
 MAX_WORDS = 50_000
 """Maximum size of a vocabulary. A step of exact Adam updates all trained word vectors: with 175,000 words, those of a
 million sentences, a step of a small LSTM takes 3.5 times as long. The words that are left out are 1.2% of the tokens
@@ -87,11 +87,9 @@ def train_words(tokens: TokenizedTexts, split: NDArray[np.uint8]) -> list[str]:
     They are in order of first appearance; of too many, the most frequent remain.
     """
     in_train = np.repeat(split == TRAIN, np.diff(tokens.offsets))
-    first, counts = _appearances(tokens.flat, in_train, len(tokens.distinct))
-    ordered = np.argsort(first)[: np.count_nonzero(counts)]
-    rank = np.empty(len(ordered), dtype=np.int64)  # by frequency, then by first appearance
-    rank[np.argsort(-counts[ordered], kind="stable")] = np.arange(len(ordered))
-    words = (tokens.distinct[place] for place in ordered[rank < MAX_WORDS - 2].tolist())
+    counts = Counter(tokens.flat[in_train].data)  # in order of first appearance, and so are equally frequent ones
+    most = dict(counts.most_common(MAX_WORDS - 2))
+    words = (tokens.distinct[place] for place in counts if place in most)
     return [PAD, UNK, *(word for word in words if word not in (PAD, UNK))]
 
 
@@ -104,18 +102,3 @@ def encode_corpus(tokens: TokenizedTexts, words: Sequence[str]) -> tuple[NDArray
         flat = np.insert(flat, tokens.offsets[empty], UNK_ID)
     offsets = np.concatenate([[0], np.cumsum(np.maximum(lengths, 1))])
     return flat, offsets.astype(np.int64)
-
-
-def _appearances(
-    flat: NDArray[np.int32], in_train: NDArray[np.bool_], n_distinct: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return (n_distinct,) the first place in train of each token, len(flat) if it has none, and how many it has.
-
-    Blocks are visited from the last to the first, and the last value that is assigned to an index remains.
-    """
-    first, counts = np.full(n_distinct, len(flat), dtype=np.int64), np.zeros(n_distinct, dtype=np.int64)
-    for start in reversed(range(0, len(flat), _BLOCK)):
-        places = start + np.flatnonzero(in_train[start : start + _BLOCK])[::-1]
-        first[flat[places]] = places
-        counts += np.bincount(flat[places], minlength=n_distinct)
-    return first, counts

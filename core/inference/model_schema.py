@@ -6,6 +6,7 @@ Each function returns what it has checked, or raises CorruptionError with the fi
 import json
 import math
 import re
+import reprlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -144,8 +145,5 @@ def _texts(file: str, value: Any) -> tuple[str, ...]:
 
 def _check(where: str, value: Any, rule: str, holds: Callable[[Any], Any]) -> None:
     if not holds(value):
-        try:
-            shown = quoted(json.dumps(value))
-        except RecursionError:
-            shown = "a deeply nested value"
-        raise CorruptionError(f"{where} must be {rule}, got {shown}")
+        shown = value if isinstance(value, str) else reprlib.repr(value)
+        raise CorruptionError(f"{where} must be {rule}, got {quoted(shown)}")

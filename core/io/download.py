@@ -38,10 +38,6 @@ class RemoteFile:
         return self.url.rsplit("/", 1)[-1]
 
 
-class _Changed(Exception):  # noqa: N818 - says what happened
-    """Raised if the server offers another file, so that another attempt is useless."""
-
-
 def download(remote: RemoteFile, partial_dir: Path, purpose: str, hint: str, notify: Notify | None = None) -> Path:
     """Download `remote` into the folder `partial_dir`; resume the download of an earlier call.
 
@@ -66,7 +62,7 @@ def download(remote: RemoteFile, partial_dir: Path, purpose: str, hint: str, not
     while (have := _size(part)) != remote.size_bytes:
         try:
             _fetch_rest(remote, part, have, notify)
-        except _Changed as change:
+        except DataError as change:  # another file, so another attempt is useless
             raise DataError(f"{purpose}: {remote.url}: {change}; {hint}") from None
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
             if isinstance(error, urllib.error.HTTPError):
@@ -127,11 +123,11 @@ def _check_answer(answer: Any, remote: RemoteFile, part: Path, have: int) -> int
         expected = f"bytes {have}-{remote.size_bytes - 1}/{remote.size_bytes}"
         if (got := answer.headers.get("Content-Range", "")) != expected:
             part.unlink(missing_ok=True)  # the file itself has changed; the answer below may be a login page
-            raise _Changed(f"the server offers {got!r}, {expected!r} is expected")
+            raise DataError(f"the server offers {got!r}, {expected!r} is expected")
         return have
     length = answer.headers.get("Content-Length")
     if length is not None and length != str(remote.size_bytes):
-        raise _Changed(f"the server offers {length} bytes, {remote.size_bytes} are expected")
+        raise DataError(f"the server offers {length} bytes, {remote.size_bytes} are expected")
     return 0
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import tracemalloc
-import warnings
 
 import numpy as np
 import pytest
@@ -163,10 +162,7 @@ def test_a_part_of_large_data_has_all_classes(monkeypatch: pytest.MonkeyPatch, s
 
 def test_no_warning_if_the_steps_are_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plain_baseline, "MAX_STEPS", 2)
-    with warnings.catch_warnings(record=True) as found:
-        warnings.simplefilter("always")
-        fitted(tiny_corpus())
-    assert found == []
+    fitted(tiny_corpus())  # pytest would raise the warning
 
 
 def test_evaluation_gives_the_metric_of_the_stored_probabilities() -> None:

@@ -27,6 +27,7 @@ EVENTS = {
     "out of memory",
     "fewer trials first",
     "another budget first",
+    "early end",
     "COMPLETE trial",
     "PRUNED trial",
     "FAIL trial",

@@ -228,6 +228,7 @@ class World:
                 return True
             self.found["interruption"] += run.stop.requested and run.stop.reason is None
             early_end = run.schedule.early_end
+            self.found["early end"] += early_end is not None
             journal.set_study_attr("early_end", asdict(early_end) if early_end else None)
         except Killed:
             self.found["kill"] += 1

@@ -1,7 +1,6 @@
 """A stand-in for Ray Tune in a search."""
 
 import random
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,10 +11,10 @@ from core.config import TrialConfig
 from core.training.result import EpochResult
 from tests.support.study_configs import cost
 from tuning.backend.adapters import RayScheduler, RaySearcher
-from tuning.journal.records import TrialRecord, read_study
-from tuning.journal.writer import StudyJournal, open_study
-from tuning.scheduling.budget import EarlyEnd, StopSignal
-from tuning.scheduling.schedule import Callback, Schedule, reopen_trials
+from tuning.journal.records import TrialRecord
+from tuning.journal.writer import StudyJournal
+from tuning.scheduling.budget import StopSignal
+from tuning.scheduling.schedule import Callback, Schedule
 from tuning.scheduling.study_config import StudyConfig
 
 
@@ -41,12 +40,10 @@ class Heard(Callback):
 class FakeRay:
     """Runs trials as Ray Tune would, but here and in an order that `rng` decides."""
 
-    def __init__(
-        self, journal: StudyJournal, the_plan: StudyConfig, workers: int, rng: random.Random, **options: bool
-    ) -> None:
+    def __init__(self, journal: StudyJournal, the_plan: StudyConfig, workers: int, rng: random.Random) -> None:
         self.stop = StopSignal()
         self.heard = Heard()
-        self.schedule = Schedule(journal, the_plan, cost, [self.heard], self.stop, **options)
+        self.schedule = Schedule(journal, the_plan, cost, [self.heard], self.stop)
         self.searcher = RaySearcher(self.schedule)
         self.scheduler = RayScheduler(self.schedule)
         self.plan, self.workers, self.rng = the_plan, workers, rng
@@ -101,19 +98,3 @@ class FakeRay:
 def searcher_of(journal: StudyJournal, the_plan: StudyConfig, stop: StopSignal) -> RaySearcher:
     """Return a searcher that continues from the trials in the journal."""
     return RaySearcher(Schedule(journal, the_plan, cost, [Heard()], stop))
-
-
-def command(
-    folder: Path, the_plan: StudyConfig, workers: int = 1, seed: int = 0, steps: int = 10_000
-) -> EarlyEnd | None:
-    """Run a study as `sentune run` does: prepare its trials, and search; return its early end."""
-    with open_study(folder, {"fingerprint": ""}) as journal:
-        reopen_trials(journal, the_plan)
-        ray = FakeRay(journal, the_plan, workers, random.Random(seed))
-        if ray.schedule.has_job():
-            ray.run(steps)
-        return ray.schedule.early_end
-
-
-def content(folder: Path) -> list[Any]:
-    return [(r.number, r.state, r.params, r.config, r.epochs) for r in read_study(folder)[1]]

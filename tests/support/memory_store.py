@@ -5,7 +5,7 @@ from typing import Any
 
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from tests.support.epochs import epoch
 from tests.support.fake_ray import Heard
@@ -25,9 +25,6 @@ class MemoryStore(StudyJournal):
         super().__init__(Path("/nonexistent"), storage, storage.create_new_study([StudyDirection.MAXIMIZE]))  # type: ignore[arg-type]
         self.without_checkpoints: list[int] = []
         """Trials whose checkpoints were removed."""
-
-    def trials(self) -> list[FrozenTrial]:
-        return self._storage.get_all_trials(self._study_id, deepcopy=False)
 
     def reopen(self) -> None:
         for trial in self.trials():

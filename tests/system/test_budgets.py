@@ -10,7 +10,7 @@ from tests.support.searches import run
 def test_failed_trials_are_in_the_table_and_patience_ends_a_study_that_the_same_command_trains_no_more(
     command: Command, sentences: Path
 ) -> None:
-    """That it ends alike for any number of workers: tests/tuning/scheduling/test_schedule_rounds.py."""
+    """That it ends alike for any number of workers: tests/simulator."""
     explosive = ("--set", "optimizer=adamw", "--set", "learning_rate=9e15", "--set", "weight_decay=9e15")
     words = run(sentences, "short", "--space", "notebook", *explosive, "--patience-trials", "2", "--target", "1")
     said = command.train_here(*words)

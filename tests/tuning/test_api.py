@@ -130,7 +130,6 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "rule": ({"workers": 0}, "workers must be from 1 to 10,000, got 0"),
     "text for a number": ({"trials": "12"}, "trials must be a whole number, got '12'"),
     "text for set": ({"set": "hidden_dim=64"}, "set must be a dictionary such as .+, got 'hidden_dim=64'"),
-    "values": ({"sampler": "magic"}, "sampler must be one of tpe, random, gp, cmaes, qmc, got 'magic'"),
     "two words": ({"patience_trials": 0}, "patience_trials must be from 1 to 100,000, got 0"),
 }
 

@@ -115,18 +115,21 @@ def test_epochs_that_a_target_hides_are_counted(tmp_path: Path) -> None:
     assert hint.endswith("to continue the study; the epochs trained after this end (4) count then, too")
 
 
+def on_reviews(folder: Path, **changes: Any) -> RunOptions:
+    """Write 80 reviews; return the options of a short search on them."""
+    file = folder / "reviews.csv"
+    write_reviews(file, 80)
+    given: dict[str, Any] = {"text_column": "body", "label_column": "stars", "vectors": "none", "embedding_dim": 4}
+    return options(folder, dataset=str(file), epochs="1", cache_dir=folder / "cache", **given, **changes)
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_default_cache")
 def test_fewer_trials_than_the_study_has_complete_these(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An interruption left all of them open, and the last one without a result."""
-    file = tmp_path / "reviews.csv"
-    write_reviews(file, 80)
-    run = options(
-        tmp_path, dataset=str(file), text_column="body", label_column="stars", vectors="none", trials=3, epochs="1",
-        cache_dir=tmp_path / "cache", overrides=["hidden_dim=4", "n_layers=1"], no_baseline=True,
-    )  # fmt: skip
+    run = on_reviews(tmp_path, trials=3, overrides=["hidden_dim=4", "n_layers=1"], no_baseline=True)
     fewer = dataclasses.replace(run, trials=1)
-    with trained_here(file):
+    with trained_here(Path(run.dataset)):
         assert search_study(run).finished
         with open_study(run.folder, study_attributes(run.folder)["spec"]) as journal:
             journal.reopen()
@@ -146,14 +149,9 @@ def test_fewer_trials_than_the_study_has_complete_these(tmp_path: Path, capsys: 
 
 @pytest.mark.slow
 def test_a_command_that_is_killed_while_it_waits_for_the_plain_baseline_has_ended_its_search(tmp_path: Path) -> None:
-    file = tmp_path / "reviews.csv"
-    write_reviews(file, 80)
-    run = options(
-        tmp_path, dataset=str(file), text_column="body", label_column="stars", vectors="none", trials=9, epochs="1",
-        cache_dir=tmp_path / "cache", overrides=["hidden_dim=4", "n_layers=1"], target=0.01,
-    )  # fmt: skip
+    run = on_reviews(tmp_path, trials=9, overrides=["hidden_dim=4", "n_layers=1"], target=0.01)
     with (
-        trained_here(file),
+        trained_here(Path(run.dataset)),
         patch("tuning.run.PlainFit.finish", side_effect=InterruptedError),
         patch("tuning.run.PlainFit.on_epoch_end"),
         pytest.raises(InterruptedError),
@@ -169,14 +167,9 @@ def test_a_command_that_is_killed_while_it_waits_for_the_plain_baseline_has_ende
 def test_only_a_time_budget_limits_the_wait_for_the_plain_baseline(
     tmp_path: Path, n_trials: int | None, seconds: float | None
 ) -> None:
-    file = tmp_path / "reviews.csv"
-    write_reviews(file, 80)
-    run = options(
-        tmp_path, dataset=str(file), text_column="body", label_column="stars", vectors="none", embedding_dim=4,
-        trials=9, epochs="1", cache_dir=tmp_path / "cache",
-    )  # fmt: skip
+    run = on_reviews(tmp_path, trials=9)
     with (
-        trained_here(file),
+        trained_here(Path(run.dataset)),
         patch("tuning.run._search", return_value=EarlyEnd(reason="a limit", n_trials=n_trials)),
         patch("tuning.run.PlainFit.finish") as finish,
     ):
@@ -186,12 +179,8 @@ def test_only_a_time_budget_limits_the_wait_for_the_plain_baseline(
 
 @pytest.mark.slow
 def test_a_study_whose_data_have_moved_removes_its_checkpoints_from_the_storage(tmp_path: Path) -> None:
-    before, after = tmp_path / "before.csv", tmp_path / "after.csv"
-    write_reviews(before, 80)
-    run = options(
-        tmp_path, dataset=str(before), text_column="body", label_column="stars", vectors="none", embedding_dim=4,
-        trials=1, epochs="1", cache_dir=tmp_path / "cache", storage=str(tmp_path / "storage"),
-    )  # fmt: skip
+    run = on_reviews(tmp_path, trials=1, storage=str(tmp_path / "storage"))
+    before, after = Path(run.dataset), tmp_path / "after.csv"
     with trained_here(before):
         assert search_study(run).finished
         left = tmp_path / "storage" / study_id("s", study_attributes(tmp_path / "s"))
@@ -219,14 +208,9 @@ def test_a_trial_is_retried_on_a_whole_gpu_if_it_had_a_share(tmp_path: Path, sha
 
 @pytest.mark.slow
 def test_a_warm_start_is_kept_in_the_study_and_the_same_command_continues_it(tmp_path: Path) -> None:
-    file = tmp_path / "reviews.csv"
-    write_reviews(file, 80)
-    run = options(
-        tmp_path, dataset=str(file), text_column="body", label_column="stars", vectors="none", embedding_dim=4,
-        trials=2, epochs="1", cache_dir=tmp_path / "cache", no_baseline=True,
-    )  # fmt: skip
+    run = on_reviews(tmp_path, trials=2, no_baseline=True)
     warm = dataclasses.replace(run, name="warm", warm_start="s")
-    with trained_here(file):
+    with trained_here(Path(run.dataset)):
         for each in (run, warm, dataclasses.replace(warm, trials=3)):
             assert search_study(each).finished
     attributes, records = read_study(warm.folder)

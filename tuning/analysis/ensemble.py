@@ -331,7 +331,7 @@ def _repeated(
     """Repeat the selection whose actual result is `actual` (T,)."""
     most = REPEATS_OF_ROC_AUC if library.metric.name == "roc_auc" else REPEATS
     repeats = min(len(resamples.best), most, max(50, MAX_COUNTS // resamples.n))
-    counts = np.concatenate(list(draw_counts(resamples.n, repeats=repeats, seed=resamples.seed)))
+    counts = np.concatenate(list(draw_counts(resamples.n, repeats=repeats, seed=0)))  # as in Resamples
     once = np.ones((1, resamples.n), dtype=np.int64)
     selected = select(library, counts, size=size, max_cost=max_cost)
     base, change = np.empty(repeats), np.empty(repeats)

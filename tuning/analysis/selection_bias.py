@@ -193,8 +193,7 @@ def _derivatives(name: str, confusion: NDArray[np.int64]) -> NDArray[np.float64]
     if name == "macro_f1":
         both = np.maximum(predicted + labelled, 1)
         return np.asarray((2 * right - 2 * hits / both) / both / np.count_nonzero(predicted + labelled))
-    if name != "mcc":
-        raise ValueError(f"{name} has no derivatives; add them to _derivatives")
+    assert name == "mcc", f"add the derivatives of {name}"
     # MCC has no derivative where all predictions are equal: there, as if one were not.
     spread = [max(2.0 * total - 2, float(total**2 - (each**2).sum())) for each in (predicted, labelled)]
     scale = (spread[0] * spread[1]) ** 0.5
@@ -246,7 +245,6 @@ class Resamples:
         trials: Sequence[int],
         outputs: Sequence[Sequence[NDArray[Any]]],
         repeats: int = REPEATS,
-        seed: int = 0,
     ) -> None:
         """Resample the outputs from which a search chose. Ties go to the first one.
 
@@ -257,11 +255,8 @@ class Resamples:
             trials: T different numbers of trials, at least one; FIXED may be one of them.
             outputs: (n,) predicted classes or (n, C) probabilities of each epoch of each of the T trials.
             repeats: Number of resamples R.
-            seed: Seed of the resampling; the same arguments give the same figures.
         """
-        self.metric, self.n, self.seed = metric, len(labels), seed
-        if not trials or self.n < 2:
-            raise ValueError(f"needs at least 1 trial and 2 sentences, got {len(trials)} and {self.n}")
+        self.metric, self.n = metric, len(labels)
         self.places = {trial: place for place, trial in enumerate(trials)}
         stacked = np.stack([epoch for each in outputs for epoch in each])
         ends = np.cumsum([len(each) for each in outputs])
@@ -285,7 +280,7 @@ class Resamples:
         # Macro F1, balanced accuracy and MCC count the sentences of each class.
         figures = 1 if metric.needs_probabilities or metric.name == "accuracy" else n_classes
         start = 0
-        for counts in draw_counts(self.n, repeats=repeats, seed=seed, at_once=len(raw) * figures):
+        for counts in draw_counts(self.n, repeats=repeats, seed=0, at_once=len(raw) * figures):
             rows, start = slice(start, start + len(counts)), start + len(counts)
             found = scores(counts)  # (R', M)
             for trial, part in enumerate(slices):

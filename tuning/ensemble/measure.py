@@ -46,9 +46,8 @@ def measure(journal: StudyJournal, members: Sequence[TrainedMember], corpus: Cor
         rows.append({"name": each.member.name, "weight": each.member.weight, "verdict": each.verdict, **figures})
         print(f"{each.member.name}: {each.verdict}; {_summary(figures, metric)}")
     tests = [each.test for each in members if each.test is not None]
-    outputs = _outputs(
-        corpus, average([each.val for each in members], weights), average(tests, weights) if tests else None
-    )
+    val = np.average([each.val for each in members], axis=0, weights=weights)
+    outputs = _outputs(corpus, val, np.average(tests, axis=0, weights=weights) if tests else None)
     figures = _figures(metric, val_name, outputs) | calibration_figures(outputs["val"], outputs.get("test"))
     figures |= metric_interval(METRICS[metric], outputs.get("test"), len(corpus.classes))
     for split, found in outputs.items():
@@ -62,14 +61,6 @@ def measure(journal: StudyJournal, members: Sequence[TrainedMember], corpus: Cor
     environment: Mapping[str, Any] = next((about["environment"] for about in trained.values()), {})
     digests = {name: about["weights_sha256"] for name, about in trained.items()}
     return {**figures, "members": rows, "environment": environment, "weights_sha256": digests}
-
-
-def average(parts: Sequence[NDArray[np.floating]], weights: Sequence[float]) -> NDArray[np.float64]:
-    """Return (n, C) the weighted mean of the members' probabilities, always summed in the same order."""
-    total = np.zeros(parts[0].shape)
-    for part, weight in zip(parts, weights, strict=True):
-        total += weight * part
-    return total
 
 
 def _outputs(corpus: Corpus, val: NDArray[np.floating], test: NDArray[np.floating] | None) -> dict[str, Outputs]:

@@ -5,7 +5,6 @@ import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import accumulate
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
@@ -299,27 +298,19 @@ class EpochPoint:
 
 def epoch_points(record: TrialRecord) -> list[EpochPoint]:
     """Return the trial's epochs in order. They depend only on the journal, so writing them again changes nothing."""
-    epochs = record.epochs
     metric = METRICS[record.config["metric"]]
-    shown = {"val_accuracy": [epoch.val_accuracy for epoch in epochs]}
-    shown[f"val_{metric.name}"] = [metric.oriented(epoch.score) for epoch in epochs]
-    best = {
-        f"best_{name}": accumulate(values, max if name == "val_accuracy" or metric.higher_is_better else min)
-        for name, values in shown.items()
-    }
-    columns = {
-        **shown,
-        **{name: [getattr(epoch, name) for epoch in epochs] for name in ("val_loss", "train_loss", "seconds")},
-        **best,
-    }
-    times = accumulate(epoch.seconds for epoch in epochs)
-    rows = zip(*columns.values(), strict=True)
-    return [
-        EpochPoint(
-            epoch=epoch.epoch, time=(record.started_at or 0.0) + gone, values=dict(zip(columns, row, strict=True))
-        )
-        for epoch, gone, row in zip(epochs, times, rows, strict=True)
-    ]
+    points: list[EpochPoint] = []
+    seconds, best = 0.0, dict[str, float]()
+    for epoch in record.epochs:
+        seconds += epoch.seconds
+        shown = {"val_accuracy": epoch.val_accuracy, f"val_{metric.name}": metric.oriented(epoch.score)}
+        for name, value in shown.items():
+            better = max if name == "val_accuracy" or metric.higher_is_better else min
+            best[f"best_{name}"] = better(value, best.get(f"best_{name}", value))
+        others = {"val_loss": epoch.val_loss, "train_loss": epoch.train_loss, "seconds": epoch.seconds}
+        time = (record.started_at or 0.0) + seconds
+        points.append(EpochPoint(epoch=epoch.epoch, time=time, values=shown | others | best))
+    return points
 
 
 def searched_values(record: TrialRecord, searched: Sequence[str]) -> dict[str, bool | int | float | str]:

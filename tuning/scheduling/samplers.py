@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
 from optuna.storages import InMemoryStorage
@@ -166,19 +166,12 @@ def _in_each_trial(space: Space) -> list[Dimension]:
 
     A condition on a setting that is not searched always holds.
     """
-    counts = {each.name: _count(each.distribution) for each in space.dimensions}
+    counts = {each.name: len(each.values()) for each in space.dimensions}
     found: dict[str, Dimension] = {}
     for each in space.dimensions:
         if all(name not in counts or (name in found and len(allowed) == counts[name]) for name, allowed in each.when):
             found[each.name] = each
     return list(found.values())
-
-
-def _count(d: BaseDistribution) -> int:
-    """Return the number of values; 0 for a range of real numbers, which no condition names."""
-    if isinstance(d, CategoricalDistribution):
-        return len(d.choices)
-    return len(range(d.low, d.high + 1, d.step)) if isinstance(d, IntDistribution) else 0
 
 
 def cmaes_dimensions(space: Space) -> dict[str, BaseDistribution]:

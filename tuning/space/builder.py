@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 
 from core.errors import ConfigError
 from tuning.space.expressions import Condition, Value, choice, show_value
@@ -156,11 +156,9 @@ def _possible(
     """Return all possible values of a setting, none if it is left out, or the reason why they cannot be listed."""
     for dimension in dimensions:
         if dimension.name == name:
-            distribution = dimension.distribution
-            if isinstance(distribution, CategoricalDistribution):
-                return distribution.choices
-            if isinstance(distribution, IntDistribution) and distribution.high - distribution.low < MAX_VALUES:
-                return tuple(range(distribution.low, distribution.high + 1, distribution.step))
+            values = dimension.values()
+            if 0 < len(values) <= MAX_VALUES:
+                return tuple(values)
             return f"{name} has too many values; write a choice, or a short range of whole numbers"
     ranges = [dimension.name for dimension in dimensions if dimension.field == name]
     if ranges:

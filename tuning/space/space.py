@@ -58,6 +58,13 @@ class Dimension:
         fits = isinstance(value, int) or not isinstance(d, IntDistribution)
         return is_number(value) and fits and d._contains(value)
 
+    def values(self) -> Sequence[Value]:
+        """Return all possible values in order; none for a range of real numbers."""
+        d = self.distribution
+        if isinstance(d, CategoricalDistribution):
+            return d.choices
+        return range(d.low, d.high + 1, d.step) if isinstance(d, IntDistribution) else ()
+
     def nearest(self, value: Value) -> Value:
         """Return the possible number that is nearest to `value`, or its equal choice; else `value`."""
         d = self.distribution
@@ -242,8 +249,12 @@ class Space:
 
         Draws follow the order, and the digest of the first trials the numbers.
         """
-        same = (set(self.dimensions), dict(self.fixed)) == (set(other.dimensions), dict(other.fixed))
+        same = self.equals_in_any_order(other)
         return dataclasses.replace(self, dimensions=other.dimensions, fixed=other.fixed) if same else self
+
+    def equals_in_any_order(self, other: "Space") -> bool:
+        """Return whether the dimensions and the fixed settings are equal, in whatever order."""
+        return (set(self.dimensions), dict(self.fixed)) == (set(other.dimensions), dict(other.fixed))
 
     def suggest(self, trial: Trial) -> dict[str, Value]:
         """Return the parameters of the active dimensions that `trial` suggests, in order."""

@@ -1,33 +1,11 @@
-"""benchmarks.quality.best_models: the folds' files and the table."""
+"""benchmarks.quality.best_models: the tables, and a missing file."""
 
-import csv
-from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from benchmarks.inputs.labelled_sets import FOLDS, read_set, write_fold
+from benchmarks.inputs.labelled_sets import read_set
 from benchmarks.quality.best_models import differences, table
-from core.data.corpus import Dataset
-
-
-def test_each_sentence_is_tested_in_one_fold_and_copies_stay_together(tmp_path: Path) -> None:
-    texts = [f"sentence {i // 2}" for i in range(80)]  # each twice
-    data = Dataset(texts=texts, labels=np.arange(80) // 2 % 2, classes=("no", "yes"), notes={})
-    tested: Counter[str] = Counter()
-
-    for fold in range(FOLDS):
-        write_fold(tmp_path / "fold.csv", data, fold)
-        with (tmp_path / "fold.csv").open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        splits = {split: {row["text"] for row in rows if row["split"] == split} for split in ("train", "val", "test")}
-        assert not splits["train"] & splits["test"]
-        assert not splits["val"] & splits["test"]
-        tested.update(row["text"] for row in rows if row["split"] == "test")
-
-    assert set(tested.values()) == {2}
-    assert len(tested) == 40
 
 
 def test_a_missing_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -75,10 +75,3 @@ def test_epochs_until_an_accuracy_is_reached_and_their_band() -> None:
     assert found.epochs_until(2.0) == found.seconds_until(2.0) == float("inf")
     assert found.seconds_until(found.best[7]) == found.seconds[found.best.index(found.best[7])]
     assert band(range(100)) == (10, 50, 90)
-
-
-def test_the_best_at_a_time_is_that_of_the_epochs_that_were_over() -> None:
-    found = replay(table(), Policy(trials=5), seed=1)
-    assert found.best_at(found.seconds[0] / 2) == 0
-    assert [found.best_at(time) for time in found.seconds[:1] + found.seconds[-1:]] == [found.best[0], found.best[-1]]
-    assert found.best_at(1e9) == found.best[-1]

@@ -64,46 +64,14 @@ def test_a_vocabulary_that_leaves_words_out_is_said(monkeypatch: pytest.MonkeyPa
     assert f"unknown     val 100.0%, test 100.0% of the tokens, for a vocabulary made from {said}\n" in text
 
 
-def test_sizes_shares_and_lengths() -> None:
-    found = audited()
-    assert found["sentences"] == 11
-    assert found["splits"] == {"train": 7, "val": 2, "test": 2}
-    assert found["classes"] == [
-        {"name": "neg", "sentences": 5, "share": 0.4545},
-        {"name": "pos", "sentences": 6, "share": 0.5455},
-    ]
-    assert found["tokens"] == {"mean": 2.64, "median": 3.0, "p95": 4.0, "max": 4}
-    assert found["empty_texts"] == 2
-
-
 def test_the_baseline_answers_trains_most_frequent_class() -> None:
     found = audited()["majority_baseline"]
     assert found.pop("train_shares") == pytest.approx([3 / 7, 4 / 7])
     assert found == {"class": "pos", "val": 0.5, "test": 0.5}
 
 
-def test_copies_are_counted_within_and_across_splits() -> None:
-    found = audited()
-    assert found["duplicates_within"] == {
-        "train": {"exact": 2, "near": 3},
-        "val": {"exact": 0, "near": 0},
-        "test": {"exact": 0, "near": 0},
-    }
-    assert found["duplicates_across"] == {
-        "train/val": {"exact": 1, "near": 1},
-        "train/test": {"exact": 0, "near": 1},
-        "val/test": {"exact": 0, "near": 1},
-    }
-    assert count_leaks(found) == 3
-    assert found["leak_examples"][0] == {"splits": "train/val", "text": "so long"}
-
-
-def test_a_text_under_two_labels_is_a_conflict() -> None:
-    assert audited()["conflicts"] == {
-        "texts": 1,
-        "sentences": 2,
-        "examples": [{"text": "a bad film", "labels": ["neg", "pos"]}],
-    }
+def test_leaks_are_counted_over_all_pairs_of_splits() -> None:
+    assert count_leaks(audited()) == 3
 
 
 def test_blank_texts_are_no_copies_of_one_another() -> None:
@@ -339,4 +307,4 @@ def test_long_texts_that_are_one_token_are_counted() -> None:
 
 def test_three_of_many_contradictions_are_shown() -> None:
     found = audited([(f"film {i}", label, TRAIN) for i in range(5) for label in ("neg", "pos")])["conflicts"]
-    assert (found["texts"], len(found["examples"])) == (5, 3)
+    assert (found["texts"], found["sentences"], len(found["examples"])) == (5, 10, 3)

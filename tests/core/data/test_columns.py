@@ -7,13 +7,9 @@ import pytest
 from core.data.columns import choose_columns, drop_missing_rows, encode_labels, read_texts, require_column
 from core.data.readers import Table
 from core.errors import DataError
+from tests.support.reviews import table
 
 SENTENCES = ["a very good film", "not so good at all", "I fell asleep twice"]
-
-
-def table(**columns: list[str | None]) -> Table:
-    rows = len(next(iter(columns.values())))
-    return Table(name="data.csv", columns=columns, lines=list(range(2, rows + 2)))
 
 
 def test_given_columns_are_taken() -> None:
@@ -42,11 +38,6 @@ def test_of_two_columns_the_other_one_is_the_other() -> None:
     assert choose_columns(table(foo=["a"], bar=["b"]), "foo", None) == ("foo", "bar")
     assert choose_columns(table(foo=["a"], bar=["b"]), None, "foo") == ("bar", "foo")
     assert choose_columns(table(foo=["a"], label=["b"]), None, None) == ("foo", "label")
-
-
-def test_the_split_column_is_neither_text_nor_label() -> None:
-    three = table(side=["train", "val", "test"], x=SENTENCES, y=["0", "1", "0"])
-    assert choose_columns(three, None, None, ["side"]) == ("x", "y")
 
 
 def test_a_column_has_one_use() -> None:
@@ -145,11 +136,6 @@ def test_rows_without_a_text_or_a_label_are_dropped() -> None:
     assert kept.location(1) == "data.csv, line 6"
     with pytest.raises(DataError, match=r"data\.csv: no row has a value in 'a' and 'c'; pass other columns"):
         drop_missing_rows(table(a=["", "y"], c=["x", None]), ["a", "c"])
-
-
-def test_what_is_missing_is_asked_for_with_the_columns_there_are() -> None:
-    with pytest.raises(DataError, match=r"pass --label-column \(which holds the labels\); it has 'text', "):
-        choose_columns(table(text=["a"], p=["b"], q=["c"]), None, None)
 
 
 def test_a_file_with_one_column_is_asked_for_separators() -> None:

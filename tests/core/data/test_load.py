@@ -15,7 +15,7 @@ from core.data.corpus import TEST, TRAIN, VAL
 from core.data.load import load_texts
 from core.data.readers import Table
 from core.data.tokenizer import tokenize, tokenizer_name
-from core.errors import ConfigError, DataError, UserError
+from core.errors import DataError, UserError
 from core.io import cache
 from tests.support.archives import tar_gz
 from tests.support.reviews import Load, csv_of
@@ -113,10 +113,6 @@ def test_rows_that_lack_something_are_left_out_on_request(load: Load, tmp_path: 
     assert lines[1] == "columns     text 'text', label 'label'; rows left out: 2"
     data = {"dataset": str(tmp_path / "reviews.csv"), "drop_missing": True}
     assert len(load_texts(data, corpus.fingerprint, tmp_path / "cache")) == 40
-    with pytest.raises(
-        ConfigError, match="--drop-missing must be used with a file, got dataset 'snippets'; leave it out"
-    ):
-        load("snippets", drop_missing=True)
 
 
 CHINESE = "\n".join(["text,label", *(f"第{i}部电影{'很好看' if i % 2 else '不好看'},{i % 2}" for i in range(40))])
@@ -273,15 +269,6 @@ def test_a_leaking_split_column_is_refused_with_three_examples_unless_allowed(lo
     assert load(split_column="side", allow_leak=True).source["audit"]["duplicates_across"]["train/val"]["near"] == 2
 
 
-def test_our_own_splits_never_leak(load: Load, tmp_path: Path) -> None:
-    rows = [f"film {i % 9}{'!' * (i // 9)},{'ab'[i % 2]}" for i in range(90)]
-    (tmp_path / "reviews.csv").write_text("\n".join(["text,label", *rows]))
-    for options in ({}, {"split": "notebook"}, {"split": "folds:3", "fold": 2}):
-        found = load(**options).source["audit"]
-        assert [counts["near"] for counts in found["duplicates_across"].values()] == [0, 0, 0]
-        assert found["duplicates_within"]["train"]["near"] > 0
-
-
 def test_the_movie_reviews_are_read_from_a_path(load: Load, tmp_path: Path) -> None:
     files = {
         f"rt-polarity.{end}": "\n".join(f"{word} film {i}" for i in range(9)).encode()
@@ -313,3 +300,26 @@ def test_slow_steps_report_their_progress(load: Load, tmp_path: Path, monkeypatc
     reported: list[str] = []
     load(vectors=str(tmp_path / "v.vec"), progress=reported.append)
     assert reported == ["tokenising: 0 of 40 sentences", "reading v.vec: 100%"]
+
+
+def test_the_texts_of_validation_are_in_the_order_of_the_corpus(load: Load, tmp_path: Path) -> None:
+    corpus, data = load(), {"dataset": str(tmp_path / "reviews.csv")}
+    texts = load_texts(data, corpus.fingerprint, tmp_path / "cache", only_validation=True)
+    assert texts == [f"the {'good' if row % 2 else 'bad'} film number {row}" for row in corpus.indices(VAL)]
+
+
+def test_texts_of_a_corpus_that_is_not_in_the_cache_are_refused(load: Load, tmp_path: Path) -> None:
+    message = r"not in the cache .*empty; pass the study's --cache-dir, or run its command again$"
+    with pytest.raises(UserError, match=message):
+        load_texts({"dataset": str(tmp_path / "reviews.csv")}, load().fingerprint, tmp_path / "empty")
+    assert not (tmp_path / "empty").exists()
+
+
+def test_texts_of_a_file_that_has_changed_or_is_gone_are_refused(load: Load, tmp_path: Path) -> None:
+    path, fingerprint = tmp_path / "reviews.csv", load().fingerprint
+    path.write_text(path.read_text().replace("film", "book"))
+    with pytest.raises(DataError, match=r"reviews\.csv has changed since the study was created; restore the old file"):
+        load_texts({"dataset": str(path)}, fingerprint, tmp_path / "cache")
+    path.unlink()
+    with pytest.raises(DataError, match=r"reviews\.csv: no such file"):
+        load_texts({"dataset": str(path)}, fingerprint, tmp_path / "cache")

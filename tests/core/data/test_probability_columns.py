@@ -11,14 +11,9 @@ from core.data.audit import render_audit
 from core.data.corpus import TRAIN, Corpus
 from core.data.load import load_corpus, load_texts
 from core.data.probability_columns import labels_of_classes, parse_names, read_targets
-from core.data.readers import Table
 from core.errors import ConfigError, DataError
 from core.io.text import quoted
-
-
-def table(**columns: list[str | None]) -> Table:
-    rows = len(next(iter(columns.values())))
-    return Table(name="data.csv", columns=columns, lines=list(range(2, rows + 2)))
+from tests.support.reviews import table
 
 
 def test_columns_are_put_in_the_order_of_the_classes() -> None:
@@ -228,8 +223,3 @@ def test_the_label_column_is_the_one_with_the_classes_of_the_probabilities(
 def test_columns_of_other_values_and_several_of_the_classes_are_no_labels(others: dict[str, list[str | None]]) -> None:
     found = table(text=["a", "b"], p_a=["1", "0"], p_b=["0", "1"], **others)
     assert labels_of_classes(found, ["p_a", "p_b"], {"text", "p_a", "p_b"}) is None
-
-
-def test_a_builtin_dataset_has_no_such_columns(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--probability-columns must be used with a file, got dataset 'snippets'"):
-        load_corpus("snippets", probability_columns="p_a,p_b", cache_dir=tmp_path)

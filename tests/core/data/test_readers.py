@@ -47,10 +47,6 @@ def test_csv_with_newlines_of_three_kinds_and_one_inside_a_cell(tmp_path: Path) 
     assert table.columns == {"text": ["one", "t\nwo", "three"], "label": ["0", "1", "0"]}
 
 
-def test_csv_with_a_byte_order_mark(tmp_path: Path) -> None:
-    assert list(read(tmp_path, "a.csv", b"\xef\xbb\xbftext,label\na,0\n").columns) == ["text", "label"]
-
-
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_the_header_line_tells_the_separator(tmp_path: Path, separator: str) -> None:
     table = read(tmp_path, "a.csv", f"text{separator}label\na{separator}0\n".encode())
@@ -107,10 +103,6 @@ def test_blank_lines_before_the_header_of_a_csv_are_skipped_and_counted(tmp_path
         read(tmp_path, "a.csv", f"{blank}text;label\na;0\nb\n".encode())
     with pytest.raises(DataError, match=r"a\.csv, line 4: unexpected end of data; fix the quotes around it"):
         read(tmp_path, "a.csv", f'{blank}text;label\n"a;0\n'.encode())
-
-
-def test_packed_csv(tmp_path: Path) -> None:
-    assert read(tmp_path, "a.csv.gz", gzip.compress(b"text,label\na,0\n")).columns["text"] == ["a"]
 
 
 def test_tsv_keeps_quotes_of_two_speeches(tmp_path: Path) -> None:
@@ -171,9 +163,14 @@ def test_jsonl_values_and_gaps(tmp_path: Path) -> None:
         "",
         '{"text": "b", "label": true, "x": 0.5}',
         '{"label": null, "text": "[]"}',
+        '{"label": NaN, "text": ""}',
     ]
     table = read(tmp_path, "a.jsonl", "\r\n".join(lines).encode())
-    assert table.columns == {"text": ["a", "b", "[]"], "label": ["1", "true", None], "x": [None, "0.5", None]}
+    assert table.columns == {
+        "text": ["a", "b", "[]", ""],
+        "label": ["1", "true", None, None],
+        "x": [None, "0.5", None, None],
+    }
     assert table.location(1) == f"{tmp_path / 'a.jsonl'}, line 3"
 
 
@@ -225,11 +222,6 @@ def test_utf16_without_a_byte_order_mark_is_read_with_the_encoding_that_the_erro
         assert read(tmp_path, "a.csv", data, encoding).columns == {"text": ["a film"], "label": ["0"]}
 
 
-def test_a_file_that_is_not_in_its_encoding_is_refused_with_its_line(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"a\.csv, line 20003: is not utf-8 \(invalid continuation byte\)"):
-        read(tmp_path, "a.csv", b"text,label\n" + b"a film of some kind,0\n" * 20_001 + b"\xe9t\xe9,1\n")
-
-
 def test_equal_labels_are_one_object_and_many_different_cells_are_not_collected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,9 +231,9 @@ def test_equal_labels_are_one_object_and_many_different_cells_are_not_collected(
     assert [labels[place] is labels[place + 3] for place in range(3)] == [True, True, False]
 
 
-def test_a_cell_of_ten_megabytes_is_refused_with_its_line(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"a\.csv, line 3: has more than 1,048,576 characters; write each row on"):
-        read(tmp_path, "a.csv", b'text,label\na,0\n"' + b"x" * 10_000_000 + b'",1\n')
+def test_a_row_of_very_many_lines_is_refused_with_its_first_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a\.csv, line 3: the row has more than 1,048,576 characters; fix the quotes"):
+        read(tmp_path, "a.csv", b'text,label\na,0\n"' + b"x\n" * 600_000)
 
 
 @pytest.mark.parametrize("name", ["a.tsv", "a.jsonl"])
@@ -321,20 +313,10 @@ def test_a_file_without_rows_is_refused(tmp_path: Path, name: str, data: bytes) 
         read(tmp_path, name, data)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    for name in ("none.csv", "none.parquet"):
-        with pytest.raises(DataError, match=f"{name}: no such file; check the path"):
-            read_table(tmp_path / name, "utf-8")
-
-
 def test_a_gzip_that_is_cut_short_is_refused(tmp_path: Path) -> None:
     packed = gzip.compress(b"text,label\n" + b"a,0\n" * 1000)
     with pytest.raises(DataError, match=r"a\.csv\.gz: not a whole gzip file"):
         read(tmp_path, "a.csv.gz", packed[:-20])
-
-
-def test_nan_is_nothing(tmp_path: Path) -> None:
-    assert read(tmp_path, "a.jsonl", b'{"label": 1}\n{"label": NaN}\n').columns == {"label": ["1", None]}
 
 
 CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)

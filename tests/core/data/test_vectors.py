@@ -111,12 +111,6 @@ def test_an_unknown_name_is_refused(tmp_path: Path, name: str) -> None:
         resolve_vectors(name, tmp_path, 300)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    for name in ("none.vec", "none.zip", "none.gz"):
-        with pytest.raises(DataError, match=f"{name}: no such file"):
-            resolve_vectors(str(tmp_path / name), tmp_path, 300)
-
-
 @pytest.mark.parametrize("name", ["v.vec", "v.txt", "v.txt.gz", "V.VEC.GZ"])
 def test_a_file_is_known_by_its_content_and_not_by_its_place(tmp_path: Path, name: str) -> None:
     text = b"good 1 2\nbad 3 4\n"
@@ -130,14 +124,6 @@ def test_a_file_is_known_by_its_content_and_not_by_its_place(tmp_path: Path, nam
         assert table[places["bad"]].tolist() == [3, 4]
         keys.append(located.inputs)
     assert keys[0] == keys[1]
-
-
-def test_of_a_zip_with_several_files_the_width_picks_one(tmp_path: Path) -> None:
-    path = zipped(tmp_path / "glove.zip", **{"glove.6B.50d": b"a 1\n", "glove.6B.300d": b"a 2\n"})
-    for width, first in ((50, 1), (300, 2)):
-        located = resolve_vectors(str(path), tmp_path, width)
-        assert located is not None
-        assert located.read({"a"}, 0)[1].tolist() == [[first]]
 
 
 def test_a_zip_with_several_files_and_none_of_that_width_is_refused(tmp_path: Path) -> None:

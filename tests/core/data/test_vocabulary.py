@@ -41,7 +41,6 @@ def test_of_too_many_words_the_most_frequent_of_train_remain_in_order_of_appeara
 ) -> None:
     """Of equally frequent ones, the first."""
     monkeypatch.setattr("core.data.vocabulary.MAX_WORDS", 5)
-    monkeypatch.setattr("core.data.vocabulary._BLOCK", 2)
     texts, split = ["e a b", "c d d c", "e e e"], np.array([TRAIN, TRAIN, VAL], dtype=np.uint8)
     tokenized = tokenize_all(texts, "english")
     words = train_words(tokenized, split)

@@ -40,7 +40,7 @@ def tamper(path: Path, file: str, change: Callable[[Any], Any]) -> Path:
     [
         ("labels.json", ["a", "a"], "labels.json has the label 'a' twice"),
         ("labels.json", [], "labels.json has no label"),
-        ("labels.json", {"a": 1}, "labels.json must be a list of texts, got '{\"a\": 1}'"),
+        ("labels.json", {"a": 1}, "labels.json must be a list of texts, got '{'a': 1}'"),
         ("labels.json", ["a", 1], "labels.json must be a list of texts"),
         ("labels.json", ["a", "b", "c"], "model.safetensors does not fit config.json, vocabulary.json and labels.json"),
         ("vocabulary.json", ["<pad>"], "vocabulary.json: a vocabulary must begin with <pad> and <unk>"),
@@ -68,24 +68,24 @@ def test_a_file_of_another_content_is_named(tmp_path: Path, file: str, change: A
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("layout", "x", f"config.json: layout must be {LAYOUT}, got '\"x\"'"),
+        ("layout", "x", f"config.json: layout must be {LAYOUT}, got 'x'"),
         ("tokenizer", 3, "config.json: tokenizer must be a text, got '3'"),
         ("text_column", 3, "config.json: text_column must be a text or null, got '3'"),
         ("embedding_dim", 10**12, "config.json: embedding_dim must be a whole number from 1 to 8192"),
         ("embedding_dim", 4, "model.safetensors does not fit config.json"),
         ("temperature", 0, "config.json: temperature must be a number from 0.05 to 20, got '0'"),
-        ("temperature", math.nan, "config.json: temperature must be .*, got 'NaN'"),
-        ("temperature", math.inf, "config.json: temperature must be .*, got 'Infinity'"),
+        ("temperature", math.nan, "config.json: temperature must be .*, got 'nan'"),
+        ("temperature", math.inf, "config.json: temperature must be .*, got 'inf'"),
         ("members", [], "config.json: members must be a list with a member"),
         ("members.0", "x", "config.json: members.0 must be an object"),
         ("members.0.name", "../model", "config.json: members.0.name must be model, trial-NUMBER or plain-baseline"),
-        ("members.0.name", "trial-../1", r"config.json: members.0.name must be .*, got '\"trial-\.\./1"),
+        ("members.0.name", "trial-../1", r"config.json: members.0.name must be .*, got 'trial-\.\./1"),
         ("members.0.name", "trial-0", "config.json: members.0.file must be trial-0.safetensors"),
         ("members.0.file", "/etc/passwd", "config.json: members.0.file must be model.safetensors"),
         ("members.0.weight", 0.5, "config.json: the sum of the weights must be 1, got '0.5'"),
         ("members.0.weight", -1, "config.json: members.0.weight must be above 0 and at most 1, got '-1'"),
         ("members.0.weight", 1.5, r"config.json: members.0.weight must be .*, got '1\.5'"),
-        ("members.0.weight", math.nan, "config.json: members.0.weight must be .*, got 'NaN'"),
+        ("members.0.weight", math.nan, "config.json: members.0.weight must be .*, got 'nan'"),
         ("members.0.kind", "plain", "config.json: members.0.kind must be lstm"),
         ("members.0.config", [], "config.json: members.0.config must be an object"),
         ("members.0.config.hidden_dim", 8192, "model.safetensors does not fit config.json"),
@@ -99,22 +99,6 @@ def test_a_setting_that_breaks_its_rule_is_named(tmp_path: Path, key: str, value
 
     with pytest.raises(CorruptionError, match=f"the model in .* is damaged: {message}"):
         load_model(tamper(saved(tmp_path), "config.json", change))
-
-
-def test_a_deeply_nested_value_is_one_line(tmp_path: Path) -> None:
-    path = saved(tmp_path)
-    depth = 900
-    while True:  # the deepest one that json reads, which it may not write
-        try:
-            json.loads("[" * depth + "]" * depth)
-        except RecursionError:
-            break
-        depth += 1
-    for each in range(depth - 60, depth + 60):
-        (path / "metrics.json").write_text("[" * each + "]" * each)
-        resum(path)
-        with pytest.raises(CorruptionError, match=r"metrics\.json"):
-            load_model(path)
 
 
 def test_members_of_one_name_are_refused(tmp_path: Path) -> None:
@@ -207,9 +191,9 @@ def test_an_onnx_export_is_no_model(tmp_path: Path) -> None:
         load_model(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["n" * 300, "\0", "a/" * 3000])
+@pytest.mark.parametrize("name", ["nothing", "n" * 300, "\0", "a/" * 3000])
 def test_a_name_that_cannot_be_is_no_model(name: str) -> None:
-    with pytest.raises(UserError, match="there is no saved model at"):
+    with pytest.raises(UserError, match=r"(?s)there is no saved model at .*; pass a folder that `sentune retrain`"):
         load_model(name)
 
 

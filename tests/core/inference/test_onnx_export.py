@@ -156,18 +156,13 @@ def test_the_example_gives_the_models_answers_without_torch_and_nltk(
     )
     command = [sys.executable, "-c", code, str(out / "example.py"), *texts]
     said = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/").stdout
-    expected = [
-        f"{p.label}\t{p.probability:.4f}\t{text}" for text, p in zip(texts, predictions(tmp_path, texts), strict=True)
-    ]
+    found = load_model(tmp_path / "model").predict(texts)
+    expected = [f"{p.label}\t{p.probability:.4f}\t{text}" for text, p in zip(texts, found, strict=True)]
     assert said.splitlines() == expected
     if tokenizer == "english":
         lines = "\ufeff" + "\n".join(texts)  # as an editor of Windows writes them
         piped = subprocess.run(command[:4], input=lines, capture_output=True, text=True, check=True, cwd="/")
         assert piped.stdout.splitlines() == expected
-
-
-def predictions(tmp_path: Path, texts: list[str]) -> Any:
-    return load_model(tmp_path / "model").predict(texts)
 
 
 def test_a_bf16_model_says_that_the_export_is_fp32(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from core.errors import CorruptionError, UserError
 from core.inference.members import LstmMember, Member, PlainMember
 from core.inference.model_schema import parse_json
 from core.inference.predictor import load_model
-from core.inference.saved_model import CHECKSUMS, SHARED_FILES, check_model_folder, read_model
+from core.inference.saved_model import CHECKSUMS, SHARED_FILES, read_model
 from tests.support.models import CLASSES, WORDS, lstm, mixture, plain, resum, saved, weights_of
 
 FILES = ("model.safetensors", *SHARED_FILES)
@@ -90,13 +90,6 @@ def test_what_is_no_mixture_is_not_saved(
     with pytest.raises(CorruptionError, match=message):
         saved(tmp_path, members=members, temperature=temperature)
     assert os.listdir(tmp_path) == []
-
-
-def test_the_folder_holds_what_the_design_names(tmp_path: Path) -> None:
-    path = saved(tmp_path)
-    assert sorted(os.listdir(path)) == sorted((*FILES, CHECKSUMS))
-    assert json.loads((path / "metrics.json").read_text()) == {"val_accuracy": 0.5}
-    assert (path / "card.md").read_text() == "# a card\n"
 
 
 @pytest.mark.parametrize("replaced", ["config.json", "vocabulary.json", "metrics.json"])
@@ -207,19 +200,6 @@ def test_sums_of_other_files_are_named(tmp_path: Path, change: str) -> None:
         read_model(path)
 
 
-def test_a_file_that_became_a_folder_is_named(tmp_path: Path) -> None:
-    path = saved(tmp_path)
-    (path / "labels.json").unlink()
-    (path / "labels.json").mkdir()
-    with pytest.raises(CorruptionError, match=r"labels.json cannot be read"):
-        read_model(path)
-
-
-def test_no_folder_is_no_model(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"there is no saved model at .*nothing; pass a folder that `sentune retrain`"):
-        read_model(tmp_path / "nothing")
-
-
 def test_a_model_that_is_replaced_in_two_steps_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where the file system cannot swap two names."""
     path = saved(tmp_path)
@@ -300,12 +280,6 @@ def test_a_folder_with_other_things_is_never_replaced(tmp_path: Path, names: lis
     with pytest.raises(UserError, match=r"is no saved model, because it contains '.*', so it is not replaced"):
         saved(tmp_path)
     assert {name: (tmp_path / "model" / name).read_text() for name in names} == dict.fromkeys(names, "dear")
-
-
-def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
-    (tmp_path / "model").write_text("dear")
-    with pytest.raises(UserError, match="model is a file; choose another folder"):
-        check_model_folder(tmp_path / "model")
 
 
 def test_a_failed_save_leaves_the_old_model(tmp_path: Path) -> None:

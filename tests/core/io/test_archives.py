@@ -27,9 +27,9 @@ def content(path: Path) -> bytes:
     return b"".join(file_blocks(path))
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+@pytest.mark.parametrize("name", ["a.csv", "A.CSV.GZ"])
 def test_a_small_file_takes_little_memory(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_bytes(gzip.compress(b"text") if name.endswith("gz") else b"text")
+    (tmp_path / name).write_bytes(gzip.compress(b"text") if name.endswith("GZ") else b"text")
     tracemalloc.start()
     assert content(tmp_path / name) == b"text"
     peak = tracemalloc.get_traced_memory()[1]
@@ -124,12 +124,6 @@ def test_gzip_with_a_wrong_checksum_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.gz").write_bytes(packed)
     with pytest.raises(DataError, match=r"x\.gz: not a whole gzip file \(CRC check failed"):
         content(tmp_path / "x.gz")
-
-
-def test_files_are_read_plain_or_packed(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_bytes(b"text")
-    (tmp_path / "b.TXT.GZ").write_bytes(gzip.compress(b"text"))
-    assert content(tmp_path / "a.txt") == content(tmp_path / "b.TXT.GZ") == b"text"
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.ESTALE])

@@ -255,16 +255,6 @@ def test_a_full_disk_is_one_line_and_keeps_the_old_file(tmp_path: Path, monkeypa
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_a_folder_appears_when_its_block_ends_well(tmp_path: Path) -> None:
-    with atomic_folder(tmp_path / "model") as work:
-        (work / "a").write_text("1")
-        assert not (tmp_path / "model").exists()
-    with atomic_folder(tmp_path / "model") as work:
-        (work / "b").write_text("2")
-    assert [p.name for p in (tmp_path / "model").iterdir()] == ["b"]
-    assert os.listdir(tmp_path) == ["model"]
-
-
 def test_a_failing_block_changes_nothing(tmp_path: Path) -> None:
     with atomic_folder(tmp_path / "model") as work:
         (work / "a").write_text("1")

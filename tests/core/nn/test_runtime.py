@@ -15,14 +15,6 @@ from tests.support.loaded import ROOT
 from tests.support.patience import PATIENCE_SECONDS
 
 
-def test_threads_are_given_back_after_an_error() -> None:
-    torch.set_num_threads(2)
-    with pytest.raises(KeyError), torch_threads(1):
-        assert torch.get_num_threads() == 1
-        raise KeyError
-    assert torch.get_num_threads() == 2
-
-
 def test_threads_start_also_if_the_caller_has_a_default_device() -> None:
     with torch.device("meta"), torch_threads(2):
         assert torch.get_num_threads() == 2

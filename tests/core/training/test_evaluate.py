@@ -45,16 +45,6 @@ def test_figures_are_those_of_the_plain_forward_pass(pooling: str, bidirectional
     assert judged.accuracy == (expected.argmax(dim=1) == labels).float().mean().item()
 
 
-def test_what_follows_a_sentence_is_ignored_by_the_plain_forward_pass() -> None:
-    config = TrialConfig(hidden_dim=6, pooling="last")
-    model = SentenceClassifier(config, 40, 8, 3)
-    model.load_state_dict(trained(config), assign=True)
-    lengths = torch.tensor([2, 4])
-    one = model(torch.tensor([[5, 6, 0, 0], [7, 8, 9, 3]]), lengths)
-    other = model(torch.tensor([[5, 6, 9, 1], [7, 8, 9, 3]]), lengths)
-    assert torch.equal(one, other)
-
-
 @pytest.mark.parametrize("tokens_at_once", [1, 50, 10**6])
 def test_figures_hardly_depend_on_the_batches(tokens_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = tiny_corpus(n_classes=3)

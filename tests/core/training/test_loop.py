@@ -109,13 +109,6 @@ def test_two_epochs_of_half_a_pass_take_the_steps_of_one(schedule: str) -> None:
     assert halves.epochs[0].val_loss != whole.epochs[0].val_loss
 
 
-def test_an_epoch_of_all_sentences_is_a_pass_and_two_runs_are_equal() -> None:
-    corpus = tiny_corpus()
-    whole, again = (train(small(epoch_sentences=len(corpus.indices(TRAIN))), corpus) for _ in range(2))
-    assert_bit_identical(whole, again)
-    assert_bit_identical(whole, train(small(), corpus))
-
-
 @pytest.mark.slow
 def test_nothing_that_ran_before_changes_a_bit() -> None:
     config = small(embedding_dropout=0.2, n_layers=2, lstm_dropout=0.2)
@@ -273,14 +266,6 @@ def test_every_setting_matters(changes: dict[str, Any]) -> None:
     corpus = tiny_corpus()
     one, other = (train(small(**{"epochs": 2} | each), corpus).weights_sha256 for each in ({}, changes))
     assert one != other
-
-
-def test_trained_numbers_are_counted() -> None:
-    corpus = tiny_corpus(n_words=40, dim=8)
-    lstm = 2 * (4 * 5 * (8 + 5) + 2 * 4 * 5)
-    head = 2 * 5 * 2 + 2
-    assert train(small(epochs=1, freeze_embedding=True), corpus).n_parameters == lstm + head
-    assert train(small(epochs=1), corpus).n_parameters == lstm + head + 40 * 8
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "rmsprop"])

@@ -7,21 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from core.config import TrialConfig
 from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.errors import TrainingError
 from core.training.loop import train
-from core.training.refit import Refit, refit
+from core.training.refit import refit
 from tests.support.corpora import tiny_corpus
-
-
-def small(**changes: Any) -> TrialConfig:
-    settings: dict[str, Any] = {"hidden_dim": 4, "epochs": 5, "batch_size": 16, "fc_dropout": 0.2}
-    return TrialConfig(**(settings | changes))
-
-
-def again(config: TrialConfig, corpus: Corpus, epochs: Any = None) -> Refit:
-    return refit(config, corpus, epochs or train(config, corpus).epochs, report=lambda number, loss: None)
+from tests.support.trainings import small
 
 
 def without_validation(corpus: Corpus) -> Corpus:
@@ -46,7 +37,7 @@ def test_where_validation_adds_nothing_every_bit_is_that_of_the_best_epoch(chang
     """
     corpus, config = tiny_corpus(), small(**changes)
     result = train(config, corpus)
-    assert again(config, without_validation(corpus), result.epochs).weights_sha256 == result.weights_sha256
+    assert refit(config, without_validation(corpus), result.epochs).weights_sha256 == result.weights_sha256
 
 
 @pytest.mark.slow
@@ -60,7 +51,7 @@ def test_it_takes_the_best_epochs_number_of_steps_over_both_splits() -> None:
     assert found.sentences == sizes[TRAIN] + sizes[VAL]
     assert len(found.losses) == -(-found.steps // -(-found.sentences // 16))
     assert heard == list(enumerate(found.losses, 1))
-    assert found.weights_sha256 != again(config, without_validation(corpus), result.epochs).weights_sha256
+    assert found.weights_sha256 != refit(config, without_validation(corpus), result.epochs).weights_sha256
 
 
 def test_it_never_sees_the_test_split() -> None:
@@ -68,8 +59,8 @@ def test_it_never_sees_the_test_split() -> None:
     epochs = train(config, corpus).epochs
     other = corpus.labels.copy()
     other[corpus.split == TEST] = 1 - other[corpus.split == TEST]
-    changed = again(config, dataclasses.replace(corpus, labels=other), epochs)
-    assert changed.weights_sha256 == again(config, corpus, epochs).weights_sha256
+    changed = refit(config, dataclasses.replace(corpus, labels=other), epochs)
+    assert changed.weights_sha256 == refit(config, corpus, epochs).weights_sha256
 
 
 def test_a_loss_that_is_no_number_ends_it() -> None:
@@ -77,13 +68,13 @@ def test_a_loss_that_is_no_number_ends_it() -> None:
     epochs = train(small(), corpus).epochs
     explosive = small(optimizer="adamw", learning_rate=9e15, weight_decay=9e15)
     with pytest.raises(TrainingError, match=r"the loss is (nan|inf) in pass \d+ over train and validation"):
-        again(explosive, corpus, epochs)
+        refit(explosive, corpus, epochs)
 
 
 def test_threads_and_modes_of_the_caller_have_no_effect() -> None:
     corpus, config, inside = tiny_corpus(), small(epochs=1), list[int]()
     epochs = train(config, corpus).epochs
-    expected = again(config, corpus, epochs).weights_sha256
+    expected = refit(config, corpus, epochs).weights_sha256
     torch.set_num_threads(2)
     with torch.no_grad():
         found = refit(config, corpus, epochs, report=lambda *_: inside.append(torch.get_num_threads()), threads=1)

@@ -71,15 +71,6 @@ def test_a_resume_restores_whatever_a_setting_needs(pretrained: bool, changes: d
     assert resumed.stopped == whole.stopped
 
 
-def test_after_a_resume_the_known_epochs_are_reported_first(tmp_path: Path) -> None:
-    heard: list[EpochResult] = []
-    with pytest.raises(Died):
-        train(small(), tiny_corpus(), report=dying_after(2), checkpoint_dir=tmp_path)
-    result = train(small(), tiny_corpus(), report=heard.append, checkpoint_dir=tmp_path)
-    assert tuple(heard) == result.epochs
-    assert [e.epoch for e in heard] == [1, 2, 3, 4]
-
-
 def test_a_finished_training_is_only_read_again(tmp_path: Path) -> None:
     first = train(small(), tiny_corpus(), checkpoint_dir=tmp_path)
     again = train(small(), tiny_corpus(), checkpoint_dir=tmp_path)
@@ -99,13 +90,6 @@ def test_a_listener_may_stop_at_an_epoch_that_it_hears_again(tmp_path: Path) -> 
     result = train(small(), tiny_corpus(), report=dying_after(2, StopTraining), checkpoint_dir=tmp_path)
     assert result.stopped == "report"
     assert len(result.epochs) == 2
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_an_interrupt_passes_through_and_leaves_a_whole_checkpoint(error: type[BaseException], tmp_path: Path) -> None:
-    with pytest.raises(error):
-        train(small(), tiny_corpus(), report=dying_after(3, error), checkpoint_dir=tmp_path)
-    assert_bit_identical(train(small(), tiny_corpus(), checkpoint_dir=tmp_path), train(small(), tiny_corpus()))
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux lists what a process maps")

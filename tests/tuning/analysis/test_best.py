@@ -217,11 +217,6 @@ def test_the_metric_of_the_study_is_shown_on_the_test_split_if_it_is_stored(tmp_
     assert "0.5500" in shown
 
 
-def test_the_table_of_80_columns_is_80_wide(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    assert max(map(len, table_of(study, RowFilter(state="all"), "table").splitlines())) <= 80
-
-
 def test_json_and_csv_have_the_documented_fields(study: Path) -> None:
     rows = json.loads(table_of(study, RowFilter(), "json"))
     assert [list(row) for row in rows] == [[*FIELDS, "params"]] * 6
@@ -409,14 +404,6 @@ def test_csv_on_a_terminal_cannot_steer_it(
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     _, out, _ = sentune(monkeypatch, capsys, *words)
     assert r'"TrainingError: \x1b[31m, red\u202e"' in out
-
-
-def test_the_curve_is_printed_in_each_format(
-    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for form, start in (("table", "random trials"), ("json", "{"), ("csv", "trials,epochs"), ("md", "| random trials")):
-        code, out, _ = sentune(monkeypatch, capsys, "best", str(study), "--expected", "--format", form)
-        assert (code, out.strip().startswith(start)) == (0, True)
 
 
 @pytest.mark.parametrize("form", ["table", "md"])

@@ -66,23 +66,6 @@ def test_a_damaged_study_does_not_hide_the_others(results: Path) -> None:
     assert lines[2].startswith("complete ")
 
 
-def test_a_study_whose_goal_is_no_number_does_not_hide_the_others(results: Path) -> None:
-    journal = results / "complete" / JOURNAL
-    journal.write_bytes(journal.read_bytes().replace(b'"goal": {"trials": 8}', b'"goal": {"trials": "x"}'))
-    lines = list_text(results, "table").splitlines()
-    assert "(study.goal.trials is 'x')" in lines[-1]
-    assert lines[3].startswith("early ")
-
-
-def test_a_study_without_the_name_of_its_data_does_not_hide_the_others(results: Path) -> None:
-    journal = results / "complete" / JOURNAL
-    journal.write_bytes(journal.read_bytes().replace(b'"dataset"', b'"other"'))
-    lines = list_text(results, "table").splitlines()
-    assert lines[2].split()[-5:] == ["-", "unreadable", "-", "-", "-"]
-    assert lines[-1].startswith("complete: the study's journal is damaged ('dataset' is missing); restore a copy")
-    assert lines[3].startswith("early ")
-
-
 def test_a_folder_without_studies_says_what_to_do(tmp_path: Path) -> None:
     expected = f"no study in {tmp_path}; run sentune run, or choose another folder with --results"
     assert list_text(tmp_path, "table") == expected

@@ -2,7 +2,7 @@
 
 import tracemalloc
 from collections.abc import Sequence
-from dataclasses import astuple, replace
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -51,11 +51,10 @@ def test_the_choice_among_trials_and_their_epochs_is_corrected() -> None:
         assert abs(corrected) < 0.009
 
 
-def test_the_same_arguments_give_the_same_figures_and_another_seed_others() -> None:
+def test_the_same_arguments_give_the_same_figures() -> None:
     outputs = [predictions(np.random.default_rng(0), [0.7, 0.72]) for _ in range(3)]
-    one, two, other = (resampled(outputs, seed=seed) for seed in (0, 0, 1))
-    assert one.corrected(one.first) == two.corrected(two.first) != other.corrected(other.first)
-    assert one.corrected(one.first).value == pytest.approx(other.corrected(other.first).value, abs=0.004)
+    one, two = (resampled(outputs) for _ in range(2))
+    assert one.corrected(one.first) == two.corrected(two.first)
 
 
 def test_a_single_candidate_needs_no_correction_and_has_at_least_its_binomial_interval() -> None:
@@ -123,12 +122,6 @@ def test_each_class_gets_some_sentences_at_both_ends() -> None:
     shift, error = adjusted(terms.minus(none), labels, ADDED)  # 3 of 4 and 2 of 2 pairs are discordant
     assert shift == pytest.approx((3 / 6 - 3 / 4 + 2 / 4 - 1) / 2)
     assert error == pytest.approx(((5 / 6 - 1 / 4) / 6 + (1 - 1 / 4) / 4) ** 0.5 / 2)
-
-
-def test_a_metric_whose_derivatives_are_not_known_is_refused() -> None:
-    other = replace(METRICS["mcc"], name="g_mean")
-    with pytest.raises(ValueError, match="g_mean has no derivatives; add them to _derivatives"):
-        class_terms(other, LABELS, LABELS, 2)
 
 
 @pytest.mark.parametrize(
@@ -220,11 +213,6 @@ def test_a_difference_stays_within_its_range_and_a_few_sentences_show_none() -> 
             assert (gain.value, gain.interval.high) == (most, most)
             assert (loss.value, loss.interval.low) == (-most, -most)
             assert (gain.interval.low > 0) == (loss.interval.high < 0) == shown
-
-
-def test_it_needs_a_trial_and_two_sentences() -> None:
-    with pytest.raises(ValueError, match=r"needs at least 1 trial and 2 sentences, got 1 and 1"):
-        resampled([[np.zeros(1, dtype=int)]])
 
 
 def test_many_classes_need_no_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -192,22 +192,3 @@ def test_a_study_without_probabilities_is_one_line(
     status, _, err = sentune(monkeypatch, capsys, "data", "--suspects", str(study))
     assert status == 2
     assert "study 'tickets' has no probabilities yet; run its command until a trial has ended" in err
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (
-            ("a.csv", "--suspects", "x", "--text-column", "a"),
-            "--suspects reads the data of its study; leave out their options, except --vectors",
-        ),
-        (("--suspects", "x", "--list"), "--list, --verify, --clear and --suspects exclude one another"),
-        (("--format", "csv"), "--format csv is for --suspects only; choose text or json"),
-    ],
-)
-def test_options_that_do_not_go_together_are_one_line(
-    words: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    status, _, err = sentune(monkeypatch, capsys, "data", *words)
-    assert status == 2
-    assert message in err

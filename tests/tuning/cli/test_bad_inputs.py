@@ -3,25 +3,21 @@
 The verbs and their options are read from the Typer app, so that a new one is tested too.
 """
 
-import inspect
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
-import typer
 
 from core.data.tokenizer import tokenizer_version
 from core.errors import UserError
-from tests.support.cli import sentune
+from tests.support.cli import COMMAND, sentune
 from tests.support.models import saved
 from tests.support.studies import make_study, setting, write_sentences
-from tuning.cli.app import app
 
 Capture = pytest.CaptureFixture[str]
-COMMANDS: dict[str, Any] = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
-CALLBACKS = {each.name or each.callback.__name__: each.callback for each in app.registered_commands if each.callback}
+COMMANDS: dict[str, Any] = COMMAND.commands  # type: ignore[attr-defined]
 ARGUMENTS = {
     "DATASET": "good.csv",
     "STUDY": "study",
@@ -93,23 +89,20 @@ def cases(verb: str) -> Iterator[tuple[tuple[str, ...], bool]]:
     arguments = [each for each in command.params if each.param_type_name == "argument"]
     good = [ARGUMENTS[each.metavar] for each in arguments]
     needed = NEEDED.get(verb, ())
-    annotations = {
-        name: each.annotation.__origin__ for name, each in inspect.signature(CALLBACKS[verb]).parameters.items()
-    }
     for at, _ in enumerate(arguments):
         for bad in (*TEXTS, *FEW):
             yield (verb, *needed, "--", *good[:at], bad, *good[at + 1 :]), False
     for option in command.params:
         if option.param_type_name == "argument" or getattr(option, "is_flag", False):
             continue
-        number = set(get_args(annotations[option.name]) or [annotations[option.name]]) & {int, float}
+        number = option.type_descriptor.annotation in (int, float)
         values = NUMBERS if number else (*NUMBERS[:2], *TEXTS, *FEW)
         if verb == "plan":  # it reads its options as `run` does, so each has one value
             values = (values[len(option.name) % len(values)],)
         for bad in values:
             if bad.startswith("fifo") and option.opts[-1] in READS_PIPES:
                 continue
-            yield (verb, *good, *needed, option.opts[-1], bad), bool(number)
+            yield (verb, *good, *needed, option.opts[-1], bad), number
 
 
 def files(folder: Path) -> set[Path]:

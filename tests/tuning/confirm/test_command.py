@@ -121,6 +121,7 @@ def test_a_run_measures_the_best_epoch_and_keeps_which_sentences_were_right(tmp_
     found = train_run(CONFIG.to_dict(), corpus, TrialResources(), str(tmp_path / "c"))
     result = train(CONFIG, corpus)
     assert found["val_accuracy"] == result.best_val_accuracy
+    assert found["val_sentences"] == (corpus.split == 1).sum()
     correct = unpack_labels(found["correct"], "it")
     assert len(correct) == found["test_sentences"] == (corpus.split == 2).sum()
     assert correct.mean() == pytest.approx(found["test_accuracy"])

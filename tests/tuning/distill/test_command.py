@@ -277,18 +277,6 @@ def test_a_teacher_with_another_tokenizer_is_refused(study: Path, made: Path, tm
         distil(study, made, model=other)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("knows", [True, False])
-def test_a_teacher_that_was_trained_on_the_validation_sentences_is_named(
-    study: Path, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], knows: bool
-) -> None:
-    """As the model of a study that is validated in folds, which has no figures of its own for them."""
-    figures = {"on": "train", "verified_val_accuracy" if knows else "val_accuracy": 0.9}
-    member = plain(ngrams=((2, 0), (3, 0), (4, 0), (5, 0)))
-    distil(study, made, model=saved(tmp_path, member, **TEACHER, metrics=figures))
-    assert ("of the teacher, which was trained on train and val\n" in capsys.readouterr().out) is knows
-
-
 def test_a_study_in_folds_is_refused(study: Path, made: Path) -> None:
     def change(line: dict[str, Any]) -> None:
         if "spec" in line.get("user_attr", {}):

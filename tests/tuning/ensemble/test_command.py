@@ -6,11 +6,13 @@ import io
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+import signal
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from core.inference.predictor import load_model
 from core.inference.saved_model import read_model
 from core.io import checked_folder
 from tests.support.contents import metrics
+from tests.support.local_backend import NoRay
 from tests.support.studies import (
     add_plain_baseline,
     config_record,
@@ -30,8 +33,6 @@ from tests.support.studies import (
     tamper,
     write_noisy,
 )
-from tuning.backend.background_ray import BackgroundRay
-from tuning.backend.interrupt import InterruptHandler
 from tuning.ensemble import members
 from tuning.ensemble.command import make_ensemble
 from tuning.journal.records import Spec, TrialRecord, evaluations_on_test, study_attributes
@@ -39,6 +40,12 @@ from tuning.journal.writer import StudyJournal, open_study
 from tuning.study_options import EnsembleOptions
 
 pytestmark = pytest.mark.usefixtures("no_default_cache")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_ray() -> Iterator[None]:
+    with patch("tuning.ensemble.command.BackgroundRay", NoRay):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -59,50 +66,11 @@ def study(made: Path, tmp_path: Path) -> Path:
     return tmp_path / "s"
 
 
-class InProcess:
-    """Ray's part: each task runs when it starts."""
-
-    def __init__(self) -> None:
-        self.started = 0
-        self.interrupt_after: int | None = None
-
-    def remote(self, **_: Any) -> Callable[[Callable[..., Any]], Any]:
-        return lambda function: SimpleNamespace(remote=function)
-
-    def put(self, value: Any) -> Any:
-        return value
-
-    def run_tasks(
-        self, tasks: Sequence[Any], starter: Callable[[Any], Callable[[Any], Any]], *rest: Any
-    ) -> Iterator[tuple[Any, Any]]:
-        start, interrupt = starter(self), rest[-1]
-        assert isinstance(interrupt, InterruptHandler)
-        for task in tasks:
-            if self.started == self.interrupt_after:
-                interrupt.requested = True
-                return
-            self.started += 1
-            yield task, start(task)
-
-
-def without_ray(patch: pytest.MonkeyPatch) -> InProcess:
-    fake = InProcess()
-    patch.setattr(members, "run_tasks", fake.run_tasks)
-    patch.setattr(BackgroundRay, "start", lambda self: None)
-    return fake
-
-
-@pytest.fixture(autouse=True)
-def ray(monkeypatch: pytest.MonkeyPatch) -> InProcess:
-    return without_ray(monkeypatch)
-
-
 @pytest.fixture(scope="module")
 def ensembled(made: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The study with its ensemble, and the command's output."""
     folder = shutil.copytree(made / "s", tmp_path_factory.mktemp("ensembled") / "s")
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as out:
-        without_ray(patch)
+    with redirect_stdout(io.StringIO()) as out:
         assert ensemble(folder, made)
     return folder, out.getvalue()
 
@@ -207,14 +175,19 @@ def test_trials_that_another_process_has_just_changed_are_selected(
     assert [records[0].epochs[2].score for records in read] == [2.0]
 
 
-def test_an_interrupt_leaves_no_model_and_the_same_command_makes_it(study: Path, made: Path, ray: InProcess) -> None:
-    ray.interrupt_after = 1
+def test_an_interrupt_leaves_no_model_and_the_same_command_makes_it(study: Path, made: Path) -> None:
+    usual = members.train_in_worker
 
-    assert not ensemble(study, made)
+    def interrupted(*arguments: Any) -> Any:
+        found = usual(*arguments)
+        signal.raise_signal(signal.SIGTERM)
+        return found
+
+    with patch.object(members, "train_in_worker", interrupted):
+        assert not ensemble(study, made, workers=1)
 
     assert not (study / "ensemble").exists()
     assert len(list((study / "checkpoints").glob("ensemble-*"))) == 1
-    ray.interrupt_after = None
     (study / "checkpoints" / "ensemble-99").mkdir()  # of another selection, whose command was interrupted
     assert ensemble(study, made)
     assert list((study / "checkpoints").glob("ensemble-*")) == []
@@ -232,10 +205,10 @@ def test_a_full_disk_leaves_no_model_and_loses_no_training(
         write(path, tensors)
 
     with (
-        monkeypatch.context() as patch,
+        monkeypatch.context() as disk,
         pytest.raises(UserError, match="ensemble: the disk is full; free some space"),
     ):
-        patch.setattr(checked_folder, "_write_tensors", full)
+        disk.setattr(checked_folder, "_write_tensors", full)
         ensemble(study, made)
 
     assert not (study / "ensemble").exists()
@@ -299,15 +272,14 @@ def test_probabilities_that_are_not_the_plain_baselines_own_are_refused_by_name(
 
 
 def test_other_data_than_the_studys_are_refused_before_a_training(
-    study: Path, made: Path, tmp_path: Path, ray: InProcess
+    study: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The weights of the members were chosen on the study's validation sentences."""
     other = write_noisy(tmp_path / "other.csv", 400)
+    monkeypatch.setattr(members, "train_in_worker", lambda *_: pytest.fail("a training began"))
 
     with pytest.raises(DataError, match=r"the data differ from the study's \(.*; restore the study's data"):
         ensemble(study, made, dataset=str(other))
-
-    assert ray.started == 0
 
 
 def test_a_trial_that_cannot_be_trained_is_named(study: Path, made: Path) -> None:
@@ -330,19 +302,10 @@ def test_a_study_without_probabilities_is_refused(study: Path, made: Path) -> No
         ensemble(study, made)
 
 
-@pytest.mark.parametrize(
-    ("judged", "why"),
-    [
-        ({"corrected": None, "n_candidates": 3, "sentences": 200}, "some predictions were not stored"),
-        ({"corrected": None, "n_candidates": 3, "sentences": 1}, "there is only one validation sentence"),
-    ],
-)
-def test_why_there_is_no_ensemble(
-    study: Path, made: Path, monkeypatch: pytest.MonkeyPatch, judged: dict[str, Any], why: str
-) -> None:
-    found = SimpleNamespace(ensemble=None, nothing_learned=False, **judged)
+def test_why_there_is_no_ensemble(study: Path, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = SimpleNamespace(ensemble=None, nothing_learned=False, corrected=None, n_candidates=3, sentences=200)
     monkeypatch.setattr("tuning.ensemble.command.assess", lambda *_, **__: found)
-    with pytest.raises(UserError, match=f"there is no ensemble: {why}$"):
+    with pytest.raises(UserError, match=r"there is no ensemble: some predictions were not stored$"):
         ensemble(study, made)
 
 

@@ -35,10 +35,6 @@ def test_a_point_for_each_epoch_at_the_time_it_ended() -> None:
     assert {"val_loss": 0.5, "train_loss": 0.1 + 0.2, "seconds": 1.5}.items() <= curve[0].values.items()
 
 
-def test_a_trial_without_an_epoch_has_no_point() -> None:
-    assert epoch_points(record(0)) == []
-
-
 def test_a_setting_that_is_off_is_named() -> None:
     trial = record(0, config={"ema_decay": None, "n_layers": 2, "bidirectional": False, "other": 1})
     assert searched_values(trial, ["ema_decay", "n_layers", "bidirectional"]) == {

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from core.errors import UserError
+from tests.support.assessed_studies import FULL_SPEC, attributes, opened, predicting, reading, trial, write_study
 from tests.support.json_places import Place, container, places
-from tests.support.studies import add_plain_baseline, make_study, setting, write_sentences
 from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter
 from tuning.analysis.listing import list_text
@@ -20,13 +20,30 @@ from tuning.journal.file import JOURNAL
 VALUES: tuple[Any, ...] = (None, True, -1, 1e308, 2**70, "x", "", [], [[]], {}, {"a": {"b": 1}}, [None])
 
 
+BIN = {"low": 0.6, "high": 0.7, "sentences": 200, "confidence": 0.65, "accuracy": 0.75}
+DIAGRAM = {"error": 0.1, "log_loss": 0.5, "bins": [BIN]}
+READING = reading(0, 0.75, members={"0": 0.4, "plain": 0.6}, calibration={"before": DIAGRAM, "after": DIAGRAM})
+TRIALS = [
+    trial(0, range(40), n_parameters=500),
+    trial(1, range(90), state="PRUNED"),
+    trial(2, (), state="FAIL", epochs=(), error="TrainingError: the loss is nan"),
+    trial(3, range(40), origin="copy of 0"),
+    trial(4, range(50), state="PAUSED"),
+]
+
+
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tampered")
-    file = write_sentences(folder / "good.csv", 60)
-    make_study(folder / "study", file, folder / "cache", setting(), setting(hidden_dim=7), stopped=1)
-    add_plain_baseline(folder / "study", folder / "cache")
-    return folder / "study"
+    """Trials of each end, and each attribute that a search or another verb adds."""
+    folder = tmp_path_factory.mktemp("tampered") / "study"
+    ended = {"reason": "target 0.8 reached by trial 0", "n_trials": 5}
+    plain = {"val_predictions": predicting(range(80))}
+    write_study(
+        folder,
+        TRIALS,
+        attributes(spec=FULL_SPEC, test_evaluations=[READING], early_end=ended, plain_baseline=plain),
+    )
+    return folder
 
 
 def tampered(records: list[Any], number: int, place: Place, value: Any) -> str:
@@ -51,14 +68,19 @@ def test_any_other_value_in_a_journal_is_one_line_or_a_table(
             if any(key for key in place if isinstance(key, int)):  # the first value of a list counts for all
                 continue
             kinds.setdefault(tuple(str(key).split(":")[0] for key in place), (number, place))
+    readers = (
+        lambda: table_of(folder, RowFilter(), "table"),
+        lambda: list_text(tmp_path, "json"),
+        lambda: opened(folder),
+    )
     values, refused = itertools.cycle(VALUES), 0
     problems: list[Any] = []
     for number, place in kinds.values():
         for value in itertools.islice(values, 5):
             (folder / JOURNAL).write_text(tampered(records, number, place, value))
             try:
-                table_of(folder, RowFilter(), "table")
-                list_text(tmp_path, "json")
+                for read in readers:
+                    read()
             except UserError as error:
                 refused += "\n" not in str(error)
             except Exception as error:

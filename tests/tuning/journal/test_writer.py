@@ -1,7 +1,6 @@
 """tuning.journal.writer: the content of the journal survives any end of the process."""
 
 import errno
-import json
 import os
 import shutil
 import subprocess
@@ -329,12 +328,6 @@ def test_a_driver_that_is_killed_when_it_has_closed_a_trial_leaves_no_checkpoint
         assert not study_journal.checkpoint_dir("00000").exists()
 
 
-def test_the_drivers_name_is_gone_after_it(tmp_path: Path) -> None:
-    with open_study(tmp_path / "s", SPEC):
-        assert json.loads((tmp_path / "s" / "driver.json").read_text())["pid"] == os.getpid()
-    assert not (tmp_path / "s" / "driver.json").exists()
-
-
 def read(study_journal: StudyJournal, verb: str = "retrain", **changes: Any) -> int:
     figures = {"val_accuracy": 0.75, "test_accuracy": 0.7, "test_sentences": 100, **changes}
     study_journal.log_test_evaluation(figures, verb=verb, trial=1, seed=7, on="train", split="80/10/10")
@@ -381,11 +374,3 @@ def test_figures_without_a_test_split_are_not_logged(tmp_path: Path) -> None:
             {"val_accuracy": 0.75}, verb="retrain", trial=1, seed=7, on="train", split="80/10"
         )
         assert study_journal.test_evaluations == []
-
-
-def test_an_evaluation_on_test_changes_no_trial(tmp_path: Path) -> None:
-    two_trials(tmp_path)
-    before = read_study(tmp_path)[1]
-    with open_study(tmp_path, SPEC) as study_journal:
-        read(study_journal)
-    assert read_study(tmp_path)[1] == before

@@ -178,12 +178,6 @@ def test_many_classes_are_listed_as_confusions(tmp_path: Path) -> None:
     assert "20 classes are too many for a matrix" in made(tmp_path / "s").text
 
 
-@pytest.mark.slow
-def test_a_page_reloads_itself_only_when_it_is_made_again(page: Page, folder: Path) -> None:
-    assert "data-watch" not in page.named("html")[0]
-    assert made(folder, every_seconds=5).named("html")[0]["data-watch"] == "5"
-
-
 def luminance(colour: str) -> float:
     channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in channels]

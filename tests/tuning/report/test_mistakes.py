@@ -33,16 +33,6 @@ def test_shades_go_by_the_share_within_a_class() -> None:
     assert section([0, 0, 0, 0], [0, 0, 0, 1], ("a", "b")).matrix == [[(3, 5), (1, 2)], [(0, 0), (0, 0)]]
 
 
-def test_the_confusions_agree_with_the_accuracy_in_the_table(tmp_path: Path) -> None:
-    record_study(tmp_path / "s")
-    study = read_assessed(tmp_path / "s")
-    found = mistakes_section(study, tmp_path)
-    assert found.results is not None
-    assert study.default_trial is not None
-    confusion = found.results.confusion
-    assert np.trace(confusion) / confusion.sum() == study.default_trial.val_accuracy
-
-
 def test_without_a_trial_that_has_ended_the_page_does_not_say_that_no_label_is_doubtful(tmp_path: Path) -> None:
     record_study(tmp_path / "s", trials=0)
     found = mistakes_section(read_assessed(tmp_path / "s"), tmp_path)

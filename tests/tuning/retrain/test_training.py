@@ -1,4 +1,4 @@
-"""tuning.retrain.training: fresh seeds, training that may resume, and figures."""
+"""tuning.retrain.training: fresh seeds, training that may resume, data and resources."""
 
 from pathlib import Path
 
@@ -6,18 +6,10 @@ import pytest
 
 from core.config import TrialConfig
 from core.errors import DataError
-from core.training.loop import train
 from tests.support.corpora import tiny_corpus
 from tests.support.studies import data_of
 from tuning.resources.machine import Machine, TrialResources
-from tuning.retrain.training import (
-    evaluate_on_test,
-    fresh_seeds,
-    metrics_of,
-    study_corpus,
-    task_resources,
-    train_resumable,
-)
+from tuning.retrain.training import fresh_seeds, study_corpus, task_resources, train_resumable
 
 CONFIG = TrialConfig(hidden_dim=4, epochs=3, batch_size=16)
 
@@ -43,18 +35,6 @@ def test_it_does_not_resume_after_a_later_epoch_than_it_is_asked_for(tmp_path: P
     for last in (None, 2):
         result = train_resumable(CONFIG, tiny_corpus(), threads=1, device="cpu", checkpoints=tmp_path, last=last)
         assert len(result.epochs) == (last or 3)
-
-
-def test_figures_are_of_the_best_epoch_on_validation_and_test() -> None:
-    corpus = tiny_corpus(n_sentences=300)
-    result = train(CONFIG, corpus)
-    figures = metrics_of(result, corpus, evaluate_on_test(CONFIG, result.weights, corpus, 1, "cpu"))
-    assert figures["val_accuracy"] == result.best_val_accuracy
-    assert figures["val_sentences"] == (corpus.split == 1).sum()
-    assert figures["test_sentences"] == (corpus.split == 2).sum()
-    assert figures["test_accuracy"] * figures["test_sentences"] == pytest.approx(
-        round(figures["test_accuracy"] * figures["test_sentences"])
-    )
 
 
 def test_only_a_path_that_is_gone_has_a_hint_to_pass_another(tmp_path: Path) -> None:

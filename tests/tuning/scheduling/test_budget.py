@@ -31,16 +31,6 @@ def test_what_is_no_duration_is_refused_with_examples(text: str) -> None:
         parse_duration(text)
 
 
-def test_all_broken_limits_are_named_together() -> None:
-    message = (
-        r"--target must be a validation accuracy above 0 and at most 1, such as 0\.8, got 80; --patience-trials must"
-    )
-    with pytest.raises(ConfigError, match=message):
-        Budget(target=80, patience_trials=0)
-    with pytest.raises(ConfigError, match=r"--target .* got nan"):
-        Budget(target=float("nan"))
-
-
 def test_the_first_visible_result_that_reaches_the_target_ends_the_study() -> None:
     budget = Budget(target=0.8)
     assert check(budget, log_of(0.5, 0.79)) is None

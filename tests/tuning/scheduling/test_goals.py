@@ -147,3 +147,12 @@ def test_trials_of_a_longer_study_do_not_delay_its_early_end() -> None:
     assert not schedule.has_job()
     assert not store.trials()[-1].state.is_finished()
     assert schedule.has_ended_early()
+
+
+def test_trials_that_are_opened_and_closed_again_keep_the_times_of_their_workers() -> None:
+    store = MemoryStore()
+    run(store, plan(n_trials=3, stopping=None))
+    before = [record.segments for record in store.records()]
+    assert [len(segments) for segments in before] == [1, 1, 1]
+    run(store, plan(n_trials=5, stopping=None))
+    assert [record.segments for record in store.records()][:3] == before

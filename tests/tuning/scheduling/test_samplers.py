@@ -30,11 +30,6 @@ from tuning.scheduling.virtual_clock import VisibleResult
 from tuning.space.load import load_space
 
 
-def test_an_unknown_sampler_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ConfigError, match="--sampler must be one of tpe, random, gp, cmaes, qmc, got 'bayes'"):
-        check_sampler("bayes")
-
-
 def test_a_sampler_whose_package_is_missing_is_refused_with_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     def find_spec(name: str) -> ModuleSpec | None:
         return None if name == "cmaes" else ModuleSpec(name, None)

@@ -1,33 +1,19 @@
-"""The jobs and records of a study: their order, repeats, pauses, failures, a full disk, and kills."""
+"""The schedule through Ray's adapters: repeats, pauses, interruptions, and where trials ran."""
 
-import errno
-import os
 import random
-import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from ray.tune.search import Searcher
 
-from core.config import TrialConfig
 from tests.support.epochs import epoch
-from tests.support.fake_ray import FakeRay, command, content, searcher_of
+from tests.support.fake_ray import FakeRay, searcher_of
 from tests.support.study_configs import ONE_OR_TWO_LAYERS, plan
 from tuning.journal.records import SEGMENTS
 from tuning.journal.writer import open_study
 from tuning.scheduling.budget import StopSignal
 from tuning.scheduling.schedule import common_failure
-from tuning.space.load import load_space
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
-    """Content of the study of `plan()`, made by one worker without a kill."""
-    folder = tmp_path_factory.mktemp("studies") / "whole"
-    command(folder, plan())
-    return content(folder)
 
 
 def test_three_failures_from_the_start_with_one_cause_are_recognised() -> None:
@@ -39,37 +25,6 @@ def test_three_failures_from_the_start_with_one_cause_are_recognised() -> None:
     assert common_failure([failed("a")] * 2) is None
     assert common_failure([failed("a"), failed("b"), failed("a")]) is None
     assert common_failure([create_trial(value=0.5), *[failed("a")] * 3]) is None
-
-
-def test_trials_and_their_epochs_are_the_same_for_other_workers_and_another_order(
-    whole: list[Any], tmp_path: Path
-) -> None:
-    """tests/simulator has more of both."""
-    states = [record[1] for record in whole]
-    assert len(states) == 12
-    assert {"COMPLETE", "PRUNED"} == set(states)
-    command(tmp_path / "many", plan(), 4, 4)
-    assert content(tmp_path / "many") == whole
-
-
-def test_a_killed_search_completes_to_the_same_study(whole: list[Any], tmp_path: Path) -> None:
-    """Unfinished trials run again under their own number, from their first epoch."""
-    for _ in range(3):
-        command(tmp_path / "killed", plan(), 3, 5, steps=5)
-    command(tmp_path / "killed", plan(), 2, 1)
-    assert content(tmp_path / "killed") == whole
-
-
-def test_the_first_trial_is_the_notebooks(tmp_path: Path) -> None:
-    for space in ("default", "notebook"):
-        with open_study(tmp_path / space, {"fingerprint": ""}) as journal:
-            searcher = searcher_of(journal, plan(space=load_space(space)), StopSignal())
-            job = searcher.suggest("ray1")
-            assert isinstance(job, dict)
-            assert TrialConfig.from_dict(job["config"]) == TrialConfig.notebook(epochs=4, seed=7)
-            assert journal.records()[0].origin == "baseline"
-            name = "learning_rate_adadelta" if space == "default" else "learning_rate"
-            assert journal.records()[0].params[name] == 0.25
 
 
 def test_an_interrupted_search_starts_nothing_and_leaves_trials_to_continue(tmp_path: Path) -> None:
@@ -125,29 +80,6 @@ def test_what_the_user_can_repair_ends_the_search_and_not_the_trial(tmp_path: Pa
         assert [record.state for record in journal.records()] == ["RUNNING"]
 
 
-@pytest.mark.parametrize("writes", [1, 4, 6, 11])
-def test_a_full_disk_at_any_write_ends_the_search_and_the_study_completes_later(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
-) -> None:
-    command(tmp_path / "whole", plan(n_trials=4), 2)
-    left = writes
-
-    def fsync(handle: int) -> None:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            os.truncate(handle, os.fstat(handle).st_size - 3)  # a part of the record is there
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    with open_study(tmp_path / "full", {"fingerprint": ""}) as journal, monkeypatch.context() as patched:
-        patched.setattr("os.fsync", fsync)
-        ray = FakeRay(journal, plan(n_trials=4), 2, random.Random(0))
-        ray.run()
-    assert re.search("study.journal: the disk is full; free some space and run the same command", str(ray.stop.reason))
-    command(tmp_path / "full", plan(n_trials=4), 2)
-    assert content(tmp_path / "full") == content(tmp_path / "whole")
-
-
 def test_a_paused_trial_gives_its_worker_to_another_and_continues_later(tmp_path: Path) -> None:
     """One worker: the baseline is not paused; the three trials after it are, before one of them is promoted."""
     with open_study(tmp_path / "s", {"fingerprint": ""}) as journal:
@@ -166,16 +98,3 @@ def test_a_paused_trial_gives_its_worker_to_another_and_continues_later(tmp_path
         assert [segment["paused"] for segment in segments[record.number]] == [2]
     assert segments[0] == []
     assert all(segment["until"] >= segment["since"] for times in segments.values() for segment in times)
-
-
-def test_a_killed_search_continues_with_the_trial_that_was_training(whole: list[Any], tmp_path: Path) -> None:
-    """Trials that are paused at a rung are handed out again only when they are promoted."""
-    with open_study(tmp_path / "killed", {"fingerprint": ""}) as journal:
-        FakeRay(journal, plan(), 1, random.Random(0)).run(steps=10)
-        states = [(record.state, len(record.epochs)) for record in journal.records()]
-        assert states == [("COMPLETE", 4), ("PAUSED", 2), ("PAUSED", 2), ("RUNNING", 1)]
-    with open_study(tmp_path / "killed", {"fingerprint": ""}) as journal:
-        ray = FakeRay(journal, plan(), 1, random.Random(0))
-        ray.run()
-        assert ray.heard.events[0] == "started 3"
-    assert content(tmp_path / "killed") == whole

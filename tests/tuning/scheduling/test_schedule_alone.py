@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from core.config import TrialConfig
 from core.errors import UserError
 from core.training.result import EpochResult
 from tests.support.epochs import epoch
-from tests.support.memory_store import SEGMENT, MemoryStore, content, job_of, resume, run, schedule_of, train
+from tests.support.memory_store import SEGMENT, MemoryStore, content, job_of, resume, run, schedule_of, score_of, train
 from tests.support.study_configs import ONE_OR_TWO_LAYERS, plan
 from tuning.journal.records import SEGMENTS
 from tuning.scheduling.asha import FAILED, Asha
@@ -20,7 +21,7 @@ from tuning.scheduling.virtual_clock import NoJob
 def test_a_job_names_the_trial_its_configuration_and_its_epochs() -> None:
     job = job_of(schedule_of(MemoryStore(), plan(n_trials=2, stopping=None)))
     assert (job.trial, job.first, job.last) == (0, 1, 4)
-    assert job.config["optimizer"] == "adadelta"  # trial 0 is the baseline
+    assert TrialConfig.from_dict(job.config) == TrialConfig.notebook(epochs=4, seed=7)  # trial 0 is the baseline
 
 
 def test_a_study_ends_when_every_trial_has_ended() -> None:
@@ -32,20 +33,6 @@ def test_a_study_ends_when_every_trial_has_ended() -> None:
         train(schedule, job, 0.5)
     assert schedule.next_job() is NoJob.DONE
     assert [trial.state for trial in store.trials()] == [TrialState.COMPLETE] * 3
-
-
-def test_more_workers_than_virtual_ones_wait_for_a_result() -> None:
-    schedule = schedule_of(MemoryStore(), plan(parallelism=2, lag=0.0))
-    jobs = [job_of(schedule) for _ in range(2)]
-    assert schedule.next_job() is NoJob.WAIT
-    train(schedule, jobs[1], 0.5)
-    train(schedule, jobs[0], 0.5)
-    assert isinstance(schedule.next_job(), Job)
-
-
-def test_with_a_lag_more_workers_than_virtual_ones_have_work() -> None:
-    schedule = schedule_of(MemoryStore(), plan(parallelism=2, lag=100.0))
-    assert {job_of(schedule).trial for _ in range(8)} == set(range(8))
 
 
 def test_a_trial_pauses_at_a_rung_and_continues_from_there_when_it_is_promoted() -> None:
@@ -288,3 +275,26 @@ def test_after_a_kill_a_trial_that_was_too_large_still_gets_a_whole_gpu() -> Non
     schedule = schedule_of(store, config, retry_oom=True)
     schedule.end(job_of(schedule).trial, {"error": "out of memory", "oom": True}, SEGMENT)
     assert job_of(schedule_of(store, config, retry_oom=True)).whole_gpu
+
+
+@pytest.mark.parametrize("retry_oom", [False, True])
+def test_a_trial_that_may_not_be_retried_or_that_no_gpu_holds_fails(retry_oom: bool) -> None:
+    store = MemoryStore()
+    schedule = schedule_of(store, plan(n_trials=1), retry_oom=retry_oom)
+    for _ in range(1 + retry_oom):
+        schedule.end(job_of(schedule).trial, {"error": "out of GPU memory: 99 GiB", "oom": True}, SEGMENT)
+    assert [(record.state, record.error) for record in store.records()] == [("FAIL", "out of GPU memory: 99 GiB")]
+
+
+def test_a_study_with_retries_is_the_one_that_whole_gpus_would_have_given() -> None:
+    whole, shares = MemoryStore(), MemoryStore()
+    run(whole, plan(stopping=None))
+    schedule = schedule_of(shares, plan(stopping=None), retry_oom=True)
+    while isinstance(job := schedule.next_job(), Job):
+        if job.trial in (2, 7) and not job.whole_gpu:
+            for number in (1, 2):
+                schedule.report(job.trial, epoch(number, score_of(job)))
+            schedule.end(job.trial, {"error": "out of memory", "oom": True}, SEGMENT)
+        else:
+            train(schedule, job, score_of(job))
+    assert content(shares) == content(whole)

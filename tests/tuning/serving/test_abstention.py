@@ -3,7 +3,7 @@
 import pytest
 
 from core.calibration import CoverageRow
-from core.errors import ConfigError, UserError
+from core.errors import UserError
 from tuning.serving.abstention import Abstention
 
 TABLE = [
@@ -53,21 +53,3 @@ def test_a_model_that_is_never_right_reaches_no_accuracy() -> None:
 def test_a_model_without_a_table_has_no_accuracy() -> None:
     with pytest.raises(UserError, match=r"this model was saved without; pass --min-probability"):
         Abstention(at_accuracy=0.9).threshold([], pytest.fail)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"min_probability": 1.5}, "--min-probability must be from 0 to 1, got 1.5"),
-        ({"min_probability": float("nan")}, "--min-probability must be from 0 to 1, got nan"),
-        ({"at_accuracy": 0}, "--at-accuracy must be above 0 and below 1, got 0"),
-        ({"at_accuracy": 95}, "--at-accuracy must be above 0 and below 1, got 95"),
-        (
-            {"min_probability": 0.5, "at_accuracy": 0.9},
-            "--at-accuracy determines --min-probability; pass one of the two",
-        ),
-    ],
-)
-def test_options_that_make_no_sense_are_named(options: dict[str, float], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        Abstention(**options)

@@ -2,12 +2,10 @@
 
 import asyncio
 import contextlib
-import json
 import resource
 import socket
 import threading
 from collections.abc import Iterator
-from http.client import HTTPConnection
 from typing import Any
 
 import pytest
@@ -173,11 +171,3 @@ def test_the_limit_of_open_files_is_raised_as_far_as_it_may_be(
     monkeypatch.setattr(resource, "setrlimit", lambda _, both: found.append(both))
     raise_file_limit()
     assert found == ([] if expected is None else [(expected, limits[1])])
-
-
-def test_clients_that_finish_are_served_one_after_the_other_on_a_connection(port: int) -> None:
-    connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
-    for _ in range(3):
-        connection.request("POST", "/", json.dumps([1]))
-        assert connection.getresponse().read() == b"hello"
-    connection.close()

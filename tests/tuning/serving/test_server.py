@@ -145,11 +145,6 @@ def test_head_is_get_without_its_body(port: int) -> None:
     connection.close()
 
 
-def test_another_host_is_not_answered(port: int) -> None:
-    status, headers, body = answer_of(port, "GET", "/health", headers={"Host": "evil.example"})
-    assert (status, headers["location"], body) == (400, None, b"Invalid host header")
-
-
 def test_requests_words_seconds_and_the_queue_are_shown_to_prometheus(ask: Ask) -> None:
     def figures() -> dict[str, float]:
         status, content = ask("GET", "/metrics")

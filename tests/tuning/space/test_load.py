@@ -238,13 +238,6 @@ def test_random_vectors_are_trained_in_files_that_extend_quick_or_default(tmp_pa
     assert "freeze_embedding" in other.searched_fields
 
 
-def test_an_unknown_space_names_the_presets_and_that_a_file_is_taken() -> None:
-    with pytest.raises(
-        ConfigError, match="no search space 'defualt'; pass one of default, notebook, quick, or the path"
-    ):
-        load_space("defualt")
-
-
 def test_a_file_may_be_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     read(tmp_path, EXAMPLE)
@@ -254,11 +247,6 @@ def test_a_file_may_be_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_folder_is_no_space(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^cannot read the search space '.+': Is a directory; pass one of default"):
         load_space(str(tmp_path))
-
-
-def test_a_name_that_no_file_can_have_is_refused_in_one_line() -> None:
-    with pytest.raises(ConfigError, match=r"'a.x00b'"):
-        load_space("a\0b")
 
 
 def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
