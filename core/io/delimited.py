@@ -50,7 +50,11 @@ def csv_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
                     yield line, cells
                 line, size = skipped + reader.line_num + 1, 0
         except csv.Error as error:
-            raise DataError(f"{name}, line {line}: {error}; fix the quotes around it") from None
+            problem = f"{error}; fix the quotes around it"
+            if str(error).startswith("field larger than"):
+                limit = f"{csv.field_size_limit():,}"
+                problem = f"a cell has more than {limit} characters; shorten it, or fix the quotes around it"
+            raise DataError(f"{name}, line {line}: {problem}") from None
 
     yield from _named(numbered(), name, tabs_only=False)
 

@@ -231,9 +231,16 @@ def test_equal_labels_are_one_object_and_many_different_cells_are_not_collected(
     assert [labels[place] is labels[place + 3] for place in range(3)] == [True, True, False]
 
 
-def test_a_row_of_very_many_lines_is_refused_with_its_first_line(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"a\.csv, line 3: the row has more than 1,048,576 characters; fix the quotes"):
-        read(tmp_path, "a.csv", b'text,label\na,0\n"' + b"x\n" * 600_000)
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (b'"' + b"x\n" * 600_000, "a cell has more than 131,072 characters; shorten it, or fix the quotes around it"),
+        (b'"x\n",' * 250_000, "the row has more than 1,048,576 characters; fix the quotes around it"),
+    ],
+)
+def test_a_row_of_very_many_lines_is_refused_with_its_first_line(tmp_path: Path, row: bytes, message: str) -> None:
+    with pytest.raises(DataError, match=rf"a\.csv, line 3: {message}"):
+        read(tmp_path, "a.csv", b"text,label\na,0\n" + row)
 
 
 @pytest.mark.parametrize("name", ["a.tsv", "a.jsonl"])
