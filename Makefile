@@ -60,15 +60,21 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; (3, 11) <= v < (3, 15) or sys.exit("sentune needs Python 3.11 to 3.14, this is %d.%d: make PYTHON=/path/to/python3.11" % v[:2])'
 	$(PYTHON) -m venv --clear $(VENV) || { rm -f $(BIN)/python; exit 1; }
 
+# pip compiles 25,000 modules on one core. A few are of newer Pythons and cannot be compiled.
+INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --no-compile
+COMPILE = $(BIN)/python -m compileall -q -j 0 $(VENV)/lib > /dev/null 2>&1 || true
+
 # An environment that uv has made is without pip.
 $(BIN)/pip: | $(BIN)/python
 	@test -e $@ || $(BIN)/python -m ensurepip --default-pip
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/pip
 	@echo "Installing sentune, Ray and torch into $(VENV): 0.5 GB with torch's CPU build, 3.3 GB with CUDA's (README.md says how to choose)"
-	$(BIN)/python -m pip install --disable-pip-version-check -e .
+	$(INSTALL) -e .
+	$(COMPILE)
 	touch $@
 
 $(VENV)/.installed-test: pyproject.toml | $(BIN)/pip
-	$(BIN)/python -m pip install --disable-pip-version-check -e '.[test,docs,export,serve,tensorboard,dashboard,mlflow]'
+	$(INSTALL) -e '.[test,docs,export,serve,tensorboard,dashboard,mlflow]'
+	$(COMPILE)
 	touch $@ $(VENV)/.installed

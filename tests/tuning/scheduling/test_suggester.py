@@ -232,8 +232,9 @@ def test_trials_of_another_study_count_as_results_if_the_sampler_sees_them(n_pri
     assert [trial.user_attrs["origin"] for trial in outcomes(warm, 4)] == ["baseline", *origins]
 
 
-@pytest.mark.parametrize("n_prior", [0, 4])
-@pytest.mark.parametrize("sampler", ["tpe", GP])
+@pytest.mark.parametrize(
+    ("sampler", "n_prior"), [("tpe", 0), ("tpe", 4), pytest.param("gp", 0, marks=pytest.mark.slow)]
+)
 def test_the_origin_is_random_exactly_if_optuna_drew_at_random(sampler: str, n_prior: int) -> None:
     the_plan = plan(sampler=sampler, startup=4, parallelism=2, prior_trials=tuple(outcomes(plan(seed=1), n_prior)))
     for number, trial in enumerate(outcomes(the_plan, 9)[1:], 1):
