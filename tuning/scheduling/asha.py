@@ -58,7 +58,7 @@ class Asha:
 
 
 class Rung:
-    """The scores at one rung. It finds the best trial to promote in O(log n)."""
+    """The scores at one rung, in order."""
 
     def __init__(self) -> None:
         self._scores: list[tuple[float, int]] = []  # (-score, trial) of all trials that reached the rung, best first

@@ -254,7 +254,8 @@ class Space:
 
     def equals_in_any_order(self, other: "Space") -> bool:
         """Return whether the dimensions and the fixed settings are equal, in whatever order."""
-        return (set(self.dimensions), dict(self.fixed)) == (set(other.dimensions), dict(other.fixed))
+        one, two = ({each.name: each for each in space.dimensions} for space in (self, other))
+        return one == two and dict(self.fixed) == dict(other.fixed)
 
     def suggest(self, trial: Trial) -> dict[str, Value]:
         """Return the parameters of the active dimensions that `trial` suggests, in order."""

@@ -176,3 +176,6 @@ def test_what_is_no_whole_parquet_file_is_refused(tmp_path: Path) -> None:
         path.write_bytes(data)
         with pytest.raises(DataError, match=r"a\.parquet: not a readable Parquet file"):
             read_table(path, "")
+    path.unlink()
+    with pytest.raises(DataError, match=r"a\.parquet: no such file; check the path"):
+        read_table(path, "")

@@ -174,9 +174,10 @@ def test_paths_may_begin_with_the_home_folder(tmp_path: Path, monkeypatch: pytes
     ("texts", "message"),
     [(pd.DataFrame({"text": TEXTS}), "texts must be a list"), (["a", float("nan")], "text 2 must be a str")],
 )
-def test_values_that_are_no_texts_are_named_in_training(texts: Any, message: str) -> None:
-    with pytest.raises(DataError, match=f"^{message}"):
-        estimator().fit(texts, LABELS)
+def test_values_that_are_no_texts_are_named(fitted: SentenceEstimator, texts: Any, message: str) -> None:
+    for call in (lambda values: estimator().fit(values, LABELS), fitted.predict, fitted.predict_proba):
+        with pytest.raises(DataError, match=f"^{message}"):
+            call(texts)
 
 
 @pytest.mark.parametrize(

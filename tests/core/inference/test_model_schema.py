@@ -41,6 +41,7 @@ def tamper(path: Path, file: str, change: Callable[[Any], Any]) -> Path:
         ("labels.json", ["a", "a"], "labels.json has the label 'a' twice"),
         ("labels.json", [], "labels.json has no label"),
         ("labels.json", {"a": 1}, "labels.json must be a list of texts, got '{'a': 1}'"),
+        ("labels.json", [[[[[[[[["a"]]]]]]]]], r"labels.json must be a list of texts, got '\[{7}\.\.\.\]{7}'"),
         ("labels.json", ["a", 1], "labels.json must be a list of texts"),
         ("labels.json", ["a", "b", "c"], "model.safetensors does not fit config.json, vocabulary.json and labels.json"),
         ("vocabulary.json", ["<pad>"], "vocabulary.json: a vocabulary must begin with <pad> and <unk>"),

@@ -76,15 +76,16 @@ def test_a_folder_that_does_not_exist_has_no_partial_writes(tmp_path: Path) -> N
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize("prefix", [".model", ""])  # it alone, or the folder around it too
 @pytest.mark.parametrize("error", [FileNotFoundError, PermissionError])
 def test_one_that_is_renamed_at_this_moment_or_of_another_user_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[OSError]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[OSError], prefix: str
 ) -> None:
     folder(tmp_path / ".model.abcd_123", "config.json")
     listed = Path.iterdir
 
     def gone(path: Path) -> Iterator[Path]:
-        if path.name.startswith(".model"):
+        if path.name.startswith(prefix):
             raise error(path)
         return listed(path)
 
@@ -145,5 +146,8 @@ def test_a_mount_point_is_refused_before_the_work(tmp_path: Path, monkeypatch: p
 
 
 def test_a_folder_that_cannot_be_replaced_is_refused_before_the_work(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"cannot write .*: the name is too long; choose a shorter one"):
-        check_output_folder(tmp_path / ("n" * 250), MODEL_FILES, "saved model")  # its temporary folder's name is longer
+    path = tmp_path / ("n" * 250)  # its temporary folder's name is longer
+    for _ in range(2):  # it is absent, then it exists
+        with pytest.raises(UserError, match=r"cannot write .*: the name is too long; choose a shorter one"):
+            check_output_folder(path, MODEL_FILES, "saved model")
+        path.mkdir(exist_ok=True)

@@ -425,3 +425,10 @@ def test_what_is_equal_is_not_called_better(tmp_path: Path) -> None:
     text = " ".join(table_of(tmp_path / "s", RowFilter(), "table").split())
     assert "Corrected, the best trial is as good as the plain baseline (95% interval -" in text
     assert "0.0000 better" not in text
+
+
+def test_the_curve_is_printed_in_the_given_format(
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = sentune(monkeypatch, capsys, "best", str(study), "--expected", "--format", "json")
+    assert (code, out[0]) == (0, "{")

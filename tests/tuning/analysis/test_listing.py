@@ -64,6 +64,9 @@ def test_a_damaged_study_does_not_hide_the_others(results: Path) -> None:
     assert lines[3].split()[-5:] == ["-", "unreadable", "-", "-", "-"]
     assert lines[-1].startswith("early: line 1 of ")
     assert lines[2].startswith("complete ")
+    journal = results / "complete" / JOURNAL
+    journal.write_bytes(journal.read_bytes().replace(b'"dataset"', b'"other"'))
+    assert "('dataset' is missing)" in list_text(results, "table")
 
 
 def test_a_folder_without_studies_says_what_to_do(tmp_path: Path) -> None:

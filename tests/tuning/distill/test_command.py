@@ -247,9 +247,13 @@ def test_changed_data_are_named_before_the_training(
 ) -> None:
     other = tmp_path / "tickets.csv"
     other.write_text((made / "tickets.csv").read_text().replace("the crash 0 of", "the storm 0 of", 1))
+    figures = {"on": "train", "verified_val_accuracy": 0.9}  # as of a study in folds
+    teacher = saved(tmp_path, plain(ngrams=((2, 0), (3, 0), (4, 0), (5, 0))), **TEACHER, metrics=figures)
     with patch("tuning.distill.command.train_seed", side_effect=InterruptedError), pytest.raises(InterruptedError):
-        distil(study, made, dataset=str(other))
-    assert "changed since the search: data sha256 " in capsys.readouterr().out
+        distil(study, made, model=teacher, dataset=str(other))
+    out = capsys.readouterr().out
+    assert "changed since the search: data sha256 " in out
+    assert "of the teacher, which was trained on train and val\n" in out
 
 
 def test_a_trial_that_another_process_has_just_trained_is_selected(

@@ -17,12 +17,14 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
+from core.data.corpus import TEST, VAL
 from core.errors import ConfigError, CorruptionError, DataError, TrainingError, UserError
 from core.inference.members import LstmMember, PlainMember
 from core.inference.predictor import load_model
 from core.inference.saved_model import read_model
 from core.io import checked_folder
 from tests.support.contents import metrics
+from tests.support.corpora import tiny_corpus
 from tests.support.local_backend import NoRay
 from tests.support.studies import (
     add_plain_baseline,
@@ -35,6 +37,7 @@ from tests.support.studies import (
 )
 from tuning.ensemble import members
 from tuning.ensemble.command import make_ensemble
+from tuning.ensemble.measure import measure
 from tuning.journal.records import Spec, TrialRecord, evaluations_on_test, study_attributes
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.study_options import EnsembleOptions
@@ -105,6 +108,27 @@ def test_the_saved_model_predicts_what_was_measured(ensembled: tuple[Path, str],
     assert right > 0.6
     confusion = np.array(metrics(study, "ensemble")["test_confusion"])
     assert confusion.trace() / confusion.sum() == metrics(study, "ensemble")["test_accuracy"]
+
+
+def test_the_figures_are_of_the_weighted_mean() -> None:
+    """The mean without weights is wrong about each sentence."""
+    corpus = tiny_corpus()
+
+    def outputs(split: int, right: float) -> Any:
+        is_label = np.eye(2, dtype=bool)[corpus.labels[corpus.split == split]]
+        return np.where(is_label, right, 1 - right).astype(np.float32)
+
+    trained: list[Any] = [
+        members.TrainedMember(
+            member=SimpleNamespace(name=f"trial-{at}", weight=weight),  # type: ignore[arg-type]
+            trial=at, verdict="", about={}, val=outputs(VAL, right), test=outputs(TEST, right),
+        )
+        for at, (weight, right) in enumerate(((0.75, 0.9), (0.25, 0.05)))
+    ]  # fmt: skip
+    spec = {"metric": "accuracy", "data": {"split": "80/10/10"}, "fingerprint": corpus.fingerprint}
+    journal: Any = SimpleNamespace(attributes={"spec": spec}, log_test_evaluation=lambda *_, **__: None)
+    found = measure(journal, trained, corpus, "train")
+    assert (found["val_accuracy"], found["test_accuracy"]) == (1, 1)
 
 
 @pytest.mark.slow

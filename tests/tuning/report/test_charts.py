@@ -312,7 +312,10 @@ def test_the_losses_of_the_best_trial_have_two_lines(data: ChartData) -> None:
 
 def test_the_confusions_are_those_of_the_table(data: ChartData) -> None:
     results = default_results(data.study)
+    row = data.study.default_trial
     assert results is not None
+    assert row is not None
+    assert results.confusion.trace() / results.confusion.sum() == pytest.approx(row.val_accuracy)
     drawn = svg(charts.confusion(data))
     found = re.findall(r'aria-label="answer: (\w+); label: (\w+); sentences: (\d+)', drawn)
     counts = {(label, answer): int(count) for answer, label, count in found}

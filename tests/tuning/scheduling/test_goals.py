@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -71,6 +72,8 @@ def test_a_command_with_another_goal_opens_all_trials_again(changes: dict[str, A
     """What is trained already is closed again at once."""
     store = MemoryStore()
     run(store, plan(n_trials=4))
+    with patch.object(store, "reopen", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        resume(store, plan(**{"n_trials": 4} | changes))  # killed; the next such command opens them
     calls = []
     store.reopen = lambda: calls.append(MemoryStore.reopen(store))  # type: ignore[method-assign]
     resume(store, plan(n_trials=4))

@@ -102,6 +102,16 @@ def test_an_epoch_that_a_callback_cannot_write_is_recorded_and_stops_the_study()
     assert store.records()[0].epochs == (epoch(1, 0.5),)
 
 
+def test_a_trial_that_cannot_be_added_stops_the_study() -> None:
+    class FullDisk(MemoryStore):
+        def add_trial(self, *values: Any) -> int:
+            raise UserError("the disk is full")
+
+    schedule = schedule_of(FullDisk(), plan())
+    assert schedule.next_job() is NoJob.DONE
+    assert str(schedule.stop.reason) == "the disk is full"
+
+
 def test_a_stop_ends_a_decision_that_starts_many_repeats_and_changes_nothing() -> None:
     """While trial 6 is added; the next command adds the others."""
 
