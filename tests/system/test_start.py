@@ -6,24 +6,20 @@ import signal
 import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.command import Command, without_waits
-from tests.support.patience import PATIENCE_SECONDS, wait_until
+from tests.support.patience import PATIENCE_SECONDS
 from tests.support.searches import notebook_run
 from tuning.resources.machine import available_cpus
 
-if TYPE_CHECKING:
-    import subprocess
 
-
-@pytest.mark.parametrize("moment", ["data", "gcs_server", "raylet", "worker"])
-def test_ctrl_c_before_the_first_epoch_ends_at_once(command: Command, sentences: Path, moment: str) -> None:
+def test_ctrl_c_while_the_data_are_read_ends_at_once(command: Command, sentences: Path) -> None:
     """The signal goes to the whole process group, as from a terminal; again and again, as from an impatient user."""
     with command.start(*notebook_run(sentences, "early", "--workers", "1")) as driver:
-        wait_for(command, driver, moment)
+        assert driver.stdout is not None
+        assert driver.stdout.readline().startswith("sentences ")
         for _ in range(3):
             os.killpg(driver.pid, signal.SIGINT)
             time.sleep(0.2)
@@ -33,19 +29,10 @@ def test_ctrl_c_before_the_first_epoch_ends_at_once(command: Command, sentences:
     assert command.left_behind() == []
 
 
-def wait_for(command: Command, driver: "subprocess.Popen[str]", moment: str) -> None:
-    """Until the driver has read the data, or has started this process of Ray's."""
-    if moment == "data":
-        assert driver.stdout is not None
-        assert driver.stdout.readline().startswith("sentences ")
-        return
-    name = "default_worker.py" if moment == "worker" else moment
-    wait_until(lambda: command.has_process(name), f"no {moment} was started", pause=0.05)
-
-
-FAILING = """
-import os, resource, sys
+FORKED = """
+import contextlib, os, resource, signal, sys, time
 from pathlib import Path
+import psutil
 import tuning.run
 from core.errors import UserError
 from ray._private import services
@@ -81,16 +68,39 @@ def api():
     except UserError as error:
         sys.exit(f"raised {error}")
 
+def fork(name, *calls):
+    child = os.fork()  # a process that has imported Ray, and started nothing
+    if child:
+        return child
+    os.setsid()
+    for handle, kind in ((1, "out"), (2, "err")):
+        os.dup2(os.open(folder / f"{name}.{kind}", os.O_WRONLY | os.O_CREAT), handle)
+    for call in calls:
+        call()
+    os._exit(0)
+
+def wait(name, child):
+    (folder / f"{name}.code").write_text(str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])))
+
+def interrupt(child, program):
+    def runs(process):
+        with contextlib.suppress(psutil.Error):
+            return any(word.rpartition("/")[2] == program for word in process.cmdline() if word[0:1] != "-")
+    process, until = psutil.Process(child), time.monotonic() + patience
+    while not any(map(runs, process.children(recursive=True))) and process.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    for _ in range(3):
+        os.killpg(child, signal.SIGINT)
+        time.sleep(0.2)
+
 causes = (dies, command), (dies, api), (hangs, command), (nowhere, command), (few_files, command), (bad_data, command)
 for cause, way in causes:
     name = f"{cause.__name__} {way.__name__}"
-    if not os.fork():  # a process that has imported Ray, and started nothing
-        for handle, kind in ((1, "out"), (2, "err")):
-            os.dup2(os.open(folder / f"{name}.{kind}", os.O_WRONLY | os.O_CREAT), handle)
-        cause()
-        way()
-        os._exit(0)
-    (folder / f"{name}.code").write_text(str(os.waitstatus_to_exitcode(os.wait()[1])))
+    wait(name, fork(name, cause, way))
+for program in ("gcs_server", "raylet", "default_worker.py"):
+    interrupt(child := fork(program, command), program)
+    wait(program, child)
 """
 DIES = """#!/bin/sh
 for word in "$@"; do case $word in --stderr_filepath=*) log=${word#*=};; esac; done
@@ -101,17 +111,35 @@ HANGS = "#!/bin/sh\nexec sleep 600\n"
 
 
 @pytest.fixture(scope="module")
-def failing(command: Command, sentences: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with the exit codes and the output of searches that fail while Ray starts."""
-    folder = tmp_path_factory.mktemp("failing")
+def forked(command: Command, sentences: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the exit codes and the output of searches that end while Ray starts.
+
+    They are forks of one process, so that Ray is imported once.
+    """
+    folder = tmp_path_factory.mktemp("forked")
     for name, program in (("dies", DIES), ("hangs", HANGS)):
         (folder / name).write_text(program)
         (folder / name).chmod(0o755)
     (folder / "bad.csv").write_text("body,stars\na fine film,1\n")
-    words = (str(folder), str(PATIENCE_SECONDS), str(sentences), *notebook_run(sentences, "failing"))
-    ended = command.run(*words, program=("-c", FAILING))
+    words = (str(folder), str(PATIENCE_SECONDS), str(sentences), *notebook_run(sentences, "forked", "--workers", "1"))
+    ended = command.run(*words, "--no-baseline", program=("-c", FORKED))
     assert (ended.returncode, ended.stderr) == (0, "")
     return folder
+
+
+def ended(folder: Path, name: str) -> tuple[int, list[str]]:
+    """The exit code of a search, and the lines on its standard error."""
+    lines = without_waits((folder / f"{name}.err").read_text()).splitlines()
+    return int((folder / f"{name}.code").read_text()), lines
+
+
+@pytest.mark.parametrize("program", ["gcs_server", "raylet", "default_worker.py"])
+def test_ctrl_c_before_the_first_epoch_ends_at_once(command: Command, forked: Path, program: str) -> None:
+    """When this process of Ray's has appeared."""
+    code, lines = ended(forked, program)
+    assert (code, "Traceback" in "".join(lines)) == (130, False), lines
+    assert "interrupted; run the same command again to resume" in lines[-1]
+    assert command.left_behind() == []
 
 
 NO_START = (
@@ -138,12 +166,12 @@ FEW_FILES = (
     ],
 )
 def test_a_search_that_fails_while_ray_starts_says_so_in_one_line(
-    command: Command, failing: Path, name: str, code: int, problem: str
+    command: Command, forked: Path, name: str, code: int, problem: str
 ) -> None:
-    lines = without_waits((failing / f"{name}.err").read_text()).splitlines()
-    assert int((failing / f"{name}.code").read_text()) == code, lines
-    found = [line for line in lines if re.fullmatch(problem, line)]
-    assert lines == found or (found and name == "dies api"), lines  # besides, the audit's warnings, and Ray's threads
+    found, lines = ended(forked, name)
+    assert found == code, lines
+    matching = [line for line in lines if re.fullmatch(problem, line)]
+    assert lines == matching or (matching and name == "dies api"), lines  # besides, the audit's warnings
     assert command.left_behind() == []
 
 
