@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 def search(sentences: Path, name: str) -> tuple[str, ...]:
-    """By one worker: what one does here, two would do."""
-    return notebook_run(sentences, name, "--workers", "1")
+    """By one worker: what one does here, two would do. It is long enough for a test that is late."""
+    return notebook_run(sentences, name, "--trials", "12", "--workers", "1")
 
 
 @pytest.fixture(scope="module")
