@@ -8,11 +8,14 @@ import subprocess
 import sys
 import tempfile
 import uuid
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.support.patience import PATIENCE_SECONDS, wait_until
 from tests.support.ports import held_port
 from tests.support.processes import family, marked
+from tuning.backend.local_ray import environment
+from tuning.backend.ray_private import reload_authentication
 
 PROGRAM = """
 from ray._private.node import Node
@@ -22,6 +25,17 @@ main()
 """
 RAY = (sys.executable, "-c", PROGRAM)
 MARK = "SENTUNE_TEST_NODE"
+
+
+@contextlib.contextmanager
+def authenticated(variables: Mapping[str, str | None]) -> Iterator[None]:
+    """Let this process join a Ray with these variables. Ray keeps the token, so it must read it again."""
+    try:
+        with environment(variables):
+            reload_authentication()
+            yield
+    finally:
+        reload_authentication()
 
 
 class Nodes:
@@ -39,6 +53,7 @@ class Nodes:
             "RAY_AUTH_MODE": "disabled",
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_prestart_worker_first_driver": "0",
+            "RAY_health_check_period_ms": "500",  # the head misses a lost node after 3 s, not 15
             **(env or {}),
         }
         self.started: dict[str, subprocess.Popen[bytes]] = {}

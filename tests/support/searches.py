@@ -8,6 +8,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tests.support.patience import PATIENCE_SECONDS
 from tuning.resources.machine import Machine
@@ -27,8 +28,10 @@ def notebook_run(sentences: Path, name: str, *more: str) -> tuple[str, ...]:
 HOST = """
 import contextlib, dataclasses, io, json, sys, time, traceback
 from pathlib import Path
+import tuning.backend.checkpoint_sync
 import tuning.backend.interrupt
 import tuning.backend.tuner
+import tuning.run  # all that directs a search, without torch
 from core.training.result import EpochResult
 from core.errors import UserError
 from ray import tune
@@ -45,6 +48,16 @@ def work(job, corpus, resources):
     from tuning.backend.worker import run_trial  # not before: this process needs no torch
     run_trial(job, corpus, resources)
 
+def search(job, names, interrupt):
+    resources, the_plan = eval(job["resources"], names), eval(f"plan({job['plan']})", names)
+    with open_study(names["folder"], {}) as journal:
+        session = lambda: contextlib.nullcontext(ray)
+        backend = tuning.backend.tuner.RayBackend(session=session, resources=resources, workers=job["workers"],
+                                                  train=names["work"])
+        schedule = Schedule(journal, the_plan, lambda config: 1.0, [names["Heard"]()], interrupt,
+                            retry_oom=resources.retry_oom)
+        tuning.backend.tuner.run_schedule(schedule, tiny_corpus(), backend, interrupt)
+
 cpus, gpus = map(int, sys.argv[1:])
 machine = Machine(cpus=cpus, gpus=gpus)
 with local_ray(machine, print) as ray:
@@ -56,14 +69,8 @@ with local_ray(machine, print) as ray:
         names = dict(globals())
         try:
             exec(job["work"], names)  # as a script: Ray's workers get its functions by value
-            resources, the_plan = eval(job["resources"], names), eval(f"plan({job['plan']})", names)
-            with open_study(folder, {}) as journal:
-                session = lambda: contextlib.nullcontext(ray)
-                backend = tuning.backend.tuner.RayBackend(session=session, resources=resources, workers=job["workers"],
-                                                          train=names["work"])
-                schedule = Schedule(journal, the_plan, lambda config: 1.0, [names["Heard"]()], interrupt,
-                                    retry_oom=resources.retry_oom)
-                tuning.backend.tuner.run_schedule(schedule, tiny_corpus(), backend, interrupt)
+            if "plan" in job:
+                search(job, names, interrupt)
         except UserError as error:
             said.write(str(error))
         except Exception:
@@ -96,15 +103,13 @@ class Searches:
             workers: trials at once.
             resources: of a trial.
         """
+        return self.execute(work, folder=str(folder), plan=plan, workers=workers, resources=resources)
+
+    def execute(self, work: str, folder: str = "", **search: Any) -> str:
+        """Run a script where the searches run; returns what it said."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        job = {
-            "folder": str(folder),
-            "work": textwrap.dedent(work),
-            "plan": plan,
-            "workers": workers,
-            "resources": resources,
-        }
+        job = {"folder": folder, "work": textwrap.dedent(work), **search}
         self.process.stdin.write(f"{json.dumps(job)}\n")
         self.process.stdin.flush()
         assert select.select([self.process.stdout], [], [], PATIENCE_SECONDS)[0], "the search takes too long"

@@ -1,36 +1,35 @@
 """A study on a Ray cluster of several nodes has the same result as on one machine, also after losses of nodes."""
 
+import contextlib
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
 from core.errors import UserError
 from tests.support.command import Command
-from tests.support.nodes import Nodes
+from tests.support.nodes import Nodes, authenticated
 from tests.support.patience import PATIENCE_SECONDS, wait_until
-from tuning.backend import connect
+from tuning.backend import connect, ray_private
 from tuning.journal.file import JOURNAL
-from tuning.journal.records import study_attributes
-from tuning.scheduling.study_config import study_id
 
 BUCKET = "studies"
 KEYS = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_EC2_METADATA_DISABLED": "true"}
-DISABLED = {"RAY_AUTH_MODE": "disabled"}
-CHECK = "import sys; from tuning.backend.connect import check_head; check_head(sys.argv[1])"
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
 
 
-def run(sentences: Path, name: str, *more: str) -> tuple[str, ...]:
+def run(sentences: Path, name: str, *more: str, trials: int = 6) -> tuple[str, ...]:
     """Enough for every node to take part."""
-    return ("run", str(sentences), "--vectors", "none", "--embedding-dim", "16", "--space", "notebook",
-            "--trials", "6", "--epochs", "6", "--parallelism", "4", "--grace", "3", "--set", "hidden_dim=int(48,96)",
-            "--set", "learning_rate=log(0.05,1)", "--precision", "fp32", "--name", name, *more)  # fmt: skip
+    return ("run", str(sentences), "--vectors", "none", "--embedding-dim", "16", "--space", "notebook", "--no-baseline",
+            "--trials", str(trials), "--epochs", "6", "--parallelism", "4", "--grace", "3", "--precision", "fp32",
+            "--set", "hidden_dim=int(48,96)", "--set", "learning_rate=log(0.05,1)", "--name", name, *more)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -42,55 +41,86 @@ def whole(command: Command, sentences: Path) -> str:
 
 @pytest.fixture(scope="module")
 def nodes(command: Command) -> Iterator[Nodes]:
-    """A head; a test that trains on others fills up their number, because another one may have lost one."""
-    made = Nodes(command.mark, KEYS)
+    """A head, which wants its token of drivers and nodes."""
+    made = Nodes(command.mark, KEYS | TOKEN)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module")
+def refused(
+    command: Command, sentences: Path, nodes: Nodes, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """What a driver that cannot join says, by the reason; before a test loses the head."""
+    said = {}
+    unset = {"RAY_AUTH_TOKEN": None, "HOME": str(tmp_path_factory.mktemp("home"))}  # it holds no token
+    for mode in ("disabled", "token"):
+        with authenticated(unset | {"RAY_AUTH_MODE": mode}), pytest.raises(UserError) as error:
+            connect.check_head(nodes.address)
+        said[f"{mode}, without a token"] = str(error.value)
+    with authenticated(unset | TOKEN | {"RAY_AUTH_TOKEN": "f" * 64}):
+        ended = command.run_here(*run(sentences, "locked", "--address", nodes.address))
+    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
+    assert not (command.results / "locked" / JOURNAL).exists()
+    said["wrong token"] = ended.stderr.removeprefix("sentune: ").rstrip()
+    with authenticated(TOKEN):
+        client = ray_private._head(nodes.address)
+        found = client.internal_kv_get(b"CLUSTER_METADATA", b"cluster")
+        other = json.loads(found) | {"ray_version": "2.1.0", "python_version": "3.9.1"}
+        client.internal_kv_put(b"CLUSTER_METADATA", json.dumps(other).encode(), True, b"cluster")
+        with pytest.raises(UserError) as error:
+            connect.check_head(nodes.address)
+        said["other versions"] = str(error.value)
+        client.internal_kv_put(b"CLUSTER_METADATA", found, True, b"cluster")
+        connect.check_head(nodes.address)
+        with patch.object(connect, "_raylets", set), pytest.raises(UserError) as error:
+            connect.local_raylet(nodes.address)
+        said["no node"] = str(error.value)
+    return {reason: text.replace(nodes.address, "HEAD") for reason, text in said.items()}
+
+
+NO_TOKEN = (
+    "the Ray cluster at HEAD requires its token; set RAY_AUTH_MODE=token, and copy ~/.ray/auth_token from the head"
+)
+
+
+@pytest.mark.parametrize("reason", ["disabled, without a token", "token, without a token", "wrong token"])
+def test_a_token_that_is_missing_or_wrong_is_one_line(refused: dict[str, str], reason: str) -> None:
+    assert refused[reason] == NO_TOKEN
+
+
+def test_another_ray_or_python_is_one_line(refused: dict[str, str]) -> None:
+    text = r"the cluster at HEAD has Ray 2\.1\.0, here it is .*; Python 3\.9\.1, here it is .*; install the same .*"
+    assert re.fullmatch(text, refused["other versions"])
+
+
+def test_a_machine_that_is_no_node_gets_the_command_to_join(refused: dict[str, str]) -> None:
+    assert "run `ray start --address=HEAD --num-cpus=0`" in refused["no node"]
 
 
 def lose_one(nodes: Nodes, study: str, driver: subprocess.Popen[str]) -> None:
     """Lose a node that is not the head, when a trial on it runs, has a checkpoint and at least one more epoch to go.
 
-    The driver is stopped while this looks for one, which takes long on a busy machine: trials wait for it.
+    The driver is stopped while this looks for one, which takes long on a busy machine: trials wait for it. The head's
+    trials wait until another node has a checkpoint: a new node starts slowly, and the study may be over before that.
     """
     wanted = {f"epoch-{epoch:05d}" for epoch in (2, 4, 5)}  # after 3, the rung, and 6 it may be over
 
     def busy() -> list[str]:
         if driver.poll() is not None:
-            pytest.fail(f"{study} ended before a node was lost")
+            pytest.fail(f"{study} ended before a node was lost: {driver.communicate()}")
         os.kill(driver.pid, signal.SIGSTOP)
-        kept = [name for name in nodes.others() if any(path.name in wanted for path in nodes.checkpoints(name, study))]
-        found = [name for name in kept if nodes.processes(name, "ImplicitFunc")]
+        there = {name: {path.name for path in nodes.checkpoints(name, study)} for name in nodes.others()}
+        for worker in nodes.processes(nodes.head, "ImplicitFunc"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGCONT if any(there.values()) else signal.SIGSTOP)
+        found = [name for name, kept in there.items() if kept & wanted and nodes.processes(name, "ImplicitFunc")]
         if not found:
             os.kill(driver.pid, signal.SIGCONT)
         return found
 
     nodes.lose(wait_until(busy, f"no node has a checkpoint of {study} to lose", pause=0.1)[0])
     os.kill(driver.pid, signal.SIGCONT)
-
-
-def test_the_driver_is_killed_then_a_node_is_lost_and_the_same_command_resumes(
-    command: Command, sentences: Path, nodes: Nodes, whole: str
-) -> None:
-    nodes.fill(2)
-    words = run(sentences, "killed", "--address", nodes.address)
-    with command.start(*words, env=DISABLED) as driver:
-        command.wait_for_journal("killed", 12)
-        os.kill(driver.pid, signal.SIGKILL)
-    wait_until(
-        lambda: not [p for name in nodes.started for p in nodes.processes(name, "ImplicitFunc")],
-        "workers outlive their driver",
-    )
-    with command.start(*words, env=DISABLED) as driver:
-        lose_one(nodes, "killed", driver)
-        out, err = driver.communicate(timeout=PATIENCE_SECONDS)
-    assert driver.returncode == 0, f"{out}\n{err}"
-    assert "continuing study killed" in out
-    assert "checkpoints stay on each trial's node, so a trial that continues on another node" in out
-    assert command.content("killed") == command.content(whole)
-    assert [record[1] for record in command.content("killed")].count("FAIL") == 0
-    assert [nodes.checkpoints(name, "killed") for name in nodes.started] == [[], []], "a complete study leaves none"
-    assert "is complete: 6 trials" in command.train_here(*run(sentences, "killed"))
 
 
 @pytest.fixture(scope="module")
@@ -110,43 +140,68 @@ def s3() -> Iterator[str]:
     server.stop()
 
 
-def test_checkpoints_in_s3_outlive_their_node(
+def stored(uri: str) -> list[str]:
+    """The files in a storage that are not empty."""
+    from pyarrow.fs import FileSelector
+
+    from tuning.backend.storage import open_storage
+
+    found = open_storage(uri).get_file_info(FileSelector("", recursive=True, allow_not_found=True))
+    return [file.path for file in found if file.is_file and file.size]
+
+
+def test_two_nodes_are_lost_and_the_driver_is_killed_and_the_study_is_the_same_and_the_loss_of_the_head_is_one_line(
     command: Command,
     sentences: Path,
     nodes: Nodes,
     whole: str,
     s3: str,
+    refused: dict[str, str],
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The server's log tells what was asked of it."""
+    """With a storage, whose server's log tells what was asked of it; the next command, for more trials, has none."""
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
+    there = ("--address", nodes.address)
     nodes.fill(1)
-    words = run(sentences, "stored", "--address", nodes.address, "--storage", s3)
-    with caplog.at_level(logging.INFO, "werkzeug"), command.start(*words, env=DISABLED) as driver:
-        lose_one(nodes, "stored", driver)
+    with (
+        caplog.at_level(logging.INFO, "werkzeug"),
+        command.start(*run(sentences, "lost", *there, "--storage", s3, trials=3), env=TOKEN) as driver,
+    ):
+        lose_one(nodes, "lost", driver)
+        caplog.clear()
+        wait_until(
+            lambda: any("GET" in line and "tensors.safetensors" in line for line in caplog.messages),
+            "no checkpoint of the lost node was fetched",
+        )
+        os.kill(driver.pid, signal.SIGKILL)
+        out, _ = driver.communicate(timeout=PATIENCE_SECONDS)
+    assert driver.returncode == -signal.SIGKILL
+    assert "checkpoints stay on each trial's node" not in out
+    wait_until(lambda: not nodes.processes(nodes.head, "ImplicitFunc"), "workers outlive their driver")
+    assert stored(s3)
+    nodes.fill(1)
+    with authenticated(TOKEN):
+        wait_until(lambda: len(ray_private.alive_nodes(nodes.address)) == 2, "the head does not miss the lost node")
+    with command.start(*run(sentences, "lost", *there), env=TOKEN) as driver:
+        lose_one(nodes, "lost", driver)
         out, err = driver.communicate(timeout=PATIENCE_SECONDS)
     assert driver.returncode == 0, f"{out}\n{err}"
-    assert "checkpoints stay on each trial's node" not in out
-    assert command.content("stored") == command.content(whole)
-    assert any("GET" in line and "tensors.safetensors" in line for line in caplog.messages), "none was fetched"
-    from pyarrow.fs import FileSelector
-
-    from tuning.backend.storage import open_storage
-
-    left = open_storage(s3).get_file_info(FileSelector("", recursive=True, allow_not_found=True))
-    assert [file.path for file in left if file.is_file and file.size] == []
-
-
-def test_checkpoints_that_a_killed_command_left_in_the_storage_go_with_the_next_one(
-    command: Command, sentences: Path, whole: str, tmp_path: Path
-) -> None:
-    left = tmp_path / study_id(whole, study_attributes(command.results / whole)) / "00003-0123456789ab"
-    left.mkdir(parents=True)
-    (left / "state.json").write_text("{}")
-    assert "is complete: 6 trials" in command.train_here(*run(sentences, whole, "--storage", str(tmp_path)))
-    assert list(tmp_path.iterdir()) == []
+    assert "continuing study lost" in out
+    assert "checkpoints stay on each trial's node, so a trial that continues on another node" in out
+    assert command.content("lost") == command.content(whole)
+    assert [record[1] for record in command.content("lost")].count("FAIL") == 0
+    assert nodes.checkpoints(nodes.head, "lost") == [], "a complete study leaves none"
+    assert "is complete: 6 trials" in command.train_here(*run(sentences, "lost", "--storage", s3))
+    assert stored(s3) == [], "what the killed command left goes with the next one that has the storage"
+    with command.start(*run(sentences, "headless", *there), env=TOKEN) as driver:
+        command.wait_for_epoch("headless")
+        nodes.lose(nodes.head)
+        out, err = driver.communicate(timeout=PATIENCE_SECONDS)
+    assert driver.returncode == 2, f"{out}\n{err}"
+    assert err.startswith("sentune: Ray's process raylet has ended (killed, or out of memory); nothing is lost, ")
+    assert err.count("\n") == 1
 
 
 def test_a_bucket_that_is_not_there_is_one_line(
@@ -158,53 +213,3 @@ def test_a_bucket_that_is_not_there_is_one_line(
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith("sentune: cannot keep checkpoints in s3://no-such-bucket/mine (")
     assert ended.stderr.count("\n") == 1
-
-
-def test_a_token_that_is_missing_or_wrong_is_one_line_and_so_is_the_loss_of_the_head(
-    command: Command, sentences: Path, tmp_path: Path
-) -> None:
-    """Of another cluster, which wants a token of driver and workers."""
-    nodes = Nodes(command.mark, TOKEN)
-    try:
-        problem = (
-            f"the Ray cluster at {nodes.address} requires its token; set RAY_AUTH_MODE=token, and copy "
-            "~/.ray/auth_token from the head\n"
-        )
-        home = {"HOME": str(tmp_path)}  # it holds none
-        for env in DISABLED, {"RAY_AUTH_MODE": "token"}:
-            ended = command.run(nodes.address, program=("-c", CHECK), env=env | home)
-            assert ended.stderr.endswith(f"core.errors.UserError: {problem}"), ended.stderr
-        words = run(sentences, "locked", "--address", nodes.address)
-        ended = command.run(*words, env=TOKEN | {"RAY_AUTH_TOKEN": "f" * 64} | home)
-        assert (ended.returncode, ended.stderr) == (2, f"sentune: {problem}")
-        assert not (command.results / "locked" / JOURNAL).exists()
-        with command.start(*run(sentences, "headless", "--address", nodes.address), env=TOKEN) as driver:
-            command.wait_for_journal("headless", 12)
-            nodes.lose(nodes.head)
-            out, err = driver.communicate(timeout=PATIENCE_SECONDS)
-    finally:
-        nodes.close()
-    assert driver.returncode == 2, f"{out}\n{err}"
-    assert err.startswith("sentune: Ray's process raylet has ended (killed, or out of memory); nothing is lost, ")
-    assert err.count("\n") == 1
-
-
-def test_another_ray_or_python_is_one_line(nodes: Nodes) -> None:
-    from ray._raylet import GcsClient
-
-    client = GcsClient(address=nodes.address)
-    said = client.internal_kv_get(b"CLUSTER_METADATA", b"cluster")
-    other = json.loads(said) | {"ray_version": "2.1.0", "python_version": "3.9.1"}
-    client.internal_kv_put(b"CLUSTER_METADATA", json.dumps(other).encode(), True, b"cluster")
-    try:
-        with pytest.raises(UserError, match=r"has Ray 2\.1\.0, here it is .*; Python 3\.9\.1, here it is .*; install"):
-            connect.check_head(nodes.address)
-    finally:
-        client.internal_kv_put(b"CLUSTER_METADATA", said, True, b"cluster")
-    connect.check_head(nodes.address)
-
-
-def test_a_machine_that_is_no_node_gets_the_command_to_join(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connect, "_raylets", set)
-    with pytest.raises(UserError, match=f"run `ray start --address={nodes.address} --num-cpus=0`"):
-        connect.local_raylet(nodes.address)

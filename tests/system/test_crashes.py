@@ -3,74 +3,57 @@
 import os
 import shutil
 import signal
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.command import Command
 from tests.support.patience import PATIENCE_SECONDS, wait_until
 from tests.support.searches import notebook_run
-from tuning.resources.machine import available_cpus
+from tuning.journal.file import JOURNAL
 
-CLOSED = (
-    "import os, sys; os.closerange(0, 3); os.execv(sys.executable, [sys.executable, '-m', 'tuning', *sys.argv[1:]])"
-)
+if TYPE_CHECKING:
+    import subprocess
 
 
 def search(sentences: Path, name: str) -> tuple[str, ...]:
-    """By one worker: what one does here, two would do."""
-    return notebook_run(sentences, name, "--workers", "1")
+    """By one worker: what one does here, two would do. It is long enough for a test that is late."""
+    return notebook_run(sentences, name, "--trials", "12", "--workers", "1")
 
 
 @pytest.fixture(scope="module")
+def whole(command: Command, sentences: Path) -> str:
+    """An undisturbed study, without Ray."""
+    command.train_here(*search(sentences, "whole"))
+    return "whole"
+
+
+@pytest.fixture
 def places() -> Iterator[Path]:
-    """An empty home and an empty folder for temporary files: short, because Ray puts sockets there."""
+    """Empty folders for home, cache and temporary files: short, because Ray puts sockets there; and one too long."""
     folder = Path(tempfile.mkdtemp(prefix="s", dir="/tmp"))
-    for name in ("home", "tmp", "cache"):
+    for name in ("home", "tmp", "cache", LONG):
         (folder / name).mkdir()
     yield folder
     shutil.rmtree(folder)
 
 
+LONG = "t" * 40
 EAGER = {f"RAY_health_check_{name}_ms": "200" for name in ("initial_delay", "period", "timeout")}
 """With these, Ray would give a raylet up after 2 s in place of 30."""
-
-
-@pytest.fixture(scope="module")
-def unheard(command: Command, sentences: Path, places: Path) -> subprocess.CompletedProcess[str]:
-    """A search with an empty home folder, without standard streams."""
-    env = {"HOME": str(places / "home"), "TMPDIR": str(places / "tmp"), "SENTUNE_CACHE": str(places / "cache")}
-    return command.run(*search(sentences, "whole"), program=("-c", CLOSED), env=env)
-
-
-@pytest.fixture(scope="module")
-def whole(unheard: subprocess.CompletedProcess[str]) -> str:
-    """Its study."""
-    assert unheard.returncode == 0
-    return "whole"
-
-
-def test_a_search_without_standard_streams_runs_to_its_end(
-    command: Command, unheard: subprocess.CompletedProcess[str]
-) -> None:
-    assert unheard.returncode == 0
-    states = [record[1] for record in command.content("whole")]
-    assert len(states) == 6
-    assert set(states) <= {"COMPLETE", "PRUNED"}
-
-
 LIMITED = """
 import os, resource, sys
 from pathlib import Path
-group, files = sys.argv[1], int(sys.argv[2])
+from typing import TYPE_CHECKING
+group = sys.argv[1]
 if group:
     Path(group, "cgroup.procs").write_text(str(os.getpid()))
-resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
-os.execv(sys.executable, [sys.executable, "-m", "tuning", *sys.argv[3:]])
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+os.execv(sys.executable, [sys.executable, "-m", "tuning", *sys.argv[2:]])
 """
 GROUPS = Path("/sys/fs/cgroup/pids")
 THREADS = 200
@@ -94,69 +77,6 @@ def group() -> Iterator[str]:
     folder.rmdir()
 
 
-def test_limits_of_200_threads_and_256_files_and_a_raylet_that_is_silent_for_a_while_end_no_search(
-    command: Command, sentences: Path, whole: str, group: str
-) -> None:
-    program = ("-c", LIMITED, group, "256")
-    with command.start(*search(sentences, "silent"), program=program, env=EAGER) as driver:
-        command.wait_for_epoch("silent")
-        (raylet,) = command.processes("raylet")
-        os.kill(raylet, signal.SIGSTOP)
-        time.sleep(4)
-        os.kill(raylet, signal.SIGCONT)
-        out, err = driver.communicate(timeout=PATIENCE_SECONDS)
-    assert (driver.returncode, err) == (0, ""), f"{out}\n{err}"
-    assert "raylet" not in out  # Ray's own lines about it stay in its logs
-    assert command.content("silent") == command.content(whole)
-    if not group:
-        pytest.skip(f"no control group can be made in {GROUPS}: only the open files were limited")
-
-
-def test_too_few_open_files_are_one_line_and_leave_nothing_behind(command: Command, sentences: Path) -> None:
-    words = notebook_run(sentences, "few", "--trials", "2", "--epochs", "1", "--workers", "1")
-    ended = command.run(*words, program=("-c", LIMITED, "", "50"))
-    needed = 100 + 4 * available_cpus()
-    assert (ended.returncode, ended.stderr) == (
-        2,
-        f"sentune: a process may open 50 files here, and Ray needs {needed}; raise the limit (`ulimit -n {needed}`), "
-        "and run the same command again\n",
-    )
-    assert command.left_behind() == []
-
-
-def test_nothing_is_left_outside_study_and_cache(command: Command, places: Path, whole: str) -> None:
-    assert [path for path in command.results.iterdir() if not (path / "study.journal").is_file()] == []
-    assert list((places / "home").iterdir()) == []
-    assert list((places / "tmp").iterdir()) == []
-    assert sorted(path.name for path in (command.results / "whole").iterdir()) == [
-        "checkpoints",
-        "probabilities",
-        "study.journal",
-        "study.lock",
-    ]
-
-
-def test_a_second_signal_ends_at_once(command: Command, sentences: Path) -> None:
-    """It goes to the whole process group, as from a terminal."""
-    with command.start(*search(sentences, "signals")) as driver:
-        command.wait_for_epoch("signals")
-        os.kill(driver.pid, signal.SIGTERM)
-        assert driver.stderr is not None
-        assert any(line.startswith("stopping: ") for line in driver.stderr)
-        os.killpg(driver.pid, signal.SIGINT)
-        err = driver.stderr.read()
-        assert driver.wait(PATIENCE_SECONDS) == 130, err
-    assert "Traceback" not in err
-    assert err.splitlines()[-1].startswith("interrupted; run the same command again to resume: python -m tuning run")
-
-
-NARROW = """
-import os, sys
-mounts = "mount -t tmpfs -o size=1m tmpfs /dev/shm && mount -t tmpfs -o ro tmpfs $HOME"
-command = ["sh", sys.executable, "-m", "tuning", *sys.argv[1:]]
-os.execvp("unshare", ["unshare", "--mount", "--map-root-user", "sh", "-c", mounts + ' && exec "$@"', *command])
-"""
-
 FULL_DISK = """
 import errno, os
 real, left = os.fsync, [12]
@@ -169,35 +89,94 @@ os.fsync = fsync
 from tuning.cli.app import main
 main()
 """
+CLOSED = """
+import os, sys
+os.closerange(0, 3)
+os.execv(sys.executable, [sys.executable, "-m", "tuning", *sys.argv[1:]])
+"""
+NARROW = """
+import os, sys
+mounts = "mount -t tmpfs -o size=1m tmpfs /dev/shm && mount -t tmpfs -o ro tmpfs $HOME"
+command = ["sh", sys.executable, "-m", "tuning", *sys.argv[1:]]
+closed = ' && exec "$@" <&- >&- 2>&-'
+os.execvp("unshare", ["unshare", "--mount", "--map-root-user", "sh", "-c", mounts + closed, *command])
+"""
 
 
-def test_ray_is_killed_and_the_disk_is_full_and_each_is_one_line_and_loses_nothing(
-    command: Command, sentences: Path, places: Path, whole: str
+def lose(command: Command, driver: "subprocess.Popen[str]", process: str) -> None:
+    """Kill a process of Ray's; the search must end with one line."""
+    (victim,) = command.processes(process)
+    os.kill(victim, signal.SIGKILL)
+    out, err = driver.communicate(timeout=PATIENCE_SECONDS)
+    assert driver.returncode == 2, f"{out}\n{err}"
+    assert f"sentune: Ray's process {process} has ended" in err
+    assert "run the same command again to resume: python -m tuning run" in err
+    assert err.count("\n") == 1
+    assert "raylet)" not in out  # Ray's own lines about it stay in its logs
+
+
+def is_silent(command: Command) -> None:
+    """Let the raylet not answer for so long that Ray would give it up; nothing is trained meanwhile."""
+    halted = command.processes("raylet") + command.workers()
+    for process in halted:
+        os.kill(process, signal.SIGSTOP)
+    time.sleep(4)
+    for process in halted:
+        os.kill(process, signal.SIGCONT)
+
+
+def gets_two_signals(driver: "subprocess.Popen[str]") -> None:
+    """The second one goes to the whole process group, as from a terminal, and ends the search at once."""
+    os.kill(driver.pid, signal.SIGTERM)
+    assert driver.stderr is not None
+    assert any(line.startswith("stopping: ") for line in driver.stderr)
+    os.killpg(driver.pid, signal.SIGINT)
+    err = driver.stderr.read()
+    assert driver.wait(PATIENCE_SECONDS) == 130, err
+    assert "Traceback" not in err
+    assert err.splitlines()[-1].startswith("interrupted; run the same command again to resume: python -m tuning run")
+
+
+def test_ray_is_killed_signals_come_and_the_disk_is_full_and_each_is_one_line_and_loses_nothing(
+    command: Command, sentences: Path, places: Path, whole: str, group: str
 ) -> None:
-    """At last the home is read-only, and there is hardly any shared memory."""
-    for process, records in (("raylet", 10), ("gcs_server", 16)):
-        with command.start(*search(sentences, "hurt"), env={"TMPDIR": str(places / "tmp")}) as driver:
-            command.wait_for_journal("hurt", records)
-            (victim,) = command.processes(process)
-            os.kill(victim, signal.SIGKILL)
-            out, err = driver.communicate(timeout=PATIENCE_SECONDS)
-        assert driver.returncode == 2, f"{out}\n{err}"
-        assert f"sentune: Ray's process {process} has ended" in err
-        assert f"run the same command again to resume: python -m tuning run {sentences}" in err
-        assert err.count("\n") == 1
-        assert "raylet)" not in out
-        assert list((places / "tmp").iterdir()) == []
-    ended = command.run(*search(sentences, "hurt"), program=("-c", FULL_DISK))
+    """At first threads and open files are limited, and the raylet is silent for a while, which ends no search.
+
+    Later the folder for temporary files has a path too long for Ray's sockets. At last there are no standard streams,
+    the home is read-only, and there is hardly any shared memory.
+    """
+    words = search(sentences, "hurt")
+    env = {"HOME": str(places / "home"), "TMPDIR": str(places / "tmp"), "SENTUNE_CACHE": str(places / "cache")}
+    with command.start(*words, program=("-c", LIMITED, group), env=env | EAGER) as driver:
+        command.wait_for_epoch("hurt")
+        is_silent(command)
+        command.wait_for_journal("hurt", 10)
+        lose(command, driver, "raylet")
+    with command.start(*words, env=env | {"TMPDIR": str(places / LONG)}) as driver:
+        command.wait_for_journal("hurt", 16)
+        lose(command, driver, "gcs_server")
+    with command.start(*words, env=env) as driver:
+        command.wait_for_journal("hurt", 20)
+        gets_two_signals(driver)
+    ended = command.run(*words, program=("-c", FULL_DISK), env=env)
     assert ended.returncode == 2, f"{ended.stdout}\n{ended.stderr}"
     assert ended.stderr.startswith("sentune: cannot write ")
     assert ended.stderr.endswith("the disk is full; free some space and run the same command again\n")
     assert ended.stderr.count("\n") == 1
-    env = {"HOME": str(places / "home"), "SENTUNE_CACHE": str(places / "cache")}
-    ended = command.run(*search(sentences, "hurt"), program=("-c", NARROW), env=env)
-    cannot_mount = ended.stderr.strip() if ended.stderr.startswith(("unshare", "mount")) else ""
+    assert list((places / "home").iterdir()) == []
+    ended = command.run(*words, program=("-c", NARROW), env=env)
+    cannot_mount = ended.stderr.strip()
     if cannot_mount:
-        ended = command.run(*search(sentences, "hurt"))
-    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
+        ended = command.run(*words, program=("-c", CLOSED), env=env)
+    assert ended.returncode == 0
     assert command.content("hurt") == command.content(whole)
-    if cannot_mount:
-        pytest.skip(f"all but the last sentence: {cannot_mount}")
+    assert [list((places / name).iterdir()) for name in ("home", "tmp", LONG)] == [[]] * 3
+    assert [path for path in command.results.iterdir() if not (path / JOURNAL).is_file()] == []
+    assert sorted(path.name for path in (command.results / "hurt").iterdir()) == [
+        "checkpoints",
+        "probabilities",
+        JOURNAL,
+        "study.lock",
+    ]
+    if cannot_mount or not group:
+        pytest.skip(f"all but two limits: {cannot_mount or f'no control group can be made in {GROUPS}'}")

@@ -16,7 +16,7 @@ from tuning.journal.file import JOURNAL
 from tuning.journal.reader import closes_trial
 from tuning.journal.records import read_study
 
-RUN = ("run", "snippets", "--space", "notebook", "--trials", "4", "--epochs", "1", "--name", "quick", "--seed", "1",
+RUN = ("run", "snippets", "--space", "notebook", "--trials", "3", "--epochs", "1", "--name", "quick", "--seed", "1",
        "--set", "hidden_dim=int(16,32)", "--set", "n_layers=1")  # fmt: skip
 
 
@@ -54,7 +54,7 @@ def model(command: Command, said: str, tmp_path_factory: pytest.TempPathFactory)
 
 def test_run_shows_baseline_progress_table_and_the_next_command(said: str) -> None:
     assert "always predicting 'negative' is correct in val 50.4%" in said
-    assert "4/4 trials: " in said or "3/4 trials: " in said
+    assert "3/3 trials: " in said or "2/3 trials: " in said
     assert "best so far: 0." in said
     assert "* the baseline: two LSTM layers of width 128, not tuned" in said
     recommended = re.search(r"Trial (\d+) is recommended", said)
@@ -82,7 +82,7 @@ def test_the_same_command_again_trains_nothing(command: Command, said: str) -> N
     journal = command.results / "quick" / JOURNAL
     before = journal.read_bytes()
     again = command.train_here(*RUN)
-    assert "study quick is complete: 4 trials" in again
+    assert "study quick is complete: 3 trials" in again
     assert "* the baseline: two LSTM layers of width 128, not tuned" in again
     assert journal.read_bytes() == before
 
@@ -91,11 +91,11 @@ def test_more_trials_add_only_the_missing_ones(command: Command, said: str) -> N
     shutil.copytree(command.results / "quick", command.results / "more")
     before = (command.results / "more" / JOURNAL).read_bytes().splitlines(keepends=True)
     trained = b"".join(line for line in before if not closes_trial(line))
-    words = ["more" if word == "quick" else "5" if word == "4" else word for word in RUN]
-    assert "continuing study more: 4 of 5 trials are done" in command.train_here(*words)
+    words = ["more" if word == "quick" else "4" if word == "3" else word for word in RUN]
+    assert "continuing study more: 3 of 4 trials are done" in command.train_here(*words)
     assert (command.results / "more" / JOURNAL).read_bytes().startswith(trained)  # the trials are opened again
-    assert len(command.content("more")) == 5
-    assert command.content("more")[:4] == command.content("quick")
+    assert len(command.content("more")) == 4
+    assert command.content("more")[:3] == command.content("quick")
 
 
 def test_retrain_proves_itself_and_saves_a_model(model: tuple[Path, str], rows: list[dict[str, Any]]) -> None:

@@ -17,7 +17,7 @@ from tests.support.searches import run
 @pytest.fixture(scope="module")
 def whole(command: Command, sentences: Path) -> str:
     """An undisturbed study, without Ray."""
-    command.train_here(*run(sentences, "whole"))
+    command.train_here(*run(sentences, "whole", "--no-baseline"))
     assert {"COMPLETE", "PRUNED"} == {record[1] for record in command.content("whole")}
     return "whole"
 
@@ -32,7 +32,7 @@ def at_once(seconds: float, call: Callable[[], None]) -> SimpleNamespace:
 def test_killed_out_of_time_without_workers_and_stopped_with_ctrl_c_a_study_is_completed_to_the_same(
     command: Command, sentences: Path, whole: str
 ) -> None:
-    words = run(sentences, "killed", "--workers", "2")
+    words = run(sentences, "killed", "--no-baseline", "--workers", "2")
     alone = (*words[:-1], "1")
     with command.start(*alone) as driver:
         command.wait_for_journal("killed", 6)

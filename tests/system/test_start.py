@@ -6,23 +6,20 @@ import signal
 import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.command import Command, without_waits
-from tests.support.patience import PATIENCE_SECONDS, wait_until
+from tests.support.patience import PATIENCE_SECONDS
 from tests.support.searches import notebook_run
-
-if TYPE_CHECKING:
-    import subprocess
+from tuning.resources.machine import available_cpus
 
 
-@pytest.mark.parametrize("moment", ["data", "gcs_server", "raylet", "worker"])
-def test_ctrl_c_before_the_first_epoch_ends_at_once(command: Command, sentences: Path, moment: str) -> None:
+def test_ctrl_c_while_the_data_are_read_ends_at_once(command: Command, sentences: Path) -> None:
     """The signal goes to the whole process group, as from a terminal; again and again, as from an impatient user."""
     with command.start(*notebook_run(sentences, "early", "--workers", "1")) as driver:
-        wait_for(command, driver, moment)
+        assert driver.stdout is not None
+        assert driver.stdout.readline().startswith("sentences ")
         for _ in range(3):
             os.killpg(driver.pid, signal.SIGINT)
             time.sleep(0.2)
@@ -32,31 +29,78 @@ def test_ctrl_c_before_the_first_epoch_ends_at_once(command: Command, sentences:
     assert command.left_behind() == []
 
 
-def wait_for(command: Command, driver: "subprocess.Popen[str]", moment: str) -> None:
-    """Until the driver has read the data, or has started this process of Ray's."""
-    if moment == "data":
-        assert driver.stdout is not None
-        assert driver.stdout.readline().startswith("sentences ")
-        return
-    name = "default_worker.py" if moment == "worker" else moment
-    wait_until(lambda: command.has_process(name), f"no {moment} was started", pause=0.05)
-
-
-STAND_IN = """
-import sys
+FORKED = """
+import contextlib, os, resource, signal, sys, time
+from pathlib import Path
+import psutil
+import tuning.run
+from core.errors import UserError
 from ray._private import services
-from tuning.backend import start_watch
-services.RAYLET_EXECUTABLE, start_watch.START_SECONDS = sys.argv.pop(1), float(sys.argv.pop(1))
+from tuning import search
+from tuning.backend import local_ray, start_watch
+from tuning.cli.app import main
+
+folder, patience, data, *words = Path(sys.argv[1]), float(sys.argv[2]), *sys.argv[3:]
 start_watch.OVERLOAD = 1e9
-if sys.argv[1] == "api":
-    from core.errors import UserError
-    from tuning import search
+
+def dies():
+    services.RAYLET_EXECUTABLE, start_watch.START_SECONDS = str(folder / "dies"), patience
+
+def hangs():
+    services.RAYLET_EXECUTABLE, start_watch.START_SECONDS = str(folder / "hangs"), 6.0
+
+def nowhere():
+    os.environ["RAY_TMPDIR"] = "/proc/none"
+
+def few_files():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (50, 50))
+
+def bad_data():
+    words[:] = ["run", str(folder / "bad.csv"), "--text-column", "text"]
+
+def command():
+    sys.argv[1:] = words
+    main()
+
+def api():
     try:
-        search(sys.argv[2], vectors="none", trials=1, epochs=1, no_baseline=True, results=sys.argv[3])
+        search(data, vectors="none", trials=1, epochs=1, no_baseline=True, results=folder / "results")
     except UserError as error:
         sys.exit(f"raised {error}")
-from tuning.cli.app import main
-main()
+
+def fork(name, *calls):
+    child = os.fork()  # a process that has imported Ray, and started nothing
+    if child:
+        return child
+    os.setsid()
+    for handle, kind in ((1, "out"), (2, "err")):
+        os.dup2(os.open(folder / f"{name}.{kind}", os.O_WRONLY | os.O_CREAT), handle)
+    for call in calls:
+        call()
+    os._exit(0)
+
+def wait(name, child):
+    (folder / f"{name}.code").write_text(str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])))
+
+def interrupt(child, program):
+    def runs(process):
+        with contextlib.suppress(psutil.Error):
+            return any(word.rpartition("/")[2] == program for word in process.cmdline() if word[0:1] != "-")
+    process, until = psutil.Process(child), time.monotonic() + patience
+    while not any(map(runs, process.children(recursive=True))) and process.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    for _ in range(3):
+        os.killpg(child, signal.SIGINT)
+        time.sleep(0.2)
+
+causes = (dies, command), (dies, api), (hangs, command), (nowhere, command), (few_files, command), (bad_data, command)
+for cause, way in causes:
+    name = f"{cause.__name__} {way.__name__}"
+    wait(name, fork(name, cause, way))
+for program in ("gcs_server", "raylet", "default_worker.py"):
+    interrupt(child := fork(program, command), program)
+    wait(program, child)
 """
 DIES = """#!/bin/sh
 for word in "$@"; do case $word in --stderr_filepath=*) log=${word#*=};; esac; done
@@ -66,58 +110,68 @@ exit 1
 HANGS = "#!/bin/sh\nexec sleep 600\n"
 
 
+@pytest.fixture(scope="module")
+def forked(command: Command, sentences: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the exit codes and the output of searches that end while Ray starts.
+
+    They are forks of one process, so that Ray is imported once.
+    """
+    folder = tmp_path_factory.mktemp("forked")
+    for name, program in (("dies", DIES), ("hangs", HANGS)):
+        (folder / name).write_text(program)
+        (folder / name).chmod(0o755)
+    (folder / "bad.csv").write_text("body,stars\na fine film,1\n")
+    words = (str(folder), str(PATIENCE_SECONDS), str(sentences), *notebook_run(sentences, "forked", "--workers", "1"))
+    ended = command.run(*words, "--no-baseline", program=("-c", FORKED))
+    assert (ended.returncode, ended.stderr) == (0, "")
+    return folder
+
+
+def ended(folder: Path, name: str) -> tuple[int, list[str]]:
+    """The exit code of a search, and the lines on its standard error."""
+    lines = without_waits((folder / f"{name}.err").read_text()).splitlines()
+    return int((folder / f"{name}.code").read_text()), lines
+
+
+@pytest.mark.parametrize("program", ["gcs_server", "raylet", "default_worker.py"])
+def test_ctrl_c_before_the_first_epoch_ends_at_once(command: Command, forked: Path, program: str) -> None:
+    """When this process of Ray's has appeared."""
+    code, lines = ended(forked, program)
+    assert (code, "Traceback" in "".join(lines)) == (130, False), lines
+    assert "interrupted; run the same command again to resume" in lines[-1]
+    assert command.left_behind() == []
+
+
+NO_START = (
+    r"Ray did not start \({}\); check that the machine has enough memory, threads and free processors, and run the "
+    "same command again"
+)
+DIED = NO_START.format("its process raylet has ended: pthread_create failed")
+FEW_FILES = (
+    r"a process may open 50 files here, and Ray needs {0}; raise the limit \(`ulimit -n {0}`\), and run the same "
+    "command again"
+).format(100 + 4 * available_cpus())
+
+
 @pytest.mark.parametrize(
-    ("raylet", "seconds", "by", "reason"),
+    ("name", "code", "problem"),
     [
-        (DIES, str(PATIENCE_SECONDS), "run", "its process raylet has ended: pthread_create failed"),
-        (DIES, str(PATIENCE_SECONDS), "api", "its process raylet has ended: pthread_create failed"),
-        (HANGS, "6", "run", "no answer in 6 s"),
+        ("dies command", 2, f"sentune: {DIED}"),
+        ("dies api", 1, f"raised {DIED}"),
+        # On a busy machine, the time may be over before there is a raylet.
+        ("hangs command", 2, f"sentune: {NO_START.format('no answer in 6 s( from raylet)?')}"),
+        ("nowhere command", 2, r"sentune: Ray cannot write its temporary folder \(.*\); set RAY_TMPDIR to another one"),
+        ("few_files command", 2, f"sentune: {FEW_FILES}"),
+        ("bad_data command", 2, "sentune: .*bad.csv: no column 'text'; .*"),
     ],
 )
-def test_a_raylet_that_dies_or_hangs_while_it_starts_is_one_line(
-    command: Command, sentences: Path, tmp_path: Path, raylet: str, seconds: str, by: str, reason: str
+def test_a_search_that_fails_while_ray_starts_says_so_in_one_line(
+    command: Command, forked: Path, name: str, code: int, problem: str
 ) -> None:
-    (tmp_path / "raylet").write_text(raylet)
-    (tmp_path / "raylet").chmod(0o755)
-    (tmp_path / "stand_in.py").write_text(STAND_IN)
-    words = notebook_run(sentences, "stand-in") if by == "run" else ("api", str(sentences), str(tmp_path / "results"))
-    program = (str(tmp_path / "stand_in.py"), str(tmp_path / "raylet"), seconds)
-    ended = command.run(*words, program=program)
-    # On a busy machine, the time may be over before there is a raylet.
-    said = without_waits(ended.stderr).replace("6 s from raylet", "6 s").splitlines()
-    assert ended.returncode == (2 if by == "run" else 1), ended.stderr
-    problem = (
-        f"{'sentune:' if by == 'run' else 'raised'} Ray did not start ({reason}); check that the machine has enough "
-        "memory, threads and free processors, and run the same command again"
-    )
-    assert said == [problem] or (by == "api" and problem in said)  # besides, the audit's warnings, and Ray's threads
-    assert command.left_behind() == []
-
-
-def test_a_temporary_folder_that_ray_cannot_make_is_one_line(command: Command, sentences: Path) -> None:
-    ended = command.run(*notebook_run(sentences, "nowhere"), env={"RAY_TMPDIR": "/proc/none"})
-    said = without_waits(ended.stderr)
-    assert ended.returncode == 2, said
-    assert re.fullmatch(r"sentune: Ray cannot write its temporary folder \(.*\); set RAY_TMPDIR to another one\n", said)
-    assert command.left_behind() == []
-
-
-def test_a_folder_for_temporary_files_with_a_long_path_is_not_used_for_rays_sockets(
-    command: Command, sentences: Path, tmp_path: Path
-) -> None:
-    long = tmp_path / ("t" * 40)
-    long.mkdir()
-    words = notebook_run(sentences, "long", "--trials", "1", "--epochs", "1")
-    ended = command.run(*words, env={"TMPDIR": str(long)})
-    assert ended.returncode == 0, ended.stderr
-
-
-def test_data_that_cannot_be_used_are_one_line(command: Command, tmp_path: Path) -> None:
-    """Ray is starting when the driver finds out."""
-    (tmp_path / "t.csv").write_text("body,stars\na fine film,1\n")
-    ended = command.run("run", str(tmp_path / "t.csv"), "--text-column", "text")
-    assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1), ended.stderr
-    assert "no column 'text'" in ended.stderr
+    found, lines = ended(forked, name)
+    assert found == code, lines
+    matching = [line for line in lines if re.fullmatch(problem, line)]
+    assert lines == matching or (matching and name == "dies api"), lines  # besides, the audit's warnings
     assert command.left_behind() == []
 
 

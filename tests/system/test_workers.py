@@ -7,14 +7,16 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from core.errors import UserError
+from tests.support.nodes import authenticated
 from tests.support.patience import PATIENCE_SECONDS
 from tests.support.searches import Searches, searches
+from tuning.backend.connect import check_head
 from tuning.journal.records import read_study
 from tuning.resources.machine import Machine, TrialResources
 
@@ -94,20 +96,20 @@ def test_a_worker_that_dies_each_time_fails_its_trial_alone_and_with_the_cause(
         def work(job, corpus, resources):
             import os
             if job["number"] == 1:
-                os.kill(os.getpid(), 9)
-            if job["number"] == 2:  # as tuning.backend.worker ends, without its import of torch
+                (folder / f"dies-{os.getpid()}").touch()
+                if len(list(folder.glob("dies-*"))) < 3:
+                    os.kill(os.getpid(), 9)
+                # As tuning.backend.worker ends, without its import of torch.
                 tune.report({"gpu_failure": "CUDA error: an illegal memory access"})
                 os._exit(1)
             tune.report({"result": {"n_parameters": 1}})
         """,
-        plan="n_trials=4, epochs=1",
+        plan="n_trials=3, epochs=1",
     )
     records = read_study(tmp_path / "dying")[1]
-    assert [record.state for record in records] == ["COMPLETE", "FAIL", "FAIL", "COMPLETE"]
-    assert [record.error for record in records[1:3]] == [
-        "its worker died three times (killed, or out of memory)",
-        "its worker died three times (CUDA error: an illegal memory access)",
-    ]
+    assert [record.state for record in records] == ["COMPLETE", "FAIL", "COMPLETE"]
+    assert records[1].error == "its worker died three times (CUDA error: an illegal memory access)"
+    assert len(list((tmp_path / "dying").glob("dies-*"))) == 3
 
 
 def test_a_worker_that_cannot_load_or_begin_a_trial_ends_the_search_and_the_same_command_continues(
@@ -157,9 +159,9 @@ def test_a_worker_that_dies_while_it_takes_a_trial_over_costs_it_one_death(searc
             get_session().finish = lambda timeout=None: os.kill(os.getpid(), 9)  # which a worker's reset asks first
             tune.report({"result": {"n_parameters": 1}})
         """,
-        plan="n_trials=3, epochs=1",
+        plan="n_trials=2, epochs=1",
     )
-    assert [record.state for record in read_study(tmp_path / "taking-over")[1]] == ["COMPLETE"] * 3
+    assert [record.state for record in read_study(tmp_path / "taking-over")[1]] == ["COMPLETE"] * 2
 
 
 def test_running_trials_end_their_epoch_and_keep_their_checkpoints(search: Searches, tmp_path: Path) -> None:
@@ -201,7 +203,7 @@ for config in json.load(sys.stdin):
 """
 
 
-def test_twelve_trials_of_one_worker_are_bit_identical_to_those_of_twelve_fresh_processes(
+def test_eight_trials_of_one_worker_are_bit_identical_to_those_of_eight_fresh_processes(
     search: Searches, tmp_path: Path
 ) -> None:
     """Trials of all sorts, one after the other in the worker. What they report has its reader import no torch."""
@@ -212,7 +214,7 @@ def test_twelve_trials_of_one_worker_are_bit_identical_to_those_of_twelve_fresh_
             def on_trial_end(self, record):
                 interrupt.say(f"torch is loaded: {'torch' in sys.modules}")
         """,
-        plan="n_trials=12, epochs=1, stopping=None",
+        plan="n_trials=8, epochs=1, stopping=None",
     )
     assert "torch is loaded: False" in said
     assert "torch is loaded: True" not in said
@@ -225,7 +227,7 @@ def test_twelve_trials_of_one_worker_are_bit_identical_to_those_of_twelve_fresh_
         check=True,
         cwd=Path(__file__).parents[2],
     ).stdout.splitlines()
-    assert len(fresh) == 12
+    assert len(fresh) == 8
     assert fresh == [str([(e.train_loss, e.val_loss, e.val_accuracy) for e in r.epochs]) for r in records]
 
 
@@ -247,7 +249,7 @@ def work(job, corpus, resources):
                 device=assigned_device(ids, visible), share=resources.gpus_per_trial)
     with open(folder / "seen.jsonl", "a") as file:
         file.write(json.dumps(seen) + "\\n")
-    if retry and job["number"] in (1, 3) and resources.gpus_per_trial < 1:
+    if retry and job["number"] == 1 and resources.gpus_per_trial < 1:
         tune.report({{"result": {{"error": "out of GPU memory: asked for 2 GiB", "oom": True}}}})
     else:
         score = 1 / (1 + job["number"])
@@ -263,7 +265,7 @@ def seen(search: Searches, folder: Path, share: float, *, retry: bool = False) -
     search(
         folder,
         ON_GPUS.format(retry=retry, fits=fits, patience=PATIENCE_SECONDS),
-        f"n_trials={5 if retry else 8}, epochs=1, parallelism={3 if retry else 8}, stopping=None",
+        f"n_trials={4 if retry else 8}, epochs=1, parallelism={3 if retry else 8}, stopping=None",
         workers=fits,
         resources=f"TrialResources(gpus_per_trial={share}, retry_oom={retry})",
     )
@@ -295,38 +297,24 @@ def test_no_gpu_gets_more_than_it_has_and_each_worker_sees_its_own(search: Searc
 def test_a_trial_out_of_memory_runs_again_alone_on_a_whole_gpu(search: Searches, tmp_path: Path) -> None:
     trials = seen(search, tmp_path / "s", 0.6, retry=True)
     records = read_study(tmp_path / "s")[1]
-    assert [record.state for record in records] == ["COMPLETE"] * 5
-    again = sorted((t for t in trials if t["share"] == 1), key=lambda t: t["began"])
-    assert sorted(t["number"] for t in again) == [1, 3]
-    assert sorted(t["number"] for t in trials if t["share"] < 1) == list(range(5))
+    assert [record.state for record in records] == ["COMPLETE"] * 4
+    assert [t["number"] for t in trials if t["share"] == 1] == [1]
+    assert sorted(t["number"] for t in trials if t["share"] < 1) == list(range(4))
     for gpu in ("0", "1"):
         assert most_at_once([t for t in trials if t["gpu"] == gpu]) <= 1 + 1e-9
-    assert all(first["began"] <= second["began"] for first, second in pairwise(again))
 
 
-def test_other_users_cannot_enter_rays_folder(search: Searches, tmp_path: Path) -> None:
+def test_other_users_cannot_enter_rays_folder(search: Searches) -> None:
     """Else they could replace its sockets: Ray lets everyone write into its session."""
-    search(
-        tmp_path / "private",
-        """
-        from pathlib import Path
-        session = Path(ray._private.worker._global_node.get_session_dir_path())
-        assert session.parents[1].stat().st_mode & 0o077 == 0, session
-        """,
-        plan="n_trials=1, epochs=1, parallelism=1",
-    )
+    session = Path(search.execute("interrupt.say(ray._private.worker._global_node.get_session_dir_path())"))
+    assert session.parents[1].stat().st_mode & 0o077 == 0, session
 
 
-def test_a_program_without_the_token_cannot_use_the_ray_of_a_search(search: Searches, tmp_path: Path) -> None:
+@pytest.mark.parametrize("variables", [{"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN": "f" * 64}])
+def test_a_program_without_the_token_cannot_use_the_ray_of_a_search(
+    search: Searches, variables: dict[str, str]
+) -> None:
     """Else anyone who connects to its ports could run code."""
-    search(
-        tmp_path / "closed",
-        """
-        import os, subprocess
-        check = "import sys; from tuning.backend.connect import check_head; check_head(sys.argv[1])"
-        ended = subprocess.run([sys.executable, "-c", check, ray.get_runtime_context().gcs_address],
-                               env={**os.environ, "RAY_AUTH_MODE": "disabled"}, capture_output=True, text=True)
-        assert "requires its token" in ended.stderr, ended.stderr
-        """,
-        plan="n_trials=1, epochs=1, parallelism=1",
-    )
+    address = search.execute("interrupt.say(ray.get_runtime_context().gcs_address)")
+    with authenticated({"RAY_AUTH_MODE": "token"} | variables), pytest.raises(UserError, match="requires its token"):
+        check_head(address)
