@@ -48,12 +48,6 @@ def test_every_page_is_in_the_navigation_once() -> None:
 
 
 @pytest.mark.slow
-def test_the_site_builds_strictly_is_whole_and_loads_nothing_from_other_hosts(built: Built, tmp_path: Path) -> None:
-    assert built().returncode == 0
-    assert list(problems(tmp_path / "build" / "site")) == []
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -68,11 +62,14 @@ def test_a_broken_link_or_name_fails_the_build(built: Built, text: str, said: tu
 
 
 @pytest.mark.slow
-def test_a_missing_picture_or_page_and_a_foreign_script_are_found(built: Built, tmp_path: Path) -> None:
+def test_the_site_builds_strictly_and_has_no_missing_file_and_no_foreign_script_but_those_that_are_added(
+    built: Built, tmp_path: Path
+) -> None:
+    """Zensical itself does not complain of a missing picture, or of a missing page that only mkdocs.yml names."""
     broken = "![](images/missing.png)\n<script src='https://a.example/b.js'></script>"
     assert built(broken, ("glossary.md", "missing.md")).returncode == 0
     found = list(problems(tmp_path / "build" / "site"))
-    assert [line for line in found if line.startswith("index.html") and "missing.md" not in line] == [
+    assert [line for line in found if not line.endswith("missing.md, which does not exist")] == [
         "index.html links to images/missing.png, which does not exist",
         "index.html loads https://a.example/b.js from another host",
     ]

@@ -26,7 +26,7 @@ PAGES = {
 }
 RUN = ("sh", "python")
 """Languages of the blocks that are run."""
-MOST = {"run": {"--trials": 10}, "confirm": {"--seeds": 2, "--folds": 3}, "retrain": {"--seeds": 2}}
+MOST = {"run": {"--trials": 7}, "confirm": {"--seeds": 2, "--folds": 3}, "retrain": {"--seeds": 2}}
 """Upper bounds of options of the commands that are run: what a page shows may take hours."""
 SHOWN = ("yaml", "text", "json", "csv", "dockerfile")
 """Languages of files and output, which are not run."""

@@ -1,8 +1,12 @@
-"""The processes of this machine, as Linux shows them."""
+"""The processes of this machine, as Linux shows them; and a copy of this one."""
 
 import contextlib
-from collections.abc import Iterator
+import multiprocessing
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from tests.support.patience import PATIENCE_SECONDS
 
 
 def marked(variable: str) -> Iterator[tuple[int, str]]:
@@ -23,3 +27,20 @@ def family(pid: int) -> set[int]:
     while more := {child for child, parent in parents.items() if parent in found} - found:
         found |= more
     return found
+
+
+def exit_code_of_fork(work: Callable[[], object]) -> int | None:
+    """Call `work` in a fork of this process, which has all imported that a new one would import in seconds.
+
+    Returns:
+        Its exit code; 1 after an error, less than 0 after a signal, None if it hangs.
+    """
+    process = multiprocessing.get_context("fork").Process(target=work)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of threads: the fork has one
+        process.start()
+    process.join(PATIENCE_SECONDS)
+    code = process.exitcode
+    process.kill()
+    process.join()
+    return code

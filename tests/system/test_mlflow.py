@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 
 from core.errors import ConfigError, UserError
 from core.io.text import redact_uris
+from tests.support.command import Command
 from tests.support.epochs import epoch
 from tests.support.loaded import loaded_by_command
 from tests.support.small_study import SPEC, add, small_study
@@ -27,10 +28,21 @@ mlflow = pytest.importorskip("mlflow")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
+EXPORT = ("export", "small", "--to", "mlflow", "--results")
+
+
 @pytest.fixture(scope="module")
-def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """One database for all, which MLflow takes seconds to make: a study has its test's name."""
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+def loaded(command: Command) -> set[str]:
+    """The large modules that the command loads for an export. It makes a database in its results folder."""
+    with small_study(command.results / "small"):
+        pass
+    return loaded_by_command([*EXPORT, str(command.results)], "mlflow", "torch", "ray")
+
+
+@pytest.fixture(scope="module")
+def uri(command: Command, loaded: set[str]) -> str:
+    """That database, which MLflow takes seconds to make: each study has its test's name."""
+    return f"sqlite:///{command.results}/mlflow.db"
 
 
 def exported(uri: str, name: str) -> "dict[int, Run]":
@@ -97,12 +109,13 @@ def test_trials_are_runs_with_settings_epochs_and_state(tmp_path: Path, uri: str
     assert runs[0].info.end_time - runs[0].info.start_time == 3 * 2000
 
 
-def test_exporting_loads_neither_torch_nor_ray(tmp_path: Path, uri: str) -> None:
-    with small_study(tmp_path):
-        pass
-    words = ["export", str(tmp_path), "--to", "mlflow", "--uri", uri]
-    assert loaded_by_command(words, "mlflow", "torch", "ray") == {"mlflow"}
-    assert sorted(exported(uri, tmp_path.name)) == [0, 1, 2, 3, 4]
+def test_the_command_makes_one_database_and_loads_neither_torch_nor_ray(
+    command: Command, loaded: set[str], uri: str
+) -> None:
+    assert loaded == {"mlflow"}
+    assert sorted(exported(uri, "small")) == [0, 1, 2, 3, 4]
+    assert command.succeed(*EXPORT, str(command.results)).endswith(": 5 runs, 0 of them new\n")
+    assert sorted(path.name for path in command.results.glob("ml*")) == ["mlflow.db"]
 
 
 def test_once_more_adds_what_is_new_and_doubles_nothing(tmp_path: Path, uri: str) -> None:

@@ -1,11 +1,14 @@
 """retrain from the command line: exit codes, and kills at any moment without loss or partial folders."""
 
+import functools
 import os
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -74,31 +77,29 @@ def test_killed_in_mid_training_it_resumes_with_the_same_result(
     assert len(evaluations_on_test(study_attributes(study))) >= 3
 
 
-KILLED_WHILE = """
-import os, pathlib, signal
-real = pathlib.Path.{method}
-def patched(path, *rest):
-    done = real(path, *rest)
-    if {when}:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return done
-pathlib.Path.{method} = patched
-from tuning.cli.app import main
-main()
-"""
 MOMENTS = {
-    "half the files are written": ("write_bytes", "path.name == 'vocabulary.json'"),
-    "all files are written": ("write_bytes", "path.name == 'SHA256SUMS' and '.model.' in path.parent.name"),
+    "half the files are written": lambda path: path.name == "vocabulary.json",
+    "all files are written": lambda path: path.name == "SHA256SUMS" and ".model." in path.parent.name,
 }
 
 
-def test_killed_while_it_saves_it_leaves_no_half_a_model(command: Command, study: Path, tmp_path: Path) -> None:
-    script = tmp_path / "killed.py"
-    for moment, (method, when) in MOMENTS.items():
+def die_after_writing(is_it: Callable[[Path], bool]) -> None:
+    """Let this process kill itself as soon as it has written a certain file."""
+    write = Path.write_bytes
+
+    def written(path: Path, content: bytes) -> int:
+        size = write(path, content)
+        if is_it(path):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return size
+
+    patch.object(Path, "write_bytes", written).start()
+
+
+def test_killed_while_it_saves_it_leaves_no_half_a_model(command: Command, study: Path) -> None:
+    for moment, is_it in MOMENTS.items():
         before = list(study.glob(".model.*"))
-        script.write_text(KILLED_WHILE.format(method=method, when=when))
-        ended = command.run("retrain", study.name, program=(str(script),))
-        assert ended.returncode == -signal.SIGKILL, f"{moment}: {ended.stdout}\n{ended.stderr}"
+        command.kill_here(functools.partial(die_after_writing, is_it), "retrain", study.name)
         assert not (study / "model").exists(), moment
         left = list(study.glob(".model.*"))
         assert len(left) > len(before), moment
