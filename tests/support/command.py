@@ -34,8 +34,8 @@ def without_waits(text: str) -> str:
 
 def die_at_checkpoint(number: int) -> None:
     """Let this process kill itself as soon as it has written a number of checkpoints."""
-    from core.training.checkpoint import save
     from core.training import loop
+    from core.training.checkpoint import save
 
     numbers = itertools.count(1)
 

@@ -61,8 +61,8 @@ def bin_folder(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     environment = tmp_path_factory.mktemp("an environment")  # a space: Ray must not start its Python by a shell
     checked(sys.executable, "-m", "venv", "--without-pip", environment)
     python = environment / "bin" / "python"
-    checked(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-compile", "--no-index",
-            wheel)  # fmt: skip
+    install = ("install", "--quiet", "--no-deps", "--no-compile", "--no-index")
+    checked(sys.executable, "-m", "pip", "--python", python, *install, wheel)
     (packages,) = environment.glob("lib/python*/site-packages")
     (packages / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n{sysconfig.get_path('platlib')}\n")
     return python.parent
