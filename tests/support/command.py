@@ -147,6 +147,13 @@ class Command:
         with without_ray(), contextlib.chdir(self.results), patch.dict(os.environ, environment):
             yield
 
+    def run_in_fork(self, errors: Path, *words: str) -> None:
+        """Run a verb, without Ray, in a fork, which it may end; its standard error goes into a file."""
+        from tests.support.cli import exit_code
+
+        with self.here(), errors.open("w") as err, contextlib.redirect_stderr(err):
+            exit_code(*words, program=PROGRAM)
+
     def processes(self, name: str) -> list[int]:
         """Marked processes whose command line begins with a path or a title that ends in `name`."""
         return [pid for pid, line in self._marked() if line.split("\0")[0].rpartition("/")[2] == name]

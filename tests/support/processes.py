@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 import warnings
 from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from tests.support.patience import PATIENCE_SECONDS
@@ -29,18 +30,26 @@ def family(pid: int) -> set[int]:
     return found
 
 
-def exit_code_of_fork(work: Callable[[], object]) -> int | None:
-    """Call `work` in a fork of this process, which has all imported that a new one would import in seconds.
+@contextlib.contextmanager
+def forked(work: Callable[[], object]) -> Iterator[BaseProcess]:
+    """Call `work` in a fork of this process, which has imported all that a new one would import in seconds.
 
-    Returns:
-        Its exit code; 1 after an error, less than 0 after a signal, None if it hangs.
+    Yields:
+        The process, which is killed after the block.
     """
     process = multiprocessing.get_context("fork").Process(target=work)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of threads: the fork has one
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of threads, which the fork has not
         process.start()
-    process.join(PATIENCE_SECONDS)
-    code = process.exitcode
-    process.kill()
-    process.join()
-    return code
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.join()
+
+
+def exit_code_of_fork(work: Callable[[], object]) -> int | None:
+    """Return the exit code of a fork that calls `work`: less than 0 after a signal, None if it hangs."""
+    with forked(work) as process:
+        process.join(PATIENCE_SECONDS)
+        return process.exitcode

@@ -14,9 +14,10 @@ import pytest
 
 from core.inference.saved_model import read_model
 from core.io.checked_folder import STALE_SECONDS
-from tests.support.command import Command
+from tests.support.command import Command, without_waits
 from tests.support.contents import metrics, results_of
 from tests.support.patience import PATIENCE_SECONDS, wait_until
+from tests.support.processes import forked
 from tests.support.studies import epoch_record, make_study, setting, tamper
 from tuning.journal.records import evaluations_on_test, rank_trials, read_study, study_attributes
 
@@ -111,15 +112,20 @@ def test_killed_while_it_saves_it_leaves_no_half_a_model(command: Command, study
     assert list(study.glob(".model.*")) == []
 
 
-def test_two_at_once_are_refused_and_ctrl_c_says_that_the_same_command_resumes(command: Command, study: Path) -> None:
-    with command.start("retrain", study.name, "--seeds", "100") as first:
+def test_two_at_once_are_refused_and_ctrl_c_says_that_the_same_command_resumes(
+    command: Command, study: Path, tmp_path: Path
+) -> None:
+    errors = tmp_path / "errors.txt"
+    work = functools.partial(command.run_in_fork, errors, "retrain", study.name, "--seeds", "100")
+    with forked(work) as first:
         wait_for(study, "checkpoints/*/*/*/epoch-00001")
         second = command.run_here("retrain", study.name, "--out", str(study / "other"))
         confirm = command.run_here("confirm", study.name)
+        assert first.pid is not None
         os.kill(first.pid, signal.SIGINT)
-        _, err = first.communicate(timeout=PATIENCE_SECONDS)
+        first.join(PATIENCE_SECONDS)
     said = f"interrupted; run the same command again to resume: python -m tuning retrain {study.name} --seeds 100\n"
-    assert (first.returncode, err) == (130, said)
+    assert (first.exitcode, without_waits(errors.read_text())) == (130, said)
     assert not (study / "model").exists()
     for ended in (second, confirm):
         assert ended.returncode == 2

@@ -20,7 +20,6 @@ from typing import Any
 
 import pytest
 
-from tests.support.cli import exit_code
 from tests.support.command import Command, die_at_checkpoint, without_waits
 from tests.support.patience import PATIENCE_SECONDS
 from tests.support.ports import held_port
@@ -46,14 +45,8 @@ def unread(command: Command, sentences: Path) -> str:
 
     def search() -> None:
         die_at_checkpoint(4)
-        with (
-            os.fdopen(writer, "w") as out,
-            complaints.open("w") as err,
-            command.here(),
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(err),
-        ):
-            exit_code(*run(sentences, "watched", "--tensorboard"))
+        with os.fdopen(writer, "w") as out, contextlib.redirect_stdout(out):
+            command.run_in_fork(complaints, *run(sentences, "watched", "--tensorboard"))
 
     assert exit_code_of_fork(search) == -signal.SIGKILL
     os.close(writer)
