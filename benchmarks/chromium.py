@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
@@ -41,10 +42,15 @@ def chromium() -> Iterator[Chrome]:
         browser.quit()
 
 
-def open_page(browser: Chrome, path: Path, *, width: int = 1400, height: int = 1000, scheme: str = "light") -> None:
-    """Load a file in a window of this size, in pixels, with this colour scheme (light or dark)."""
+def set_window(browser: Chrome, *, width: int = 1400, height: int = 1000, scheme: str = "light") -> None:
+    """Give the page this size, in pixels, and this colour scheme (light or dark)."""
     size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    media = {"media": "", "features": [{"name": "prefers-color-scheme", "value": scheme}]}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+
+
+def open_page(browser: Chrome, path: Path, **window: Any) -> None:
+    """Load a file in a window as of `set_window`."""
+    set_window(browser, **window)
     browser.get(path.as_uri())

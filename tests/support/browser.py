@@ -7,9 +7,9 @@ import pytest
 from selenium.webdriver import Chrome
 
 import benchmarks.chromium
-from benchmarks.chromium import NOT_FOUND, find_chromium, open_page
+from benchmarks.chromium import NOT_FOUND, find_chromium, open_page, set_window
 
-__all__ = ["chromium", "complaints", "open_page", "requested"]
+__all__ = ["chromium", "complaints", "open_page", "requested", "set_window"]
 
 
 def chromium() -> AbstractContextManager[Chrome]:

@@ -2,20 +2,21 @@
 
 import contextlib
 import io
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import tuning
 from tests.support.patience import PATIENCE_SECONDS, wait_until
-from tests.support.processes import marked
+from tests.support.processes import exit_code_of_fork, marked
 from tuning.journal.file import JOURNAL
 from tuning.journal.records import read_study
 
@@ -24,26 +25,26 @@ HERE = ("best", "list", "data", "predict", "report", "retrain", "distill", "expo
 PROGRAM = str(Path(tuning.__path__[0]) / "__main__.py")
 PYTHONPATH = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"))))
 """With this checkout, for scripts that lie elsewhere."""
-KILLED = """
-import os, signal, sys
-from core.training import loop
-from tests.support.local_backend import without_ray
-from tuning.cli.app import main
-save, left = loop.save, [int(sys.argv.pop(1))]
-def killed(*arguments):
-    save(*arguments)
-    left[0] -= 1
-    if left[0] == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-loop.save = killed
-with without_ray():
-    main()
-"""
 
 
 def without_waits(text: str) -> str:
     """Return the text without the lines that only a slow machine says, such as `loading torch ...`."""
     return "".join(line for line in text.splitlines(keepends=True) if not line.endswith(" ...\n"))
+
+
+def die_at_checkpoint(number: int) -> None:
+    """Let this process kill itself as soon as it has written a number of checkpoints."""
+    from core.training import loop
+    from core.training.checkpoint import save
+
+    numbers = itertools.count(1)
+
+    def saved(*arguments: Any) -> None:
+        save(*arguments)
+        if next(numbers) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    patch.object(loop, "save", saved).start()
 
 
 def output_of(ended: "subprocess.CompletedProcess[str]") -> str:
@@ -104,8 +105,16 @@ class Command:
 
     def kill_at_checkpoint(self, number: int, *words: str) -> None:
         """Run a verb, without Ray, that is killed as soon as it has written a number of checkpoints."""
-        ended = self.run(str(number), *words, program=("-c", KILLED))
-        assert ended.returncode == -signal.SIGKILL, f"{ended.args}: {ended.stdout}\n{ended.stderr}"
+        self.kill_here(lambda: die_at_checkpoint(number), *words)
+
+    def kill_here(self, prepare: Callable[[], None], *words: str) -> None:
+        """Run a verb, without Ray, in a fork of this process, which `prepare` lets kill itself at some moment."""
+
+        def work() -> None:
+            prepare()
+            print(self.run_here(*words), file=sys.stderr)
+
+        assert exit_code_of_fork(work) == -signal.SIGKILL, words
 
     def train_here(self, *words: str) -> str:
         """Run a verb that must exit with 0 in this process, its trials too; returns its standard output."""
@@ -114,14 +123,10 @@ class Command:
     def run_here(self, *words: str, stdin: str | None = None) -> "subprocess.CompletedProcess[str]":
         """Run a verb to its end in this process, which has torch loaded already, and without Ray."""
         from tests.support.cli import exit_code
-        from tests.support.local_backend import without_ray
 
         out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
-        environment = {"SENTUNE_RESULTS": str(self.results), "COLUMNS": "80"}
         with (
-            without_ray(),
-            contextlib.chdir(self.results),
-            patch.dict(os.environ, environment),
+            self.here(),
             patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO((stdin or "").encode()), encoding="utf-8")),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
@@ -132,6 +137,22 @@ class Command:
             stream.seek(0)
             texts.append(stream.read())
         return subprocess.CompletedProcess(words, code, *texts)
+
+    @contextlib.contextmanager
+    def here(self) -> Iterator[None]:
+        """Let verbs that are called in this process use this command's results folder, and no Ray."""
+        from tests.support.local_backend import without_ray
+
+        environment = {"SENTUNE_RESULTS": str(self.results), "COLUMNS": "80"}
+        with without_ray(), contextlib.chdir(self.results), patch.dict(os.environ, environment):
+            yield
+
+    def run_in_fork(self, errors: Path, *words: str) -> None:
+        """Run a verb, without Ray, in a fork, which it may end; its standard error goes into a file."""
+        from tests.support.cli import exit_code
+
+        with self.here(), errors.open("w") as err, contextlib.redirect_stderr(err):
+            exit_code(*words, program=PROGRAM)
 
     def processes(self, name: str) -> list[int]:
         """Marked processes whose command line begins with a path or a title that ends in `name`."""

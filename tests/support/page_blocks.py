@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 from tests.support.cli import exit_code
 from tests.support.local_backend import trained_here, write_reviews
-from tuning.scheduling import training_length
+from tuning.scheduling import training_length, virtual_cost
 
 ROOT = Path(__file__).parents[2]
 PAGES = {
@@ -26,7 +26,7 @@ PAGES = {
 }
 RUN = ("sh", "python")
 """Languages of the blocks that are run."""
-MOST = {"run": {"--trials": 10}, "confirm": {"--seeds": 2, "--folds": 3}, "retrain": {"--seeds": 2}}
+MOST = {"run": {"--trials": 7}, "confirm": {"--seeds": 2, "--folds": 3}, "retrain": {"--seeds": 2}}
 """Upper bounds of options of the commands that are run: what a page shows may take hours."""
 SHOWN = ("yaml", "text", "json", "csv", "dockerfile")
 """Languages of files and output, which are not run."""
@@ -128,6 +128,7 @@ def tiny_workplace(folder: Path) -> Iterator[None]:
         contextlib.chdir(folder),
         patch.dict(os.environ, {"SENTUNE_CACHE": str(folder.parent / "cache"), "COLUMNS": "100"}),
         patch.object(training_length, "AUTO_EPOCHS", (2, 2)),
+        patch.object(virtual_cost, "MEDIAN_DRAWS", 11),
         trained_here(folder / "reviews.csv"),
     ):
         for command in (

@@ -1,8 +1,13 @@
-"""The processes of this machine, as Linux shows them."""
+"""The processes of this machine, as Linux shows them; and a copy of this one."""
 
 import contextlib
-from collections.abc import Iterator
+import multiprocessing
+import warnings
+from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+
+from tests.support.patience import PATIENCE_SECONDS
 
 
 def marked(variable: str) -> Iterator[tuple[int, str]]:
@@ -23,3 +28,28 @@ def family(pid: int) -> set[int]:
     while more := {child for child, parent in parents.items() if parent in found} - found:
         found |= more
     return found
+
+
+@contextlib.contextmanager
+def forked(work: Callable[[], object]) -> Iterator[BaseProcess]:
+    """Call `work` in a fork of this process, which has imported all that a new one would import in seconds.
+
+    Yields:
+        The process, which is killed after the block.
+    """
+    process = multiprocessing.get_context("fork").Process(target=work)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of threads, which the fork has not
+        process.start()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.join()
+
+
+def exit_code_of_fork(work: Callable[[], object]) -> int | None:
+    """Return the exit code of a fork that calls `work`: less than 0 after a signal, None if it hangs."""
+    with forked(work) as process:
+        process.join(PATIENCE_SECONDS)
+        return process.exitcode

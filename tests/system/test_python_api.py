@@ -1,4 +1,4 @@
-"""The Python API with real Ray: in a script, in a Jupyter kernel and in marimo; and the same study as the command's."""
+"""The Python API with real Ray, in a script and a Jupyter kernel; in marimo; and the same study as the command's."""
 
 import json
 import os
@@ -24,11 +24,17 @@ from tests.support.searches import run
 from tuning import load_study, search
 from tuning.journal.records import read_study
 
-PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "python.md").read_text()
-SCRIPT = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)[0]
-SHORT = SCRIPT.replace("trials=6, epochs=4", "trials=3, epochs=2, workers=1")
-"""The same with less to train: tests/test_pages.py runs it as printed, without Ray."""
-assert SHORT != SCRIPT
+SCRIPT = """\
+import pandas as pd
+from tuning import search
+
+frame = pd.read_csv("reviews.csv")
+study = search(frame, text="body", label="stars", trials=3, epochs=2, workers=1)
+print(study.table(top=3)[["trial", "val_accuracy", "state"]])
+study.charts.history().save("history.png")
+model = study.retrain()
+print(model.predict(["a gorgeous, witty, seductive movie"])[0].label)
+"""
 
 
 class Kernel:
@@ -70,7 +76,7 @@ def shown(messages: list[dict[str, Any]]) -> dict[str, str]:
 
 @pytest.fixture
 def folder(command: Command, request: pytest.FixtureRequest) -> Path:
-    """A folder with 300 real sentences in the columns of the page's script."""
+    """A folder with 300 real sentences in the columns of the script."""
     data = resolve_snippets(default_dir()).read()
     chosen = [at for code in (0, 1) for at in np.flatnonzero(data.labels == code)[:150]]
     folder = command.results / str(request.node.name)
@@ -98,7 +104,7 @@ def kernel(command: Command, folder: Path) -> Iterator[Kernel]:
 
 @pytest.fixture(scope="module")
 def studies() -> list[list[Any]]:
-    """What the tests of this module found in the study of the short script, which must be the same each time."""
+    """What the tests of this module found in the study of the script, which must be the same each time."""
     return []
 
 
@@ -119,7 +125,7 @@ def test_the_script_runs_in_jupyter_after_an_interrupt(
     """Progress is one output that is replaced; a study and a chart display themselves."""
     found: list[dict[str, Any]] = []
     trains = False
-    for message in kernel.messages(kernel.start(SHORT)):
+    for message in kernel.messages(kernel.start(SCRIPT)):
         if not trains and "1 running" in str(message["content"]):
             trains = True
             kernel.manager.interrupt_kernel()
@@ -130,7 +136,7 @@ def test_the_script_runs_in_jupyter_after_an_interrupt(
     assert len(progress) > 1
     assert len({each["transient"]["display_id"] for each in progress}) == 1
 
-    found = kernel.run(SHORT)
+    found = kernel.run(SCRIPT)
     studies.append(check(command, folder, printed(found)))
     assert len(studies[-1]) == 3
     assert studies[0] == studies[-1]
@@ -139,9 +145,17 @@ def test_the_script_runs_in_jupyter_after_an_interrupt(
     assert "vega" in shown(kernel.run("study.charts.history()"))["text/html"]
 
 
+WITHOUT_RAY = """\
+from tests.support.local_backend import without_ray
+here = without_ray()
+here.__enter__()
+"""
+
+
 def test_the_script_runs_in_marimo(command: Command, folder: Path, studies: list[list[Any]]) -> None:
-    before, after = SHORT.split("model =")
-    cells = (before, f"model ={after}", "study", "study.charts.curves()")
+    """Its trials are trained in marimo's own process: what Ray meets in a notebook, it meets in Jupyter."""
+    before, after = SCRIPT.split("model =")
+    cells = (WITHOUT_RAY + before, f"model ={after}", "study", "study.charts.curves()")
     functions = [f"@app.cell\ndef _():\n{textwrap.indent(cell, '    ')}\n    return" for cell in cells]
     (folder / "notebook.py").write_text("\n\n".join(["import marimo", "app = marimo.App()", *functions]))
     words = (sys.executable, "-m", "marimo", "export", "html", "notebook.py", "-o", "page.html", "--no-include-code")

@@ -1,19 +1,23 @@
 """retrain from the command line: exit codes, and kills at any moment without loss or partial folders."""
 
+import functools
 import os
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from core.inference.saved_model import read_model
 from core.io.checked_folder import STALE_SECONDS
-from tests.support.command import Command
+from tests.support.command import Command, without_waits
 from tests.support.contents import metrics, results_of
 from tests.support.patience import PATIENCE_SECONDS, wait_until
+from tests.support.processes import forked
 from tests.support.studies import epoch_record, make_study, setting, tamper
 from tuning.journal.records import evaluations_on_test, rank_trials, read_study, study_attributes
 
@@ -74,31 +78,29 @@ def test_killed_in_mid_training_it_resumes_with_the_same_result(
     assert len(evaluations_on_test(study_attributes(study))) >= 3
 
 
-KILLED_WHILE = """
-import os, pathlib, signal
-real = pathlib.Path.{method}
-def patched(path, *rest):
-    done = real(path, *rest)
-    if {when}:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return done
-pathlib.Path.{method} = patched
-from tuning.cli.app import main
-main()
-"""
 MOMENTS = {
-    "half the files are written": ("write_bytes", "path.name == 'vocabulary.json'"),
-    "all files are written": ("write_bytes", "path.name == 'SHA256SUMS' and '.model.' in path.parent.name"),
+    "half the files are written": lambda path: path.name == "vocabulary.json",
+    "all files are written": lambda path: path.name == "SHA256SUMS" and ".model." in path.parent.name,
 }
 
 
-def test_killed_while_it_saves_it_leaves_no_half_a_model(command: Command, study: Path, tmp_path: Path) -> None:
-    script = tmp_path / "killed.py"
-    for moment, (method, when) in MOMENTS.items():
+def die_after_writing(is_it: Callable[[Path], bool]) -> None:
+    """Let this process kill itself as soon as it has written a certain file."""
+    write = Path.write_bytes
+
+    def written(path: Path, content: bytes) -> int:
+        size = write(path, content)
+        if is_it(path):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return size
+
+    patch.object(Path, "write_bytes", written).start()
+
+
+def test_killed_while_it_saves_it_leaves_no_half_a_model(command: Command, study: Path) -> None:
+    for moment, is_it in MOMENTS.items():
         before = list(study.glob(".model.*"))
-        script.write_text(KILLED_WHILE.format(method=method, when=when))
-        ended = command.run("retrain", study.name, program=(str(script),))
-        assert ended.returncode == -signal.SIGKILL, f"{moment}: {ended.stdout}\n{ended.stderr}"
+        command.kill_here(functools.partial(die_after_writing, is_it), "retrain", study.name)
         assert not (study / "model").exists(), moment
         left = list(study.glob(".model.*"))
         assert len(left) > len(before), moment
@@ -110,15 +112,20 @@ def test_killed_while_it_saves_it_leaves_no_half_a_model(command: Command, study
     assert list(study.glob(".model.*")) == []
 
 
-def test_two_at_once_are_refused_and_ctrl_c_says_that_the_same_command_resumes(command: Command, study: Path) -> None:
-    with command.start("retrain", study.name, "--seeds", "100") as first:
+def test_two_at_once_are_refused_and_ctrl_c_says_that_the_same_command_resumes(
+    command: Command, study: Path, tmp_path: Path
+) -> None:
+    errors = tmp_path / "errors.txt"
+    work = functools.partial(command.run_in_fork, errors, "retrain", study.name, "--seeds", "100")
+    with forked(work) as first:
         wait_for(study, "checkpoints/*/*/*/epoch-00001")
         second = command.run_here("retrain", study.name, "--out", str(study / "other"))
         confirm = command.run_here("confirm", study.name)
+        assert first.pid is not None
         os.kill(first.pid, signal.SIGINT)
-        _, err = first.communicate(timeout=PATIENCE_SECONDS)
+        first.join(PATIENCE_SECONDS)
     said = f"interrupted; run the same command again to resume: python -m tuning retrain {study.name} --seeds 100\n"
-    assert (first.returncode, err) == (130, said)
+    assert (first.exitcode, without_waits(errors.read_text())) == (130, said)
     assert not (study / "model").exists()
     for ended in (second, confirm):
         assert ended.returncode == 2

@@ -1,8 +1,6 @@
 """The page of `sentune serve` in a real Chromium: keyboard, screen readers, light and dark, hostile text."""
 
 import csv
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +11,10 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from core.inference.predictor import load_model
 from tests.support.browser import chromium, requested
-from tests.support.command import Command
 from tests.support.models import mixture, saved
 from tests.support.patience import PATIENCE_SECONDS
+from tests.support.servers import running
+from tuning.serving.server import make_app
 
 pytest.importorskip("fastapi", reason="needs the extra `serve`")
 
@@ -29,12 +28,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def address(command: Command, folder: Path) -> Iterator[str]:
-    with command.start("serve", str(folder), "--port", "0", "--min-probability", "0.7") as server:
-        assert server.stdout is not None
-        yield server.stdout.readline().split(" on ")[1].split(" ")[0]
-        os.killpg(server.pid, signal.SIGINT)
-        server.communicate(timeout=PATIENCE_SECONDS)
+def address(folder: Path) -> Iterator[str]:
+    with running(make_app(load_model(folder), "model", 0.7, rate=10**9)) as port:
+        yield f"http://127.0.0.1:{port}/"
 
 
 @pytest.fixture(scope="module")

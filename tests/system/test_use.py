@@ -1,5 +1,6 @@
 """A saved model from the shell: predict and serve."""
 
+import contextlib
 import json
 import os
 import signal
@@ -21,27 +22,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return saved(tmp_path_factory.mktemp("saved"))
 
 
-def test_a_reader_that_has_enough_is_no_error(model: Path) -> None:
-    program = f"{sys.executable} -m tuning predict {model} --file - | head -1"
-    ended = subprocess.run(program, shell=True, input=b"good\n" * 5_000, capture_output=True, check=True)
-    assert ended.stdout.endswith(b"\tgood\n")
-    assert without_waits(ended.stderr.decode()) == ""
-
-
-def test_arguments_and_terminals_that_are_not_utf8_are_no_error(model: Path) -> None:
-    program = [sys.executable, "-m", "tuning", "predict", str(model), b"na\xefve", "再见"]
-    env = os.environ | {"PYTHONIOENCODING": "ascii"}
-    said = subprocess.run(program, capture_output=True, check=True, env=env).stdout.decode("ascii")
-    assert [line.split("\t")[2] for line in said.splitlines()] == [r"na\udcefve", r"\u518d\u89c1"]
-
-
 LOADED = """
 import sys
 from pathlib import Path
 from core import load_model
 from tuning.cli.app import main
 folder = sys.argv[1]
-sys.argv = ["sentune", "predict", folder, "good movie"]
+sys.argv[0:2] = ["sentune", "predict", folder]
 def no_pickle(event, arguments):
     if event == "pickle.find_class":
         raise AssertionError(arguments)
@@ -58,12 +45,16 @@ print(maps.exists() and folder in maps.read_text())  # only Linux tells what is 
 
 
 def test_a_model_is_used_without_data_study_ray_or_pickle(model: Path, tmp_path: Path) -> None:
-    """And with a home and a cache in which nothing may be written. None of its files is memory-mapped."""
-    env = os.environ | {"HOME": "/nowhere", "SENTUNE_CACHE": "/nowhere", "XDG_CACHE_HOME": "/nowhere"}
-    words = [sys.executable, "-c", LOADED, str(model)]
-    said = subprocess.run(words, capture_output=True, text=True, check=True, env=env, cwd=tmp_path).stdout
-    label, loaded, mapped = said.splitlines()
-    assert label.endswith("\tgood movie")
+    """And with a home and a cache in which nothing may be written. None of its files is memory-mapped.
+
+    Arguments and a terminal that are not UTF-8 are no error.
+    """
+    env = os.environ | {"HOME": "/nowhere", "SENTUNE_CACHE": "/nowhere", "XDG_CACHE_HOME": "/nowhere",
+                        "PYTHONIOENCODING": "ascii"}  # fmt: skip
+    words: list[str | bytes] = [sys.executable, "-c", LOADED, str(model), "good movie", b"na\xefve", "再见"]
+    said = subprocess.run(words, capture_output=True, check=True, env=env, cwd=tmp_path).stdout.decode("ascii")
+    *labels, loaded, mapped = said.splitlines()
+    assert [line.split("\t")[2] for line in labels] == ["good movie", r"na\udcefve", r"\u518d\u89c1"]
     assert (loaded, mapped) == ("", "False")
     assert list(tmp_path.iterdir()) == []
 
@@ -86,14 +77,20 @@ def test_a_server_answers_at_its_rate_and_ctrl_c_ends_it(command: Command, model
     assert (server.returncode, out, without_waits(err)) == (0, "", "stopped\n")
 
 
-def test_a_pipe_is_answered_at_once(model: Path) -> None:
+def test_a_pipe_is_answered_at_once_and_a_reader_that_has_enough_is_no_error(model: Path) -> None:
     program = [sys.executable, "-m", "tuning", "predict", str(model), "--file", "-"]
-    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(program, stdin=pipe, stdout=pipe, stderr=pipe) as process:
         assert process.stdin is not None
         assert process.stdout is not None
+        assert process.stderr is not None
         for text in (b"good", b"bad"):
             process.stdin.write(text + b"\n")
             process.stdin.flush()
             assert process.stdout.readline().endswith(b"\t" + text + b"\n")
-        process.stdin.close()
+        process.stdout.close()  # as `head -2` does
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(b"good\n" * 5_000)
+            process.stdin.close()
+        assert without_waits(process.stderr.read().decode()) == ""
         assert process.wait(PATIENCE_SECONDS) == 0
