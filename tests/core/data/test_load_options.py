@@ -41,7 +41,8 @@ def test_another_nltk_is_another_key(load: Load, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("split", ["notebook", "column"])
-def test_a_seed_that_decides_nothing_is_not_in_the_key(load: Load, tmp_path: Path, split: str) -> None:
+def test_a_seed_is_in_the_key_exactly_if_it_decides_the_splits(load: Load, tmp_path: Path, split: str) -> None:
+    assert load(seed=1).fingerprint != load(seed=2).fingerprint
     options: dict[str, Any] = {"split": split}
     if split == "column":
         rows = ["a b,x,train", "c d,y,train", "e f,x,val"]
