@@ -151,7 +151,7 @@ class Command:
         """Run a verb, without Ray, in a fork, which it may end; its standard error goes into a file."""
         from tests.support.cli import exit_code
 
-        with self.here(), errors.open("w") as err, contextlib.redirect_stderr(err):
+        with self.here(), errors.open("w", buffering=1) as err, contextlib.redirect_stderr(err):
             exit_code(*words, program=PROGRAM)
 
     def processes(self, name: str) -> list[int]:

@@ -162,7 +162,6 @@ def without_ray() -> Iterator[None]:
         patch.object(PlainFit, "__enter__", _fit_now),
         patch.object(tuning.resources.profiling, "ProcessPoolExecutor", Pool),
         patch.object(tuning.forecast.probe, "PROBE_SECONDS", 0.3),
-        patch("torch.cuda.is_available", lambda: False),  # a fork of a process that has used a GPU cannot use it
     ):
         yield
 

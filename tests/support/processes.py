@@ -2,10 +2,13 @@
 
 import contextlib
 import multiprocessing
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+
+import pytest
 
 from tests.support.patience import PATIENCE_SECONDS
 
@@ -34,9 +37,13 @@ def family(pid: int) -> set[int]:
 def forked(work: Callable[[], object]) -> Iterator[BaseProcess]:
     """Call `work` in a fork of this process, which has imported all that a new one would import in seconds.
 
+    The test is skipped where torch sees a GPU: after a training, also on the CPU, it trains in no fork.
+
     Yields:
         The process, which is killed after the block.
     """
+    if "torch" in sys.modules and sys.modules["torch"].cuda.device_count():
+        pytest.skip("torch trains in no fork of a process that sees a GPU; set CUDA_VISIBLE_DEVICES= for this file")
     process = multiprocessing.get_context("fork").Process(target=work)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of threads, which the fork has not

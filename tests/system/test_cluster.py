@@ -98,6 +98,11 @@ def test_a_machine_that_is_no_node_gets_the_command_to_join(refused: dict[str, s
     assert "run `ray start --address=HEAD --num-cpus=0`" in refused["no node"]
 
 
+def n_epochs(command: Command) -> int:
+    """Return the number of epochs in the journal of the study `lost`."""
+    return sum(len(record[5]) for record in command.content("lost"))
+
+
 def lose_one(nodes: Nodes, study: str, driver: subprocess.Popen[str]) -> None:
     """Lose a node that is not the head, when a trial on it runs, has a checkpoint and at least one more epoch to go.
 
@@ -105,15 +110,17 @@ def lose_one(nodes: Nodes, study: str, driver: subprocess.Popen[str]) -> None:
     trials wait until another node has a checkpoint: a new node starts slowly, and the study may be over before that.
     """
     wanted = {f"epoch-{epoch:05d}" for epoch in (2, 4, 5)}  # after 3, the rung, and 6 it may be over
+    seen = set[str]()
 
     def busy() -> list[str]:
         if driver.poll() is not None:
             pytest.fail(f"{study} ended before a node was lost: {driver.communicate()}")
         os.kill(driver.pid, signal.SIGSTOP)
         there = {name: {path.name for path in nodes.checkpoints(name, study)} for name in nodes.others()}
+        seen.update(*there.values())
         for worker in nodes.processes(nodes.head, "ImplicitFunc"):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(worker, signal.SIGCONT if any(there.values()) else signal.SIGSTOP)
+                os.kill(worker, signal.SIGCONT if seen else signal.SIGSTOP)
         found = [name for name, kept in there.items() if kept & wanted and nodes.processes(name, "ImplicitFunc")]
         if not found:
             os.kill(driver.pid, signal.SIGCONT)
@@ -167,7 +174,7 @@ def test_two_nodes_are_lost_and_the_driver_is_killed_and_the_study_is_the_same_a
     nodes.fill(1)
     with (
         caplog.at_level(logging.INFO, "werkzeug"),
-        command.start(*run(sentences, "lost", *there, "--storage", s3, trials=3), env=TOKEN) as driver,
+        command.start(*run(sentences, "lost", *there, "--storage", s3, trials=4), env=TOKEN) as driver,
     ):
         lose_one(nodes, "lost", driver)
         caplog.clear()
@@ -175,6 +182,8 @@ def test_two_nodes_are_lost_and_the_driver_is_killed_and_the_study_is_the_same_a
             lambda: any("GET" in line and "tensors.safetensors" in line for line in caplog.messages),
             "no checkpoint of the lost node was fetched",
         )
+        before = n_epochs(command)
+        wait_until(lambda: n_epochs(command) > before, "no epoch follows the checkpoint that was fetched")
         os.kill(driver.pid, signal.SIGKILL)
         out, _ = driver.communicate(timeout=PATIENCE_SECONDS)
     assert driver.returncode == -signal.SIGKILL
@@ -183,7 +192,8 @@ def test_two_nodes_are_lost_and_the_driver_is_killed_and_the_study_is_the_same_a
     assert stored(s3)
     nodes.fill(1)
     with authenticated(TOKEN):
-        wait_until(lambda: len(ray_private.alive_nodes(nodes.address)) == 2, "the head does not miss the lost node")
+        missed = "the head does not miss the lost node"
+        wait_until(lambda: len(ray_private.alive_nodes(nodes.address)) == 2, missed, pause=0.5)
     with command.start(*run(sentences, "lost", *there), env=TOKEN) as driver:
         lose_one(nodes, "lost", driver)
         out, err = driver.communicate(timeout=PATIENCE_SECONDS)

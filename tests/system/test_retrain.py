@@ -47,10 +47,6 @@ def undisturbed(command: Command, whole: Path) -> dict[str, Any]:
     return metrics(folder)
 
 
-def wait_for(path: Path, pattern: str) -> None:
-    wait_until(lambda: list(path.glob(pattern)), f"no {pattern} in {path}", pause=0.005)
-
-
 @pytest.mark.usefixtures("undisturbed")
 def test_strict_is_0_when_reproduced_and_1_when_not(command: Command, study: Path) -> None:
     """The undisturbed one is strict, and must exit with 0."""
@@ -118,7 +114,8 @@ def test_two_at_once_are_refused_and_ctrl_c_says_that_the_same_command_resumes(
     errors = tmp_path / "errors.txt"
     work = functools.partial(command.run_in_fork, errors, "retrain", study.name, "--seeds", "100")
     with forked(work) as first:
-        wait_for(study, "checkpoints/*/*/*/epoch-00001")
+        wait_until(lambda: list(study.glob("checkpoints/*/*/*/epoch-00001")) or not first.is_alive(), "no checkpoint")
+        assert first.is_alive(), errors.read_text()
         second = command.run_here("retrain", study.name, "--out", str(study / "other"))
         confirm = command.run_here("confirm", study.name)
         assert first.pid is not None

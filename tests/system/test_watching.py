@@ -48,8 +48,9 @@ def unread(command: Command, sentences: Path) -> str:
         with os.fdopen(writer, "w") as out, contextlib.redirect_stdout(out):
             command.run_in_fork(complaints, *run(sentences, "watched", "--tensorboard"))
 
-    assert exit_code_of_fork(search) == -signal.SIGKILL
+    code = exit_code_of_fork(search)
     os.close(writer)
+    assert code == -signal.SIGKILL, complaints.read_text()
     return without_waits(complaints.read_text())
 
 
