@@ -7,8 +7,10 @@ from typing import Any
 from core.data.corpus import Corpus
 from core.data.load import load_corpus
 from core.errors import check_rules
+from core.metrics import METRICS
 from core.nn.environment import check_precision, gains_from_bf16
 from tuning.console import READING_DATA, say_if_slow
+from tuning.journal.records import read_study
 from tuning.resources.allocation import resolve_resources
 from tuning.resources.gpu import GpuShareChoice
 from tuning.resources.machine import Machine, TrialResources
@@ -49,6 +51,8 @@ def check_search(options: RunOptions, fits: int, existing: Mapping[str, Any]) ->
     """
     length = training_length(*options.given_length, 1, existing.get("spec"))  # of any number of sentences
     study_config(options, fits, existing, length, options.loaded_space)
+    if options.warm_start_folder is not None and not existing:
+        read_study(options.warm_start_folder)
 
 
 def plan_search(
@@ -68,6 +72,7 @@ def plan_search(
     """
     with say_if_slow(READING_DATA, say):
         corpus = load_corpus(**data_of_study(options, existing), cache_dir=options.cache_dir, progress=say)
+    METRICS[options.metric].remark(corpus.labels[corpus.validation()], corpus.classes)  # refuses an undefined metric
     length = training_length(*options.given_length, corpus.pass_sentences(), existing.get("spec"))
     space = options.space_for(corpus.source["vectors"])
     config = study_config(options, fits, existing, length, space)

@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from core.data.load import load_corpus
-from core.errors import ConfigError
+from core.errors import ConfigError, DataError, UserError
 from tests.support.corpora import tiny_corpus
 from tests.support.journals import two_trials
 from tests.support.studies import write_sentences
@@ -18,7 +18,7 @@ from tuning.cli.app import app
 from tuning.journal.folder import study_folder
 from tuning.journal.records import study_attributes
 from tuning.journal.writer import open_study
-from tuning.planned_search import data_of_study, plan_search
+from tuning.planned_search import check_search, data_of_study, plan_search
 from tuning.resources.gpu import GIB, Gpu
 from tuning.resources.machine import Machine, TrialResources
 from tuning.run_options import RunOptions, absolute_data_path
@@ -280,6 +280,21 @@ def test_the_configuration_has_what_the_options_say(tmp_path: Path) -> None:
     found = configured(options(tmp_path, no_baseline=True, **given))
     assert {name: getattr(found, name) for name in given} == given
     assert not found.baseline
+
+
+def test_a_metric_that_is_undefined_on_the_data_is_refused_by_plan_too(tmp_path: Path) -> None:
+    rows = [f"ticket number {n} about page {7 * n},{'ab'[n % 2]},train" for n in range(20)]
+    rows += [f"ticket number {n} about page {7 * n},a,val" for n in range(20, 24)]
+    (tmp_path / "t.csv").write_text("\n".join(["text,label,part", *rows]))
+    given: dict[str, Any] = {"dataset": str(tmp_path / "t.csv"), "split_column": "part", "vectors": "none"}
+    here = options(tmp_path, **given, metric="roc_auc", cache_dir=tmp_path / "cache")
+    with pytest.raises(DataError, match="the label 'b', so roc_auc is undefined; choose another --metric"):
+        plan_search(here, None, 1, {}, lambda line: None)
+
+
+def test_a_warm_start_that_does_not_exist_is_refused_before_the_data_are_read(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no study 'gone'"):
+        check_search(options(tmp_path, warm_start="gone"), 1, {})
 
 
 def test_the_share_that_auto_chose_decides_how_many_trials_run_in_parallel(

@@ -41,8 +41,12 @@ from tuning.journal.records import (
 
 MEASURED = ("val_accuracy", "test_accuracy", "test_sentences", "test_fingerprint", "epochs", "members", "calibration")
 """Keys of a TestEvaluation that are figures of the model."""
-DERIVED = {"fingerprint": "data.", "embedding_dim": "data.", "first_trials.sha256": "space.", "data.seed": "seed "}
-"""Keys of the spec that follow from another one, and how that one begins."""
+DERIVED = {
+    **dict.fromkeys(("fingerprint", "embedding_dim"), ("data.",)),
+    **dict.fromkeys(("first_trials.sha256", "first_trials.trials"), ("space.", "warm_start")),
+    "data.seed": ("seed ",),
+}
+"""Keys of the spec that follow from another one, and how that one may begin."""
 
 
 class StudyJournal:

@@ -139,8 +139,9 @@ def test_a_difference_that_follows_from_another_one_is_not_named() -> None:
         {"fingerprint": at, "data": {"dataset": f"/{'long' * 20}/frames/frame-{at}.jsonl"}} for at in ("one", "two")
     ]
     assert spec_differences(*frames) == ['data.dataset "frame-one.jsonl", this command has "frame-two.jsonl"']
-    new = old | {"space": {"lr": 2}, "first_trials": {"sha256": "z"}}
-    assert spec_differences(old, new) == ["space.lr 1, this command has 2"]
+    fewer = {"first_trials": {"sha256": "z", "trials": 5}}
+    assert spec_differences(old, old | fewer | {"space": {"lr": 2}}) == ["space.lr 1, this command has 2"]
+    assert spec_differences(old, old | fewer | {"warm_start": "x"}) == ['warm_start none, this command has "x"']
 
 
 def test_another_spec_is_refused_with_each_difference(tmp_path: Path) -> None:
