@@ -51,6 +51,6 @@ def set_window(browser: Chrome, *, width: int = 1400, height: int = 1000, scheme
 
 
 def open_page(browser: Chrome, path: Path, **window: Any) -> None:
-    """Load a file in a window as of `set_window`."""
+    """Load a file in a window; `window` has the size and the colour scheme for `set_window`."""
     set_window(browser, **window)
     browser.get(path.as_uri())

@@ -145,5 +145,5 @@ def _texts(file: str, value: Any) -> tuple[str, ...]:
 
 def _check(where: str, value: Any, rule: str, holds: Callable[[Any], Any]) -> None:
     if not holds(value):
-        shown = value if isinstance(value, str) else reprlib.repr(value)
+        shown = json.dumps(value) if isinstance(value, str) else reprlib.repr(value)  # "3" is not 3
         raise CorruptionError(f"{where} must be {rule}, got {quoted(shown)}")

@@ -170,14 +170,15 @@ def suspects_text(folder: Path, cache_dir: Path | None, form: str, **places: str
     """
     attributes, records = read_study(folder)
     spec = {**attributes["spec"], "data": {**attributes["spec"]["data"], **places}}
-    if missing_files(spec["data"], "dataset"):
-        command = f"{program_name()} data PATH --suspects {shlex.quote(str(folder))}"
-        raise DataError(f"{spec['data']['dataset']}: no such file; if it was moved, pass its new path: {command}")
+    if gone := missing_files(spec["data"], "dataset", "vectors"):
+        paths = " ".join("PATH" if name == "dataset" else f"--{name} PATH" for name in gone)
+        command = f"{program_name()} data {paths} --suspects {shlex.quote(str(folder))}"
+        raise DataError(f"{spec['data'][gone[0]]}: no such file; if it was moved, pass its new path: {command}")
     corpus = load_corpus(**spec["data"], cache_dir=cache_dir)  # prepares the data again if the cache has lost them
     if corpus.fingerprint != spec["fingerprint"]:
         raise DataError(
-            f"{spec['data']['dataset']}, or the version of NLTK or regex, has changed since the study was created; "
-            "restore the old one"
+            f"{spec['data']['dataset']}, the word vectors, or the version of NLTK or regex, has changed since the "
+            "study was created; restore the old one"
         )
     found, n_sentences = suspects_of(folder, {**attributes, "spec": spec}, records, cache_dir)
     if form == "json":
@@ -186,7 +187,8 @@ def suspects_text(folder: Path, cache_dir: Path | None, form: str, **places: str
         return csv_table([field.name for field in fields(Suspect)], map(astuple, found))
     labels = unpack_validation_labels(attributes)
     only_validation = not is_validated_in_folds(attributes["spec"]) and n_sentences == len(labels)
-    confirm = study_command("confirm", folder, "--top 1 --seeds 2 --folds 5") if only_validation else None
+    moved = "".join(f" --{name} {shlex.quote(path)}" for name, path in places.items())
+    confirm = study_command("confirm", folder, f"--top 1 --seeds 2 --folds 5{moved}") if only_validation else None
     return "\n".join([*suspects_table(found), "", *_notes(found, n_sentences, confirm)])
 
 

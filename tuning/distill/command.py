@@ -198,7 +198,7 @@ def _describe_teacher(path: Path, teacher: Predictor, corpus: Corpus) -> dict[st
     """Print the teacher's members, and whether it may know test sentences; return data that identify it."""
     shares = {member.name: round(member.weight, 4) for member in teacher.members}
     print(f"teacher: {path} ({', '.join(f'{name} {share:g}' for name, share in shares.items())})")
-    if teacher.metrics.get("test_fingerprint") != corpus.test_fingerprint():
+    if len(corpus.indices(TEST)) and teacher.metrics.get("test_fingerprint") != corpus.test_fingerprint():
         print("the teacher was trained with another test split, so it may know sentences of this one")
     return {"teacher": str(path), "teacher_members": shares, "teacher_digest": teacher.digest}
 

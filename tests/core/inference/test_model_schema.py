@@ -69,7 +69,7 @@ def test_a_file_of_another_content_is_named(tmp_path: Path, file: str, change: A
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("layout", "x", f"config.json: layout must be {LAYOUT}, got 'x'"),
+        ("layout", "x", f"config.json: layout must be {LAYOUT}, got '\"x\"'"),
         ("tokenizer", 3, "config.json: tokenizer must be a text, got '3'"),
         ("text_column", 3, "config.json: text_column must be a text or null, got '3'"),
         ("embedding_dim", 10**12, "config.json: embedding_dim must be a whole number from 1 to 8192"),
@@ -80,12 +80,13 @@ def test_a_file_of_another_content_is_named(tmp_path: Path, file: str, change: A
         ("members", [], "config.json: members must be a list with a member"),
         ("members.0", "x", "config.json: members.0 must be an object"),
         ("members.0.name", "../model", "config.json: members.0.name must be model, trial-NUMBER or plain-baseline"),
-        ("members.0.name", "trial-../1", r"config.json: members.0.name must be .*, got 'trial-\.\./1"),
+        ("members.0.name", "trial-../1", r"config.json: members.0.name must be .*, got '\"trial-\.\./1"),
         ("members.0.name", "trial-0", "config.json: members.0.file must be trial-0.safetensors"),
         ("members.0.file", "/etc/passwd", "config.json: members.0.file must be model.safetensors"),
         ("members.0.weight", 0.5, "config.json: the sum of the weights must be 1, got '0.5'"),
         ("members.0.weight", -1, "config.json: members.0.weight must be above 0 and at most 1, got '-1'"),
         ("members.0.weight", 1.5, r"config.json: members.0.weight must be .*, got '1\.5'"),
+        ("members.0.weight", "1", "config.json: members.0.weight must be above 0 and at most 1, got '\"1\"'"),
         ("members.0.weight", math.nan, "config.json: members.0.weight must be .*, got 'nan'"),
         ("members.0.kind", "plain", "config.json: members.0.kind must be lstm"),
         ("members.0.config", [], "config.json: members.0.config must be an object"),

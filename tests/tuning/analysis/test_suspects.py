@@ -12,6 +12,7 @@ from rich.cells import cell_len
 
 from core.data.corpus import TEST, VAL
 from core.data.load import load_corpus
+from core.errors import DataError
 from core.log_odds import round_log_odds
 from tests.support.assessed_studies import SPEC, attributes, trial, write_study
 from tests.support.cli import sentune
@@ -171,11 +172,17 @@ def test_data_that_were_moved_are_read_at_their_new_path(
         status, out, _ = sentune(monkeypatch, capsys, *words, str(moved))
         assert status == 0
         assert "in 1 of 8 sentences" in out
+        assert f" --folds 5 --dataset {moved}\n" in out
         shutil.rmtree(study.parent / "cache")  # the data are prepared again
     moved.write_text(moved.read_text().replace("Ticket", "Note"))
     status, _, err = sentune(monkeypatch, capsys, *words, str(moved))
     assert status == 2
-    assert "moved.csv, or the version of NLTK or regex, has changed since the study was created" in err
+    assert "moved.csv, the word vectors, or the version of NLTK or regex, has changed since the study was" in err
+
+
+def test_vectors_that_were_moved_are_named_with_their_option(study: Path) -> None:
+    with pytest.raises(DataError, match=r"gone\.vec: no such file; .* data --vectors PATH --suspects "):
+        suspects_text(study, None, "text", vectors=str(study.parent / "gone.vec"))
 
 
 def test_folds_that_are_not_numbered_from_0_do_not_count(study: Path) -> None:

@@ -373,3 +373,15 @@ def test_an_epoch_is_the_same_part_of_a_longer_pass() -> None:
 
 def test_new_sentences_keep_their_order() -> None:
     assert new_sentences(["b", "a!", "B.", " ", "c", "A"], ["C"]) == ["b", "a!"]
+
+
+@pytest.mark.slow
+def test_without_a_test_split_the_teachers_is_of_no_interest(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.support.studies.data_of", lambda file: {**data_of(file), "split": "90/10/0"})
+    make_study(tmp_path / "s", made / "tickets.csv", made / "cache", setting())
+    distil(tmp_path / "s", made, trial="0")
+    out = capsys.readouterr().out
+    assert "another test split" not in out
+    assert "the study has no test split, so there is no test figure" in out
