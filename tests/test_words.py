@@ -104,6 +104,7 @@ def names_in(tree: ast.AST) -> set[str]:
     return found
 
 
+@pytest.mark.slow
 def test_no_name_is_one_of_the_former_private_terms() -> None:
     for module, path in MODULES.items():
         names = {*module.split("."), *names_in(tree_of(path))}

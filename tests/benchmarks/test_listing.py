@@ -40,6 +40,7 @@ def test_scripts_are_grouped_by_folder_and_not_imported(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_list_without_importing_a_benchmark() -> None:
     code = (
         "import runpy, sys; runpy.run_module('benchmarks', run_name='__main__')\n"

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from core.log_odds import STEPS, check_log_odds, round_log_odds, to_probabilities
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32 - 1), st.integers(2, 7), st.sampled_from([0.1, 3.0, 10.0]))
 def test_rounding_changes_a_probability_by_a_thousandth_of_its_value(seed: int, n_classes: int, scale: float) -> None:
     logits = np.random.default_rng(seed).normal(0, scale, (20, n_classes)).astype(np.float32)

@@ -204,6 +204,7 @@ def test_a_single_sentence_has_no_pseudo_value() -> None:
     assert np.isnan(METRICS["macro_f1"].pseudo_values(one, one, 2)).tolist() == [True]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_turn", [False, True])
 @pytest.mark.parametrize("name", ["macro_f1", "balanced_accuracy", "mcc", "log_loss", "roc_auc"])
 def test_pseudo_values_have_the_standard_error_of_a_bootstrap(name: str, in_turn: bool) -> None:

@@ -12,6 +12,7 @@ from scipy import stats
 from core.stats import MIN_P, holm, paired_t, wilson
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(0, 1), max_size=6))
 def test_holm_is_the_closed_test_of_bonferronis(p_values: list[float]) -> None:
     """Holm rejects one hypothesis when Bonferroni rejects each set of hypotheses that it is in."""

@@ -110,6 +110,7 @@ def lose_an_acknowledged_epoch(disk: Disk, logs: list[dict[str, object]]) -> Non
         raise
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("planted", [see_the_next_result_too, see_all_results_that_exist])
 def test_a_decision_that_uses_a_result_too_early_is_found(planted: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(VirtualClock, "_see_results", planted)

@@ -192,6 +192,7 @@ def test_a_grace_above_the_number_of_epochs_that_auto_chose_is_refused(
     assert configured(options(tmp_path, epochs="auto", grace=grace - 1), sentences=sentences).stopping is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

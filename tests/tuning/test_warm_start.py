@@ -129,6 +129,7 @@ def test_a_damaged_copy_is_refused_in_one_line(tmp_path: Path, damage: Any) -> N
         warm(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("the_plan", "fingerprint", "reason"),
     [
@@ -151,6 +152,7 @@ def test_what_does_not_match_is_refused_with_the_reason(
         warm(tmp_path, the_plan, fingerprint)
 
 
+@pytest.mark.slow
 def test_cmaes_needs_ten_finished_trials(tmp_path: Path) -> None:
     """One has failed, the last one runs, and the learning rate of the baseline is outside the space."""
     a_study(tmp_path / "old", 12)

@@ -27,6 +27,7 @@ def test_a_training_that_diverged_has_score_0_and_is_in_no_table(tmp_path: Path)
     assert number in found.table("one", "quick")[1]
 
 
+@pytest.mark.slow
 def test_a_table_has_the_baseline_first_and_the_configurations_of_one_space(tmp_path: Path) -> None:
     found = recording(tmp_path)
     table, numbers = found.table("one", "default")

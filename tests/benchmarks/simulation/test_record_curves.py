@@ -5,6 +5,7 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from benchmarks.inputs.corpora import part_of_corpus
 from benchmarks.simulation.record_curves import chosen, conditions, jobs, space
@@ -46,6 +47,7 @@ def test_the_part_of_the_training_split_keeps_the_classes_shares() -> None:
     assert len(chosen(corpus, 10_000, seed=1)) == len(train)
 
 
+@pytest.mark.slow
 def test_each_space_starts_with_the_notebooks_setting_and_draws_inside_its_cap() -> None:
     found = list(jobs(ARGUMENTS))
     assert [(job["space"], job["number"]) for job in found] == [

@@ -75,6 +75,7 @@ def test_a_huge_cell_of_parquet_is_refused_with_its_row(tmp_path: Path) -> None:
         read_table(path, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["string", "large_string", "dictionary"])
 @pytest.mark.parametrize("in_parts", [False, True])
 def test_a_huge_cell_that_is_stored_once_for_many_rows_is_refused_before_it_is_copied(

@@ -305,6 +305,7 @@ def test_a_table_with_too_many_cells_is_refused(tmp_path: Path, monkeypatch: pyt
         read(tmp_path, "a.jsonl", data)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)  # comparing each column with all others would take many minutes
 def test_a_header_with_many_columns_is_refused_at_once(tmp_path: Path) -> None:
     line = ",".join(map(str, range(150_000)))
@@ -329,6 +330,7 @@ def test_a_gzip_that_is_cut_short_is_refused(tmp_path: Path) -> None:
 CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=8))
 def test_csv_that_python_writes_is_read_back(tmp_path_factory: pytest.TempPathFactory, rows: list) -> None:
     import csv
@@ -340,6 +342,7 @@ def test_csv_that_python_writes_is_read_back(tmp_path_factory: pytest.TempPathFa
     assert list(zip(table.columns["text"], table.columns["label"], strict=True)) == rows
 
 
+@pytest.mark.slow
 @given(st.lists(st.fixed_dictionaries({"text": CELLS, "label": CELLS}), min_size=1, max_size=8))
 def test_jsonl_that_python_writes_is_read_back(tmp_path_factory: pytest.TempPathFactory, rows: list) -> None:
     data = "\n".join(json.dumps(row) for row in rows).encode()

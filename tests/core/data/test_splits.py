@@ -74,6 +74,7 @@ def test_the_split_is_the_same_for_ever() -> None:
     assert np.flatnonzero(codes == TEST).tolist() == [2, 22, 29, 33]
 
 
+@pytest.mark.slow
 @given(corpora())
 def test_every_class_is_on_every_side_and_no_copy_crosses(data: tuple[list[str], np.ndarray, tuple[str, ...]]) -> None:
     """A text under two labels counts for its first one."""

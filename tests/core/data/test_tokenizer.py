@@ -92,6 +92,7 @@ def test_the_tokenizer_names_nltk_and_its_version() -> None:
     assert tokenizer_version("english") == f"nltk-{importlib.metadata.version('nltk')}/word_tokenize/stops/lower/nfc"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
 @given(text=texts)
 def test_the_written_rule_gives_the_same_tokens(tokenizer: str, text: str) -> None:

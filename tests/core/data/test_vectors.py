@@ -76,6 +76,7 @@ def test_glove_50d_comes_from_its_package(tmp_path: Path) -> None:
     assert "PDDL" in located.licence
 
 
+@pytest.mark.slow
 def test_the_most_frequent_other_words_of_glove_50d_come_too(tmp_path: Path) -> None:
     located = resolve_vectors("glove-50d", tmp_path, 300)
     assert located is not None

@@ -36,6 +36,7 @@ def one(config: TrialConfig, name: str = "model", weight: float = 1.0) -> LstmMe
     return lstm(name, weight, config, seed=3, n_words=len(WORDS), n_classes=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_layers", [1, 2])
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("pooling", POOLINGS)

@@ -72,6 +72,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
+@pytest.mark.slow
 def test_a_forked_process_does_not_wait_for_threads_that_it_does_not_have() -> None:
     assert subprocess.run([sys.executable, "-c", FORKED], cwd=Path(__file__).parents[3], check=False).returncode == 0
 

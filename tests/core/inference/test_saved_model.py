@@ -307,6 +307,7 @@ def test_a_failed_save_leaves_the_copy_that_a_killed_save_has_left(
     assert not old.exists()
 
 
+@pytest.mark.slow
 def test_looking_at_the_target_loads_no_torch() -> None:
     code = "import sys, core.inference.saved_model; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

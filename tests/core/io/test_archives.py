@@ -62,6 +62,7 @@ def test_a_member_that_states_more_than_the_limit_is_refused_unread() -> None:
         read(packed, "huge")
 
 
+@pytest.mark.slow
 def test_a_bomb_is_refused_at_the_limit() -> None:
     packed = tar_gz({f"part{i}": bytes(10 << 20) for i in range(8)})
     assert len(packed) < 1 << 20

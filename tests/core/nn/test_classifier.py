@@ -1,6 +1,7 @@
 """The construction of the classifier, and the reversal of sentences."""
 
 import numpy as np
+import pytest
 import torch
 
 from core.config import TrialConfig
@@ -51,6 +52,7 @@ def test_a_sentence_is_turned_inside_its_length() -> None:
     assert torch.equal(reverse(round_once, reversal_index(lengths, 4)), x)
 
 
+@pytest.mark.slow
 def test_gradients_take_the_same_way_round() -> None:
     lengths = torch.tensor([3, 1, 4])
     x = torch.randn(4, 3, 2, dtype=torch.float64, requires_grad=True)

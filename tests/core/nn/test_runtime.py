@@ -115,6 +115,7 @@ def test_kernels_of_many_shapes_in_bf16_do_not_fill_the_memory() -> None:
     assert int(done.stdout) < 60e6, done.stderr
 
 
+@pytest.mark.slow
 def test_threads_that_torch_starts_for_a_training_count_subnormals_as_zero() -> None:
     """In a process of its own, in which torch has not started any."""
     if not torch.set_flush_denormal(False):

@@ -24,6 +24,7 @@ def trained(config: TrialConfig, dim: int = 8, n_classes: int = 3) -> dict[str, 
     return {name: tensor.detach() for name, tensor in model.state_dict().items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_figures_are_those_of_the_plain_forward_pass(pooling: str, bidirectional: bool) -> None:

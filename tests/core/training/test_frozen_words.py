@@ -48,6 +48,7 @@ def corpora() -> tuple[Corpus, Corpus]:
     return plain, more
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", SETTINGS)
 def test_training_is_the_same_and_their_vectors_stay(changes: dict[str, Any]) -> None:
     plain, more = corpora()

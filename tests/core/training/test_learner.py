@@ -70,6 +70,7 @@ EACH_OPTIMIZER = [
 RATES = {"adadelta": 0.5, "adam": 1e-2, "adamw": 1e-2, "rmsprop": 1e-2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", EACH_OPTIMIZER)
 @pytest.mark.parametrize(
     ("bidirectional", "frozen", "steps"),
@@ -99,6 +100,7 @@ def test_steps_of_each_optimizer_agree_with_plain_torch(
     assert_agrees(config, tiny_corpus(), steps=steps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", EACH_OPTIMIZER)
 def test_weight_decay_agrees_with_plain_torch(optimizer: str) -> None:
     """It moves every word vector at every step, whether its word occurs or not."""
@@ -115,6 +117,7 @@ def test_every_pooling_agrees_with_plain_torch(pooling: str, bidirectional: bool
     assert_agrees(config, tiny_corpus(n_classes=3), steps=4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", EACH_OPTIMIZER)
 def test_max_norm_shortens_vectors_as_torchs_embedding_does(optimizer: str) -> None:
     config = TrialConfig(optimizer=optimizer, hidden_dim=4, batch_size=9, learning_rate=RATES[optimizer])
@@ -154,6 +157,7 @@ def test_class_weights_come_from_the_expected_number_of_sentences() -> None:
     assert learner.class_weights.tolist() == pytest.approx([4.0, 4 / 7])
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=30))
 def test_balanced_weights_are_those_of_scikit_learn(labels: list[int]) -> None:
     found = balanced_weights(np.bincount(labels, minlength=5).astype(float))
@@ -172,6 +176,7 @@ def test_a_new_learner_has_the_weights_of_the_train_split() -> None:
     assert make_learner(TrialConfig(hidden_dim=4), corpus, "cpu").class_weights is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dropped", [0.0, 0.4])
 @pytest.mark.parametrize("optimizer", EACH_OPTIMIZER)
 def test_the_padding_row_stays_zero(optimizer: str, dropped: float) -> None:

@@ -18,6 +18,7 @@ from tests.support.trainings import assert_bit_identical, dying_after
 CONFIG = TrialConfig(hidden_dim=5, epochs=4, learning_rate=1e-2, batch_size=16)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{"weight_dropout": 0.3}, {"freeze_embedding": False, "ema_decay": 0.9}])
 def test_each_fold_is_predicted_by_the_model_of_the_other_folds(changes: dict[str, Any]) -> None:
     corpus, config = in_folds(tiny_corpus(n_classes=3), 3), CONFIG.replace(**changes, epochs=1)

@@ -27,6 +27,7 @@ NEW_PRECISIONS = hasattr(torch.backends.mkldnn, "matmul")
 """Whether each operation has a precision of its own, as since torch 2.9."""
 
 
+@pytest.mark.slow
 def test_it_learns() -> None:
     result = train(small(epochs=10, hidden_dim=16), tiny_corpus())
     assert result.best_val_accuracy > 0.75
@@ -52,6 +53,7 @@ def test_accuracy_is_correct_over_total_and_belongs_to_the_predictions() -> None
     assert result.val_predictions.dtype == np.int64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"ema_decay": 0.9}, {"embedding_max_norm": 1.0}, {"precision": "bf16"}])
 def test_the_kept_weights_are_those_that_were_judged(changes: dict[str, Any]) -> None:
     corpus = tiny_corpus(pretrained=False)
@@ -96,6 +98,7 @@ def test_patience_counts_from_the_last_improvement(accuracies: list[float], pati
     assert patience_exhausted(epochs, patience) is out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 def test_two_epochs_of_half_a_pass_take_the_steps_of_one(schedule: str) -> None:
     """Dropout masks depend on the epoch, so there is none here."""
@@ -119,6 +122,7 @@ def test_nothing_that_ran_before_changes_a_bit() -> None:
     assert_bit_identical(train(config, tiny_corpus()), first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(
     "mode",

@@ -69,6 +69,7 @@ def test_rows_wait_only_if_that_is_exact_or_asked_for(settings: dict[str, Any], 
     assert Optimizer(TrialConfig(**settings), torch.zeros(1), torch.zeros(2, 2)).by_row is by_row
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["adam", "adamw"])
 def test_adams_subnormal_averages_change_no_weight(name: str) -> None:
     """Row 0 has a gradient at the first step only; after 900 more, its mean is below the smallest normal number."""

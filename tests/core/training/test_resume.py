@@ -16,6 +16,7 @@ from tests.support.corpora import tiny_corpus
 from tests.support.trainings import Died, assert_bit_identical, dying_after, small
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("optimizer", "precision"),
     [

@@ -27,6 +27,7 @@ def with_targets(corpus: Corpus, *splits: int, folds: int | None = None) -> Corp
     return dataclasses.replace(corpus, targets=targets)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("class_weight", [None, "balanced"])
 def test_one_hot_targets_train_as_the_labels_do(class_weight: str | None) -> None:
     corpus = tiny_corpus(n_classes=3)

@@ -281,6 +281,7 @@ def test_uses_of_the_test_split_by_other_studies_are_named_in_the_table_and_on_t
     assert note in made(tmp_path / "s").text
 
 
+@pytest.mark.slow
 def test_the_last_ensemble_has_its_accuracy_on_test(tmp_path: Path) -> None:
     """In JSON only if it has the members of the row."""
     folder = tmp_path / "s"
@@ -312,6 +313,7 @@ def test_the_last_ensemble_has_its_accuracy_on_test(tmp_path: Path) -> None:
     assert "Test accuracy of the ensemble" not in table_of(folder, RowFilter(), "table")
 
 
+@pytest.mark.slow
 def test_a_study_without_a_test_split_says_so(tmp_path: Path) -> None:
     kept = attributes(spec=FULL_SPEC, audit=AUDIT | {"splits": {"train": 100, "val": 200, "test": 0}})
     write_study(tmp_path / "s", trials()[:2], kept)

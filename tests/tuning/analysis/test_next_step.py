@@ -69,6 +69,7 @@ def test_a_trial_is_trained_again_unless_the_plain_baseline_is_better(
     assert text_of(tmp_path / "s", hints=["go on"]).endswith(" ".join(line for line in lines if line))
 
 
+@pytest.mark.slow
 def test_the_test_results_are_those_of_the_best_trial_and_of_the_one_to_use(tmp_path: Path) -> None:
     small = CONFIG.replace(hidden_dim=2).to_dict()
     trials = [

@@ -42,6 +42,7 @@ def test_the_plug_in_estimate_is_the_mean_over_all_draws_with_replacement() -> N
         assert plugin[n - 1] == pytest.approx(sum(bests) / len(bests))
 
 
+@pytest.mark.slow
 def test_thousands_of_trials_stay_exact() -> None:
     plugin, unbiased = expected_best(np.linspace(0, 1, 2001))
     assert unbiased[0] == pytest.approx(0.5)

@@ -67,6 +67,7 @@ def test_a_single_candidate_needs_no_correction_and_has_at_least_its_binomial_in
     assert alone.interval.high >= binomial.high
 
 
+@pytest.mark.slow
 def test_the_gain_over_fixed_outputs_is_corrected_and_they_are_never_chosen() -> None:
     """The truth is no gain: the best of 20 equal trials against outputs that were not chosen and are as accurate."""
     gains = []
@@ -215,6 +216,7 @@ def test_a_difference_stays_within_its_range_and_a_few_sentences_show_none() -> 
             assert (gain.interval.low > 0) == (loss.interval.high < 0) == shown
 
 
+@pytest.mark.slow
 def test_many_classes_need_no_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """In one block, the figures of 50 classes would take 42 MB."""
     monkeypatch.setattr("tuning.analysis.selection_bias.AT_ONCE", 2**16)

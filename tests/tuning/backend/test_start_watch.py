@@ -82,6 +82,7 @@ def test_what_a_start_raises_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("the block has run")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["raylet", "gcs_server"])
 def test_a_process_that_has_ended_is_one_line_with_the_last_error_of_its_log(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -131,6 +131,7 @@ def test_another_result_differs_from_the_first_run(study: Path, made: Path) -> N
     assert "; changed since the first run: CPU another, now " in verdict
 
 
+@pytest.mark.slow
 def test_the_test_evaluation_is_logged_for_the_test_split_of_the_study(study: Path, made: Path, tmp_path: Path) -> None:
     (tmp_path / "more.txt").write_text("a great page\na crash on a page\n")
     distil(study, made, unlabelled=str(tmp_path / "more.txt"))
@@ -166,6 +167,7 @@ def test_unlabelled_sentences_join_the_training_sentences(
     assert str(verdict) == "REPRODUCED 3/3 epochs and the final weights"
 
 
+@pytest.mark.slow
 def test_a_sentence_that_is_too_long_is_named_by_its_line(study: Path, made: Path, tmp_path: Path) -> None:
     (tmp_path / "more.txt").write_text("\na great page\n" + "word " * 50_001)
     with pytest.raises(DataError, match=r"--unlabelled .*more\.txt, line 3 has 50,001 words, more than 50,000; split"):
@@ -178,6 +180,7 @@ def test_a_sentence_that_is_too_long_is_named_by_its_line(study: Path, made: Pat
         distil(study, made, unlabelled=str(tmp_path / "none.txt"))
 
 
+@pytest.mark.slow
 def test_train_and_validation_together(study: Path, made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     distil(study, made, on="train+val")
     assert "training on train and validation together, for the number of steps of" in capsys.readouterr().out
@@ -224,6 +227,7 @@ def test_what_cannot_be_used_is_refused(study: Path, made: Path, changes: dict[s
     assert not (study / "small").exists()
 
 
+@pytest.mark.slow
 def test_the_teacher_is_not_overwritten(study: Path, made: Path) -> None:
     with pytest.raises(ConfigError, match="--out must be another folder than MODEL, got "):
         distil(study, made, out=made / "model")

@@ -167,6 +167,7 @@ def test_trained_on_both_splits_the_validation_figures_are_those_of_verified_tra
     assert evaluations_on_test(study_attributes(study))[-1]["on"] == "train+val"
 
 
+@pytest.mark.slow
 def test_a_size_of_one_has_one_member(study: Path, made: Path) -> None:
     ensemble(study, made, size=1)
 
@@ -199,6 +200,7 @@ def test_trials_that_another_process_has_just_changed_are_selected(
     assert [records[0].epochs[2].score for records in read] == [2.0]
 
 
+@pytest.mark.slow
 def test_an_interrupt_leaves_no_model_and_the_same_command_makes_it(study: Path, made: Path) -> None:
     usual = members.train_in_worker
 
@@ -306,6 +308,7 @@ def test_other_data_than_the_studys_are_refused_before_a_training(
         ensemble(study, made, dataset=str(other))
 
 
+@pytest.mark.slow
 def test_a_trial_that_cannot_be_trained_is_named(study: Path, made: Path) -> None:
     for trial in range(3):
         tamper(study, config_record(trial, optimizer="adamw", learning_rate=9e15, weight_decay=9e15))

@@ -149,6 +149,7 @@ def test_trials_that_are_done_are_not_counted_as_what_the_budget_must_hold() -> 
     assert "not even one more trial fits --time-budget 5s; pass --time-budget " in hopeless
 
 
+@pytest.mark.slow
 def test_what_an_existing_study_cannot_follow_is_not_advised() -> None:
     """It has 14 trials, all of which the search completes."""
     rest = forecast(plan(n_trials=16, epochs=8, parallelism=8), COSTS, 2, dict.fromkeys(range(10), 8))

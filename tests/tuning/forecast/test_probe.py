@@ -80,6 +80,7 @@ def test_an_epochs_time_is_that_of_its_tokens() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epoch_sentences", [None, 30, 250])
 def test_a_whole_epoch_is_enough(epoch_sentences: int | None) -> None:
     corpus, config = tiny_corpus(), TrialConfig(hidden_dim=4, batch_size=20, epoch_sentences=epoch_sentences)
@@ -103,6 +104,7 @@ def test_the_longest_sentences_come_first_where_memory_is_measured() -> None:
     assert first >= max(itertools.islice(training_steps(TrialConfig(hidden_dim=4, batch_size=10), corpus, "cpu"), 8))
 
 
+@pytest.mark.slow
 def test_a_script_needs_no_guard_against_the_processes_of_the_probe(tmp_path: Path) -> None:
     """A process that is spawned imports the user's script, unless it is hidden."""
     script = tmp_path / "script.py"

@@ -51,6 +51,7 @@ def test_a_sentence_takes_two_bytes() -> None:
     assert len(base64.b64decode(pack_log_odds(LOG_ODDS))) < 2 * 1057 + 600
 
 
+@pytest.mark.slow
 def test_damage_is_one_line_that_names_the_file(tmp_path: Path) -> None:
     """Any changed byte is found, or changes nothing that is read."""
     save_probabilities(tmp_path, "00003-5", pack_log_odds(LOG_ODDS))

@@ -189,6 +189,7 @@ def test_the_same_data_from_another_path_is_the_same_study(tmp_path: Path) -> No
         assert len(study_journal.trials()) == 2
 
 
+@pytest.mark.slow
 def test_a_second_driver_is_refused_with_the_first_ones_process_and_host(tmp_path: Path) -> None:
     script = (
         "import sys, pathlib; from tuning.journal.writer import open_study\n"

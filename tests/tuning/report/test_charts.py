@@ -61,6 +61,7 @@ def test_the_history_marks_every_trial_that_ended_once(data: ChartData) -> None:
     assert marked(chart, "trial", "best") == [data.study.winner.trial]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
 def test_an_axis_of_few_whole_numbers_names_each_once(tmp_path: Path, count: int) -> None:
     """Without values of its own, Vega drew 0, 0.5 and 1 as 0 1 1."""
@@ -103,12 +104,14 @@ def test_the_labels_of_neighbouring_rungs_are_on_different_lines(data: ChartData
     ]
 
 
+@pytest.mark.slow
 def test_parallel_coordinates_have_a_line_for_each_ranked_trial_and_an_axis_for_each_setting(data: ChartData) -> None:
     drawn = svg(charts.parallel(data))
     assert len(re.findall(r'aria-label="setting: [^"]*; rank: [^"]*trial: ', drawn)) == len(data.study.ranked)
     assert all(f">{name}<" in drawn for name in data.settings)
 
 
+@pytest.mark.slow
 def test_a_line_has_an_opacity_of_its_stroke_only(data: ChartData) -> None:
     """With `opacity`, the PNG of 300 lines took 40 s instead of 3 s."""
     for chart, usual in ((charts.parallel(data), "0.75"), (charts.curves(data), "0.5")):
@@ -163,6 +166,7 @@ def test_every_setting_has_a_slice(data: ChartData) -> None:
     assert re.findall(r'<tspan/><tspan x="0" dy="[0-9.]+">([^<]+)<', drawn) == ["max", "mean+max"]  # a line lower
 
 
+@pytest.mark.slow
 def test_the_marks_of_a_slice_are_in_the_same_places_among_other_slices(data: ChartData) -> None:
     """With one scale for all, the marks of `pooling` were in the columns of other choices."""
 
@@ -232,6 +236,7 @@ def test_one_trial_is_too_few_for_importances(tmp_path: Path) -> None:
     assert note == "1 ended trial in the searched ranges is too few to compute importances."
 
 
+@pytest.mark.slow
 def test_a_trial_outside_the_searched_ranges_is_left_out_of_the_importances(data: ChartData) -> None:
     """The usual baseline has another optimizer, which is missing in its parameters. It is not the first choice."""
     best = data.study.ranked[0][1]
@@ -258,6 +263,7 @@ def test_the_timeline_has_a_bar_for_each_time_that_a_worker_had_a_trial(data: Ch
     assert ">host/100<" in drawn
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("hours", "ticks"), [(0.01, "14:00:05 "), (1, "14:05 "), (48, "21:00 Jan 03 03:00"), (480, "Jan 11 ")]
 )
@@ -292,6 +298,7 @@ def test_a_running_trial_lasts_until_now_or_until_the_last_event(tmp_path: Path,
     assert end > start if running else end == start
 
 
+@pytest.mark.slow
 def test_a_paused_trial_has_a_mark_of_its_own_in_every_chart_of_trials(tmp_path: Path) -> None:
     """It is ranked: what it has reached so far counts."""
     trials = [trial(0, range(40)), trial(1, range(25)), trial(2, range(35), state="PAUSED")]

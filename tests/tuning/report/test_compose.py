@@ -101,6 +101,7 @@ def best_and_others(folder: Path) -> dict[Any, dict[str, Any]]:
     return {row["trial"]: row for row in json.loads(table_of(folder, RowFilter(), "json"))}
 
 
+@pytest.mark.slow
 def test_a_damaged_audit_is_named(tmp_path: Path) -> None:
     record_study(tmp_path / "s", audit=some_audit(("a", "b")) | {"sentences": "x"})
     with pytest.raises(CorruptionError, match="the audit of the study is damaged "):

@@ -172,6 +172,7 @@ class FakeCuda:
         return int(3 * GIB)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("assigned", "device", "gib"), [(0, "cuda:0", 11.41), (1, "cuda:1", 39.41)])
 def test_the_cap_is_the_share_of_the_gpu_that_the_worker_got(assigned: int, device: str, gib: float) -> None:
     """Less what CUDA itself takes; and what an earlier trial left is freed first."""
@@ -183,6 +184,7 @@ def test_the_cap_is_the_share_of_the_gpu_that_the_worker_got(assigned: int, devi
     assert cuda.limits == [("empty",), (device, gib)]
 
 
+@pytest.mark.slow
 def test_who_has_a_whole_gpu_is_not_capped_below_it() -> None:
     cuda = FakeCuda()
     claim_gpu(1.0, [0], "0", cuda)
@@ -195,6 +197,7 @@ def test_a_probe_finds_the_peak_of_the_heaviest_settings() -> None:
     assert measure_gpu(configs, tiny_corpus(), "cpu", FakeCuda()) == 3 * GIB
 
 
+@pytest.mark.slow
 def test_the_memory_of_one_configuration_is_freed_before_the_next_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     class Weights:
         """Memory of a training that only the garbage collector frees."""
@@ -218,6 +221,7 @@ def test_the_memory_of_one_configuration_is_freed_before_the_next_is_measured(mo
     assert left == [0, 0, 0]
 
 
+@pytest.mark.slow
 def test_the_learners_of_all_folds_are_in_memory_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a trial of a study with `--validation folds:3`."""
     learners, counts = [0], []
@@ -237,6 +241,7 @@ def test_the_learners_of_all_folds_are_in_memory_together(monkeypatch: pytest.Mo
     assert (max(counts), learners) == (3, [0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error",
     [
@@ -249,6 +254,7 @@ def test_settings_that_no_gpu_holds_count_as_all_of_it(error: Exception) -> None
     assert measure_gpu([TrialConfig(hidden_dim=4)], tiny_corpus(), "cpu", FakeCuda(fails=error)) == 24 * GIB
 
 
+@pytest.mark.slow
 def test_another_error_of_the_probe_is_raised() -> None:
     with pytest.raises(RuntimeError, match="illegal memory access"):
         measure_gpu(

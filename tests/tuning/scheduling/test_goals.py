@@ -16,6 +16,7 @@ from tuning.scheduling.schedule import GOAL, Job, reopen_trials
 from tuning.scheduling.virtual_clock import NoJob
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fewer", [1, 2, 5, 7, 11])
 def test_a_study_with_more_trials_later_is_the_one_that_is_made_at_once(fewer: int) -> None:
     """Trials that were trained for longer in the shorter study have only the epochs of the longer one."""
@@ -96,6 +97,7 @@ def budget_in_the_middle(whole: MemoryStore) -> Budget:
     return Budget(target=next(scores[n] for n in range(3, 12) if scores[n] > max(scores[:n])))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [None, 1, 4])
 def test_a_study_that_a_target_has_ended_continues_without_it_to_the_same_study(cut: int | None) -> None:
     whole, ended = MemoryStore(), MemoryStore()

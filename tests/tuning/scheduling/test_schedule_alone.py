@@ -112,6 +112,7 @@ def test_a_trial_that_cannot_be_added_stops_the_study() -> None:
     assert str(schedule.stop.reason) == "the disk is full"
 
 
+@pytest.mark.slow
 def test_a_stop_ends_a_decision_that_starts_many_repeats_and_changes_nothing() -> None:
     """While trial 6 is added; the next command adds the others."""
 
@@ -134,6 +135,7 @@ def test_a_stop_ends_a_decision_that_starts_many_repeats_and_changes_nothing() -
     assert content(store) == content(whole)
 
 
+@pytest.mark.slow
 def test_the_work_for_a_repeat_does_not_grow_with_the_number_of_open_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three virtual workers train, and the fourth one starts 97 repeats at once."""
     read, trial = list[int](), MemoryStore.trial

@@ -65,6 +65,7 @@ def test_modes_of_the_callers_torch_change_no_suggestion_of_gp(mode: Any) -> Non
         assert next_suggestion(*a_study("gp")) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", EACH_SAMPLER)
 def test_a_suggestion_is_the_same_whatever_was_asked_before(sampler: str) -> None:
     """A suggester that made all suggestions, and one that is new, as after a restart, suggest the same."""
@@ -129,6 +130,7 @@ def test_a_later_result_of_a_trial_replaces_its_earlier_one() -> None:
     assert second == both == repeated
 
 
+@pytest.mark.slow
 def test_cmaes_goes_where_trials_were_better() -> None:
     """On a score that is the output dropout itself, later suggestions are higher than those at random."""
     the_plan = plan(sampler="cmaes", startup=1, parallelism=1, stopping=None)
@@ -359,6 +361,7 @@ def test_a_stateful_sampler_gets_a_copy_whose_source_has_a_result(monkeypatch: p
     assert numbers == list(range(6))
 
 
+@pytest.mark.slow
 def test_knowledge_of_another_study_moves_the_first_suggestions() -> None:
     """With 20 known results, tpe does not start at random."""
     knowledge = tuple(

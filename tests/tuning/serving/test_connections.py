@@ -63,6 +63,7 @@ def answered(connection: socket.socket) -> bool:
     return data.startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [b"", HALF, SLOW_BODY])
 def test_the_oldest_unfinished_request_of_an_address_makes_room(port: int, start: bytes) -> None:
     with contextlib.ExitStack() as stack:
@@ -126,6 +127,7 @@ def test_a_request_that_is_complete_is_not_cut_off(monkeypatch: pytest.MonkeyPat
         assert answered(connection)
 
 
+@pytest.mark.slow
 def test_a_client_that_does_not_read_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "READ_SECONDS", 0.05)
     large = b"x" * (64 << 20)

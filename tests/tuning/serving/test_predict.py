@@ -280,6 +280,7 @@ def test_a_table_that_cannot_be_used_is_one_line(
         answer(model, capsys, file=str(tmp_path / "in.csv"), text_column=column)
 
 
+@pytest.mark.slow
 def test_when_labelling_fails_the_old_output_stays(
     model: Predictor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
