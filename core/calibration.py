@@ -32,13 +32,13 @@ ROWS = 40
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bin:
-    """The sentences whose label has a probability above `low`, up to `high`."""
+    """The sentences whose predicted class has a probability above `low`, up to `high`."""
 
     low: float
     high: float
     sentences: int
     confidence: float
-    """Mean probability of the label."""
+    """Mean probability of the predicted class."""
     accuracy: float
 
 
@@ -92,7 +92,7 @@ def apply_temperature(probabilities: NDArray[np.floating], temperature: float) -
 
 
 def reliability(correct: NDArray[np.bool_], probabilities: NDArray[np.floating]) -> list[Bin]:
-    """Return the bins of the reliability diagram that contain a sentence, by rising probability of the label.
+    """Return the bins of the reliability diagram that contain a sentence, by rising predicted probability.
 
     Args:
         correct: (n,) whether a sentence is labelled correctly.

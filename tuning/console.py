@@ -1,4 +1,4 @@
-"""Console output, which a closed pipe, a lost terminal or a full disk cannot stop; signals; the end of a parent."""
+"""Console output that no closed pipe or full disk can stop; options as Python keywords; signals; niceness; parents."""
 
 import contextlib
 import io

@@ -211,7 +211,7 @@ def _calibration(found: Mapping[str, Any] | None) -> list[str]:
     return [
         "### Calibration on the test split",
         f"Expected calibration error: {errors}. Log loss: {losses}.",
-        _table(("", "probability of the label", "sentences", "mean probability", "share of correct labels"), rows),
+        _table(("", "predicted probability", "sentences", "mean probability", "share of correct predictions"), rows),
     ]
 
 

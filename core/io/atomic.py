@@ -1,4 +1,4 @@
-"""Write files and folders atomically: temporary name, fsync, rename."""
+"""Write files and folders atomically (temporary name, fsync, rename); expand, check and open paths; their errors."""
 
 import contextlib
 import ctypes

@@ -1,4 +1,4 @@
-"""Runs the real command line in separate processes, and finds the processes that it left behind."""
+"""Runs the command line in a new process, in a fork or in this process, and finds the processes that it left behind."""
 
 import contextlib
 import io
@@ -157,11 +157,6 @@ class Command:
     def processes(self, name: str) -> list[int]:
         """Marked processes whose command line begins with a path or a title that ends in `name`."""
         return [pid for pid, line in self._marked() if line.split("\0")[0].rpartition("/")[2] == name]
-
-    def has_process(self, name: str) -> bool:
-        """Return whether a marked process runs a program or a script whose path ends in `name`."""
-        paths = (path for _, line in self._marked() for path in line.split("\0") if not path.startswith("-"))
-        return any(path.rpartition("/")[2] == name for path in paths)
 
     def workers(self) -> list[int]:
         """Marked processes that train a trial."""

@@ -1,4 +1,4 @@
-"""Real commands, real Ray, real data."""
+"""Fixtures of the system tests: a command line with its results folder, and a file of sentences."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Budgets end a study early, with the real command line."""
+"""Budgets end a study early: the whole command, with its trials trained in this process."""
 
 import json
 from pathlib import Path

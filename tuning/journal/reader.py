@@ -100,6 +100,7 @@ TEXT = (str, type(None))
 DATA = {
     **dict.fromkeys(("dataset?", "vectors?", "tokenizer?", "split?", "validation?"), str),
     **dict.fromkeys(("text_column?", "label_column?", "split_column?", "probability_columns?"), TEXT),
+    **dict.fromkeys(("drop_missing?", "allow_leak?"), bool),
     "encoding?": TEXT,
     "embedding_dim?": (int, type(None)), "seed?": COUNT,
 }  # fmt: skip
@@ -110,6 +111,7 @@ SPEC = {
     "metric?": is_metric, "parallelism?": POSITIVE, "lag?": is_finite, "sampler?": dict,
     "stopping?": (dict, type(None)),
     "first_trials?": (dict, type(None)), "warm_start?": (dict, type(None)),
+    **dict.fromkeys(("baseline?", "retry_oom?"), bool),
     "threads?": POSITIVE, "device?": str, "precision?": str, "versions?": dict,
 }  # fmt: skip
 AUDIT = {
@@ -179,7 +181,9 @@ def check_schema(value: Any, shape: Shape, where: str) -> None:
     elif isinstance(shape, range):
         if isinstance(value, bool) or not isinstance(value, int) or value not in shape:
             raise ValueError(f"{where} is {str(value)[:40]!r}")
-    elif isinstance(value, bool) or not (isinstance(value, shape) if isinstance(shape, type | tuple) else shape(value)):
+    elif isinstance(value, bool) != (shape is bool) or not (
+        isinstance(value, shape) if isinstance(shape, type | tuple) else shape(value)
+    ):
         raise ValueError(f"{where} is {str(value)[:40]!r}")
 
 

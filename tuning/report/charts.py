@@ -244,8 +244,8 @@ def calibration(data: ChartData) -> alt.LayerChart:
     diagrams: Mapping[str, Any] = evaluation["calibration"] if evaluation else {}
     rows = [{"state": state, **each} for state, part in diagrams.items() for each in part["bins"]]
     scale = alt.Scale(domain=[0, 1], nice=False)
-    x = alt.X("confidence:Q", title="mean probability of the label", scale=scale)
-    y = alt.Y("accuracy:Q", title="share of correct labels", scale=scale)
+    x = alt.X("confidence:Q", title="mean probability of the predicted class", scale=scale)
+    y = alt.Y("accuracy:Q", title="share of correct predictions", scale=scale)
     states = ["before", "after"]
     color = alt.Color("state:N", scale=alt.Scale(domain=states, range=[BROWN, BLUE]), title=None, legend=LEGEND)
     base = alt.Chart(_source(rows)).encode(x=x, y=y, color=color)

@@ -19,7 +19,7 @@ from tests.support.study_configs import configured, options
 from tuning.analysis.best import curve_of
 from tuning.analysis.trial_detail import trial_text
 from tuning.journal.file import JOURNAL, open_journal
-from tuning.journal.reader import read_journal
+from tuning.journal.reader import check_schema, read_journal
 from tuning.journal.writer import open_study
 from tuning.scheduling.asha import Asha
 
@@ -55,6 +55,13 @@ def test_a_stopping_rule_without_its_numbers_is_damage(name: str, value: Any, tm
     write_study(tmp_path / "s", [trial(0, range(40))], attributes(spec=FULL_SPEC | {"stopping": kept}))
     with pytest.raises(CorruptionError, match=rf"study\.spec\.stopping\.{name} is "):
         read_journal(tmp_path / "s" / JOURNAL)
+
+
+@pytest.mark.parametrize(("value", "shape"), [(1, bool), ("true", bool), (True, int), (True, range(2))])
+def test_a_flag_is_true_or_false_and_no_number(value: object, shape: Any) -> None:
+    check_schema(True, bool, "x")
+    with pytest.raises(ValueError, match=r"^x is "):
+        check_schema(value, shape, "x")
 
 
 @pytest.mark.parametrize("name", ["trial", "seed", "fold", "folds"])
