@@ -29,6 +29,8 @@ class PlannedSearch:
     config: StudyConfig
     length: TrainingLength
     corpus: Corpus
+    remark: str | None
+    """Remark on the metric with these data; None without one."""
     resources: TrialResources
     """Resources of one trial."""
     choice: GpuShareChoice | None
@@ -72,7 +74,7 @@ def plan_search(
     """
     with say_if_slow(READING_DATA, say):
         corpus = load_corpus(**data_of_study(options, existing), cache_dir=options.cache_dir, progress=say)
-    METRICS[options.metric].remark(corpus.labels[corpus.validation()], corpus.classes)  # refuses an undefined metric
+    remark = METRICS[options.metric].remark(corpus.labels[corpus.validation()], corpus.classes)
     length = training_length(*options.given_length, corpus.pass_sentences(), existing.get("spec"))
     space = options.space_for(corpus.source["vectors"])
     config = study_config(options, fits, existing, length, space)
@@ -87,6 +89,7 @@ def plan_search(
         config=config,
         length=length,
         corpus=corpus,
+        remark=remark,
         resources=resources,
         choice=choice,
         fits=fits,

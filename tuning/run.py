@@ -17,7 +17,6 @@ from core.data.audit import MIN_VALIDATION, render_audit
 from core.data.corpus import TRAIN
 from core.errors import ConfigError
 from core.io.text import redact_uris, without_folders
-from core.metrics import METRICS
 from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter
 from tuning.backend.background_ray import IMPORTING, BackgroundRay
@@ -223,8 +222,8 @@ def _describe(options: RunOptions, existing: Mapping[str, Any], search: PlannedS
     few = plan.parallelism >= MANY_WORKERS and n_first < plan.n_trials <= plan.parallelism + plan.startup
     if not existing and few and plan.warm_start is None and SAMPLERS[plan.sampler].learns:
         print_note(FEW_TRIALS.format(plan.n_trials, plan.parallelism, 10 * plan.parallelism))
-    if remark := METRICS[plan.metric].remark(corpus.labels[corpus.validation()], corpus.classes):
-        print_note(remark)
+    if search.remark:
+        print_note(search.remark)
 
 
 def _new_attributes(search: PlannedSearch) -> dict[str, Any]:

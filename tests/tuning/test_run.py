@@ -39,7 +39,7 @@ def planned(vectors: str = "words.vec", **changes: Any) -> PlannedSearch:
         corpus=dataclasses.replace(
             corpus, source={"audit": some_audit(corpus.classes), "inputs": {}, "vectors": vectors}
         ),
-        resources=TrialResources(), choice=None, fits=1, prior_trials={}, spec={},
+        remark=None, resources=TrialResources(), choice=None, fits=1, prior_trials={}, spec={},
     )  # fmt: skip
 
 
