@@ -71,6 +71,11 @@ def test_too_few_trials_for_the_sampler_are_reported(
     assert (few in capsys.readouterr().err) is said
 
 
+def test_a_remark_on_the_metric_is_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _describe(options(tmp_path), {}, dataclasses.replace(planned("none"), remark="no sentence has the label 'b'"))
+    assert capsys.readouterr().err.endswith("no sentence has the label 'b'\n")
+
+
 def test_hints_that_an_existing_study_cannot_follow_are_for_a_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -288,7 +288,11 @@ def test_a_metric_that_is_undefined_on_the_data_is_refused_by_plan_too(tmp_path:
     rows += [f"ticket number {n} about page {7 * n},a,val" for n in range(20, 24)]
     (tmp_path / "t.csv").write_text("\n".join(["text,label,part", *rows]))
     given: dict[str, Any] = {"dataset": str(tmp_path / "t.csv"), "split_column": "part", "vectors": "none"}
-    here = options(tmp_path, **given, metric="roc_auc", cache_dir=tmp_path / "cache")
+    here = options(tmp_path, **given, metric="macro_f1", cache_dir=tmp_path / "cache")
+    remark = plan_search(here, None, 1, {}, lambda line: None).remark
+    assert remark is not None
+    assert remark.startswith("no validation sentence has the label 'b': ")
+    here = dataclasses.replace(here, metric="roc_auc")
     with pytest.raises(DataError, match="the label 'b', so roc_auc is undefined; choose another --metric"):
         plan_search(here, None, 1, {}, lambda line: None)
 
