@@ -224,3 +224,12 @@ def test_optuna_reads_a_study_as_a_page_says(block: Block, workplace: Path, caps
     assert best.best is not None
     assert capsys.readouterr().out.splitlines()[0] == f"{best.number} {best.best.val_accuracy}"
     assert (folder / "study.journal").read_bytes() == before
+
+
+def test_the_guide_has_the_accuracies_of_the_recorded_peers() -> None:
+    lines = (ROOT / "results/reference/peers.jsonl").read_text().splitlines()
+    found = {(row["set"], row["peer"]): row["test_accuracy"] for row in map(json.loads, lines)}
+    page = (ROOT / "docs/guides/autogluon-ludwig.md").read_text()
+    for name, title in {"snippets": "movie snippets", "trec": "TREC", "mpqa": "MPQA"}.items():
+        values = [found[name, peer] for peer in ("sentune", "sentune-ensemble", "autogluon", "ludwig")]
+        assert f"| {title} | {' | '.join(f'{100 * value:.1f}' for value in values)} |" in page

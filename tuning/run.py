@@ -26,7 +26,7 @@ from tuning.console import ASSESSING, command_line, in_callers_terms, is_termina
 from tuning.journal.file import JOURNAL
 from tuning.journal.predictions import pack_labels
 from tuning.journal.reader import WrittenTrial, read_journal
-from tuning.journal.records import recorded_epochs, study_attributes
+from tuning.journal.records import copied_from, recorded_epochs, study_attributes
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.plain_fit import PlainFit
 from tuning.planned_search import PlannedSearch, check_search, plan_search
@@ -256,8 +256,9 @@ def _resume_hints(ending: EarlyEnd, journal: StudyJournal) -> list[str]:
     """Return lines on how to continue a study that a budget has ended."""
     if ending.n_trials is None:
         return ["run the same command again to continue with a new time budget:", f"  {command_line()}"]
-    trained = sum(len(recorded_epochs(trial)) for trial in journal.trials())
-    hidden = trained - sum(len(record.epochs) for record in journal.records()[: ending.n_trials])
+    counted = sum(len(record.epochs) for record in journal.records()[: ending.n_trials] if record.copy_of is None)
+    own = (trial for trial in journal.trials() if copied_from(trial.user_attrs["origin"]) is None)
+    hidden = sum(len(recorded_epochs(trial)) for trial in own) - counted
     later = f"; the epochs trained after this end ({hidden}) count then, too" if hidden else ""
     return [f"pass another --target or --patience-trials, or none, to continue the study{later}"]
 

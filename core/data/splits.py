@@ -211,14 +211,17 @@ def notebook_split(texts: Sequence[str]) -> Codes:
     the split of its first copy, where the notebook can put them into both.
 
     Raises:
-        DataError: Fewer than 2 distinct sentences.
+        DataError: Train or validation is empty.
     """
     codes = np.full(len(texts), TRAIN, dtype=np.uint8)
     shuffled = np.random.RandomState(42).permutation(len(texts))
     codes[shuffled[: -(-len(texts) // 10)]] = VAL
     codes = codes[duplicate_groups(texts)]
     if len(texts) < 2 or not (codes == TRAIN).any() or not (codes == VAL).any():
-        raise DataError(f"split notebook needs at least 2 distinct sentences, got {len(texts)}; add sentences")
+        raise DataError(
+            f"split notebook needs at least 2 distinct sentences, got {len(texts)} with copies, which leave train or "
+            "validation empty; add sentences, or choose another --split"
+        )
     return codes
 
 

@@ -139,7 +139,7 @@ def resolve_archived(name: str, archive: VectorArchive, folder: Path, notify: No
     inputs = {"source": remote.name, "size_bytes": remote.size_bytes}
 
     def fetch(target: Path) -> None:
-        hint = "choose --vectors glove-50d, or pass the path of vectors that you have"
+        hint = "choose --vectors glove-50d, or pass the path of vectors that you have (for a new study only)"
         part = download(remote, folder / ".parts", f"cannot get the vectors {name}", hint, notify)
         try:
             _check_archive(part, archive.members.values(), notify)

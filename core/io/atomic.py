@@ -68,10 +68,14 @@ def check_parent(path: Path) -> None:
     """
     target = Path(os.path.realpath(path))
     parent = target.parent
-    if not stat.S_ISDIR(file_mode(parent)):
-        raise UserError(f"{quoted(str(path), 80)} is in no folder that exists: create {quoted(str(parent), 80)} first")
-    with os_errors_as_user_errors(path), tempfile.TemporaryDirectory(prefix=f".{target.name}.old.", dir=parent):
-        pass
+    with os_errors_as_user_errors(path):
+        try:
+            parent.stat()
+        except FileNotFoundError:
+            shown = quoted(str(path), 80)
+            raise UserError(f"{shown} is in no folder that exists: create {quoted(str(parent), None)} first") from None
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}.old.", dir=parent):
+            pass
 
 
 def atomic_write(path: Path, data: bytes) -> None:

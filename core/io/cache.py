@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -87,8 +88,8 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except PermissionError as error:
         raise UserError(
-            f"cannot read {error.filename}, which belongs to another user; choose another --cache-dir, or ask them to "
-            f"run chmod -R a+rX {path.parents[1]}"
+            f"cannot read {error.filename} (permission denied); choose another --cache-dir, or let its owner run "
+            f"chmod -R a+rX {shlex.quote(str(path.parents[1]))}"
         ) from error
     except OSError as error:
         if error.errno not in _NO_FILE:

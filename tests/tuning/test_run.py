@@ -11,7 +11,7 @@ from unittest.mock import patch
 import pytest
 
 from benchmarks.inputs.recorded_study import some_audit
-from core.errors import ConfigError, UserError
+from core.errors import ConfigError, TrainingError, UserError
 from tests.support.corpora import tiny_corpus
 from tests.support.local_backend import NoRay, trained_here, write_reviews
 from tests.support.small_study import small_study
@@ -150,6 +150,20 @@ def test_fewer_trials_than_the_study_has_complete_these(tmp_path: Path, capsys: 
     attributes, records = read_study(run.folder)
     assert attributes["goal"]["trials"] == 3
     assert [record.state for record in records] == ["COMPLETE"] * 3
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_default_cache")
+def test_plan_says_that_a_study_of_failures_has_stopped(tmp_path: Path) -> None:
+    run = on_reviews(tmp_path, trials=9)
+    with (
+        trained_here(Path(run.dataset)),
+        patch("tests.support.local_backend.train", side_effect=TrainingError("no luck")),
+        pytest.raises(UserError, match="the first trials all failed with one cause"),
+    ):
+        search_study(run)
+    text = str(make_forecast(run, print))
+    assert text.startswith("study s has stopped: the first trials all failed with one cause (TrainingError: no luck)")
 
 
 @pytest.mark.slow

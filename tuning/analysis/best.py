@@ -45,6 +45,8 @@ def table_of(folder: Path, selection: RowFilter, form: str, hints: Sequence[str]
         return f"no trial matches{'; --where compares exact values, the table rounds them' if selection.where else ''}"
     notes = [*_summary(study), *spec_notes(study.spec)] if rows else []
     notes += early_end_notes(study)
+    if count := sum(row.state == "RUNNING" and row.epochs > 0 for row in rows):
+        notes.append(f"not ranked, because their training has not ended: {count} trial{'s' * (count != 1)} with epochs")
     finished = finished and not any(row.state in ("RUNNING", "PAUSED") for row in rows)
     step = next_step(study)
     command = step.command(folder) if step and finished else None

@@ -25,7 +25,7 @@ class TrialRow:
     """One trial in the table. A field is None if it is unknown or does not apply."""
 
     rank: int | None
-    """Place by the metric, from 1; none for a trial that failed or has no epoch yet."""
+    """Place by the metric, from 1; none for a trial that failed or is running."""
     trial: int
     """Number of the trial, from 0. Instead: `ensemble`, `plain` (plain baseline) or `major` (majority class)."""
     metric: str

@@ -114,7 +114,10 @@ def suspects_of(
     labels = unpack_validation_labels(attributes)
     means = mean_probabilities(folder, records, len(labels), len(classes))
     if means is None:
-        raise UserError(f"study {folder.name!r} has no probabilities yet; run its command until a trial has ended")
+        raise UserError(
+            f"study {folder.name!r} has no probabilities yet; run its command until a trial has ended, or restore its "
+            "folder probabilities"
+        )
     texts = load_texts(spec["data"], spec["fingerprint"], cache_dir, only_validation=True)
     return find_suspects(labels, means, classes, texts), len(labels)
 

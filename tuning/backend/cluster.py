@@ -59,7 +59,10 @@ class Cluster:
         fits = sum(_fits(resources, node.machine) for node in self.nodes)
         if fits:
             return fits
-        have = ", ".join(f"{node.machine.cpus} and {node.machine.gpus}" for node in self.nodes) or "none"
+        if not self.nodes:
+            join = f"run `ray start --address={self.address}` on a machine that has"
+            raise ConfigError(f"no node of the cluster at {self.address} has CPUs for trials; {join}")
+        have = ", ".join(f"{node.machine.cpus} and {node.machine.gpus}" for node in self.nodes)
         raise ConfigError(
             f"a trial with --cpus-per-trial {resources.cpus_per_trial} and "
             f"--gpus-per-trial {resources.gpus_per_trial:g} fits on no node of the cluster at {self.address}; "

@@ -40,7 +40,8 @@ def resolve_address(address: str) -> str:
             )
         address = found
     if not re.fullmatch(r"[^/:\s]+:\d{1,5}", address):
-        hint = "; leave out ray://, which would run the search on the head" if address.startswith("ray://") else ""
+        client = "; ray:// would run the search on the head, pass the address that `ray start --head` printed"
+        hint = client if address.startswith("ray://") else ""
         raise ConfigError(f"--address must be HOST:PORT of the cluster's head, or auto, got {address!r}{hint}")
     return str(bootstrap_address(address))
 

@@ -22,7 +22,7 @@ from tuning.resources.allocation import heaviest_configs
 from tuning.resources.machine import Machine
 from tuning.run_options import RunOptions
 from tuning.scheduling.budget import MAX_BUDGET_SECONDS
-from tuning.scheduling.schedule import GOAL, KEPT_PAUSED
+from tuning.scheduling.schedule import GOAL, KEPT_PAUSED, common_failure
 from tuning.scheduling.study_config import StudyConfig
 
 RAY_BYTES = 500_000_000
@@ -274,7 +274,9 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
     records = [to_record(trial) for trial in trials]
     done = sum(record.ended is not None for record in records)
     plan = dataclasses.replace(search.config, n_trials=max(search.config.n_trials, len(trials)))
-    if ending := ending_of(existing, plan, records):
+    cause = common_failure(trials)
+    ending = f"has stopped: the first trials all failed with one cause ({cause})" if cause else None
+    if ending := ending or ending_of(existing, plan, records):
         return NothingToTrain(name=options.folder.name, plan=plan, done=done, ending=ending)
     if search.choice is not None:
         say(str(search.choice))

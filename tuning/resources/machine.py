@@ -86,7 +86,7 @@ class TrialResources:
         if self.cpus_per_trial > machine.cpus:
             raise ConfigError(
                 f"--cpus-per-trial {self.cpus_per_trial} is more than the {machine.cpus} CPUs of this machine; "
-                f"pass at most {machine.cpus}"
+                f"pass at most {machine.cpus} for a new study"
             )
         by_cpu = machine.cpus // self.cpus_per_trial
         if not self.gpus_per_trial:

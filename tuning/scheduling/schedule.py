@@ -8,8 +8,7 @@ decisions; the schedule adds:
   before its job is handed out;
 - resuming: a schedule that is built from the same store makes the same decisions again, and hands out only jobs that
   lack results. Nothing is lost when the process is killed;
-- a trial whose worker died runs again, from its checkpoint. A trial that is too large for its share of a GPU runs
-  again on a whole one;
+- a trial whose worker died runs again, from its checkpoint, and one too large for its share of a GPU on a whole one;
 - a trial that repeats an earlier one is not trained and takes its result;
 - at the end of the study, trials that are still paused are closed as stopped (PRUNED).
 
@@ -39,6 +38,7 @@ from tuning.scheduling.suggester import Suggester
 from tuning.scheduling.virtual_clock import NoJob, VirtualJob, VisibleResult
 
 if TYPE_CHECKING:
+    from tuning.journal.reader import WrittenTrial
     from tuning.journal.writer import StudyJournal
 
 SAME_FAILURES = 3
@@ -390,7 +390,7 @@ def reopen_trials(store: "StudyJournal", config: StudyConfig) -> None:
         store.set_study_attr(GOAL, config.goal)
 
 
-def common_failure(trials: Sequence[FrozenTrial]) -> str | None:
+def common_failure(trials: "Sequence[FrozenTrial | WrittenTrial]") -> str | None:
     """Return the cause if the first SAME_FAILURES trials all failed with the same one, else None."""
     first = trials[:SAME_FAILURES]
     if len(first) < SAME_FAILURES or any(trial.state != TrialState.FAIL for trial in first):

@@ -65,9 +65,12 @@ class Suggester:
         self._prior = [prior_view(trial, i, config.sampler) for i, trial in enumerate(prior, 1)]
         self._needed = needed_settings(config.sampler, config.space)
         self._views = _Views(config, first_number=len(self._prior) + 1)
+        start = config.warm_start
+        # The other study has the same seed: without its digest, its random draws would be trained again.
+        self._seed = derive_seed(config.seed, int(start["sha256"][:8], 16)) if start else config.seed
         self._stateful: StatefulSampler | None = None
         if self._sampler.stateful:
-            sampler = make_sampler(config.sampler, config, derive_seed(config.seed))
+            sampler = make_sampler(config.sampler, config, derive_seed(self._seed))
             self._stateful = StatefulSampler(sampler, config.space)
 
     def suggest(self, log: Sequence[VisibleResult]) -> Suggestion:
@@ -106,7 +109,7 @@ class Suggester:
         config, number = self.config, len(self._views.trials)
         params: Params = {}
         for attempt in range(MAX_REDRAWS + 1):
-            seed = derive_seed(config.seed, number, *([attempt] if attempt else []))
+            seed = derive_seed(self._seed, number, *([attempt] if attempt else []))
             name = config.sampler if attempt <= MAX_REDRAWS // 2 else "random"
             params = suggest_once(make_sampler(name, config, seed), config.space, shown)
             if self._is_new(params):

@@ -18,6 +18,8 @@ from core.io.encodings import MAX_LINE, normalize_encoding
 from core.io.text import Notify, printable
 
 ENDINGS = ", ".join(f".{kind}" for kind in FORMATS)
+NO_TEXT = (".xlsx", ".xls", ".ods", ".json", ".zip")
+"""Endings of files that are no lines of text, as spreadsheets."""
 _MISFIT = "\udfff"
 """Replaces bytes that the encoding does not allow: no decoded text contains half a surrogate pair."""
 
@@ -116,9 +118,13 @@ def sentence_batches(
     `cache_dir` remembers the detected encoding of a large table. The other arguments are those of `line_batches`.
 
     Raises:
-        ConfigError: A text column is given for a file that is no table, or none for a table.
+        ConfigError: A text column is given for a file that is no table, or none for a table; or it is no text.
         DataError: The file cannot be read, or the table cannot be used.
     """
+    if Path(file).suffix.lower() in NO_TEXT:
+        raise ConfigError(
+            f"{option} must be lines of text or a table ({ENDINGS}), got {printable(file)}; save it as CSV"
+        )
     is_table = format_of(Path(file)) is not None
     if text_column is None:
         if is_table:

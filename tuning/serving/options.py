@@ -17,8 +17,6 @@ from tuning.run_options import DataOption, Encoding, OutputOption, OutputPath, R
 if TYPE_CHECKING:
     from tuning.serving.abstention import Abstention
 
-NO_TEXT = (".xlsx", ".xls", ".ods", ".json", ".zip")
-"""Endings of files that are no lines of text, as spreadsheets."""
 ModelFolder = Annotated[Path, Argument(help="Model folder, written by retrain, ensemble or distill.", metavar="MODEL")]
 MinProbability = Annotated[
     float | None,
@@ -83,7 +81,7 @@ class PredictOptions:
     ] = None
 
     def __post_init__(self) -> None:
-        from tuning.serving.inputs import ENDINGS
+        from tuning.serving.inputs import ENDINGS, NO_TEXT
         from tuning.serving.outputs import output_problem
 
         object.__setattr__(self, "model", expand_user(str(self.model)))

@@ -54,7 +54,7 @@ def test_a_file_without_a_header_does_not_lose_its_first_row(name: str) -> None:
     with pytest.raises(
         DataError,
         match=rf"{name}: the first line looks like a row, not like a header, because 'it's bad' is also a label; "
-        rf"add a header such as text,label, or {hint}$",
+        rf"add a first line with the columns' names, or {hint}$",
     ):
         choose_columns(rows, None, None)
     assert choose_columns(rows, None, "it's bad") == ("a dull film", "it's bad")

@@ -89,6 +89,11 @@ def test_rounded_probabilities_are_normalised(shares: tuple[str, ...]) -> None:
         ({"p_a": ["30"], "p_b": ["70"]}, "p_a,p_b", r"line 2: column 'p_a' must be a number from 0 to 1, got '30'"),
         ({"p_a": ["1e308"], "p_b": ["1e308"]}, "p_a,p_b", r"column 'p_a' must be a number from 0 to 1, got '1e308'"),
         ({"p_a": ["0"], "p_b": ["0"]}, "p_a,p_b", r"line 2: probabilities must have the sum 1, got 0 "),
+        (
+            {f"p_{k}": ["0.00"] for k in range(200)},
+            ",".join(f"p_{k}" for k in range(200)),
+            r"line 2: probabilities must have the sum 1, got 0 ",
+        ),
         ({"p_a": ["1"]}, "p_a,p_b", r"no column 'p_b'; choose --probability-columns from 'p_a'"),
         (
             {"label": ["1", "2"], "1": ["1", "0"], "1.0": ["1", "0"], "2": ["0", "1"]},

@@ -262,7 +262,7 @@ def test_in_the_notebook_split_copies_follow_the_first() -> None:
     assert set(codes.tolist()) == {TRAIN, VAL}
 
 
-@pytest.mark.parametrize("texts", [[], ["one"], ["same", "SAME"]])
+@pytest.mark.parametrize("texts", [[], ["one"], ["same", "SAME"], ["a"] * 3 + ["b"] + ["a"] * 6])
 def test_notebook_split_needs_two_sides(texts: list[str]) -> None:
     with pytest.raises(DataError, match=f"needs at least 2 distinct sentences, got {len(texts)}"):
         notebook_split(texts)

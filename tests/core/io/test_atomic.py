@@ -288,6 +288,9 @@ def test_a_path_is_in_a_folder_that_exists(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"typo/x' is in no folder that exists: create '.*typo' first"):
         check_parent(tmp_path / "typo" / "x")
     assert os.listdir(tmp_path) == []
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(UserError, match="a part of the path is a file, not a folder; choose another path"):
+        check_parent(tmp_path / "notes.txt" / "model")
 
 
 @pytest.mark.parametrize(

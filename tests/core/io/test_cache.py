@@ -348,7 +348,7 @@ except UserError as error:
     ("umask", "said"),
     [
         ("022", "whole"),
-        ("077", r"cannot read .*, which belongs to another user; .* run chmod -R a\+rX /\S+/cache"),
+        ("077", r"cannot read .* \(permission denied\); .* run chmod -R a\+rX /\S+/cache"),
     ],
 )
 def test_another_users_entry_is_read_or_refused_in_one_line(umask: str, said: str) -> None:

@@ -198,4 +198,4 @@ def test_a_study_without_probabilities_is_one_line(
     (study / "probabilities" / "00000-1.npz").unlink()
     status, _, err = sentune(monkeypatch, capsys, "data", "--suspects", str(study))
     assert status == 2
-    assert "study 'tickets' has no probabilities yet; run its command until a trial has ended" in err
+    assert "study 'tickets' has no probabilities yet; run its command until a trial has ended, or restore" in err

@@ -210,6 +210,7 @@ def test_a_teacher_of_another_test_split_is_pointed_out(
     ("changes", "problem"),
     [
         ({"encoding": "utf-8"}, "--encoding must be given with --unlabelled only, got 'utf-8'"),
+        ({"unlabelled": "words.xlsx"}, r"--unlabelled must be lines of text or a table .*, got words\.xlsx; save it"),
         ({"unlabelled": "gone.txt"}, "gone.txt: no such file; check the path"),
         (
             {"unlabelled": "words.csv"},

@@ -30,7 +30,7 @@ def test_as_many_trials_fit_as_cores_and_whole_shares_of_one_gpu_allow(
 
 
 def test_more_cores_than_there_are_is_refused_with_what_to_pass() -> None:
-    with pytest.raises(ConfigError, match="--cpus-per-trial 3 is more than the 2 CPUs of this machine; pass at most 2"):
+    with pytest.raises(ConfigError, match="3 is more than the 2 CPUs of this machine; pass at most 2 for a new study"):
         TrialResources(cpus_per_trial=3).max_parallel(Machine(cpus=2, gpus=0))
 
 

@@ -230,7 +230,7 @@ def test_a_sampler_that_does_not_learn_draws_at_random_or_never(sampler: str, or
 def test_trials_of_another_study_count_as_results_if_the_sampler_sees_them(n_prior: int, origins: list[str]) -> None:
     """The first one is its baseline, which is outside a range. The result of trial 1 is visible to trial 3."""
     prior = tuple(outcomes(plan(seed=1), n_prior))
-    warm = plan(prior_trials=prior, warm_start={"study": "other"}, startup=3, parallelism=2)
+    warm = plan(prior_trials=prior, warm_start={"study": "other", "sha256": "70"}, startup=3, parallelism=2)
     assert [trial.user_attrs["origin"] for trial in outcomes(warm, 4)] == ["baseline", *origins]
 
 
@@ -304,13 +304,13 @@ def test_of_many_trials_of_another_study_the_sampler_sees_the_best_and_an_even_s
         return suggest_once(made, space, trials)
 
     monkeypatch.setattr("tuning.scheduling.suggester.suggest_once", spy)
-    outcomes(plan(prior_trials=prior, warm_start={"study": "other"}, startup=1), 2)
+    outcomes(plan(prior_trials=prior, warm_start={"study": "other", "sha256": "70"}, startup=1), 2)
     numbers = [round(value) * 43 % 300 for value in shown]  # 43 * 7 is 1 modulo 300
     assert len(numbers) == MAX_SHOWN
     assert numbers == sorted(set(numbers))
     assert set(range(275, 300)) <= {round(value) for value in shown}
     assert max(after - before for before, after in itertools.pairwise(numbers)) <= 5
-    outcomes(plan(prior_trials=prior[:99], warm_start={"study": "other"}, startup=1), 2)
+    outcomes(plan(prior_trials=prior[:99], warm_start={"study": "other", "sha256": "70"}, startup=1), 2)
     assert len(shown) == 99
 
 
@@ -367,7 +367,7 @@ def test_knowledge_of_another_study_moves_the_first_suggestions() -> None:
     knowledge = tuple(
         again(t, 0.9 if t.user_attrs["config"]["pooling"] == "max" else 0.1) for t in outcomes(plan(seed=1), 20)
     )
-    warm = plan(prior_trials=knowledge, warm_start={"study": "other"}, parallelism=1)
+    warm = plan(prior_trials=knowledge, warm_start={"study": "other", "sha256": "70"}, parallelism=1)
     poolings = [trial.params["pooling"] for trial in outcomes(warm, 9)[1:]]
     assert poolings.count("max") >= 5
     assert outcomes(warm, 4)[3].params == outcomes(warm, 9)[3].params
@@ -375,6 +375,18 @@ def test_knowledge_of_another_study_moves_the_first_suggestions() -> None:
 
 def test_cmaes_starts_where_the_other_study_was_good() -> None:
     knowledge = tuple(again(t, t.params["fc_dropout"]) for t in outcomes(plan(seed=1, sampler="random"), 30))
-    warm = plan(prior_trials=knowledge, warm_start={"study": "other"}, parallelism=1, sampler="cmaes", startup=1)
+    warm = plan(
+        prior_trials=knowledge, warm_start={"study": "other", "sha256": "70"}, parallelism=1, sampler="cmaes", startup=1
+    )
     dropouts = [trial.params["fc_dropout"] for trial in outcomes(warm, 9)[2:]]
     assert sum(dropouts) / len(dropouts) > 0.45
+
+
+def test_cmaes_does_not_draw_the_random_trials_of_the_other_study_again() -> None:
+    """Both studies have one seed, as the same split requires."""
+    cold = plan(sampler="cmaes", parallelism=1, startup=6)
+    theirs = outcomes(cold, 14)
+    prior = tuple(trial for trial in theirs[1:] if trial.values)
+    warm = dataclasses.replace(cold, prior_trials=prior, warm_start={"study": "other", "sha256": "70"})
+    tried = [trial.params for trial in theirs]
+    assert not [trial for trial in outcomes(warm, 5)[1:] if trial.params in tried]
