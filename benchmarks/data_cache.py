@@ -33,7 +33,8 @@ def main() -> None:
         work = Path(name)
         base = work / "base"
         words = run("words", arguments, cache=base)["words"]
-        archive = (arguments.vectors or work) / f"generated-{lines}x{WIDTH}.vec.zip"
+        dataset = Path(arguments.dataset.partition(":")[0]).name
+        archive = (arguments.vectors or work) / f"{dataset}-{lines}x{WIDTH}.vec.zip"
         if not archive.exists():
             say(f"generating {lines:,} lines of {WIDTH} numbers")
             generate(archive, words, lines, WIDTH)

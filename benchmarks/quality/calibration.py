@@ -7,9 +7,9 @@ The models are those of benchmarks.quality.recorded_epochs with an accuracy of a
 5,000 sentences as its validation split. The other sentences are the truth. The first table takes any of the models. It
 compares log loss and expected calibration error on the other sentences, with the temperature fitted on the n sentences
 and without. The second table simulates models that make few mistakes: their scores are normal, right up to a factor,
-and a draw has another number of mistakes among its n sentences. The third table takes the best of TRIALS models on the
-n sentences, as a search does, and asks for the probability whose answers have a given accuracy. It counts how often
-their true accuracy is lower.
+and a draw has another number of mistakes among its n sentences. The third table takes the best epoch of TRIALS
+models on the n sentences, as a search does, and asks for the probability whose answers have a given accuracy. It counts
+how often their true accuracy is lower.
 """
 
 import argparse
@@ -54,7 +54,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="Use 50 draws of each size.")
     draws = 50 if parser.parse_args().quick else 2000
-    labels, models = read_record().labels, outputs(read_record())
+    recorded = read_record()
+    labels, models = recorded.labels, outputs(recorded)
     print(f"{len(models)} models, {draws} draws of each size\n")
     calibration.MIN_SENTENCES, calibration.MIN_MISTAKES = 2, 0  # what they should be is the question
     print(*table_head(("sentences", "log loss", "worse", "calibration error", "worse")), sep="\n")
@@ -66,7 +67,7 @@ def main() -> None:
     print("", *table_head(columns), sep="\n")
     for n in SIZES[2:]:
         for accuracy in ACCURACIES:
-            print(table_row(answers_row(labels, models, n, accuracy, draws)), flush=True)
+            print(table_row(answers_row(recorded, n, accuracy, draws)), flush=True)
 
 
 def outputs(recorded: RecordedEpochs) -> list[NDArray[np.float32]]:
@@ -124,15 +125,16 @@ def mistake_rows(draws: int) -> Iterator[str]:
         yield table_row((f"{low} to {limit}" if low < limit else str(limit), *shown))
 
 
-def answers_row(
-    labels: NDArray[np.int64], models: Sequence[NDArray[np.float32]], n: int, accuracy: float, draws: int
-) -> Sequence[str]:
+def answers_row(recorded: RecordedEpochs, n: int, accuracy: float, draws: int) -> Sequence[str]:
     answered, below = [], []
-    right = np.stack([each.argmax(axis=1) == labels for each in models])
-    for random, val, others in draw_splits(len(labels), n, draws):
-        tried = random.permutation(len(models))[:TRIALS]
-        best = tried[right[tried][:, val].mean(axis=1).argmax()]
-        correct, probabilities = right[best], models[best]
+    right = recorded.predictions == recorded.labels  # (T, E, n)
+    good = np.flatnonzero(right.mean(axis=2).max(axis=1) >= GOOD)
+    for random, val, others in draw_splits(len(recorded.labels), n, draws):
+        tried = random.permutation(good)[:TRIALS]
+        found = right[tried][:, :, val].mean(axis=2)
+        trial, epoch = np.unravel_index(int(found.argmax()), found.shape)
+        correct = right[tried[trial], epoch]
+        probabilities = to_probabilities(recorded.log_odds[tried[trial], epoch][:, None])
         least = find_min_probability(coverage_table(correct[val], probabilities[val]), accuracy)
         if least is None:
             continue

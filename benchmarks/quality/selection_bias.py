@@ -184,14 +184,15 @@ def record(
     )
 
 
-def study(labels: NDArray[np.int64], metric: str = "accuracy") -> dict[str, Any]:
+def study(labels: NDArray[np.int64], metric: str = "accuracy", n_classes: int = 2) -> dict[str, Any]:
     """Return what `assess` reads of a study's attributes; the training split has the class shares of the labels."""
-    shares = np.bincount(labels, minlength=2) / len(labels)
+    shares = np.bincount(labels, minlength=n_classes) / len(labels)
+    classes = [str(number) for number in range(n_classes)]
     return {
         "spec": {"metric": metric, "embedding_dim": 50, "data": {"split": "80/10/10"}},
-        "validation": {"labels": pack_labels(labels), "classes": ["a", "b"]},
+        "validation": {"labels": pack_labels(labels), "classes": classes},
         "vocabulary": 10_000,
-        "audit": {"majority_baseline": {"class": "ab"[shares.argmax()], "train_shares": shares.tolist()}},
+        "audit": {"majority_baseline": {"class": classes[shares.argmax()], "train_shares": shares.tolist()}},
     }
 
 
@@ -231,7 +232,8 @@ def mean_of(outcomes: Sequence[Any], name: str) -> str:
 
 def share_of(outcomes: Sequence[Any], name: str) -> str:
     """Format the share of the outcomes in which a figure is true; None does not count."""
-    return f"{100 * fmean(value for each in outcomes if (value := getattr(each, name)) is not None):.0f}%"
+    known = [value for each in outcomes if (value := getattr(each, name)) is not None]
+    return f"{100 * fmean(known):.0f}%" if known else "-"
 
 
 def row(size: tuple[int, int], outcomes: Sequence[Outcome]) -> dict[str, str]:
@@ -296,10 +298,11 @@ def constant_is_recommended(metric: str, seed: int) -> bool:
         return assess(records, study(labels, metric), Path(folder)).recommended in CONSTANT
 
 
-def parse(description: str | None, quick: str) -> argparse.Namespace:
+def parse(description: str | None, quick: str, searches: int = 500) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help=quick)
-    parser.add_argument("--searches", type=int, default=500, help="Number of searches of each size (default: 500).")
+    about = f"Number of searches of each size (default: {searches})."
+    parser.add_argument("--searches", type=int, default=searches, help=about)
     parser.add_argument("--processes", type=int, default=2, help="Number of processes of one thread (default: 2).")
     return parser.parse_args()
 

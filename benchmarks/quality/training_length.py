@@ -8,7 +8,8 @@
 Random configurations of the space `quick` are trained until they have seen 260,000 training sentences. Their learning
 rate is constant, so a shorter training is the beginning of a longer one. Split, vectors and precision are those of
 benchmarks.portfolio.record. All sets train the first configuration, then all train the second one, and so on. Each
-training is one line of RESULTS. The same command continues with what is missing.
+training is one line of RESULTS. The same command continues with what is missing. On a processor with another
+precision it trains all again, and the table has the last result of each configuration.
 
 For a number of sentences, a configuration counts with the test accuracy of the best validation epoch so far. `mean` is
 the mean over the configurations, and `best` is the configuration with the best validation epoch. The last column is
@@ -81,7 +82,8 @@ def table(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield from table_head(("set", "sentences", "configurations", "figure", *lengths, "passes"))
     means = []
     for name in dict.fromkeys(result["set"] for result in results):
-        found = [result for result in results if result["set"] == name and result["curve"]]
+        last = {result["number"]: result for result in results if result["set"] == name}
+        found = [result for result in last.values() if result["curve"]]
         sentences = found[0]["sentences"]
         chosen = [[best_so_far(each["curve"], length, sentences) for each in found] for length in LENGTHS]
         figures = {

@@ -1,7 +1,7 @@
 """Does a study take as long as `sentune plan` forecasts?
 
     python -m benchmarks.search.forecast_accuracy            about 25 minutes on two cores
-    python -m benchmarks.search.forecast_accuracy --quick    two tiny studies: shows that it works, not what holds
+    python -m benchmarks.search.forecast_accuracy --quick    a tiny study: shows that it works, not what holds
 
 Four different studies are first planned, then run. The real time is that of the whole command. Use an idle machine.
 results/reference/plans.md keeps the table.
@@ -39,17 +39,14 @@ STUDIES: dict[str, Sequence[str]] = {
 }  # fmt: skip
 QUICK: dict[str, Sequence[str]] = {
     "tiny, 6 trials": ("--set", "hidden_dim=16", "--set", "n_layers=1", "--trials", "6", "--epochs", "2"),
-    "tiny, no stopping": (
-        "--set", "hidden_dim=16", "--set", "n_layers=1", "--trials", "4", "--epochs", "3", "--stopping", "none",
-    ),
-}  # fmt: skip
+}
 CLAIM = 3
 """Number of intervals, out of four, that must contain the real time."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="Run two tiny studies.")
+    parser.add_argument("--quick", action="store_true", help="Run a tiny study.")
     studies = QUICK if parser.parse_args().quick else STUDIES
     print(f"{os.cpu_count()} cores; seconds\n")
     memory = "memory of a worker planned, MB"

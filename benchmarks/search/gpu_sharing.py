@@ -81,7 +81,7 @@ def main() -> None:
         )
         assert held <= share * total, f"the cap of {share:g} does not hold"
     equal = all(content == contents[fractions[0]] for content in contents.values())
-    print(f"\nbit-identical at every fraction: {verdict(equal)}")
+    print(f"\nbit-identical at every fraction: {verdict(equal, conclusive=not arguments.quick)}")
 
 
 def run_trials(share: float, trials: int, epochs: int) -> tuple[float, float, Any]:

@@ -1,7 +1,7 @@
 """How do time and memory grow with the number of trials and of sentences?
 
     python -m benchmarks.search.growth            10 to 10,000 trials, 10,000 to 1,000,000 sentences: ten minutes
-    python -m benchmarks.search.growth --quick    10 and 100 trials, 1,000 sentences: shows that it works
+    python -m benchmarks.search.growth --quick    10 trials, 1,000 sentences: shows that it works
     python -m benchmarks.search.growth --only sentences --sizes 10000 100000
 
 Trials are synthetic (benchmarks.inputs.recorded_study): the space `default`, at most 6 epochs, 1,000 validation
@@ -49,7 +49,7 @@ SIZES = {
     "sentences": (10_000, 100_000, 1_000_000),
     "validation sentences": (1_000, 10_000, 100_000),
 }
-QUICK = {"trials": (10, 100), "sentences": (1_000,), "validation sentences": (100,)}
+QUICK = {"trials": (10,), "sentences": (1_000,), "validation sentences": (100,)}
 UNITS = {"seconds": "s", "mib": "MiB", "page_mb": "page, MB"}
 
 
@@ -116,7 +116,7 @@ def describe_growth(seconds: Sequence[tuple[int, float]]) -> str:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="Use 10 and 100 trials, and 1,000 sentences.")
+    parser.add_argument("--quick", action="store_true", help="Use 10 trials, and 1,000 sentences.")
     parser.add_argument("--only", choices=STEPS, help="Measure only one of the three.")
     parser.add_argument(
         "--sizes", type=int, nargs="+", help="Two or more sizes to measure instead of the default; needs --only."

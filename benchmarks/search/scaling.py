@@ -29,9 +29,9 @@ SAME_SIZE = ("--set", "n_layers=2", "--set", "hidden_dim=128", "--set", "freeze_
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="Run one round of 4 trials of one epoch.")
+    parser.add_argument("--quick", action="store_true", help="Run one round of 2 trials of one epoch.")
     arguments = parser.parse_args()
-    rounds, trials, epochs = (1, 4, 1) if arguments.quick else (3, TRIALS, 4)
+    rounds, trials, epochs = (1, 2, 1) if arguments.quick else (3, TRIALS, 4)
     print(f"{trials} trials of {epochs} epochs on the snippets, {rounds} rounds in turn, {os.cpu_count()} cores")
     found: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
     for _ in range(rounds):

@@ -62,7 +62,7 @@ def verify_entry(path: Path) -> CacheEntry:
     Raises:
         FileNotFoundError: There is none.
         CorruptionError: A file is missing or differs from what was written.
-        UserError: Another user made it, and this one may not read it.
+        UserError: This user may not read it.
     """
     entry = read_manifest(path)
     with _readable(path):
@@ -103,7 +103,7 @@ def read_manifest(path: Path) -> CacheEntry:
     Raises:
         FileNotFoundError: There is no such folder.
         CorruptionError: The manifest is missing or damaged.
-        UserError: Another user made it, and this one may not read it.
+        UserError: This user may not read it.
     """
     file = path / MANIFEST
     damaged = CorruptionError(f"cache entry damaged: {file} has changed since it was written")

@@ -112,12 +112,12 @@ def test_two_equal_searches_have_different_folders_for_their_checkpoints() -> No
 
 
 def test_epochs_that_a_target_hides_are_counted(tmp_path: Path) -> None:
-    """Here those of trials 3 and 4."""
+    """Here that of trial 4; trial 3 repeats trial 0, so its epochs were not trained."""
     with small_study(tmp_path / "s") as journal:
         all_count = _resume_hints(EarlyEnd(reason="target", n_trials=5), journal)
         assert all_count == ["pass another --target or --patience-trials, or none, to continue the study"]
         [hint] = _resume_hints(EarlyEnd(reason="target", n_trials=2), journal)
-    assert hint.endswith("to continue the study; the epochs trained after this end (4) count then, too")
+    assert hint.endswith("to continue the study; the epochs trained after this end (1) count then, too")
 
 
 def on_reviews(folder: Path, **changes: Any) -> RunOptions:
@@ -162,8 +162,10 @@ def test_plan_says_that_a_study_of_failures_has_stopped(tmp_path: Path) -> None:
         pytest.raises(UserError, match="the first trials all failed with one cause"),
     ):
         search_study(run)
-    text = str(make_forecast(run, print))
-    assert text.startswith("study s has stopped: the first trials all failed with one cause (TrainingError: no luck)")
+    forecast = make_forecast(run, print)
+    assert forecast.to_dict()["warnings"]
+    stopped = "study s has stopped: the first trials all failed with one cause (TrainingError: no luck)"
+    assert str(forecast).startswith(stopped)
 
 
 @pytest.mark.slow

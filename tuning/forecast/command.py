@@ -193,7 +193,7 @@ class ForecastReport:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NothingToTrain:
-    """Result of `sentune plan` for a study of which `run` only shows the table."""
+    """Result of `sentune plan` for a study of which `run` trains nothing: it shows the table, or why it has stopped."""
 
     name: str
     """Name of the study."""
@@ -201,13 +201,14 @@ class NothingToTrain:
     done: int
     """Number of trials that the study has finished."""
     ending: str
-    """Result of `ending_of`."""
+    """How the study has ended, in the words of `run`."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of `plan --format json`, without what only a probe measures."""
         nothing = Range(low=0, middle=0, high=0).to_dict(0)
         study = {"study": self.name, "trials": self.plan.n_trials, "trials_done": self.done}
-        return {**study, "epochs": nothing, "seconds": nothing, "warnings": []}
+        stopped = [self.ending] if self.ending.startswith("has stopped") else []
+        return {**study, "epochs": nothing, "seconds": nothing, "warnings": stopped}
 
     def __str__(self) -> str:
         return f"study {self.name} {self.ending}; run would train nothing"
@@ -275,7 +276,8 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
     done = sum(record.ended is not None for record in records)
     plan = dataclasses.replace(search.config, n_trials=max(search.config.n_trials, len(trials)))
     cause = common_failure(trials)
-    ending = f"has stopped: the first trials all failed with one cause ({cause})" if cause else None
+    stopped = f"has stopped: the first trials all failed with one cause ({cause}); choose another --name"
+    ending = stopped if cause else None
     if ending := ending or ending_of(existing, plan, records):
         return NothingToTrain(name=options.folder.name, plan=plan, done=done, ending=ending)
     if search.choice is not None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import ConfigError, UserError
 from core.io.text import Notify, printable
-from tuning.console import signals_handled_by
+from tuning.console import ignore_broken_output, signals_handled_by
 from tuning.formatting import content_policy
 from tuning.serving.abstention import Abstention
 from tuning.serving.hosts import LOCAL_NAMES, check_hosts, hosts_of
@@ -224,4 +224,5 @@ def serve_model(
         # Both signals only raise KeyboardInterrupt: uvicorn sends itself one again after a clean end.
         with contextlib.suppress(KeyboardInterrupt), signals_handled_by(signal.default_int_handler):
             uvicorn.Server(config).run(sockets=[listening])
-        print("stopped", file=sys.stderr)
+        with ignore_broken_output():  # the terminal may be gone
+            print("stopped", file=sys.stderr)

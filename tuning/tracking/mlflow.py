@@ -100,7 +100,7 @@ def _experiment(client: "MlflowClient", name: str, study: str, uri: str) -> str:
     """Return the id of the study's experiment; create it if there is none."""
     found = client.get_experiment_by_name(name)
     if found is None:
-        return client.create_experiment(name, tags={STUDY: study})
+        return str(client.create_experiment(name, tags={STUDY: study}))
     if found.tags.get(STUDY) != study or found.lifecycle_stage != "active":
         what = "is deleted" if found.lifecycle_stage != "active" else "contains something else than this study"
         raise ConfigError(

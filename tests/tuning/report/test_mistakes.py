@@ -37,8 +37,8 @@ def test_without_a_trial_that_has_ended_the_page_does_not_say_that_no_label_is_d
     record_study(tmp_path / "s", trials=0)
     found = mistakes_section(read_assessed(tmp_path / "s"), tmp_path)
     assert (found.results, found.suspects) == (None, ())
-    missing = "study 's' has no probabilities yet; run its command until a trial has ended"
-    assert found.note == f"The sentences cannot be shown: {missing}"
+    missing = "study 's' has no probabilities yet; run its command until a trial has ended, or restore its folder"
+    assert found.note == f"The sentences cannot be shown: {missing} probabilities"
 
 
 @pytest.fixture
