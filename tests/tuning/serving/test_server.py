@@ -4,6 +4,7 @@ import base64
 import contextlib
 import hashlib
 import json
+import os
 import socket
 import sys
 import threading
@@ -423,3 +424,12 @@ def test_the_options_of_predict_and_serve_reach_model_and_server(
     assert threads == [1, 3, 2]
     assert [status for status, _, _ in asked] == [200, 400]
     assert json.loads(asked[0][2])["min_probability"] == 0.7
+
+
+def test_without_its_terminal_a_server_ends_as_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("uvicorn.Server.run", lambda server, sockets: None)
+    with os.fdopen(os.open(os.devnull, os.O_RDONLY), "w") as gone:  # each write fails
+        monkeypatch.setattr("sys.stderr", gone)
+        assert sentune(monkeypatch, capsys, "serve", str(saved(tmp_path)), "--port=0")[0] == 0
