@@ -44,11 +44,17 @@ def tab(browser: Chrome) -> Iterator[Chrome]:
     browser.switch_to.window(before)
 
 
+@pytest.fixture(scope="module")
+def opened(browser: Chrome, report: Path) -> tuple[list[str], set[str]]:
+    """What the report complained of and asked for when it was opened, once: to draw its charts takes seconds."""
+    complaints(browser), requested(browser)
+    show(browser, report)
+    return complaints(browser), requested(browser)
+
+
 @pytest.fixture
-def page(browser: Chrome, report: Path) -> Chrome:
-    """The browser with the report as it is opened; to draw its charts takes seconds, so that it is opened once."""
-    if browser.current_url != report.as_uri():
-        show(browser, report)
+def page(browser: Chrome, opened: tuple[list[str], set[str]]) -> Chrome:
+    """The browser with the report as it is opened."""
     set_window(browser)
     browser.execute_script(
         "const box = document.getElementById('filter'); box.value = ''; box.dispatchEvent(new Event('input'))"
@@ -84,14 +90,25 @@ def filter_by(browser: Chrome, text: str) -> None:
     box.send_keys(text)
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (400, "dark")])
 def test_it_opens_from_disk_without_a_complaint_asks_for_nothing_and_draws_every_chart_within_its_place(
-    tab: Chrome, report: Path, width: int, scheme: str
+    page: Chrome, opened: tuple[list[str], set[str]], report: Path
 ) -> None:
+    said, asked = opened
+    assert said == []
+    assert {url for url in asked if not url.startswith("data:")} == {report.as_uri()}
+    check_places(page, 1400, "light")
+
+
+def test_it_does_so_in_a_narrow_dark_window(tab: Chrome, report: Path) -> None:
     complaints(tab), requested(tab)
-    show(tab, report, width=width, scheme=scheme)
+    show(tab, report, width=400, scheme="dark")
     assert complaints(tab) == []
     assert {url for url in requested(tab) if not url.startswith("data:")} == {report.as_uri()}
+    check_places(tab, 400, "dark")
+
+
+def check_places(tab: Chrome, width: int, scheme: str) -> None:
+    """Each chart is drawn within its place, in the colours of the scheme, and hostile text is text."""
     # Nothing is wider than the window: wide tables and plots scroll in boxes of their own.
     assert tab.execute_script("return document.documentElement.scrollWidth") <= width
     paper = tab.execute_script("return getComputedStyle(document.body).backgroundColor")
@@ -110,7 +127,6 @@ def test_it_opens_from_disk_without_a_complaint_asks_for_nothing_and_draws_every
         "return texts.map(text => plot.right - text.right)"
     )
     assert min(tab.execute_script(script)) >= 0  # no figure is cut
-    # Hostile text is text.
     assert tab.find_elements(By.TAG_NAME, "img") == []
     assert EVIL in tab.find_element(By.ID, "confusion").text
 
@@ -248,18 +264,18 @@ def test_a_click_in_a_chart_selects_the_trial_in_the_table_and_in_every_chart(pa
         assert lit(page) == {None}
 
 
-def test_it_is_printed_without_scroll_boxes(tab: Chrome, report: Path) -> None:
-    show(tab, report, width=1030)  # A4 in landscape, less margins
-    tab.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
-    boxes = tab.execute_script(
+def test_it_is_printed_without_scroll_boxes(page: Chrome) -> None:
+    set_window(page, width=1030)  # A4 in landscape, less margins
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    boxes = page.execute_script(
         "const hidden = e => [e.scrollHeight - e.clientHeight, e.scrollWidth - e.clientWidth];"
         "return [...document.querySelectorAll('.scroll')].map(hidden)"
     )
     assert boxes
     assert all(high <= 1 and wide <= 1 for high, wide in boxes)
-    assert not tab.find_element(By.ID, "filter").is_displayed()
+    assert not page.find_element(By.ID, "filter").is_displayed()
     # The 27 columns fit, and no cell is cut into several lines.
-    lines = tab.execute_script(
+    lines = page.execute_script(
         "const all = document.createRange(); const lines = cell => {"
         "all.selectNodeContents(cell.querySelector('button') ?? cell);"
         "return new Set([...all.getClientRects()].map(each => cell.tagName === 'TH' ? each.left : each.top)).size };"
