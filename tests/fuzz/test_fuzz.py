@@ -11,7 +11,7 @@ from tests.fuzz.place import Place, make_place
 from tests.fuzz.runner import run_cases
 
 SEED = 1
-COUNT = 150
+COUNT = 100
 SECONDS = 60.0
 """Of processor time."""
 

@@ -26,7 +26,7 @@ PAGES = {
 }
 RUN = ("sh", "python")
 """Languages of the blocks that are run."""
-MOST = {"run": {"--trials": 7}, "confirm": {"--seeds": 2, "--folds": 3}, "retrain": {"--seeds": 2}}
+MOST = {"run": {"--trials": 7, "--epochs": 2}, "confirm": {"--seeds": 2, "--folds": 3}, "retrain": {"--seeds": 2}}
 """Upper bounds of options of the commands that are run: what a page shows may take hours."""
 SHOWN = ("yaml", "text", "json", "csv", "dockerfile")
 """Languages of files and output, which are not run."""
@@ -105,7 +105,7 @@ def bounded(words: list[str]) -> list[str]:
         if option in found:
             at = found.index(option) + 1
             found[at] = str(min(int(found[at]), most))
-        elif words[1] == "run":
+        elif option == "--trials":
             found += [option, str(most)]
     return found
 

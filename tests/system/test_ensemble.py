@@ -1,4 +1,4 @@
-"""ensemble with real Ray: killed, it resumes and writes the same model."""
+"""ensemble: killed, it resumes and writes the same model."""
 
 import shutil
 from collections.abc import Mapping
@@ -38,17 +38,20 @@ def model(command: Command, searched: Path) -> Path:
     return out
 
 
+@pytest.mark.parametrize("real_ray", [False, pytest.param(True, marks=pytest.mark.chaos)])
 def test_after_a_kill_there_is_no_model_and_it_resumes_and_gives_the_same_one(
-    command: Command, searched: Path, model: Path, tmp_path: Path
+    command: Command, searched: Path, model: Path, tmp_path: Path, real_ray: bool
 ) -> None:
-    study = searched.with_name("killed")
+    """What Ray does to a member's data and result, tests/tuning/ensemble/test_command.py checks without its start."""
+    study = searched.with_name(f"killed-{real_ray}")
     shutil.copytree(searched, study)
-    words = ("ensemble", "killed", *HOW, str(tmp_path / "model"))
+    words = ("ensemble", study.name, *HOW, str(tmp_path / "model"))
     command.kill_at_checkpoint(1, *words)
     assert not (tmp_path / "model").exists()
     assert list((study / "checkpoints").glob("ensemble-*/*/epoch-*"))
 
-    command.succeed(*words)
+    resume = command.succeed if real_ray else command.train_here
+    resume(*words)
 
     assert files_of(tmp_path / "model") == files_of(model)
     assert list((study / "checkpoints").iterdir()) == []

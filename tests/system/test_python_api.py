@@ -1,14 +1,20 @@
-"""The Python API with real Ray, in a script and a Jupyter kernel; in marimo; and the same study as the command's."""
+"""The Python API with real Ray in a Jupyter kernel; in marimo; and the same study as the command's.
 
-import json
+With real Ray in a script: test_wheel.py.
+"""
+
+import multiprocessing
 import os
 import re
-import subprocess
+import runpy
 import sys
 import textwrap
+import warnings
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -20,9 +26,9 @@ from core.io.cache import default_dir
 from tests.support.command import PYTHONPATH, Command
 from tests.support.local_backend import without_ray
 from tests.support.patience import PATIENCE_SECONDS
+from tests.support.processes import exit_code_of_fork
 from tests.support.searches import run
 from tuning import load_study, search
-from tuning.journal.records import read_study
 
 SCRIPT = """\
 import pandas as pd
@@ -153,15 +159,28 @@ here.__enter__()
 
 
 def test_the_script_runs_in_marimo(command: Command, folder: Path, studies: list[list[Any]]) -> None:
-    """Its trials are trained in marimo's own process: what Ray meets in a notebook, it meets in Jupyter."""
+    """Its trials are trained in marimo's own process, a fork: what Ray meets in a notebook, it meets in Jupyter."""
     before, after = SCRIPT.split("model =")
     cells = (WITHOUT_RAY + before, f"model ={after}", "study", "study.charts.curves()")
     functions = [f"@app.cell\ndef _():\n{textwrap.indent(cell, '    ')}\n    return" for cell in cells]
     (folder / "notebook.py").write_text("\n\n".join(["import marimo", "app = marimo.App()", *functions]))
-    words = (sys.executable, "-m", "marimo", "export", "html", "notebook.py", "-o", "page.html", "--no-include-code")
-    env = {**os.environ, **environment(command, folder)}
-    ended = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    said = folder / "said.txt"
+
+    def export() -> None:
+        os.chdir(folder)
+        os.environ.update(environment(command, folder))
+        sys.argv = ["marimo", "export", "html", "notebook.py", "-o", "page.html", "--no-include-code"]
+        fork = multiprocessing.get_context("fork")
+        with (
+            patch.object(multiprocessing, "get_context", lambda method: fork),  # marimo's process starts as a fork, too
+            said.open("w", buffering=1) as out,
+            redirect_stdout(out),
+            redirect_stderr(out),
+        ):
+            warnings.resetwarnings()
+            runpy.run_module("marimo", run_name="__main__")
+
+    assert exit_code_of_fork(export) == 0, said.read_text()
     page = (folder / "page.html").read_text()
     assert "the test split" in page  # the summary of the study
     assert "vega-lite" in page
@@ -183,55 +202,13 @@ OPTIONS: dict[str, Any] = {
     "workers": 1,
     "set": {"hidden_dim": "int(4,16)", "optimizer": "adam", "learning_rate": "log(0.01,0.03)"},
 }
-PROGRAM = """
-import faulthandler, json, os, sys, threading, time
-import ray
-from tuning import search
-from core import UserError
-
-class Tee:  # as programs copy their messages into a file: it has no descriptor
-    write, flush = (lambda self, text: len(text)), (lambda self: None)
-sys.stderr = Tee()
-sentences, options = sys.argv[1], json.loads(sys.argv[2])
-thread = threading.Thread(target=search, args=(sentences,), kwargs={"name": "path", **options})
-thread.start()
-while not ray.is_initialized():
-    time.sleep(0.05)
-try:
-    search(sentences, name="second", **options)
-except UserError as error:
-    print("second:", error)
-thread.join()
-assert not ray.is_initialized()
-assert not faulthandler.is_enabled()
-assert "PYTHONBREAKPOINT" not in os.environ
-ray.is_initialized, ray.shutdown = (lambda: True), (lambda: print("Ray was shut down"))
-try:
-    search(sentences, name="refused", **options)
-except UserError as error:
-    print("refused:", error)
-"""
 
 
-def test_a_frame_and_a_path_give_the_study_of_the_command(command: Command, sentences: Path) -> None:
-    """That of the path is searched outside the main thread, and not disturbed by a second search there. The
-    script has no `if __name__ == "__main__"`.
-
-    The caller's own Ray is left running.
-    """
+def test_a_frame_gives_the_study_of_the_command(command: Command, sentences: Path) -> None:
     command.train_here(*run(sentences, "file", "--trials", "3", *LEARNS))
     with without_ray():
         search(pd.read_csv(sentences), name="frame", results=command.results, **OPTIONS)
-    (command.results / "program.py").write_text(PROGRAM)
-    ended = command.run(str(sentences), json.dumps(OPTIONS), program=("program.py",))
-    assert ended.returncode == 0, ended.stderr
-    assert "second: another search of this Python process uses Ray; wait until it has ended" in ended.stdout
-    assert "refused: Ray already runs in this Python process" in ended.stdout
-    assert "run ray.shutdown() first" in ended.stdout
-    assert "Ray was shut down" not in ended.stdout
-    assert command.content("frame") == command.content("path") == command.content("file")
-    specs = [read_study(command.results / name)[0]["spec"] for name in ("path", "file")]
-    assert specs[0] == specs[1]
+    assert command.content("frame") == command.content("file")
     study = load_study(command.results / "frame")
     with without_ray():
         assert {row.trial for row in study.confirm(top=1, seeds=2).rows} >= {study.best.trial, 0}

@@ -17,16 +17,19 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
-from tests.support.command import Command, die_at_checkpoint, without_waits
+from tests.support.cli import exit_code
+from tests.support.command import PROGRAM, Command, die_at_checkpoint, without_waits
 from tests.support.patience import PATIENCE_SECONDS
 from tests.support.ports import held_port
-from tests.support.processes import exit_code_of_fork
+from tests.support.processes import exit_code_of_fork, forked
 from tests.support.tensorboard import scalars
 from tuning.journal.file import JOURNAL
 from tuning.journal.records import read_study
+from tuning.tracking import progress_display
 
 
 def run(sentences: Path, name: str, *more: str) -> tuple[str, ...]:
@@ -63,15 +66,23 @@ def shown(command: Command, sentences: Path, unread: str) -> str:
     """What a terminal was shown when that search was resumed."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    env = {**os.environ, "SENTUNE_RESULTS": str(command.results), "SENTUNE_TEST_MARK": command.mark, "TERM": "xterm"}
-    for variable in ("COLUMNS", "LINES", "JPY_PARENT_PID"):
-        env.pop(variable, None)
-    words = [sys.executable, "-m", "tuning", *run(sentences, "watched", "--tensorboard")]
-    with subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, env=env, start_new_session=True) as driver:
+
+    def search() -> None:
+        for number, name in enumerate(("stdin", "stdout", "stderr")):
+            os.dup2(theirs, number)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", buffering=1, closefd=False))
+        os.environ["TERM"] = "xterm"
+        with command.here(), patch.object(progress_display, "REFRESH_SECONDS", 0.02):  # trials take a second here
+            for variable in ("COLUMNS", "LINES", "JPY_PARENT_PID"):
+                os.environ.pop(variable, None)
+            sys.exit(exit_code(*run(sentences, "watched", "--tensorboard"), program=PROGRAM))
+
+    with forked(search) as driver:
         os.close(theirs)
         text = all_of(ours)
+        driver.join(PATIENCE_SECONDS)
     os.close(ours)
-    assert driver.returncode == 0, text
+    assert driver.exitcode == 0, text
     return text
 
 

@@ -1,4 +1,4 @@
-"""The wheel is complete, and runs a search outside of the checkout; and the environment that `make` makes."""
+"""The wheel is complete, and a script searches with it outside of the checkout; the environment that `make` makes."""
 
 import json
 import os
@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.command import Command
 from tests.support.patience import PATIENCE_SECONDS
+from tuning.journal.records import read_study
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("core", "tuning")
@@ -97,24 +98,82 @@ def test_the_wheel_has_every_file_of_the_packages(wheel: Path) -> None:
     assert packed == expected
 
 
-def test_a_search_with_the_installed_wheel_leaves_a_study_a_table_and_a_page(
-    sentune: Sentune, bin_folder: Path, command: Command, sentences: Path
+OPTIONS = {
+    "vectors": "none",
+    "embedding_dim": 8,
+    "trials": 3,
+    "epochs": 3,
+    "parallelism": 2,
+    "workers": 1,
+    "validation": "folds:3",
+    "set": {"hidden_dim": "int(4,16)"},
+}
+COMMAND = ("--vectors", "none", "--embedding-dim", "8", "--trials", "3", "--epochs", "3", "--parallelism", "2",
+           "--workers", "1", "--validation", "folds:3", "--set", "hidden_dim=int(4,16)")  # fmt: skip
+"""The same for `run`."""
+PROGRAM = """
+import faulthandler, json, os, sys, threading, time
+import ray
+import core, tuning
+from core import UserError
+from tuning import search
+
+class Tee:  # as programs copy their messages into a file: it has no descriptor
+    write, flush = (lambda self, text: len(text)), (lambda self: None)
+sys.stderr = Tee()
+sentences, options = sys.argv[1], json.loads(sys.argv[2])
+thread = threading.Thread(target=search, args=(sentences,), kwargs={"name": "installed", **options})
+thread.start()
+while not ray.is_initialized():
+    time.sleep(0.05)
+try:
+    search(sentences, name="second", **options)
+except UserError as error:
+    print("second:", error)
+thread.join()
+assert not ray.is_initialized()
+assert not faulthandler.is_enabled()
+assert "PYTHONBREAKPOINT" not in os.environ
+ray.is_initialized, ray.shutdown = (lambda: True), (lambda: print("Ray was shut down"))
+try:
+    search(sentences, name="refused", **options)
+except UserError as error:
+    print("refused:", error)
+print(core.__file__, tuning.__file__, sep="\\n")
+"""
+
+
+@pytest.fixture(scope="module")
+def said(sentune: Sentune, sentences: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What a script printed that searched with the wheel; it has no `if __name__ == "__main__"`."""
+    script = tmp_path_factory.mktemp("script") / "program.py"
+    script.write_text(PROGRAM)
+    return sentune(str(script), str(sentences), json.dumps(OPTIONS), program="python")
+
+
+def test_a_search_with_the_installed_wheel_leaves_the_study_of_the_command_and_a_page(
+    said: str, sentune: Sentune, bin_folder: Path, command: Command, sentences: Path
 ) -> None:
-    code = "import core, tuning; print(core.__file__); print(tuning.__file__)"
-    for place in sentune("-P", "-c", code, program="python").splitlines():
+    """With validation in folds, on a real Ray."""
+    for place in said.splitlines()[-2:]:
         assert Path(place).is_relative_to(bin_folder.parent)
-    said = sentune(
-        "run", str(sentences), "--vectors", "none", "--embedding-dim", "8", "--trials", "2", "--epochs", "1",
-        "--parallelism", "1", "--workers", "1", "--set", "hidden_dim=int(4,8)", "--name", "installed",
-    )  # fmt: skip
-    assert "\nrank " in said
+    command.train_here("run", str(sentences), *COMMAND, "--name", "here")
+    assert command.content("installed") == command.content("here")
+    specs = [read_study(command.results / name)[0]["spec"] for name in ("installed", "here")]
+    assert specs[0] == specs[1]
     rows = json.loads(command.succeed("best", "installed", "--format", "json"))
-    states = {row["trial"]: row["state"] for row in rows if row["trial"] != "ensemble"}
-    assert states == {0: "COMPLETE", 1: "COMPLETE", "plain": "REFERENCE", "major": "REFERENCE"}
+    assert {"plain", "major"} <= {row["trial"] for row in rows}
     page = command.results / "page.html"
     sentune("report", "installed", "--out", str(page))
     text = page.read_text()
     assert all(part in text for part in ("<html", "<style>", "<script>", "</html>"))
+
+
+def test_a_search_in_a_thread_is_not_disturbed_by_a_second_one_and_leaves_the_callers_ray_running(said: str) -> None:
+    assert "second: another search of this Python process uses Ray; wait until it has ended" in said
+    assert "refused: Ray already runs in this Python process" in said
+    assert "run ray.shutdown() first" in said
+    assert "Ray was shut down" not in said
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")

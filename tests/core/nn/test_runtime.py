@@ -22,7 +22,6 @@ def test_threads_start_also_if_the_caller_has_a_default_device() -> None:
 
 FAULTS = """
 import resource
-import torch
 from core.nn.runtime import training_memory
 
 def faults():
@@ -35,14 +34,6 @@ with training_memory():
     faults()
     print(faults())
 """
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
-def test_freed_memory_is_used_again_without_page_faults() -> None:
-    """In a process of its own: other tests leave holes in the memory of this one."""
-    said = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
-    assert int(said.stdout) < 800
 
 
 def test_a_training_on_a_gpu_does_not_repeat_torchs_warning_about_weights_in_one_vector(
@@ -92,7 +83,7 @@ def test_subnormals_are_as_before_whatever_the_callers_default_dtype_is() -> Non
 
 
 MANY_SHAPES = """
-import psutil, torch
+import psutil
 from core.nn.runtime import limit_cached_kernels
 limit_cached_kernels(128)
 layer = torch.nn.Linear(128, 64)
@@ -105,27 +96,57 @@ print(used[-1] - used[199])
 """
 
 
-@pytest.mark.slow
-def test_kernels_of_many_shapes_in_bf16_do_not_fill_the_memory() -> None:
-    """Where the processor computes in bf16, each shape would otherwise keep 0.7 MB."""
+SUBNORMALS = """
+from core.nn.runtime import torch_threads
+with torch_threads(2):
+    print(int((torch.full((2**18,), 1e-30) * 1e-9).count_nonzero()))
+"""
+FORKS = """
+import os, sys, traceback
+import torch
+for code in sys.argv[1:]:
+    if not os.fork():
+        try:
+            exec(code, {"torch": torch})
+            sys.stdout.flush()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    assert os.wait()[1] == 0
+"""
+
+
+@pytest.fixture(scope="module")
+def printed() -> dict[str, int]:
+    """What each script prints in a process that has imported torch, and in which torch has done nothing yet."""
     env = {name: value for name, value in os.environ.items() if not name.endswith("CACHE_CAPACITY")}
-    done = subprocess.run(
-        [sys.executable, "-c", MANY_SHAPES], capture_output=True, text=True, check=False, env=env, cwd=ROOT
+    scripts = (FAULTS, MANY_SHAPES, SUBNORMALS)
+    ended = subprocess.run(
+        [sys.executable, "-c", FORKS, *scripts], capture_output=True, text=True, check=False, env=env, cwd=ROOT
     )
-    assert int(done.stdout) < 60e6, done.stderr
+    assert ended.returncode == 0, ended.stderr
+    return dict(zip(scripts, map(int, ended.stdout.split()), strict=True))
 
 
 @pytest.mark.slow
-def test_threads_that_torch_starts_for_a_training_count_subnormals_as_zero() -> None:
-    """In a process of its own, in which torch has not started any."""
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
+def test_freed_memory_is_used_again_without_page_faults(printed: dict[str, int]) -> None:
+    """In a process of its own: other tests leave holes in the memory of this one."""
+    assert printed[FAULTS] < 800
+
+
+@pytest.mark.slow
+def test_kernels_of_many_shapes_in_bf16_do_not_fill_the_memory(printed: dict[str, int]) -> None:
+    """Where the processor computes in bf16, each shape would otherwise keep 0.7 MB."""
+    assert printed[MANY_SHAPES] < 60e6
+
+
+@pytest.mark.slow
+def test_threads_that_torch_starts_for_a_training_count_subnormals_as_zero(printed: dict[str, int]) -> None:
     if not torch.set_flush_denormal(False):
         pytest.skip("this processor cannot")
-    script = (
-        "import torch; from core.nn.runtime import torch_threads\n"
-        "with torch_threads(2): print(int((torch.full((2**18,), 1e-30) * 1e-9).count_nonzero()))"
-    )
-    ended = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert int(ended.stdout) == 2**17  # those of the first thread
+    assert printed[SUBNORMALS] == 2**17  # those of the first thread
 
 
 def test_bf16_runs_on_processors_for_which_onednn_has_no_bf16_lstm(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,8 @@ def assert_agrees(
     config: TrialConfig,
     corpus: Corpus,
     max_norm: float | None = None,
-    steps: int = 50,
+    *,
+    steps: int,
     class_weights: Tensor | None = None,
 ) -> None:
     model = new_model(config, corpus)
@@ -75,8 +76,8 @@ RATES = {"adadelta": 0.5, "adam": 1e-2, "adamw": 1e-2, "rmsprop": 1e-2}
 @pytest.mark.parametrize(
     ("bidirectional", "frozen", "steps"),
     [
-        pytest.param(False, True, 50, marks=pytest.mark.slow),
-        pytest.param(True, False, 50, marks=pytest.mark.slow),
+        pytest.param(False, True, 20, marks=pytest.mark.slow),
+        pytest.param(True, False, 20, marks=pytest.mark.slow),
         (False, False, 10),
         pytest.param(True, True, 10, marks=pytest.mark.slow),
     ],
@@ -84,7 +85,7 @@ RATES = {"adadelta": 0.5, "adam": 1e-2, "adamw": 1e-2, "rmsprop": 1e-2}
 def test_steps_of_each_optimizer_agree_with_plain_torch(
     optimizer: str, bidirectional: bool, frozen: bool, steps: int
 ) -> None:
-    """Fifty steps of each optimizer, kind of LSTM and kind of word vectors, ten of the combinations that are left."""
+    """Twenty steps of each optimizer, kind of LSTM and kind of word vectors, ten of the combinations that are left."""
     config = TrialConfig(
         optimizer=optimizer,
         bidirectional=bidirectional,

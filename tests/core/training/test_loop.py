@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from tests.support.corpora import tiny_corpus
 from tests.support.epochs import epoch
 from tests.support.trainings import Died, assert_bit_identical, dying_after, figures, small
 
+trained = cache(lambda config: train(config, tiny_corpus()))
+"""Once for all tests that compare with it."""
 NEW_PRECISIONS = hasattr(torch.backends.mkldnn, "matmul")
 """Whether each operation has a precision of its own, as since torch 2.9."""
 
@@ -79,7 +81,7 @@ def test_stop_training_ends_it_with_what_it_has() -> None:
     result = train(small(), tiny_corpus(), report=dying_after(2, StopTraining))
     assert result.stopped == "report"
     assert len(result.epochs) == 2
-    assert figures(result) == figures(train(small(), tiny_corpus()))[:2]
+    assert figures(result) == figures(trained(small()))[:2]
 
 
 def test_patience_ends_it_after_epochs_without_a_better_accuracy() -> None:
@@ -142,7 +144,7 @@ def test_modes_of_the_caller_have_no_effect_and_stay(
 ) -> None:
     """As in a notebook whose author has set them for other models. Products of small matrices are in fp32 anyway."""
     config = small(epochs=2, precision=precision, hidden_dim=128, pooling="attention")
-    expected, outside = train(config, tiny_corpus()), modes()
+    expected, outside = trained(config), modes()
     with mode():
         before = modes()
         assert_bit_identical(train(config, tiny_corpus()), expected)
@@ -230,8 +232,7 @@ def test_frozen_vectors_are_shared_not_copied() -> None:
 
 
 def test_pretrained_vectors_are_never_shortened() -> None:
-    corpus = tiny_corpus()
-    assert_bit_identical(train(small(embedding_max_norm=0.1), corpus), train(small(), corpus))
+    assert_bit_identical(train(small(embedding_max_norm=0.1), tiny_corpus()), trained(small()))
 
 
 def test_random_vectors_are_shortened() -> None:
@@ -241,7 +242,7 @@ def test_random_vectors_are_shortened() -> None:
 
 
 def test_inter_layer_dropout_has_no_effect_on_one_layer() -> None:
-    assert_bit_identical(train(small(lstm_dropout=0.5), tiny_corpus()), train(small(), tiny_corpus()))
+    assert_bit_identical(train(small(lstm_dropout=0.5), tiny_corpus()), trained(small()))
 
 
 @pytest.mark.slow
@@ -267,9 +268,8 @@ def test_inter_layer_dropout_has_no_effect_on_one_layer() -> None:
     ],
 )
 def test_every_setting_matters(changes: dict[str, Any]) -> None:
-    corpus = tiny_corpus()
-    one, other = (train(small(**{"epochs": 2} | each), corpus).weights_sha256 for each in ({}, changes))
-    assert one != other
+    one, other = trained(small(epochs=2)), train(small(**{"epochs": 2} | changes), tiny_corpus())
+    assert one.weights_sha256 != other.weights_sha256
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "rmsprop"])

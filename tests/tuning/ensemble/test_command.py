@@ -4,10 +4,11 @@ import dataclasses
 import errno
 import io
 import os
+import pickle
 import re
 import shutil
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+from ray import cloudpickle
 
 from core.data.corpus import TEST, VAL
 from core.errors import ConfigError, CorruptionError, DataError, TrainingError, UserError
@@ -25,7 +27,7 @@ from core.inference.saved_model import read_model
 from core.io import checked_folder
 from tests.support.contents import metrics
 from tests.support.corpora import tiny_corpus
-from tests.support.local_backend import NoRay
+from tests.support.local_backend import NoRay, Result
 from tests.support.studies import (
     add_plain_baseline,
     config_record,
@@ -69,11 +71,27 @@ def study(made: Path, tmp_path: Path) -> Path:
     return tmp_path / "s"
 
 
+def sent(value: Any) -> Any:
+    """Return the value as another process gets it from Ray: its arrays are read-only."""
+    arrays: list[pickle.PickleBuffer] = []
+    packed = cloudpickle.dumps(value, protocol=5, buffer_callback=arrays.append)
+    return pickle.loads(packed, buffers=[bytes(each.raw()) for each in arrays])
+
+
+class OtherProcess(NoRay):
+    """Takes the place of BackgroundRay, too: tasks get copies of their arguments, and the driver one of the result."""
+
+    def remote(self, **_: object) -> Callable[[Callable[..., Any]], Any]:
+        return lambda function: SimpleNamespace(
+            remote=lambda *values: Result(sent(sent(function)(*map(sent, values)))),
+        )
+
+
 @pytest.fixture(scope="module")
 def ensembled(made: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The study with its ensemble, and the command's output."""
     folder = shutil.copytree(made / "s", tmp_path_factory.mktemp("ensembled") / "s")
-    with redirect_stdout(io.StringIO()) as out:
+    with redirect_stdout(io.StringIO()) as out, patch("tuning.ensemble.command.BackgroundRay", OtherProcess):
         assert ensemble(folder, made)
     return folder, out.getvalue()
 

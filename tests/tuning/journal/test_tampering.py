@@ -55,10 +55,11 @@ def tampered(records: list[Any], number: int, place: Place, value: Any) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("count", [2, pytest.param(len(VALUES), marks=pytest.mark.chaos)])
 def test_any_other_value_in_a_journal_is_one_line_or_a_table(
-    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
-    """Each place once, epochs as one; three of the values at each place, in turn. Fewer resamples read the same."""
+    """Each place once, epochs as one; `count` of the values at each place, in turn. Fewer resamples read the same."""
     monkeypatch.setattr("tuning.analysis.ensemble.REPEATS", 10)
     monkeypatch.setattr("tuning.analysis.assessment.REPEATS", 20)
     folder = shutil.copytree(study, tmp_path / "study")
@@ -78,7 +79,7 @@ def test_any_other_value_in_a_journal_is_one_line_or_a_table(
     values, refused = itertools.cycle(VALUES), 0
     problems: list[Any] = []
     for number, place in kinds.values():
-        for value in itertools.islice(values, 3):
+        for value in itertools.islice(values, count):
             (folder / JOURNAL).write_text(tampered(records, number, place, value))
             for read in readers:
                 try:

@@ -58,10 +58,9 @@ def next_of_a_study(sampler: str) -> Suggestion:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_modes_of_the_callers_torch_change_no_suggestion_of_gp(mode: Any) -> None:
+def test_modes_of_the_callers_torch_change_no_suggestion_of_gp() -> None:
     expected = next_of_a_study("gp")
-    with mode():
+    with torch.no_grad(), torch.inference_mode():
         assert next_suggestion(*a_study("gp")) == expected
 
 
@@ -239,7 +238,13 @@ def test_trials_of_another_study_count_as_results_if_the_sampler_sees_them(n_pri
 )
 def test_the_origin_is_random_exactly_if_optuna_drew_at_random(sampler: str, n_prior: int) -> None:
     the_plan = plan(sampler=sampler, startup=4, parallelism=2, prior_trials=tuple(outcomes(plan(seed=1), n_prior)))
-    for number, trial in enumerate(outcomes(the_plan, 9)[1:], 1):
+    if sampler == "gp":
+        the_plan, before = a_study("gp")
+        trials = [*before, finished(the_plan, next_of_a_study("gp"), 0.5)]
+    else:
+        trials = outcomes(the_plan, 9)
+    assert {trial.user_attrs["origin"] for trial in trials} == {"baseline", "random", "sampler"}
+    for number, trial in enumerate(trials[1:], 1):
         at_random = make_sampler("random", the_plan, derive_seed(the_plan.seed, number))
         drawn = suggest_once(at_random, the_plan.space, [])
         assert trial.user_attrs["origin"] == ("random" if trial.params == drawn else "sampler")
