@@ -157,7 +157,10 @@ def stored(uri: str) -> list[str]:
     return [file.path for file in found if file.is_file and file.size]
 
 
-def test_two_nodes_are_lost_and_the_driver_is_killed_and_the_study_is_the_same_and_the_loss_of_the_head_is_one_line(
+NO_STORAGE = "checkpoints stay on each trial's node, so a trial that continues on another node"
+
+
+def test_a_node_and_the_head_are_lost_and_on_another_cluster_the_study_ends_the_same(
     command: Command,
     sentences: Path,
     nodes: Nodes,
@@ -170,12 +173,10 @@ def test_two_nodes_are_lost_and_the_driver_is_killed_and_the_study_is_the_same_a
     """With a storage, whose server's log tells what was asked of it; the next command, for more trials, has none."""
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
-    there = ("--address", nodes.address)
+    words = run(sentences, "lost", "--address", nodes.address, "--storage", s3, trials=4)
+    command.kill_at_checkpoint(2, *run(sentences, "lost", trials=4))  # from then on, the study has its plain baseline
     nodes.fill(1)
-    with (
-        caplog.at_level(logging.INFO, "werkzeug"),
-        command.start(*run(sentences, "lost", *there, "--storage", s3, trials=4), env=TOKEN) as driver,
-    ):
+    with caplog.at_level(logging.INFO, "werkzeug"), command.start(*words, env=TOKEN) as driver:
         lose_one(nodes, "lost", driver)
         caplog.clear()
         wait_until(
@@ -184,34 +185,43 @@ def test_two_nodes_are_lost_and_the_driver_is_killed_and_the_study_is_the_same_a
         )
         before = n_epochs(command)
         wait_until(lambda: n_epochs(command) > before, "no epoch follows the checkpoint that was fetched")
-        os.kill(driver.pid, signal.SIGKILL)
-        out, _ = driver.communicate(timeout=PATIENCE_SECONDS)
-    assert driver.returncode == -signal.SIGKILL
-    assert "checkpoints stay on each trial's node" not in out
-    wait_until(lambda: not nodes.processes(nodes.head, "ImplicitFunc"), "workers outlive their driver")
-    assert stored(s3)
-    nodes.fill(1)
-    with authenticated(TOKEN):
-        missed = "the head does not miss the lost node"
-        wait_until(lambda: len(ray_private.alive_nodes(nodes.address)) == 2, missed, pause=0.5)
-    with command.start(*run(sentences, "lost", *there), env=TOKEN) as driver:
-        lose_one(nodes, "lost", driver)
-        out, err = driver.communicate(timeout=PATIENCE_SECONDS)
-    assert driver.returncode == 0, f"{out}\n{err}"
-    assert "continuing study lost" in out
-    assert "checkpoints stay on each trial's node, so a trial that continues on another node" in out
-    assert command.content("lost") == command.content(whole)
-    assert [record[1] for record in command.content("lost")].count("FAIL") == 0
-    assert nodes.checkpoints(nodes.head, "lost") == [], "a complete study leaves none"
-    assert "is complete: 6 trials" in command.train_here(*run(sentences, "lost", "--storage", s3))
-    assert stored(s3) == [], "what the killed command left goes with the next one that has the storage"
-    with command.start(*run(sentences, "headless", *there), env=TOKEN) as driver:
-        command.wait_for_epoch("headless")
         nodes.lose(nodes.head)
         out, err = driver.communicate(timeout=PATIENCE_SECONDS)
     assert driver.returncode == 2, f"{out}\n{err}"
     assert err.startswith("sentune: Ray's process raylet has ended (killed, or out of memory); nothing is lost, ")
     assert err.count("\n") == 1
+    assert NO_STORAGE not in out
+    assert stored(s3)
+    with contextlib.closing(Nodes(command.mark, TOKEN)) as others:
+        ended = command.run(*run(sentences, "lost", "--address", others.address), env=TOKEN)
+        assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
+        assert others.checkpoints(others.head, "lost") == [], "a complete study leaves none"
+    assert "continuing study lost" in ended.stdout
+    assert NO_STORAGE in ended.stdout
+    assert command.content("lost") == command.content(whole)
+    assert [record[1] for record in command.content("lost")].count("FAIL") == 0
+    assert "is complete: 6 trials" in command.train_here(*run(sentences, "lost", "--storage", s3))
+    assert stored(s3) == [], "what the first command left goes with the next one that has the storage"
+
+
+@pytest.mark.chaos
+def test_the_driver_is_killed_and_a_node_is_lost_without_a_storage_and_the_study_is_the_same(
+    command: Command, sentences: Path, whole: str
+) -> None:
+    with contextlib.closing(Nodes(command.mark, TOKEN)) as nodes:
+        nodes.fill(1)
+        words = run(sentences, "killed", "--address", nodes.address)
+        with command.start(*words, env=TOKEN) as driver:
+            command.wait_for_epoch("killed")
+            os.kill(driver.pid, signal.SIGKILL)
+        assert driver.returncode == -signal.SIGKILL
+        wait_until(lambda: not nodes.processes(nodes.head, "ImplicitFunc"), "workers outlive their driver")
+        with command.start(*words, env=TOKEN) as driver:
+            lose_one(nodes, "killed", driver)
+            out, err = driver.communicate(timeout=PATIENCE_SECONDS)
+        assert driver.returncode == 0, f"{out}\n{err}"
+        assert nodes.checkpoints(nodes.head, "killed") == []
+    assert command.content("killed") == command.content(whole)
 
 
 def test_a_bucket_that_is_not_there_is_one_line(
