@@ -124,9 +124,11 @@ def forked(command: Command, sentences: Path, tmp_path_factory: pytest.TempPathF
         (folder / name).write_text(program)
         (folder / name).chmod(0o755)
     (folder / "bad.csv").write_text("body,stars\na fine film,1\n")
-    words = (str(folder), str(PATIENCE_SECONDS), str(sentences), *notebook_run(sentences, "forked", "--workers", "1"))
+    words = notebook_run(sentences, "forked", "--no-baseline", "--workers", "1")
+    command.train_here(*words, "--trials", "1")  # from then on, the study has its plain baseline
+    words = (str(folder), str(PATIENCE_SECONDS), str(sentences), *words)
     # Python 3.12 warns of a fork with threads: pyarrow's import starts one.
-    ended = command.run(*words, "--no-baseline", program=("-W", "ignore::DeprecationWarning", "-c", FORKED))
+    ended = command.run(*words, program=("-W", "ignore::DeprecationWarning", "-c", FORKED))
     assert (ended.returncode, ended.stderr) == (0, "")
     return folder
 

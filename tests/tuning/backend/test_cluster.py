@@ -59,9 +59,7 @@ def test_a_trial_that_fits_on_no_node_is_refused_with_what_they_have(resources: 
 
 
 def test_a_cluster_without_a_node_for_trials_is_refused() -> None:
-    with pytest.raises(
-        ConfigError, match=r"has CPUs for trials; run `ray start --address=10\.0\.0\.1"
-    ):
+    with pytest.raises(ConfigError, match=r"has CPUs for trials; run `ray start --address=10\.0\.0\.1"):
         cluster().max_parallel(TrialResources())
 
 
