@@ -20,6 +20,7 @@ from tuning.backend.ray_private import reload_authentication
 PROGRAM = """
 from ray._private.node import Node
 Node.start_api_server = lambda node, **options: None  # the dashboard's server, which starts even without a dashboard
+Node.start_ray_client_server = lambda node: None  # for programs that are no node
 from ray.scripts.scripts import main
 main()
 """

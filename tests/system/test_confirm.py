@@ -93,12 +93,14 @@ def test_the_same_command_again_only_shows_and_json_is_json(
     assert journal.read_bytes() == before
 
 
-def test_after_killed_workers_and_ctrl_c_no_finished_run_is_lost(
+def test_after_kills_and_ctrl_c_no_finished_run_is_lost(
     command: Command, study: Path, whole: tuple[str, dict[str, Any]]
 ) -> None:
+    """The command is first killed without Ray, after the plain baseline's run and two others."""
+    command.kill_at_checkpoint(8, "confirm", study.name, *HOW)
+    assert len(outcomes(study)) == 3
     with command.start("confirm", study.name, *HOW) as process:
-        wait_for_runs(study, 3)
-        victims = wait_until(  # a plain baseline may run
+        victims = wait_until(
             lambda: command.processes("ray::train_run()") or command.processes("ray::train_run"),
             "no run is trained",
             pause=0.1,
@@ -106,7 +108,7 @@ def test_after_killed_workers_and_ctrl_c_no_finished_run_is_lost(
         for victim in victims:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(victim, signal.SIGKILL)
-        wait_for_runs(study, 5)
+        wait_for_runs(study, 4)
         os.kill(process.pid, signal.SIGINT)
         _, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, "Traceback" in err) == (130, False), err

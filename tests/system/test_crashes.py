@@ -36,7 +36,7 @@ def whole(command: Command, sentences: Path) -> str:
 def places() -> Iterator[Path]:
     """Empty folders for home, cache and temporary files: short, because Ray puts sockets there; and one too long."""
     folder = Path(tempfile.mkdtemp(prefix="s", dir="/tmp"))
-    for name in ("home", "tmp", "cache", LONG):
+    for name in ("home", "tmp", "cache", "killed", LONG):
         (folder / name).mkdir()
     yield folder
     shutil.rmtree(folder)
@@ -137,7 +137,22 @@ def gets_two_signals(driver: "subprocess.Popen[str]") -> None:
     assert err.splitlines()[-1].startswith("interrupted; run the same command again to resume: python -m tuning run")
 
 
-def test_ray_is_killed_signals_come_and_the_disk_is_full_and_each_is_one_line_and_loses_nothing(
+@pytest.mark.chaos
+def test_the_loss_of_the_gcs_server_and_two_signals_are_one_line_each_and_lose_nothing(
+    command: Command, sentences: Path, whole: str
+) -> None:
+    words = search(sentences, "later")
+    with command.start(*words) as driver:
+        command.wait_for_journal("later", 10)
+        lose(command, driver, "gcs_server")
+    with command.start(*words) as driver:
+        command.wait_for_journal("later", 30)
+        gets_two_signals(driver)
+    command.train_here(*words)
+    assert command.content("later") == command.content(whole)
+
+
+def test_ray_and_the_driver_are_killed_and_the_disk_is_full_and_each_is_one_line_and_loses_nothing(
     command: Command, sentences: Path, places: Path, whole: str, group: str
 ) -> None:
     """At first threads and open files are limited, and the raylet is silent for a while, which ends no search.
@@ -146,19 +161,17 @@ def test_ray_is_killed_signals_come_and_the_disk_is_full_and_each_is_one_line_an
     the home is read-only, and there is hardly any shared memory.
     """
     words = search(sentences, "hurt")
+    command.kill_at_checkpoint(2, *words)  # from then on, the study has its plain baseline
     env = {"HOME": str(places / "home"), "TMPDIR": str(places / "tmp"), "SENTUNE_CACHE": str(places / "cache")}
     with command.start(*words, program=("-c", LIMITED, group), env=env | EAGER) as driver:
-        command.wait_for_epoch("hurt")
-        is_silent(command)
         command.wait_for_journal("hurt", 10)
+        is_silent(command)
+        command.wait_for_journal("hurt", 20)
         lose(command, driver, "raylet")
-    with command.start(*words, env=env | {"TMPDIR": str(places / LONG)}) as driver:
-        command.wait_for_journal("hurt", 30)  # far from the last one: a search that ends late writes more
-        lose(command, driver, "gcs_server")
-    with command.start(*words, env=env) as driver:
-        command.wait_for_journal("hurt", 50)
-        gets_two_signals(driver)
-    ended = command.run(*words, program=("-c", FULL_DISK), env=env)
+    with command.start(*words, env=env | {"TMPDIR": str(places / "killed")}) as driver:
+        command.wait_for_journal("hurt", 40)  # far from the last one: a search that is killed late writes more
+        os.kill(driver.pid, signal.SIGKILL)
+    ended = command.run(*words, program=("-c", FULL_DISK), env=env | {"TMPDIR": str(places / LONG)})
     assert ended.returncode == 2, f"{ended.stdout}\n{ended.stderr}"
     assert ended.stderr.startswith("sentune: cannot write ")
     assert ended.stderr.endswith("the disk is full; free some space and run the same command again\n")

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from core import load_corpus
 from tests.support.command import Command
 from tests.support.pages import Page
 from tuning.journal.file import JOURNAL
-from tuning.journal.reader import closes_trial
 from tuning.journal.records import read_study
 
 RUN = ("run", "snippets", "--space", "notebook", "--trials", "3", "--epochs", "1", "--name", "quick", "--seed", "1",
@@ -85,17 +83,6 @@ def test_the_same_command_again_trains_nothing(command: Command, said: str) -> N
     assert "study quick is complete: 3 trials" in again
     assert "* the baseline: two LSTM layers of width 128, not tuned" in again
     assert journal.read_bytes() == before
-
-
-def test_more_trials_add_only_the_missing_ones(command: Command, said: str) -> None:
-    shutil.copytree(command.results / "quick", command.results / "more")
-    before = (command.results / "more" / JOURNAL).read_bytes().splitlines(keepends=True)
-    trained = b"".join(line for line in before if not closes_trial(line))
-    words = ["more" if word == "quick" else "4" if word == "3" else word for word in RUN]
-    assert "continuing study more: 3 of 4 trials are done" in command.train_here(*words)
-    assert (command.results / "more" / JOURNAL).read_bytes().startswith(trained)  # the trials are opened again
-    assert len(command.content("more")) == 4
-    assert command.content("more")[:3] == command.content("quick")
 
 
 def test_retrain_proves_itself_and_saves_a_model(model: tuple[Path, str], rows: list[dict[str, Any]]) -> None:

@@ -12,6 +12,8 @@ import pytest
 from tests.support.command import Command
 from tests.support.patience import PATIENCE_SECONDS
 from tests.support.searches import run
+from tuning.journal.file import JOURNAL
+from tuning.journal.reader import closes_trial
 
 
 @pytest.fixture(scope="module")
@@ -32,13 +34,14 @@ def at_once(seconds: float, call: Callable[[], None]) -> SimpleNamespace:
 def test_killed_out_of_time_without_workers_and_stopped_with_ctrl_c_a_study_is_completed_to_the_same(
     command: Command, sentences: Path, whole: str
 ) -> None:
+    """The first kill and the end of its time meet it without Ray; then one of two workers is killed.
+
+    Ctrl-C ends the epochs in progress, and the trials keep their checkpoints.
+    """
     words = run(sentences, "killed", "--no-baseline", "--workers", "2")
-    alone = (*words[:-1], "1")
-    with command.start(*alone) as driver:
-        command.wait_for_journal("killed", 6)
-        os.kill(driver.pid, signal.SIGKILL)
+    command.kill_at_checkpoint(3, *words)
     with patch("tuning.backend.interrupt.call_later", at_once):
-        ended = command.run_here(*alone, "--time-budget", "1s")
+        ended = command.run_here(*words, "--time-budget", "1s")
     assert ended.returncode == 0, ended.stderr
     assert "the study ended early: time budget of 1s used up" in ended.stdout
     assert "run the same command again to continue with a new time budget:\n  python -m tuning run " in ended.stdout
@@ -46,7 +49,7 @@ def test_killed_out_of_time_without_workers_and_stopped_with_ctrl_c_a_study_is_c
     assert len(command.content("killed")) < 9
     with command.start(*words) as driver:
         command.wait_for_journal("killed", 30)
-        victims = command.workers()
+        victims = command.workers()[:1]
         for victim in victims:
             os.kill(victim, signal.SIGKILL)
         command.wait_for_journal("killed", 40)
@@ -57,7 +60,23 @@ def test_killed_out_of_time_without_workers_and_stopped_with_ctrl_c_a_study_is_c
     assert driver.returncode == 130
     assert "run the same command again to resume: python -m tuning run" in err
     assert "Traceback" not in err
-    running = [record for record in command.content("killed") if record[1] == "RUNNING"]
-    assert len(running) <= 2 + len(victims)  # of two workers; a trial whose worker was killed may wait for another one
+    running = [trial for trial in command.content("killed") if trial[1] == "RUNNING"]
+    assert len(running) <= 3  # of two workers; a trial whose worker was killed may wait for another one
+    for number, *_, epochs, _ in running:
+        kept = (command.results / "killed" / "checkpoints" / f"{number:05d}").glob("epoch-*")
+        assert not epochs or max(path.name for path in kept) >= f"epoch-{len(epochs):05d}"
     assert "ended early" not in command.train_here(*words, "--time-budget", "5h")
     assert command.content("killed") == command.content(whole)
+
+
+def test_more_trials_add_only_the_missing_ones(command: Command, sentences: Path) -> None:
+    def words(trials: int) -> tuple[str, ...]:
+        return run(sentences, "more", "--trials", str(trials), "--epochs", "1")
+
+    command.train_here(*words(3))
+    journal, before = command.results / "more" / JOURNAL, command.content("more")
+    trained = b"".join(line for line in journal.read_bytes().splitlines(keepends=True) if not closes_trial(line))
+    assert "continuing study more: 3 of 4 trials are done" in command.train_here(*words(4))
+    assert journal.read_bytes().startswith(trained)  # the trials are opened again
+    assert len(command.content("more")) == 4
+    assert command.content("more")[:3] == before

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import Command, without_waits
-from tests.support.patience import PATIENCE_SECONDS
+from tests.support.patience import PATIENCE_SECONDS, wait_until
 from tests.support.searches import notebook_run
 from tuning.resources.machine import available_cpus
 
 
-def test_ctrl_c_while_the_data_are_read_ends_at_once(command: Command, sentences: Path) -> None:
-    """The signal goes to the whole process group, as from a terminal; again and again, as from an impatient user."""
+@pytest.mark.chaos
+def test_ctrl_c_when_rays_first_process_has_appeared_ends_at_once(command: Command, sentences: Path) -> None:
+    """`make test` waits for the next ones; the signals are those of an impatient user at a terminal."""
     with command.start(*notebook_run(sentences, "early", "--workers", "1")) as driver:
-        assert driver.stdout is not None
-        assert driver.stdout.readline().startswith("sentences ")
+        wait_until(lambda: command.processes("gcs_server"), "no gcs_server was started")
         for _ in range(3):
             os.killpg(driver.pid, signal.SIGINT)
             time.sleep(0.2)
@@ -85,12 +85,16 @@ def fork(name, *calls):
 def wait(name, child):
     (folder / f"{name}.code").write_text(str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])))
 
-def interrupt(child, program):
+def interrupt(child, moment):
     def runs(process):
         with contextlib.suppress(psutil.Error):
-            return any(word.rpartition("/")[2] == program for word in process.cmdline() if word[0:1] != "-")
+            return any(word.rpartition("/")[2] == moment for word in process.cmdline() if word[0:1] != "-")
+    def reached():
+        if moment == "data":
+            return "sentences " in (folder / "data.out").read_text()
+        return any(map(runs, process.children(recursive=True)))
     process, until = psutil.Process(child), time.monotonic() + patience
-    while not any(map(runs, process.children(recursive=True))) and process.status() != psutil.STATUS_ZOMBIE:
+    while not reached() and process.status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < until
         time.sleep(0.05)
     for _ in range(3):
@@ -101,9 +105,10 @@ causes = (dies, command), (dies, api), (hangs, command), (nowhere, command), (fe
 for cause, way in causes:
     name = f"{cause.__name__} {way.__name__}"
     wait(name, fork(name, cause, way))
-for program in ("gcs_server", "raylet", "default_worker.py"):
-    interrupt(child := fork(program, command), program)
-    wait(program, child)
+for moment in ("data", "raylet", "default_worker.py"):
+    (folder / f"{moment}.out").touch()
+    interrupt(child := fork(moment, command), moment)
+    wait(moment, child)
 """
 DIES = """#!/bin/sh
 for word in "$@"; do case $word in --stderr_filepath=*) log=${word#*=};; esac; done
@@ -124,9 +129,11 @@ def forked(command: Command, sentences: Path, tmp_path_factory: pytest.TempPathF
         (folder / name).write_text(program)
         (folder / name).chmod(0o755)
     (folder / "bad.csv").write_text("body,stars\na fine film,1\n")
-    words = (str(folder), str(PATIENCE_SECONDS), str(sentences), *notebook_run(sentences, "forked", "--workers", "1"))
+    words = notebook_run(sentences, "forked", "--no-baseline", "--workers", "1")
+    command.train_here(*words, "--trials", "1")  # from then on, the study has its plain baseline
+    words = (str(folder), str(PATIENCE_SECONDS), str(sentences), *words)
     # Python 3.12 warns of a fork with threads: pyarrow's import starts one.
-    ended = command.run(*words, "--no-baseline", program=("-W", "ignore::DeprecationWarning", "-c", FORKED))
+    ended = command.run(*words, program=("-W", "ignore::DeprecationWarning", "-c", FORKED))
     assert (ended.returncode, ended.stderr) == (0, "")
     return folder
 
@@ -137,10 +144,13 @@ def ended(folder: Path, name: str) -> tuple[int, list[str]]:
     return int((folder / f"{name}.code").read_text()), lines
 
 
-@pytest.mark.parametrize("program", ["gcs_server", "raylet", "default_worker.py"])
-def test_ctrl_c_before_the_first_epoch_ends_at_once(command: Command, forked: Path, program: str) -> None:
-    """When this process of Ray's has appeared."""
-    code, lines = ended(forked, program)
+@pytest.mark.parametrize("moment", ["data", "raylet", "default_worker.py"])
+def test_ctrl_c_before_the_first_epoch_ends_at_once(command: Command, forked: Path, moment: str) -> None:
+    """When the data are read, or this process of Ray's has appeared.
+
+    The signals go to the whole process group, as from a terminal; again and again, as from an impatient user.
+    """
+    code, lines = ended(forked, moment)
     assert (code, "Traceback" in "".join(lines)) == (130, False), lines
     assert "interrupted; run the same command again to resume" in lines[-1]
     assert command.left_behind() == []

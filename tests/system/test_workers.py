@@ -1,18 +1,18 @@
-"""Effects of a worker on a search: it dies, fails, ends slowly or early, has trained before, or shares a GPU.
+"""Effects of a worker on a search: it dies, fails, ends slowly, has trained before, or shares a GPU.
 
 Ray's GPUs are logical here: trials only report their devices.
 """
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from core.config import TrialConfig
 from core.errors import UserError
+from tests.support.corpora import tiny_corpus
 from tests.support.nodes import authenticated
 from tests.support.patience import PATIENCE_SECONDS
 from tests.support.searches import Searches, searches
@@ -29,15 +29,21 @@ def search() -> Iterator[Searches]:
         yield made
 
 
-def test_a_trial_that_ends_slower_than_ray_waits_neither_hangs_nor_fails(search: Searches, tmp_path: Path) -> None:
-    """Ray gives a stopped trial's thread 2 s; here each takes 2.5 s to leave."""
-    search(
-        tmp_path / "slow",
+@pytest.fixture(scope="module")
+def slow(search: Searches, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A study whose storage fails after each epoch, and what it said.
+
+    Ray gives a stopped trial's thread 2 s; here each takes 2.5 s to leave.
+    """
+    folder = tmp_path_factory.mktemp("slow")
+    said = search(
+        folder,
         """
         def work(job, corpus, resources):
             try:
                 for epoch in (1, 2, 3):
                     score = 1 / (1 + job["number"] + epoch)
+                    tune.report({"storage_problem": "no room"})
                     tune.report({"epoch_result": dict(epoch=epoch, train_loss=0.0, val_loss=0.0,
                                                       val_accuracy=score, score=score, seconds=0.0)})
                 tune.report({"result": {"n_parameters": 1}})
@@ -46,22 +52,16 @@ def test_a_trial_that_ends_slower_than_ray_waits_neither_hangs_nor_fails(search:
         """,
         plan="n_trials=3, epochs=3, parallelism=1, stopping=Asha(grace=1, reduction=3)",
     )
-    states = [(record.state, len(record.epochs)) for record in read_study(tmp_path / "slow")[1]]
+    return folder, said
+
+
+def test_a_trial_that_ends_slower_than_ray_waits_neither_hangs_nor_fails(slow: tuple[Path, str]) -> None:
+    states = [(record.state, len(record.epochs)) for record in read_study(slow[0])[1]]
     assert states == [("COMPLETE", 3), ("COMPLETE", 3), ("PRUNED", 1)]
 
 
-def test_a_storage_that_fails_again_and_again_is_reported_once(search: Searches, tmp_path: Path) -> None:
-    said = search(
-        tmp_path / "stored",
-        """
-        def work(job, corpus, resources):
-            for _ in range(3):
-                tune.report({"storage_problem": "no room"})
-            tune.report({"result": {"n_parameters": 1}})
-        """,
-        plan="n_trials=2, epochs=1",
-    )
-    assert said == "no room; the search continues, and tries again after each epoch"
+def test_a_storage_that_fails_again_and_again_is_reported_once(slow: tuple[Path, str]) -> None:
+    assert slow[1] == "no room; the search continues, and tries again after each epoch"
 
 
 def test_three_failures_from_the_start_with_one_cause_end_the_study_and_no_tracker_is_imported(
@@ -86,18 +86,22 @@ def test_three_failures_from_the_start_with_one_cause_end_the_study_and_no_track
     assert not (tmp_path / "failing" / ".ray").exists()
 
 
-def test_a_worker_that_dies_each_time_fails_its_trial_alone_and_with_the_cause(
-    search: Searches, tmp_path: Path
-) -> None:
-    """As the system kills one that takes too much memory, and as one ends itself whose GPU has failed."""
+def test_a_trial_whose_workers_die_fails_alone_and_with_the_last_cause(search: Searches, tmp_path: Path) -> None:
+    """The first dies while it takes the trial over from another one: Ray starts no such trial again.
+
+    Then the system kills one, as if it took too much memory, and one whose GPU has failed ends itself.
+    """
     search(
         tmp_path / "dying",
         """
         def work(job, corpus, resources):
             import os
+            from ray.tune.trainable.function_trainable import get_session
+            if job["number"] == 0:
+                get_session().finish = lambda timeout=None: os.kill(os.getpid(), 9)  # a worker's reset asks it first
             if job["number"] == 1:
                 (folder / f"dies-{os.getpid()}").touch()
-                if len(list(folder.glob("dies-*"))) < 3:
+                if len(list(folder.glob("dies-*"))) < 2:
                     os.kill(os.getpid(), 9)
                 # As tuning.backend.worker ends, without its import of torch.
                 tune.report({"gpu_failure": "CUDA error: an illegal memory access"})
@@ -109,7 +113,7 @@ def test_a_worker_that_dies_each_time_fails_its_trial_alone_and_with_the_cause(
     records = read_study(tmp_path / "dying")[1]
     assert [record.state for record in records] == ["COMPLETE", "FAIL", "COMPLETE"]
     assert records[1].error == "its worker died three times (CUDA error: an illegal memory access)"
-    assert len(list((tmp_path / "dying").glob("dies-*"))) == 3
+    assert len(list((tmp_path / "dying").glob("dies-*"))) == 2, "the death at the start counts once"
 
 
 def test_a_worker_that_cannot_load_or_begin_a_trial_ends_the_search_and_the_same_command_continues(
@@ -148,65 +152,13 @@ def test_a_worker_that_cannot_load_or_begin_a_trial_ends_the_search_and_the_same
     assert [record.state for record in read_study(tmp_path / "s")[1]] == ["COMPLETE"] * 3
 
 
-def test_a_worker_that_dies_while_it_takes_a_trial_over_costs_it_one_death(search: Searches, tmp_path: Path) -> None:
-    """Ray starts no trial again that dies before it runs on a worker that another trial had."""
-    search(
-        tmp_path / "taking-over",
-        """
-        def work(job, corpus, resources):
-            import os
-            from ray.tune.trainable.function_trainable import get_session
-            get_session().finish = lambda timeout=None: os.kill(os.getpid(), 9)  # which a worker's reset asks first
-            tune.report({"result": {"n_parameters": 1}})
-        """,
-        plan="n_trials=2, epochs=1",
-    )
-    assert [record.state for record in read_study(tmp_path / "taking-over")[1]] == ["COMPLETE"] * 2
-
-
-def test_running_trials_end_their_epoch_and_keep_their_checkpoints(search: Searches, tmp_path: Path) -> None:
-    """As after Ctrl-C; here the time is up when the third epoch is reported."""
-    search(
-        tmp_path / "s",
-        """
-        from tuning.scheduling.budget import Budget
-
-        class Heard(Heard):
-            def on_epoch_end(self, number, result):
-                super().on_epoch_end(number, result)
-                if len([event for event in self.events if event.startswith("epoch")]) == 3:
-                    interrupt.end_study(Budget(seconds=60).timed_out)
-        """,
-        plan="n_trials=6, epochs=50, stopping=None",
-        workers=2,
-    )
-    records = read_study(tmp_path / "s")[1]
-    assert {record.state for record in records} == {"RUNNING"}
-    assert 3 <= sum(len(record.epochs) for record in records) < 20
-    for record in records:
-        if record.epochs:
-            checkpoints = tmp_path / "s" / "checkpoints" / f"{record.number:05d}"
-            assert (checkpoints / f"epoch-{len(record.epochs):05d}").is_dir()
-
-
-FRESH = """
-import json, os, sys
-from core import TrialConfig, train
-from tests.support.corpora import tiny_corpus
-corpus = tiny_corpus()
-for config in json.load(sys.stdin):
-    if not os.fork():  # a process in which nothing was trained before
-        result = train(TrialConfig.from_dict(config), corpus)
-        print([(e.train_loss, e.val_loss, e.val_accuracy) for e in result.epochs], flush=True)
-        os._exit(0)
-    os.wait()
-"""
-
-
-def test_eight_trials_of_one_worker_are_bit_identical_to_those_of_eight_fresh_processes(
+def test_eight_trials_of_one_worker_are_bit_identical_to_those_of_a_process_with_another_past(
     search: Searches, tmp_path: Path
 ) -> None:
-    """Trials of all sorts, one after the other in the worker. What they report has its reader import no torch."""
+    """Trials of all sorts, one after the other in the worker, and here in the reverse order.
+
+    What they report has its reader import no torch.
+    """
     said = search(
         tmp_path / "many",
         """
@@ -219,16 +171,13 @@ def test_eight_trials_of_one_worker_are_bit_identical_to_those_of_eight_fresh_pr
     assert "torch is loaded: False" in said
     assert "torch is loaded: True" not in said
     records = read_study(tmp_path / "many")[1]
-    fresh = subprocess.run(
-        [sys.executable, "-c", FRESH],
-        input=json.dumps([dict(record.config) for record in records]),
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=Path(__file__).parents[2],
-    ).stdout.splitlines()
-    assert len(fresh) == 8
-    assert fresh == [str([(e.train_loss, e.val_loss, e.val_accuracy) for e in r.epochs]) for r in records]
+    assert len(records) == 8
+    from core.training.loop import train
+
+    for record in reversed(records):
+        result = train(TrialConfig.from_dict(record.config), tiny_corpus())
+        here, there = ([(e.train_loss, e.val_loss, e.val_accuracy) for e in r.epochs] for r in (result, record))
+        assert here == there
 
 
 ON_GPUS = """
@@ -236,20 +185,18 @@ import os
 import ray
 from tuning.resources.gpu import assigned_device
 
-retry, fits = {retry}, {fits}
-
 def work(job, corpus, resources):
     began, ids, visible = time.time(), ray.get_gpu_ids(), os.environ.get("CUDA_VISIBLE_DEVICES")
     (folder / f"begun-{{job['number']}}").touch()
     until = time.time() + {patience}
-    while not retry and len(list(folder.glob("begun-*"))) < fits and time.time() < until:
+    while len(list(folder.glob("begun-*"))) < {fits} and time.time() < until:
         time.sleep(0.05)  # as many as fit are to run at the same time, however slowly workers start
     time.sleep(0.2)
     seen = dict(number=job["number"], began=began, ended=time.time(), gpu=str(ids[0]), ids=len(ids), visible=visible,
                 device=assigned_device(ids, visible), share=resources.gpus_per_trial)
     with open(folder / "seen.jsonl", "a") as file:
         file.write(json.dumps(seen) + "\\n")
-    if retry and job["number"] == 1 and resources.gpus_per_trial < 1:
+    if job["number"] == 1 and resources.gpus_per_trial < 1:
         tune.report({{"result": {{"error": "out of GPU memory: asked for 2 GiB", "oom": True}}}})
     else:
         score = 1 / (1 + job["number"])
@@ -259,16 +206,19 @@ def work(job, corpus, resources):
 """
 
 
-def seen(search: Searches, folder: Path, share: float, *, retry: bool = False) -> list[dict[str, Any]]:
-    """Where each trial ran, and when."""
+@pytest.fixture(scope="module")
+def on_gpus(search: Searches, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """Where each trial of a complete study ran, and when. One of them runs out of memory on its share of a GPU."""
+    folder, share = tmp_path_factory.mktemp("gpus"), 0.34
     fits = TrialResources(gpus_per_trial=share).max_parallel(MACHINE)
     search(
         folder,
-        ON_GPUS.format(retry=retry, fits=fits, patience=PATIENCE_SECONDS),
-        f"n_trials={4 if retry else 8}, epochs=1, parallelism={3 if retry else 8}, stopping=None",
+        ON_GPUS.format(fits=fits, patience=PATIENCE_SECONDS),
+        "n_trials=8, epochs=1, parallelism=8, stopping=None",
         workers=fits,
-        resources=f"TrialResources(gpus_per_trial={share}, retry_oom={retry})",
+        resources=f"TrialResources(gpus_per_trial={share}, retry_oom=True)",
     )
+    assert [record.state for record in read_study(folder)[1]] == ["COMPLETE"] * 8
     return [json.loads(line) for line in (folder / "seen.jsonl").read_text().splitlines()]
 
 
@@ -282,10 +232,9 @@ def most_at_once(trials: list[dict[str, Any]]) -> float:
     return most
 
 
-def test_no_gpu_gets_more_than_it_has_and_each_worker_sees_its_own(search: Searches, tmp_path: Path) -> None:
+def test_no_gpu_gets_more_than_it_has_and_each_worker_sees_its_own(on_gpus: list[dict[str, Any]]) -> None:
     """Five shares of 0.34 are less than two GPUs, but no GPU has room for a third."""
-    trials = seen(search, tmp_path / "s", 0.34)
-    assert len(trials) == 8
+    trials = [t for t in on_gpus if t["share"] < 1]
     names = {str(number) for number in range(MACHINE.gpus)}
     assert {t["gpu"] for t in trials} == names
     for gpu in names:
@@ -294,14 +243,11 @@ def test_no_gpu_gets_more_than_it_has_and_each_worker_sees_its_own(search: Searc
     assert [t["visible"] for t in trials] == [t["gpu"] for t in trials]
 
 
-def test_a_trial_out_of_memory_runs_again_alone_on_a_whole_gpu(search: Searches, tmp_path: Path) -> None:
-    trials = seen(search, tmp_path / "s", 0.6, retry=True)
-    records = read_study(tmp_path / "s")[1]
-    assert [record.state for record in records] == ["COMPLETE"] * 4
-    assert [t["number"] for t in trials if t["share"] == 1] == [1]
-    assert sorted(t["number"] for t in trials if t["share"] < 1) == list(range(4))
+def test_a_trial_out_of_memory_runs_again_alone_on_a_whole_gpu(on_gpus: list[dict[str, Any]]) -> None:
+    assert [t["number"] for t in on_gpus if t["share"] == 1] == [1]
+    assert sorted(t["number"] for t in on_gpus if t["share"] < 1) == list(range(8))
     for gpu in ("0", "1"):
-        assert most_at_once([t for t in trials if t["gpu"] == gpu]) <= 1 + 1e-9
+        assert most_at_once([t for t in on_gpus if t["gpu"] == gpu]) <= 1 + 1e-9
 
 
 def test_other_users_cannot_enter_rays_folder(search: Searches) -> None:
