@@ -17,19 +17,17 @@ settings.load_profile("sentune")
 
 LONGEST = (
     "system/test_cluster.py",
-    "system/test_workers.py",
     "test_pages.py",
-    "system/test_crashes.py",
-    "system/test_python_api.py",
     "system/test_page.py",
-    "system/test_confirm.py",
+    "system/test_wheel.py",
+    "system/test_python_api.py",
+    "system/test_crashes.py",
+    "system/test_workers.py",
+    "system/test_main_job.py",
     "system/test_order.py",
     "system/test_start.py",
-    "system/test_wheel.py",
-    "system/test_main_job.py",
-    "system/test_ensemble.py",
+    "system/test_confirm.py",
     "system/test_mlflow.py",
-    "tuning/journal/test_tampering.py",
     "tuning/scheduling/test_suggester.py",
     "core/training/test_learner.py",
     "system/test_watching.py",
@@ -40,6 +38,8 @@ LONGEST = (
     "system/test_serve_page.py",
     "tuning/cli/test_bad_inputs.py",
     "system/test_memory.py",
+    "tuning/journal/test_tampering.py",
+    "system/test_ensemble.py",
 )
 """Files by the time that their tests take."""
 
