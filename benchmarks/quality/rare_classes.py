@@ -1,6 +1,6 @@
 """Do the intervals of a search hold if a class has few validation sentences?
 
-    python -m benchmarks.quality.rare_classes            200 searches of each case: half an hour of processor time
+    python -m benchmarks.quality.rare_classes            200 searches of each case: 20 minutes of processor time
     python -m benchmarks.quality.rare_classes --quick    3 of each: shows that it works, not what holds
 
 A simulated model gives a sentence a logit for each class: the log of its share, noise, and for the sentence's own class

@@ -115,7 +115,7 @@ def tiny_workplace(folder: Path) -> Iterator[None]:
     """Make a folder with what the pages name, and train without Ray in the block.
 
     The files are reviews.csv, tickets.csv and sentences.txt; the studies `snippets-quick` and `tickets`; and the models
-    `model` and `tickets-model`. Trials have 2 epochs unless a command says otherwise.
+    `model` and `tickets-model`. Trials of a command have at most 2 epochs.
     """
     folder.mkdir()
     write_reviews(folder / "reviews.csv", 120)

@@ -117,7 +117,8 @@ def lose(command: Command, driver: "subprocess.Popen[str]", process: str) -> Non
 
 def is_silent(command: Command) -> None:
     """Let the raylet not answer for so long that Ray would give it up; nothing is trained meanwhile."""
-    halted = command.processes("raylet") + command.workers()
+    halted = [*command.processes("raylet"), *command.workers()]
+    assert command.processes("raylet")
     for process in halted:
         os.kill(process, signal.SIGSTOP)
     time.sleep(4)

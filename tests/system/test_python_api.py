@@ -3,18 +3,14 @@
 With real Ray in a script: test_wheel.py.
 """
 
-import multiprocessing
 import os
 import re
-import runpy
+import subprocess
 import sys
 import textwrap
-import warnings
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -26,7 +22,6 @@ from core.io.cache import default_dir
 from tests.support.command import PYTHONPATH, Command
 from tests.support.local_backend import without_ray
 from tests.support.patience import PATIENCE_SECONDS
-from tests.support.processes import exit_code_of_fork
 from tests.support.searches import run
 from tuning import load_study, search
 
@@ -159,28 +154,18 @@ here.__enter__()
 
 
 def test_the_script_runs_in_marimo(command: Command, folder: Path, studies: list[list[Any]]) -> None:
-    """Its trials are trained in marimo's own process, a fork: what Ray meets in a notebook, it meets in Jupyter."""
+    """Its trials are trained in marimo's own process: what Ray meets in a notebook, it meets in Jupyter.
+
+    Not in a fork: Altair's renderer, which this process may have used, would wait there for its threads for ever.
+    """
     before, after = SCRIPT.split("model =")
     cells = (WITHOUT_RAY + before, f"model ={after}", "study", "study.charts.curves()")
     functions = [f"@app.cell\ndef _():\n{textwrap.indent(cell, '    ')}\n    return" for cell in cells]
     (folder / "notebook.py").write_text("\n\n".join(["import marimo", "app = marimo.App()", *functions]))
-    said = folder / "said.txt"
-
-    def export() -> None:
-        os.chdir(folder)
-        os.environ.update(environment(command, folder))
-        sys.argv = ["marimo", "export", "html", "notebook.py", "-o", "page.html", "--no-include-code"]
-        fork = multiprocessing.get_context("fork")
-        with (
-            patch.object(multiprocessing, "get_context", lambda method: fork),  # marimo's process starts as a fork, too
-            said.open("w", buffering=1) as out,
-            redirect_stdout(out),
-            redirect_stderr(out),
-        ):
-            warnings.resetwarnings()
-            runpy.run_module("marimo", run_name="__main__")
-
-    assert exit_code_of_fork(export) == 0, said.read_text()
+    words = (sys.executable, "-m", "marimo", "export", "html", "notebook.py", "-o", "page.html", "--no-include-code")
+    env = {**os.environ, **environment(command, folder)}
+    ended = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
     page = (folder / "page.html").read_text()
     assert "the test split" in page  # the summary of the study
     assert "vega-lite" in page

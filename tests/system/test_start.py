@@ -16,10 +16,14 @@ from tuning.resources.machine import available_cpus
 
 
 @pytest.mark.chaos
-def test_ctrl_c_when_rays_first_process_has_appeared_ends_at_once(command: Command, sentences: Path) -> None:
-    """`make test` waits for the next ones; the signals are those of an impatient user at a terminal."""
-    with command.start(*notebook_run(sentences, "early", "--workers", "1")) as driver:
-        wait_until(lambda: command.processes("gcs_server"), "no gcs_server was started")
+@pytest.mark.parametrize("moment", ["data", "gcs_server"])
+def test_ctrl_c_while_ray_is_imported_or_begins_ends_at_once(command: Command, sentences: Path, moment: str) -> None:
+    """In a new process; the signals are those of an impatient user at a terminal."""
+    with command.start(*notebook_run(sentences, f"early-{moment}", "--workers", "1")) as driver:
+        assert driver.stdout is not None
+        assert driver.stdout.readline().startswith("sentences ")
+        if moment == "gcs_server":
+            wait_until(lambda: command.processes("gcs_server"), "no gcs_server was started")
         for _ in range(3):
             os.killpg(driver.pid, signal.SIGINT)
             time.sleep(0.2)
