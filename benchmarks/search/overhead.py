@@ -162,7 +162,7 @@ def space() -> Space:
 
 def bare_ray(trials: int, folder: Path, *, reuse: bool) -> dict[str, float]:
     """Run Ray Tune with OptunaSearch, as its documentation shows it."""
-    clock = Clock()  # the imports belong to the start-up
+    clock = Clock()  # Ray's import belongs to the start-up, as in sentune's search
 
     import ray
     from ray import tune
@@ -199,11 +199,11 @@ def suggest(trial: Any) -> None:
 
 def bare_optuna(trials: int, folder: Path, *, journal: bool) -> dict[str, float]:
     """Run `study.optimize` in one process."""
-    clock, searched = Clock(), space()
-
     import optuna
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
+
+    clock, searched = Clock(), space()
 
     def objective(trial: optuna.Trial) -> float:
         score = float(searched.suggest(trial)["fc_dropout"] or 0)

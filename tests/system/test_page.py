@@ -255,18 +255,19 @@ def test_a_click_in_a_chart_selects_the_trial_in_the_table_and_in_every_chart(pa
         assert lit(page) == {None}
 
 
-def test_it_is_printed_without_scroll_boxes(page: Chrome) -> None:
-    set_window(page, width=1030)  # A4 in landscape, less margins
-    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
-    boxes = page.execute_script(
+def test_it_is_printed_without_scroll_boxes(tab: Chrome, report: Path) -> None:
+    """In a tab of its own: charts that were drawn in the width of a printed page keep it."""
+    show(tab, report, width=1030)  # A4 in landscape, less margins
+    tab.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    boxes = tab.execute_script(
         "const hidden = e => [e.scrollHeight - e.clientHeight, e.scrollWidth - e.clientWidth];"
         "return [...document.querySelectorAll('.scroll')].map(hidden)"
     )
     assert boxes
     assert all(high <= 1 and wide <= 1 for high, wide in boxes)
-    assert not page.find_element(By.ID, "filter").is_displayed()
+    assert not tab.find_element(By.ID, "filter").is_displayed()
     # The 27 columns fit, and no cell is cut into several lines.
-    lines = page.execute_script(
+    lines = tab.execute_script(
         "const all = document.createRange(); const lines = cell => {"
         "all.selectNodeContents(cell.querySelector('button') ?? cell);"
         "return new Set([...all.getClientRects()].map(each => cell.tagName === 'TH' ? each.left : each.top)).size };"

@@ -276,8 +276,8 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
     done = sum(record.ended is not None for record in records)
     plan = dataclasses.replace(search.config, n_trials=max(search.config.n_trials, len(trials)))
     cause = common_failure(trials)
-    stopped = f"has stopped: the first trials all failed with one cause ({cause}); choose another --name"
-    ending = stopped if cause else None
+    stopped = f"has stopped: the first trials all failed with one cause ({cause}); fix the cause"
+    ending = f"{stopped}, and choose another --name" if cause else None
     if ending := ending or ending_of(existing, plan, records):
         return NothingToTrain(name=options.folder.name, plan=plan, done=done, ending=ending)
     if search.choice is not None:
