@@ -205,7 +205,7 @@ def _check_header(table: Table, label: str) -> None:
     ):
         raise DataError(
             f"{table.name}: the first line looks like a row, not like a header, because {quoted(label)} is also a "
-            f"label; add a first line with the columns' names, or pass --label-column "
+            "label; add a first line with the columns' names, or pass --label-column "
             f"{printable(shlex.quote(label), 60)}"
         )
 

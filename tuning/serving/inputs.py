@@ -24,6 +24,13 @@ _MISFIT = "\udfff"
 """Replaces bytes that the encoding does not allow: no decoded text contains half a surrogate pair."""
 
 
+def no_text_problem(file: str, option: str) -> str | None:
+    """Return what is wrong with a file that is neither lines of text nor a table, such as a spreadsheet, else None."""
+    if Path(file).suffix.lower() not in NO_TEXT:
+        return None
+    return f"{option} must be lines of text or a table ({ENDINGS}), got {printable(file)}; save it as CSV"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TextBatch:
     """Some texts, and their locations."""
@@ -121,10 +128,8 @@ def sentence_batches(
         ConfigError: A text column is given for a file that is no table, or none for a table; or it is no text.
         DataError: The file cannot be read, or the table cannot be used.
     """
-    if Path(file).suffix.lower() in NO_TEXT:
-        raise ConfigError(
-            f"{option} must be lines of text or a table ({ENDINGS}), got {printable(file)}; save it as CSV"
-        )
+    if problem := no_text_problem(file, option):
+        raise ConfigError(problem)
     is_table = format_of(Path(file)) is not None
     if text_column is None:
         if is_table:

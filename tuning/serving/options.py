@@ -81,7 +81,7 @@ class PredictOptions:
     ] = None
 
     def __post_init__(self) -> None:
-        from tuning.serving.inputs import ENDINGS, NO_TEXT
+        from tuning.serving.inputs import ENDINGS, NO_TEXT, no_text_problem
         from tuning.serving.outputs import output_problem
 
         object.__setattr__(self, "model", expand_user(str(self.model)))
@@ -97,10 +97,10 @@ class PredictOptions:
             f"--text-column must be used with --file and a file ending in {ENDINGS} (.gz too)": self.text_column is None
             or self.is_table,
             "--encoding must be used with --file": self.encoding is None or path is not None,
-            f"--file must be lines of text or a table ({ENDINGS}), got {self.file}; save it as CSV": path is None
-            or path.suffix.lower() not in NO_TEXT,
         }
         problems = [problem for problem, holds in rules.items() if not holds]
+        if self.file is not None and (problem := no_text_problem(self.file, "--file")):
+            problems.append(problem)
         if self.out is not None and (problem := output_problem(self.out, path, self.model)):
             problems.append(problem)
         ending = "" if self.out is None else self.out.suffix.lower()
