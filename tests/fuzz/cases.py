@@ -93,13 +93,18 @@ def space_file(draw: random.Random) -> Case:
     return _command(["run", DATA, "--vectors", "none", "--first-trials", FIRST], files={FIRST: _damaged(FIRST, draw)})
 
 
+AS_GOOD = (
+    *("--name", "good", "--vectors", "none", "--embedding-dim", "8", "--seed", "7", "--grace", "2", "--reduction", "3"),
+    *("--first-trials", "random", "--set", "freeze_embedding=choice(true, false)"),
+    *("--set", "embedding_lr_scale=log(0.1, 1)"),
+)
+"""The options with which `run` continues the study: others are refused before a trial is read."""
 JOURNAL_COMMANDS = (
     ["best", "good"], ["best", "good", "--format", "json"], ["best", "good", "--trial", "0"],
     ["best", "good", "--expected"], ["list"], ["report", "good"], ["confirm", "good"],
     ["retrain", "good", "--out", "new"], ["ensemble", "good"], ["export", "good", "--to", "mlflow"],
     ["data", "--suspects", "good"], ["distill", MIXTURE, "good"],
-    ["run", DATA, "--name", "good", "--vectors", "none", "--embedding-dim", "8", "--seed", "7"],
-    ["run", DATA, "--warm-start", "good", "--vectors", "none"], ["plan", DATA, "--name", "good", "--vectors", "none"],
+    ["run", DATA, *AS_GOOD], ["run", DATA, "--warm-start", "good", "--vectors", "none"], ["plan", DATA, *AS_GOOD],
 )  # fmt: skip
 
 

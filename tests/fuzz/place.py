@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.models import mixture, saved
-from tests.support.studies import add_plain_baseline, make_study, setting, write_sentences
+from tests.support.studies import WORDS, add_plain_baseline, make_study, setting, write_sentences
 from tuning.journal.file import JOURNAL
+from tuning.journal.records import study_attributes
+from tuning.journal.writer import open_study
+from tuning.scheduling.schedule import GOAL
 
 DATA, TABLE, LINES = "good.csv", "good.jsonl", "lines.txt"
 VECTORS, SPACE, FIRST = "good.vec", "space.yaml", "first.yaml"
@@ -67,8 +70,11 @@ def make_place(folder: Path) -> Place:
     for study, stopped in ((STUDY, None), (STOPPED, 1)):
         make_study(here / study, here / DATA, here / CACHE, setting(), setting(n_layers=2), stopped=stopped)
     add_plain_baseline(here / STUDY, here / CACHE)
-    saved(here / STUDY, *mixture())
-    saved(here / "mixture")
+    with open_study(here / STUDY, study_attributes(here / STUDY)["spec"]) as study_journal:  # `run` continues it
+        study_journal.set_study_attr("id", "0")
+        study_journal.set_study_attr(GOAL, {"trials": 16, "target": None, "patience_trials": None})
+    saved(here / STUDY, *mixture(), classes=tuple(WORDS))  # those of the study, which `distill` compares
+    saved(here / "mixture", classes=tuple(WORDS))
     template = folder / "template"
     shutil.copytree(here, template, symlinks=True)
     os.mkfifo(here / PIPE)

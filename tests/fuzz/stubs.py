@@ -8,6 +8,7 @@ from unittest.mock import patch
 
 from core.errors import UserError
 from tuning import console
+from tuning.scheduling.schedule import Callback
 
 MAX_TRAININGS = 2
 """Real trainings of a case: each takes a tenth of a second."""
@@ -45,7 +46,7 @@ class NoRay:
         yield
 
 
-class NoPlainFit(NoRay):
+class NoPlainFit(NoRay, Callback):
     """In place of PlainFit: starts no process."""
 
     def close(self) -> None: ...

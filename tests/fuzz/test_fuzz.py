@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz import arguments
-from tests.fuzz.cases import KINDS, case, read_template
+from tests.fuzz.cases import JOURNAL_COMMANDS, KINDS, case, read_template
 from tests.fuzz.place import Place, make_place
 from tests.fuzz.runner import run_cases
 
@@ -37,6 +37,19 @@ def test_the_cases_are_of_every_kind_and_every_verb(place: Place) -> None:
     read_template(place)
     texts = {number: case(SEED, number) for number in range(20 * len(KINDS) * len(arguments.COMMANDS))}
     assert {each.verb for each in texts.values()} >= {*arguments.COMMANDS, "Python API"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words", [each for each in JOURNAL_COMMANDS if each[0] in ("run", "plan", "distill") and "--warm-start" not in each]
+)
+def test_a_command_on_an_undamaged_study_is_not_refused(place: Place, words: list[str]) -> None:
+    """Otherwise damage behind the check that refuses it would never be read."""
+    from tests.fuzz.oracle import run_command
+
+    place.reset()
+    ended = run_command(list(words), b"", place, SECONDS)
+    assert (ended.fault, ended.outcome in ("accepted", "work")) == (None, True), ended
 
 
 @pytest.mark.chaos

@@ -8,28 +8,15 @@ Exit code 1 if a study ended in another way than the undisturbed one; each such 
 """
 
 import argparse
+import multiprocessing
 import sys
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 
-from tests.simulator.faults import run_seed
+from tests.simulator.faults import run_seeds
 
 CHUNK = 100
-
-
-def run_seeds(seeds: range) -> tuple[list[str], Counter[str]]:
-    """Run some seeds; return the differences and the number of each fault."""
-    counts: Counter[str] = Counter()
-    found = []
-    for seed in seeds:
-        try:
-            difference = run_seed(seed, counts)
-        except Exception as error:
-            difference = f"seed {seed}: {type(error).__name__}: {error}"
-        if difference is not None:
-            found.append(str(difference))
-    return found, counts
 
 
 def main() -> None:
@@ -44,7 +31,7 @@ def main() -> None:
     last = first + count
     chunks = [range(at, min(at + CHUNK, last)) for at in range(first, last, CHUNK)]
     differences, counts = list[str](), Counter[str]()
-    with ProcessPoolExecutor(arguments.processes) as pool:
+    with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
         for found, happened in pool.map(run_seeds, chunks):
             differences += found
             counts += happened

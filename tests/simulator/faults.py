@@ -70,6 +70,20 @@ def draw_study(rng: random.Random) -> tuple[StudyConfig, Truth, bool]:
     return config, truth, rng.random() < 0.8
 
 
+def run_seeds(seeds: range) -> tuple[list[str], Counter[str]]:
+    """Run some seeds; return the differences and the number of each fault."""
+    counts: Counter[str] = Counter()
+    found = []
+    for seed in seeds:
+        try:
+            difference: object = run_seed(seed, counts)
+        except Exception as error:
+            difference = f"seed {seed}: {type(error).__name__}: {error}"
+        if difference is not None:
+            found.append(str(difference))
+    return found, counts
+
+
 def run_seed(seed: int, counts: Counter[str]) -> Difference | None:
     """Run the study of a seed with its faults; return the first difference from the undisturbed one."""
     SAMPLERS["digest"] = DIGEST
@@ -93,7 +107,8 @@ def _run_seed(seed: int, counts: Counter[str]) -> Difference | None:
     counts.update({f"{state} trial": n for state, n in Counter(row[3] for row in end_state[0]).items()})
     for wanted, got in zip(end_state, world.end_state(), strict=True):
         if wanted != got:
-            first = next((i for i, pair in enumerate(zip(wanted, got, strict=False)) if pair[0] != pair[1]), -1)
+            pairs = enumerate(zip(wanted, got, strict=False))
+            first = next((i for i, pair in pairs if pair[0] != pair[1]), min(len(wanted), len(got)))
             return Difference(seed, wanted[first : first + 1], got[first : first + 1])
     return None
 

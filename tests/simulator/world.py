@@ -27,6 +27,7 @@ from core.config import TrialConfig
 from core.errors import UserError
 from core.training.result import EpochResult
 from tuning.journal.reader import closes_trial
+from tuning.journal.records import TrialRecord, recorded_epochs
 from tuning.journal.writer import StudyJournal
 from tuning.scheduling.budget import StopSignal
 from tuning.scheduling.schedule import SAME_FAILURES, Job, Schedule, common_failure, reopen_trials
@@ -82,14 +83,30 @@ class Disk(BaseJournalBackend):
 class SimulatedJournal(StudyJournal):
     """The journal on a simulated disk."""
 
-    def __init__(self, disk: Disk) -> None:
+    def __init__(self, world: "World") -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
+        disk = world.disk
         disk.open()
         storage = JournalStorage(disk)
         studies = storage.get_all_studies()
         study_id = studies[0]._study_id if studies else storage.create_new_study([StudyDirection.MAXIMIZE], "s")
         super().__init__(Path("/nonexistent"), storage, study_id)
         self.disk = disk
+        self.world = world
+        self.closing: int | None = None
+
+    def finish_trial(self, number: int, *rest: Any) -> TrialRecord:
+        """As StudyJournal, which also removes the checkpoints."""
+        self.closing = number
+        return super().finish_trial(number, *rest)
+
+    def remove_checkpoints(self, number: int) -> None:
+        """As StudyJournal. A trial that stays open must be paused at a rung: otherwise work would be lost."""
+        config = self.world.config
+        rungs = config.stopping.rungs(config.epochs) if config.stopping else []
+        count = len(recorded_epochs(self.trial(number)))
+        assert number == self.closing or count in rungs, f"trial {number} loses its checkpoints after {count} epochs"
+        self.world.checkpoints.pop(number, None)
 
     def reopen(self) -> None:
         """As StudyJournal, which replaces the file in one step."""
@@ -218,7 +235,7 @@ class World:
             noise: standard deviation of the logarithm of an epoch's time.
         """
         try:
-            journal = SimulatedJournal(self.disk)
+            journal = SimulatedJournal(self)
             journal.set_study_attr("early_end", None)
             reopen_trials(journal, self.config)
             run = _Run(self, journal, workers, death_rate, lost_checkpoints, stop_at, noise)
@@ -227,7 +244,7 @@ class World:
             if common_failure(journal.trials()):
                 return True
             self.found["interruption"] += run.stop.requested and run.stop.reason is None
-            early_end = run.schedule.early_end
+            early_end = run.schedule.early_end if run.schedule.has_ended_early() else None
             self.found["early end"] += early_end is not None
             journal.set_study_attr("early_end", asdict(early_end) if early_end else None)
         except Killed:
@@ -257,7 +274,7 @@ class World:
 
     def end_state(self) -> list[Any]:
         """Return what must not depend on faults: trials, results, states, and the decisions of the clock."""
-        journal = SimulatedJournal(self.disk)
+        journal = SimulatedJournal(self)
         self.new_schedule_to_end(journal)
         rows = [
             (r.number, r.params, r.origin, r.state, r.error, [(e.epoch, e.val_accuracy) for e in r.epochs])
@@ -325,6 +342,9 @@ class _Run:
 
     def _start(self, events: _Events, idle: list[int], job: Job) -> None:
         """Give a job to an idle worker, which first reports the epochs of its checkpoint again."""
+        assert all(other.job.trial != job.trial for _, _, other in events), f"two workers train trial {job.trial}"
+        whole = job.last == self.world.config.epochs  # such a trial may lack its result alone
+        assert whole or job.first <= job.last, f"all epochs of {job} are in the journal"
         worker = _Worker(job, self.world.checkpoints.get(job.trial, 0))
         for epoch in range(1, worker.epoch + 1):
             died = self._dies(job.trial, "before a repeated report")

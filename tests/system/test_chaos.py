@@ -129,11 +129,14 @@ def checkpoints(command: Command, study: str, name: str) -> set[Path]:
 def at_a_checkpoint(command: Command, study: str, sentences: Path, draw: random.Random, folder: Path) -> None:
     """Kill the workers when a checkpoint has begun and is not whole, as far as can be seen from outside."""
     with command.start(*notebook_run(sentences, study)) as driver:
-        for _ in range(draw.randint(1, 8)):
-            while driver.poll() is None and not checkpoints(command, study, ".epoch-*"):
+        for _ in range(draw.randint(2, 6)):
+            workers = victims(command, "worker")  # before: to look for them takes as long as a checkpoint
+            found = checkpoints(command, study, ".epoch-*")
+            while driver.poll() is None and checkpoints(command, study, ".epoch-*") <= found:
                 time.sleep(0.001)
-        for victim in victims(command, "worker"):
-            os.kill(victim, signal.SIGKILL)
+        for victim in workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGKILL)
         end(driver, 0)
 
 
@@ -146,9 +149,9 @@ def in_the_cache(command: Command, study: str, sentences: Path, draw: random.Ran
 
 
 def while_ray_starts(command: Command, study: str, sentences: Path, draw: random.Random, folder: Path) -> None:
-    """Kill the driver or a part of Ray within a second after one of Ray's processes has appeared."""
-    seen = draw.choice(("gcs_server", "raylet"))
+    """Kill the driver or a part of Ray within a second after this part, or for the driver any, has appeared."""
     name, codes = draw.choice((("driver", (-signal.SIGKILL,)), ("raylet", (2, 0)), ("gcs_server", (2, 0))))
+    seen = draw.choice(("gcs_server", "raylet")) if name == "driver" else name
     with command.start(*notebook_run(sentences, study)) as driver:
         until = time.monotonic() + 120
         while not command.processes(seen):
@@ -179,7 +182,8 @@ def before_the_journal_has_an_epoch(
             found = checkpoints(command, study, "epoch-*")
             while driver.poll() is None and checkpoints(command, study, "epoch-*") <= found:
                 time.sleep(0.001)
-        for victim in [*victims(command, "worker"), driver.pid]:
+        driver.kill()  # first: while the workers are looked for, it would write the epoch
+        for victim in victims(command, "worker"):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(victim, signal.SIGKILL)
         end(driver, -signal.SIGKILL, 0)
@@ -216,6 +220,11 @@ def at_the_installation_of_a_model(command: Command, study: str, draw: random.Ra
         command.succeed("predict", str(model), "a great page")  # it is whole
 
 
+def probabilities(command: Command, study: str) -> dict[str, bytes]:
+    """Return the stored probabilities of the trials, by file."""
+    return {path.name: path.read_bytes() for path in (command.results / study / "probabilities").glob("0*.npz")}
+
+
 @pytest.mark.parametrize("number", range(KILLS))
 def test_killed_anywhere_the_same_command_gives_the_same_result(
     command: Command, sentences: Path, whole: str, tmp_path: Path, number: int
@@ -238,3 +247,4 @@ def test_killed_anywhere_the_same_command_gives_the_same_result(
         command.succeed(*words)
         assert content(command.results / study) == content(command.results / whole)
     assert command.content(study) == command.content(whole)
+    assert probabilities(command, study) == probabilities(command, whole) != {}
