@@ -56,7 +56,7 @@ def train(
             again for the epochs in the checkpoint, so it must be idempotent.
         on_validation: Called before `report` for each epoch with its number, its predicted classes (n,) and its
             log-odds (core.log_odds). The order is that of `corpus.validation()`. The log-odds are None unless the epoch
-            is the best so far.
+            is the best so far. After a resume, only the best epoch of the checkpoint has them.
         checkpoint_dir: Folder for the state after each epoch; a whole checkpoint in it is resumed.
         threads: CPU threads to use; the process's setting is restored.
         device: "cpu" or a CUDA device.

@@ -359,16 +359,16 @@ class Schedule:
             return
         trials = self._paused[epoch]
         insort(trials, (-score, trial))
-        if len(trials) > KEPT_PAUSED * self.config.parallelism:
-            self.store.remove_checkpoints(trials.pop()[1])
+        full = len(trials) > KEPT_PAUSED * self.config.parallelism
+        # After a restart, a trial may have been promoted later: its checkpoints are those of later epochs.
+        if full and len(self._scores[worst := trials.pop()[1]]) == epoch:
+            self.store.remove_checkpoints(worst)
 
     def _finish(self, trial: int, result: Mapping[str, Any] | None) -> None:
         """Close a trial, unless it is closed; without a result, as stopped."""
         if self.store.trial(trial).state.is_finished():
             return
-        state = TrialState.PRUNED
-        if result is not None:
-            state = TrialState.FAIL if "error" in result else TrialState.COMPLETE
+        state = TrialState.PRUNED if result is None else TrialState.FAIL if "error" in result else TrialState.COMPLETE
         self._notify("on_trial_end", self.store.finish_trial(trial, state, result, self._last[trial]))
         self._close_copies(trial)
 

@@ -8,6 +8,7 @@ from tests.support.epochs import epoch
 from tests.support.memory_store import SEGMENT, MemoryStore, job_of, schedule_of, train
 from tests.support.study_configs import plan
 from tuning.scheduling.asha import Asha
+from tuning.scheduling.budget import StopSignal
 from tuning.scheduling.schedule import KEPT_PAUSED, Schedule
 from tuning.scheduling.study_config import StudyConfig
 
@@ -65,6 +66,24 @@ def test_the_same_trials_keep_their_checkpoints_after_a_restart(jobs: int) -> No
     assert (again.trial, again.first, again.last) == (next_job.trial, next_job.first, next_job.last)
     assert after.with_checkpoints() == before.with_checkpoints()
     assert set(store.without_checkpoints) == removed
+
+
+def test_a_restart_removes_no_checkpoints_of_a_trial_that_was_promoted() -> None:
+    """Trial 1 loses its place to trials whose results are not visible yet, and trains again once it is promoted."""
+    store = MemoryStore()
+    config = replace(PLAN, lag=8.0, baseline=False, stopping=Asha(grace=1, reduction=2))
+    before = Schedule(store, config, lambda config: 1.0, [], StopSignal())
+    for _ in range(10):
+        job = job_of(before)
+        train(before, job, 0.5 + job.trial / 100)
+    promoted = job_of(before)
+    assert (promoted.trial, promoted.first) == (1, 2)
+    assert 1 in store.without_checkpoints
+    train(before, promoted, 0.51)
+    assert before.with_checkpoints() == [1, 6, 7, 8, 9]
+    store.without_checkpoints.clear()
+    job_of(Schedule(store, config, lambda config: 1.0, [], StopSignal()))
+    assert store.without_checkpoints == [0, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("restart", [False, True])
