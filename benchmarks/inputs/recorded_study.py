@@ -15,9 +15,11 @@ from optuna.trial import FrozenTrial, TrialState
 from benchmarks.inputs.corpora import tiny_corpus
 from core.config import TrialConfig
 from core.data.audit import audit
+from core.log_odds import round_log_odds
 from tuning.journal.file import JOURNAL
-from tuning.journal.predictions import pack_labels
-from tuning.journal.records import recorded_epochs
+from tuning.journal.predictions import pack_labels, unpack_labels
+from tuning.journal.probabilities import epoch_name, pack_log_odds, save_probabilities
+from tuning.journal.records import read_study, recorded_epochs
 from tuning.resources.machine import TrialResources
 from tuning.scheduling.asha import FAILED, Asha
 from tuning.scheduling.study_config import StudyConfig, study_spec
@@ -99,6 +101,18 @@ def record_study(
         )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / JOURNAL).write_text("".join(json.dumps({"worker_id": "w", **line}) + "\n" for line in journal))
+
+
+def store_probabilities(folder: Path) -> None:
+    """Store the probabilities of each trial's best epoch, as a search does; the ensemble needs them."""
+    draw = np.random.default_rng(0)
+    for record in read_study(folder)[1]:
+        if record.best is not None and record.val_predictions is not None:
+            said = unpack_labels(record.val_predictions, "predictions")
+            logits = draw.normal(0, 1, (len(said), 2))
+            logits[np.arange(len(said)), said] += 2
+            packed = pack_log_odds(round_log_odds(logits))
+            save_probabilities(folder, epoch_name(record.number, record.best.epoch), packed)
 
 
 def visible_results(trials: Sequence[FrozenTrial]) -> list[VisibleResult]:

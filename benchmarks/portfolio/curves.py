@@ -19,6 +19,8 @@ from tuning.space.space import Space
 
 BASELINE = 0
 """Number of the configuration with the baseline."""
+SAME_SENTENCES = frozenset({"mr", "snippets"})
+"""Sets of the same sentences: nearly all snippets are in MR, 97% of these with the same label."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,8 +74,9 @@ class Recording:
         return TrialConfig(**self.settings[number])
 
     def without(self, name: str) -> "Recording":
-        """Return the recording of the other sets."""
-        return dataclasses.replace(self, sets={key: each for key, each in self.sets.items() if key != name})
+        """Return the recording of the sets with other sentences."""
+        same = SAME_SENTENCES if name in SAME_SENTENCES else {name}
+        return dataclasses.replace(self, sets={key: each for key, each in self.sets.items() if key not in same})
 
     def numbers(self, space: str) -> list[int]:
         """Return the baseline and the configurations that were drawn from a space."""

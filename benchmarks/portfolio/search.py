@@ -5,9 +5,9 @@
     python -m benchmarks.portfolio.search --rules    compares values of --grace and --reduction: 15 minutes
 
 Searches of the space `default` are replayed on each set of the recording (benchmarks.portfolio.record,
-benchmarks.simulation.replay). The portfolio of a set is chosen from the curves of the other sets. A replayed search
-takes configurations of `default` alone, so the portfolio is chosen among them too. A suggestion is replaced by the
-nearest recorded configuration that is still unused.
+benchmarks.simulation.replay). The portfolio of a set is chosen from the curves of the sets with other sentences. A
+replayed search takes configurations of `default` alone, so the portfolio is chosen among them too. A suggestion is
+replaced by the nearest recorded configuration that is still unused.
 
 Searches with the default sampler and rule: 16 trials with portfolio; 16 and 48 trials with random start. Random search
 trains every trial of the table in full. For each set, the table has the median over seeds of
@@ -36,7 +36,7 @@ from statistics import mean, median
 from benchmarks.portfolio.build import choose
 from benchmarks.portfolio.curves import BASELINE, Recording, read_curves
 from benchmarks.portfolio.record import OUT
-from benchmarks.results import table_head, table_row
+from benchmarks.results import table_head, table_row, verdict
 from benchmarks.simulation.curves import Table
 from benchmarks.simulation.replay import CLOSE, Policy, Replayed, band, replay
 from core.training.result import best_epoch
@@ -97,6 +97,8 @@ def main() -> None:
             compare_rules(recording, search)
         else:
             compare_starts(recording, search, arguments.pooled)
+    if arguments.quick:
+        print(f"\n{verdict(False, conclusive=False)}")
 
 
 def search_set(pool: Executor, arguments: argparse.Namespace, name: str, rule: Asha) -> dict[str, Outcome]:

@@ -48,7 +48,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="sentune-first-step-") as folder:
         codes = {"this code": ROOT}
         if arguments.against:
-            codes[arguments.against] = unpack(arguments.against, Path(folder) / "code")
+            codes[arguments.against] = unpack(arguments.against, Path(folder) / "compared-commit")
         for code in codes.values():
             run_search(code, Path(folder) / "warm")  # fills the cache, and the disk's
         found: dict[str, list[Times]] = {name: [] for name in codes}

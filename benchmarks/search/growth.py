@@ -26,8 +26,8 @@ STEPS: Mapping[str, Mapping[str, str]] = {
     "trials": {
         "suggestion": "a suggestion (tpe)",
         "opening": "opening the journal in the driver",
-        "best": "`best`, as a table",
-        "report": "`report`",
+        "best": "`best`, as a table, with the ensemble",
+        "report": "`report`, with the ensemble",
         "write": "the start of a trial and an epoch written into the journal",  # last, because it changes the study
     },
     "sentences": {
@@ -39,7 +39,7 @@ STEPS: Mapping[str, Mapping[str, str]] = {
     "validation sentences": {
         "opening": "opening the journal in the driver",
         "best": "`best`, as a table, with the ensemble",
-        "report": "`report`",
+        "report": "`report`, with the ensemble",
     },
 }
 MAKES = {"trials": "study", "sentences": "sentences", "validation sentences": "outputs"}

@@ -11,23 +11,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from benchmarks.data_cache_steps import peak_mib
 from benchmarks.inputs.many_sentences import write_many
-from benchmarks.inputs.recorded_study import EPOCHS, record_study, visible_results
+from benchmarks.inputs.recorded_study import EPOCHS, record_study, store_probabilities, visible_results
 from benchmarks.search.overhead import reported_outputs
 from core import TrialConfig, load_corpus, train
-from core.log_odds import round_log_odds
 from core.metrics import METRICS
 from core.plain_baseline import validate_plain
 from core.training.result import EpochResult
 from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter
 from tuning.journal.file import JOURNAL
-from tuning.journal.predictions import unpack_labels
-from tuning.journal.probabilities import epoch_name, pack_log_odds, save_probabilities
-from tuning.journal.records import read_study, study_attributes, to_record
+from tuning.journal.records import study_attributes, to_record
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.report.command import page
 from tuning.scheduling.asha import Asha
@@ -42,8 +37,9 @@ Found = dict[str, float]
 
 
 def study(trials: int, folder: Path) -> Found:
-    """Write a study of the `default` space with 1,000 validation sentences."""
+    """Write a study of the `default` space with 1,000 validation sentences, and with stored probabilities."""
     record_study(folder / "study", trials=trials, space="default", sentences=1000)
+    store_probabilities(folder / "study")
     return {"journal_mb": (folder / "study" / JOURNAL).stat().st_size / 1e6}
 
 
@@ -108,15 +104,9 @@ def report(trials: int, folder: Path) -> Found:
 
 def outputs(count: int, folder: Path) -> Found:
     """Write a study of 16 trials with this many validation sentences, and with stored probabilities."""
-    study, draw = folder / "study", np.random.default_rng(0)
-    record_study(study, trials=16, space="quick", sentences=count)
-    for record in read_study(study)[1]:
-        if record.best is not None and record.val_predictions is not None:
-            logits = draw.normal(0, 1, (count, 2))
-            logits[np.arange(count), unpack_labels(record.val_predictions, "predictions")] += 2
-            packed = pack_log_odds(round_log_odds(logits))
-            save_probabilities(study, epoch_name(record.number, record.best.epoch), packed)
-    return {"journal_mb": (study / JOURNAL).stat().st_size / 1e6}
+    record_study(folder / "study", trials=16, space="quick", sentences=count)
+    store_probabilities(folder / "study")
+    return {"journal_mb": (folder / "study" / JOURNAL).stat().st_size / 1e6}
 
 
 def sentences(count: int, folder: Path) -> Found:

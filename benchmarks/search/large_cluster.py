@@ -10,13 +10,14 @@ measures these capacities:
 - suggestions, with as many finished as running trials;
 - epochs written into the journal, with the outputs of 1,000 validation sentences and the wait for the disk;
 - the scheduler's handling of the report of such an epoch, with journal and stopping rule;
-- whole trials through Ray, on two workers that train nothing, with as many open trials as virtual workers. Their
-  suggestions are random, because no result is visible yet, so those of tpe are added.
+- the driver's processor time for a job through Ray, with as many open trials as virtual workers, and two workers that
+  train nothing. It is the first job of a trial. Its suggestion is random, because no result is visible yet, so that of
+  tpe is added.
 
 Ray's own loop is slower with a thousand live actors, which is not measured.
 
-The number of epochs per trial, and the workers' waits for the order of the virtual clock, are simulated: recorded
-trials (benchmarks.simulation.replay), ten per worker.
+The number of epochs and of jobs per trial, and the workers' waits for the order of the virtual clock, are simulated:
+recorded trials (benchmarks.simulation.replay), ten per worker.
 """
 
 import argparse
@@ -54,7 +55,7 @@ TRIALS_A_WORKER = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Rates:
-    """Seconds of one processor of this machine, with the waits for its disk in all but `suggestion`."""
+    """Seconds of one processor of this machine; those of `report` and `record` include the wait for its disk."""
 
     suggestion: float
     """Per suggestion of tpe, with the same number of finished and running trials."""
@@ -62,8 +63,8 @@ class Rates:
     """Per report of an epoch, in the scheduler, with journal."""
     record: float
     """Per epoch written into the journal, which `report` includes."""
-    trial: float
-    """Per trial through Ray, with a random suggestion, promotions of others and overhead.EPOCHS reports per job."""
+    job: float
+    """Of the driver's process per first job of a trial, with a random suggestion and overhead.JOB_EPOCHS reports."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +92,11 @@ def main() -> None:
     lengths, waits = orders(table, workers)
     found = rates(workers)
     epochs = sum(lengths) / len(lengths)
-    print(f"{workers:,} workers, an epoch of {arguments.epoch_seconds:g} s, {epochs:.1f} epochs per trial\n")
-    print("\n".join(load_table(loads(found, workers, arguments.epoch_seconds, epochs), arguments.epoch_seconds)))
+    jobs = 1 + sum(length > rung for length in lengths for rung in Asha().rungs(table.epochs)) / len(lengths)
+    about = f"{epochs:.1f} epochs in {jobs:.1f} jobs per trial"
+    print(f"{workers:,} workers, an epoch of {arguments.epoch_seconds:g} s, {about}\n")
+    parts = loads(found, workers, arguments.epoch_seconds, epochs, jobs)
+    print("\n".join(load_table(parts, arguments.epoch_seconds)))
     print("\n" + "\n".join(waits))
     nodes = -(-workers // arguments.gpus_per_node)
     size = corpus_bytes(load_corpus("snippets", vectors="glove-50d"))
@@ -116,7 +120,7 @@ def orders(table: Table, workers: int) -> tuple[list[int], list[str]]:
 def rates(pending: int) -> Rates:
     """Measure with `pending` running and `pending` finished trials, and through Ray with `pending` open ones."""
     suggestion, report, record = driver_seconds(pending)
-    return Rates(suggestion=suggestion, report=report, record=record, trial=overhead.run("open", pending)["a_trial"])
+    return Rates(suggestion=suggestion, report=report, record=record, job=overhead.run("open", pending)["a_trial"])
 
 
 def driver_seconds(pending: int) -> tuple[float, float, float]:
@@ -154,8 +158,8 @@ def reports(journal: StudyJournal, the_plan: StudyConfig) -> tuple[float, float]
     return median(handle, time.perf_counter), median(write, time.perf_counter)
 
 
-def loads(found: Rates, workers: int, epoch_seconds: float, epochs: float) -> list[Load]:
-    """Return the demand of `workers` workers on each part; `epochs` is the mean number of epochs per trial."""
+def loads(found: Rates, workers: int, epoch_seconds: float, epochs: float, jobs: float) -> list[Load]:
+    """Return the demand of `workers` workers on each part; a trial has `epochs` epochs in `jobs` jobs on average."""
     reports = workers / epoch_seconds
     trials = reports / epochs
     longer = "use longer epochs, or more before the first rung (--grace)"
@@ -165,11 +169,11 @@ def loads(found: Rates, workers: int, epoch_seconds: float, epochs: float) -> li
             part="epoch in the journal", wanted=reports, seconds=found.record, raise_="use a faster disk for --results"
         ),
         Load(part="report in the scheduler, with journal", wanted=reports, seconds=found.report, raise_=longer),
-        Load(part="trials through Ray, with their reports", wanted=trials, seconds=found.trial, raise_=longer),
+        Load(part="jobs through Ray, with their reports", wanted=trials * jobs, seconds=found.job, raise_=longer),
         Load(
-            part="the driver: trials and suggestions",
+            part="the driver: jobs and suggestions",
             wanted=trials,
-            seconds=found.trial + found.suggestion,
+            seconds=jobs * found.job + found.suggestion,
             raise_=longer,
         ),
     ]

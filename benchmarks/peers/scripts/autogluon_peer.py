@@ -16,6 +16,7 @@ def main():
     predictor = TabularPredictor(label="label", eval_metric="accuracy", path=str(FOLDER / "model"), verbosity=1)
     predictor.fit(frame("train"), tuning_data=frame("val"), time_limit=SECONDS, num_cpus=2)
     board = predictor.leaderboard(silent=True)
+    predictor.persist(max_memory=None)  # otherwise each prediction loads the models from disk
     answer(
         lambda texts: predictor.predict(pd.DataFrame({"text": texts})).tolist(),
         FOLDER / "model",

@@ -1,5 +1,6 @@
 """Reading of a recording of several sets."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -46,5 +47,8 @@ def test_pooled_accuracies_are_those_of_both_splits(tmp_path: Path) -> None:
     assert epoch.score == epoch.val_accuracy == (own.val_accuracy + found.sets["one"].test[numbers[2]][1]) / 2
 
 
-def test_without_a_set_the_others_remain(tmp_path: Path) -> None:
-    assert list(recording(tmp_path).without("two").sets) == ["one", "three"]
+def test_without_a_set_those_with_other_sentences_remain(tmp_path: Path) -> None:
+    found = recording(tmp_path)
+    assert list(found.without("two").sets) == ["one", "three"]
+    renamed = dataclasses.replace(found, sets=dict(zip(("mr", "snippets", "trec"), found.sets.values(), strict=True)))
+    assert list(renamed.without("mr").sets) == list(renamed.without("snippets").sets) == ["trec"]
