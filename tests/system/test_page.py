@@ -130,6 +130,42 @@ def check_places(tab: Chrome, width: int, scheme: str) -> None:
     assert EVIL in tab.find_element(By.ID, "confusion").text
 
 
+def test_a_click_in_the_table_does_not_move_it(page: Chrome) -> None:
+    box = page.find_element(By.CSS_SELECTOR, "#table .tall")
+    page.execute_script("arguments[0].scrollTop = 60; trials[25].row.querySelector('button').click()", box)
+    assert None not in lit(page)  # every chart has it
+    assert page.execute_script("return arguments[0].scrollTop", box) == 60
+
+
+def test_a_page_that_is_loaded_again_shows_what_it_showed(tab: Chrome, command: Command) -> None:
+    """Also the last page of a watched study, which is not loaded again."""
+    from tuning.report.command import page as make_page
+
+    folder = command.results / "again"
+    record_study(folder, trials=60)
+    made = folder / "report.html"
+    made.write_bytes(make_page(folder, cache_dir=folder, command="x", every_seconds=None)[0])
+    show(tab, made)
+    filter_by(tab, "val_accuracy>0")
+    sort_by(tab, "seconds")
+    tab.execute_script(
+        "location.hash = '#curves'; select(3); document.querySelector('#table .tall').scrollTop = 90;"
+        "document.getElementById('parallel').scrollIntoView()"
+    )
+    state = "return [filter.value, order, selected, document.querySelector('#table .tall').scrollTop, scrollY]"
+    *before, y = tab.execute_script(state)
+    tab.refresh()
+    WebDriverWait(tab, PATIENCE_SECONDS).until(lambda made: made.find_elements(By.CSS_SELECTOR, "body.drawn"))
+    *after, again = tab.execute_script(state)
+    assert after == before
+    assert before[3] == 90
+    assert again == pytest.approx(y, abs=5)
+
+
+def test_a_time_of_hours_is_no_power_of_ten(page: Chrome) -> None:
+    assert page.execute_script("return [12345.7, 0.00123456].map(shown)") == ["12345.7", "0.001235"]
+
+
 def test_dark_mode_has_other_colours_without_a_reload(page: Chrome) -> None:
     colour = "return getComputedStyle(document.querySelector('#history .mark-line path')).stroke"
     assert page.execute_script(colour) == "rgb(10, 122, 72)"
@@ -195,6 +231,7 @@ def test_a_filter_may_have_blanks_short_names_and_columns_that_are_not_shown(pag
     assert min(map(float, cells(page, "val_accuracy"))) > 0.7
     assert count("layers = 1 lr<0.005") == count("n_layers=1 learning_rate<0.005") != f"0 of {everything} trials"
     assert count("test_accuracy<1") == f"0 of {everything} trials"  # no model was evaluated on the test split
+    assert count("test_accuracy!=1") == f"{everything} of {everything} trials"  # as in `best --where`
     assert count("metric==accuracy") == f"{everything} of {everything} trials"
     assert count("n_layers=1 foo>2") == "no column foo"
     assert cells(page, "trial") == []

@@ -7,6 +7,7 @@ from typing import Any
 
 import altair as alt
 from optuna.distributions import CategoricalDistribution, IntDistribution
+from rich.cells import cell_len
 
 from core.io.text import printable
 from tuning.analysis.random_search_curve import random_search_curve
@@ -274,7 +275,8 @@ def confusion(data: ChartData) -> alt.LayerChart:
         for label, line in zip(names, results.confusion.tolist() if results else [], strict=False)
         for answer, count in zip(names, line, strict=True)
     ]
-    x = alt.X("answer:N", sort=names, axis=alt.Axis(orient="top", labelAngle=0 if len(names) < 6 else -45))
+    fits = max(map(cell_len, names)) <= 10  # in a column of 64 pixels
+    x = alt.X("answer:N", sort=names, axis=alt.Axis(orient="top", labelAngle=0 if fits else -45))
     base = alt.Chart(_source(rows)).encode(x=x, y=alt.Y("label:N", sort=names))
     scale = alt.Scale(domain=[0, 1], range=[CARD, BLUE], interpolate="rgb")
     tooltip = ["label:N", "answer:N", "sentences:Q", alt.Tooltip("share:Q", format=".1%")]

@@ -55,7 +55,7 @@ def write_report(
         raise UserError(f"cannot write {out}: it is in the folder of a study; choose another folder")
     for each in (out, Path(os.path.realpath(out))):  # a study from elsewhere may have a link to another file
         if each.suffix.lower() not in (".html", ".htm"):
-            raise UserError(f"cannot write {each}: the name of a page ends in .html; choose such a name")
+            raise UserError(f"cannot write {each}: the name of a report ends in .html; choose such a name")
     for path in (out, images):
         if path is not None and path.parent != folder:
             check_parent(path)
@@ -74,7 +74,7 @@ def write_report(
                 announced = True
             _wait(folder, pause)
     finally:
-        with say_if_slow("writing the page ..."):
+        with say_if_slow("writing the report ..."):
             content, drawn = make()  # without the reloading of a page that is updated
             atomic_write(out, content)
         print(f"report written to {out}")

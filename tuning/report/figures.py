@@ -76,7 +76,7 @@ def reasons(data: ChartData, retrain: str = "sentune retrain or ensemble") -> di
         "curves": any(each.epochs for each in study.records),
         "timeline": any(row["segments"] for row in data.rows),
     }
-    why = {name: "No trial has ended an epoch yet." for name in CHARTS if not there.get(name, bool(study.ranked))}
+    why = {name: "No trial has ended with a value yet." for name in CHARTS if not there.get(name, bool(study.ranked))}
     if "slices" not in why and not charts.sliced(data):
         why["slices"] = "No ended trial has a value in its searched range yet."
     try:

@@ -13,6 +13,7 @@ from tuning.analysis.best import (
     evaluations_note,
     format_interval,
     had_no_choice,
+    majority_note,
     members_text,
     recommendation_note,
     why_not_corrected,
@@ -38,9 +39,10 @@ def page_verdict(study: AssessedStudy) -> list[str]:
     row, assessment = study.default_trial, study.assessment
     if row is None:
         return ["No trial has ended with a value yet."]
-    if assessment.nothing_learned:
-        return [f"{line[0].upper()}{line[1:]}." for line in nothing_learned(study.spec["metric"])]
     step, ensemble = next_step(study), assessment.ensemble
+    if assessment.nothing_learned:
+        lines = [*nothing_learned(study.spec["metric"]), *([step.remark] if step and step.remark else [])]
+        return [f"{line[0].upper()}{line[1:]}." for line in lines]
     assert step is not None  # there is a trial, and something was learned
     found = [f"Use trial {step.trial}."]
     value = assessment.recommended_corrected if step.trial == row.trial else assessment.corrected
@@ -127,7 +129,7 @@ def remarks(study: AssessedStudy) -> list[str]:
     assessment = study.assessment
     if study.winner is None:
         return early_end_notes(study)
-    found = [note.replace(" (+)", "") for note in recommendation_note(study)]
+    found = [note.replace(" (+)", "") for note in recommendation_note(study)] + majority_note(assessment)
     if assessment.ensemble and not assessment.ensemble.gains:
         found += ensemble_note(study)
     if assessment.corrected is None:

@@ -28,6 +28,9 @@ class MistakesSection:
     results: ClassResults | None
     """Scores of the recommended trial for the classes; None if its predictions were not recorded."""
     suspects: Sequence[Suspect] = ()
+    """The first MAX_SUSPECTS."""
+    n_suspects: int = 0
+    """Number of all suspects."""
     note: str | None = None
     """Reason why there are no suspects."""
 
@@ -56,11 +59,12 @@ def mistakes_section(study: AssessedStudy, cache_dir: Path | None) -> MistakesSe
     Raises:
         CorruptionError: Stored predictions are damaged.
     """
-    suspects: Sequence[Suspect] = ()
+    found: Sequence[Suspect] = ()
     note = None
     try:
-        suspects = suspects_of(study.folder, study.attributes, study.records, cache_dir)[0][:MAX_SUSPECTS]
+        found = suspects_of(study.folder, study.attributes, study.records, cache_dir)[0]
     except UserError as error:
         note = f"The sentences cannot be shown: {without_folders(str(error))}"
     classes = tuple(study.attributes["validation"]["classes"])
-    return MistakesSection(classes=classes, results=default_results(study), suspects=suspects, note=note)
+    results, suspects = default_results(study), found[:MAX_SUSPECTS]
+    return MistakesSection(classes=classes, results=results, suspects=suspects, n_suspects=len(found), note=note)

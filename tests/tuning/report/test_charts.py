@@ -334,6 +334,19 @@ def test_the_confusions_are_those_of_the_table(data: ChartData) -> None:
     assert counts == {(a, b): results.confusion[i, j] for i, a in enumerate(names) for j, b in enumerate(names)}
 
 
+def test_long_names_of_classes_are_slanted(tmp_path: Path) -> None:
+    record_study(tmp_path / "s", trials=4, classes=("customer complaint", "account question"))
+    chart = charts.confusion(chart_data_of(tmp_path / "s")).to_dict()
+    assert chart["layer"][0]["encoding"]["x"]["axis"]["labelAngle"] == -45
+
+
+def test_no_figure_denies_the_epochs_of_a_trial_in_training(tmp_path: Path) -> None:
+    record_study(tmp_path / "s", trials=1, running=1)
+    why = reasons(chart_data_of(tmp_path / "s"))
+    assert "curves" not in why
+    assert why["history"] == why["losses"] == "No trial has ended with a value yet."
+
+
 @pytest.mark.slow
 def test_too_many_classes_have_no_chart_of_confusions(tmp_path: Path) -> None:
     classes = tuple(f"class {number}" for number in range(WIDEST_CHART + 1))

@@ -58,7 +58,7 @@ def test_the_files_of_a_study_are_not_replaced(tmp_path: Path, out: str) -> None
 @pytest.mark.parametrize("out", ["tickets.csv", "model.safetensors", "-"])
 def test_a_page_replaces_no_file_of_another_kind(tmp_path: Path, out: str) -> None:
     record_study(tmp_path / "s", trials=3)
-    with pytest.raises(UserError, match=rf"cannot write .*{out}: the name of a page ends in .html; choose such a name"):
+    with pytest.raises(UserError, match=rf"cannot write .*{out}: the name of a report ends in .html; choose"):
         verb.write_report(tmp_path / "s", tmp_path / out, None, cache_dir=None, watch=False, command="")
 
 
@@ -192,6 +192,6 @@ def test_a_link_to_a_file_of_another_kind_is_not_followed(tmp_path: Path) -> Non
     record_study(tmp_path / "s", trials=3)
     (tmp_path / "notes").write_text("mine")
     (tmp_path / "s" / "report.html").symlink_to(tmp_path / "notes")
-    with pytest.raises(UserError, match=r"cannot write .*notes: the name of a page ends in \.html"):
+    with pytest.raises(UserError, match=r"cannot write .*notes: the name of a report ends in \.html"):
         write(tmp_path / "s")
     assert (tmp_path / "notes").read_text() == "mine"

@@ -96,4 +96,5 @@ def test_only_the_first_mistakes_are_listed(tmp_path: Path, monkeypatch: pytest.
     assert len(section(labels.tolist(), predictions.tolist(), tuple("abcdef")).confusions) == 20
     record_study(tmp_path / "s", trials=0)
     monkeypatch.setattr("tuning.report.mistakes.suspects_of", lambda *_: (range(100), 100))
-    assert mistakes_section(read_assessed(tmp_path / "s"), tmp_path).suspects == range(60)
+    found = mistakes_section(read_assessed(tmp_path / "s"), tmp_path)
+    assert (found.suspects, found.n_suspects) == (range(60), 100)

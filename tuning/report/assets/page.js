@@ -12,7 +12,7 @@ const element = (name, properties, ...inside) => {
 };
 function shown(value) {
   if (typeof value !== "number") return value ?? "-";
-  return Number.isInteger(value) ? String(value) : value.toPrecision(4);
+  return Number.isInteger(value) || Math.abs(value) >= 1000 ? String(value) : value.toPrecision(4);
 }
 const trials = toObjects(rows).reverse();
 const fields = columns.filter((name) => trials.some((trial) => ![null, "no"].includes(trial[name])));
@@ -57,7 +57,7 @@ function condition(word) {
   if (trials.length && !names.has(name)) return `no column ${said}`;
   if (/[<>]/.test(operator) && Number.isNaN(wanted)) return `write a number after ${operator}`;
   return ({ [name]: value }) => {
-    if (value === null) return false;
+    if (value === null) return operator === "!=";  // as in `best --where`
     // A cell shows a rounded number; = and != also accept that.
     const equal = value === wanted || shown(value) === text;
     if (operator.startsWith("=")) return equal;
@@ -111,9 +111,11 @@ async function draw(id, chart) {
   views.push(view);
   highlight(view);
   view.addSignalListener("trial", (_, { trial }) => {
-    select(trial?.[0] ?? null);
-    const row = trials.find((each) => each.trial === selected)?.row;
-    if (trial && row) body.closest(".scroll").scrollTop = row.offsetTop - body.closest(".scroll").clientHeight / 2;
+    const number = trial?.[0] ?? null;
+    if (number === selected) return;  // it was selected in the table, or in another chart
+    select(number);
+    const row = trials.find((each) => each.trial === number)?.row;
+    if (row && !row.hidden) body.closest(".scroll").scrollTop = row.offsetTop - body.closest(".scroll").clientHeight / 2;
   });
 }
 async function drawAll() {
@@ -124,18 +126,32 @@ async function drawAll() {
   document.body.classList.add("drawn");
 }
 
-// `report --watch`: reload, and keep the filter, the order and the selected trial.
+// `report --watch`: reload, unless the keyboard is used in the page. A page that is loaded again, also the last one of a
+// study, keeps the filter, the order, the selected trial and what is in view.
 const seconds = Number(document.documentElement.dataset.watch ?? 0);
 const KEY = `sentune ${location.pathname}`;
+const boxes = [...document.querySelectorAll(".scroll")];
 sort();
 applyFilter();
-drawAll();
-if (seconds) {
-  setInterval(() => document.activeElement !== filter && location.reload(), 1000 * seconds);
-  addEventListener("pagehide", () => sessionStorage.setItem(KEY, JSON.stringify([filter.value, order, selected])));
-  let number;
-  [filter.value, order, number] = JSON.parse(sessionStorage.getItem(KEY)) ?? ["", order, null];
+const drawn = drawAll();
+if (seconds) setInterval(() => document.activeElement.matches("input, :focus-visible") || location.reload(), 1000 * seconds);
+addEventListener("pagehide", () => sessionStorage.setItem(KEY, JSON.stringify(
+  [filter.value, order, selected, scrollY,
+    boxes.map((box) => [box.ariaLabel, [box.offsetHeight, box.scrollLeft, box.scrollTop]])])));
+const kept = JSON.parse(sessionStorage.getItem(KEY));
+if (kept) {
+  let number, top, places;
+  [filter.value, order, number, top, places] = kept;
   sort();
   applyFilter();
   select(number);
+  history.scrollRestoration = "manual";
+  const byLabel = new Map(places);  // a table or a chart may be new
+  boxes.forEach((box) => {
+    const [height, ...place] = byLabel.get(box.ariaLabel) ?? [0, 0, 0];
+    box.style.minHeight = `${height}px`;  // the room of a chart that is not drawn yet
+    box.scrollTo(...place);
+  });
+  scrollTo(0, top);
+  drawn.then(() => boxes.forEach((box) => { box.style.minHeight = ""; }));
 }
