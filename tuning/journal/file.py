@@ -1,7 +1,6 @@
 """The study's journal file: locked by one driver, truncated to its last complete line, opened by Optuna."""
 
 import contextlib
-import functools
 import json
 import os
 import socket
@@ -11,7 +10,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, _storage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from core.errors import UserError
 from core.io.atomic import atomic_write, os_errors_as_user_errors, read_regular
@@ -159,21 +158,6 @@ class _JournalFile(JournalFileBackend):
         yield from parse_lines(lines[first:])
 
 
-@contextlib.contextmanager
-def _cached_distributions() -> Iterator[None]:
-    """Let Optuna parse each distribution once, because all trials have the same ones. Opening takes half the time."""
-    name = "json_to_distribution"
-    parse = getattr(_storage, name, None)
-    if parse is None:  # another version of Optuna
-        yield
-        return
-    setattr(_storage, name, functools.lru_cache(maxsize=1024)(parse))
-    try:
-        yield
-    finally:
-        setattr(_storage, name, parse)
-
-
 def open_journal(journal: Path) -> JournalStorage:
     """Open the journal as Optuna's storage.
 
@@ -181,8 +165,7 @@ def open_journal(journal: Path) -> JournalStorage:
         CorruptionError: The journal is damaged before its last line.
     """
     try:
-        with _cached_distributions():
-            return JournalStorage(_JournalFile(journal))
+        return JournalStorage(_JournalFile(journal))
     except (
         *(LookupError, TypeError, ValueError, AttributeError, AssertionError, ArithmeticError),
         RecursionError,  # a line of many brackets

@@ -134,7 +134,7 @@ def test_the_lines_say_what_was_found() -> None:
         "            train/val: so long",
         "            train/test: So, long...",
         "            val/test: So, long...",
-        "conflicts   1 text has more than one label",
+        "conflicts   1 text has near copies with another label",
         "            neg and pos: a bad film",
         "vectors     2 of 4 words found (50.0%), 33.3% of train's tokens",
         "            most frequent without one: often 3",
@@ -142,7 +142,7 @@ def test_the_lines_say_what_was_found() -> None:
         "--split-column",
         "            validation sentences: 2, too few to distinguish trials; pass --validation folds:5",
         "            empty texts: 2; pass --drop-missing, or fill them in",
-        "            texts with more than one label: 1; correct their labels",
+        "            texts that have near copies with another label: 1; check these labels",
         "            classes with fewer than 15 sentences: 'neg' 5, 'pos' 6; add sentences, or merge classes",
         "            words of train without a word vector: 66.7%; pass --vectors FILE if the texts are not English; "
         "of the English vectors, fasttext has the most words",
@@ -153,7 +153,7 @@ def test_paragraphs_are_the_lines_by_their_headings() -> None:
     found = audited()
     parts = dict(audit_sections(found))
     assert parts["tokens"] == ["mean 2.6, median 3, 95% up to 4, longest 4; empty texts 2"]
-    assert parts["conflicts"] == ["1 text has more than one label", "neg and pos: a bad film"]
+    assert parts["conflicts"] == ["1 text has near copies with another label", "neg and pos: a bad film"]
     said = [f"{name if at == 0 else '':<12}{line}" for name, lines in parts.items() for at, line in enumerate(lines)]
     assert "\n".join(said) == render_audit(found)
 
@@ -215,7 +215,14 @@ def test_a_clean_corpus_has_no_warning() -> None:
             "copies within a split: test 11; remove them, else the intervals are too narrow",
         ),
         ({"empty_texts": 11}, "empty texts: 11; pass --drop-missing, or fill them in"),
-        ({"conflicts": {"texts": 3}}, "texts with more than one label: 3; correct their labels"),
+        ({"conflicts": {"texts": 3}}, "texts that have near copies with another label: 3; check these labels"),
+        (
+            {
+                "splits": {"train": 900, "val": 0, "test": 100},
+                "duplicates_within": CLEAN["duplicates_within"] | {"train": {"exact": 0, "near": 91}},
+            },
+            "copies within a split: train 91; remove them, else the intervals are too narrow",
+        ),
         (
             {"coverage": {"by_token": 0.512}},
             "words of train without a word vector: 48.8%; pass --vectors FILE if the texts are not English; of the "

@@ -1,6 +1,7 @@
 """Parquet files become tables; errors name file and row."""
 
 import os
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,11 @@ def parquet(folder: Path, **columns: object) -> Path:
 
     pyarrow.parquet.write_table(pyarrow.table(columns), folder / "a.parquet")
     return folder / "a.parquet"
+
+
+def test_decimals_are_numbers(tmp_path: Path) -> None:
+    path = parquet(tmp_path, stars=[Decimal("4.5"), None, Decimal("100.0")])
+    assert read_table(path, "").columns == {"stars": ["4.5", None, "100.0"]}
 
 
 def test_parquet_columns_of_plain_values(tmp_path: Path) -> None:
