@@ -1,9 +1,7 @@
 """A saved model behind HTTP: a page to type into, /predict, /health, /metrics."""
 
-import contextlib
 import errno
 import json
-import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -176,7 +174,7 @@ def serve_model(
     abstention: Abstention,
     allowed_hosts: str | None = None,
 ) -> None:
-    """Serve until Ctrl-C or SIGTERM, then answer the pending requests.
+    """Serve until Ctrl-C, SIGTERM or SIGHUP, then answer the pending requests.
 
     Args:
         load: Called to open the model.
@@ -221,8 +219,9 @@ def serve_model(
         print(f"serving {printable(name)} on {address} (press Ctrl-C to stop)", flush=True)
         if len(hosts) > len(LOCAL_NAMES) and "*" not in hosts:
             notify(f"requests for other names than {', '.join(hosts)} are refused (--allowed-hosts adds names)")
-        # Both signals only raise KeyboardInterrupt: uvicorn sends itself one again after a clean end.
-        with contextlib.suppress(KeyboardInterrupt), signals_handled_by(signal.default_int_handler):
-            uvicorn.Server(config).run(sockets=[listening])
+        server = uvicorn.Server(config)
+        # Also for SIGHUP, which uvicorn leaves alone: a handler that raises could end a request instead of the server.
+        with signals_handled_by(server.handle_exit):
+            server.run(sockets=[listening])
         with ignore_broken_output():  # the terminal may be gone
             print("stopped", file=sys.stderr)

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import json
 import os
+import signal
 import socket
 import sys
 import threading
@@ -405,6 +406,25 @@ def test_what_is_served_has_the_limits_of_connections_and_ends_in_time(
     assert raised == "raised"
     assert config.http is GuardedProtocol
     assert (config.timeout_graceful_shutdown, config.timeout_keep_alive) == (10, 10)
+
+
+def test_the_end_of_the_terminal_stops_the_server_as_ctrl_c_does(
+    model: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exception could be lost inside a request, where uvicorn catches it."""
+    stopped: list[bool] = []
+
+    def run(server: Any, sockets: list[socket.socket]) -> None:
+        signal.raise_signal(signal.SIGHUP)
+        stopped.append(server.should_exit)
+
+    monkeypatch.setattr("uvicorn.Server.run", run)
+    before = signal.signal(signal.SIGHUP, signal.default_int_handler)  # nohup ignores it
+    try:
+        serve_model(lambda: model, pytest.fail, "m", **LOCAL)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert stopped == [True]
 
 
 def test_the_options_of_predict_and_serve_reach_model_and_server(
