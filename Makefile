@@ -6,10 +6,11 @@ BIN := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE :=
 # Else `python -m tests.fuzz` does not look into this folder.
 export PYTHONSAFEPATH :=
-# An environment that was moved, or whose Python was replaced, is made again; make must know at its start that its
-# packages go, too. The first line of pip names the Python for which it was made.
-$(shell test ! -e $(BIN)/pip || { test -x "$$(sed -n '1s/^..//p' $(BIN)/pip)" && $(BIN)/python -I -c 'import pip'; } \
-	2> /dev/null || rm -f $(BIN)/python $(VENV)/.installed*)
+# An environment that was moved or copied, or whose Python was replaced, is made again; make must know at its start that
+# its packages go, too. The first line of pip names its Python; the second one, if the path is long or has a space.
+$(shell test ! -e $(BIN)/pip || { \
+	test "$$(sed -n '1,2s/^[^/]*\(\/.*\)\/python[0-9.]*.*/\1/p' $(BIN)/pip)" -ef $(BIN) && \
+	$(BIN)/python -I -c 'import pip'; } 2> /dev/null || rm -f $(BIN)/python $(VENV)/.installed*)
 
 .PHONY: tune test fast chaos simulate fuzz check docs bench clean
 

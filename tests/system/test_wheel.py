@@ -176,15 +176,22 @@ def test_a_search_in_a_thread_is_not_disturbed_by_a_second_one_and_leaves_the_ca
     assert "Ray was shut down" not in said
 
 
+BY_SHELL = "#!/bin/sh\n'''exec' \"{}/python\" \"$0\" \"$@\"\n' '''\n"
+"""The first lines of a program of pip if its path is long or has a space."""
+
+
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
-@pytest.mark.parametrize("moved", [False, True])
-def test_make_makes_an_environment_again_that_was_moved(tmp_path: Path, moved: bool) -> None:
+@pytest.mark.parametrize("begin", ["#!{}/python\n", BY_SHELL])
+@pytest.mark.parametrize("place", [".venv/bin", "gone/bin", "the original/bin"])
+def test_make_makes_an_environment_again_that_was_moved_or_copied(tmp_path: Path, place: str, begin: str) -> None:
     for name in ("Makefile", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     programs = tmp_path / ".venv" / "bin"
     programs.mkdir(parents=True)
     (programs / "python").write_text("#!/bin/sh\n")  # it has pip
     (programs / "python").chmod(0o755)
-    (programs / "pip").write_text(f"#!{'/old/place/.venv/bin/python' if moved else programs / 'python'}\n")
+    shutil.copytree(programs, tmp_path / "the original" / "bin")
+    (programs / "pip").write_text(begin.format(tmp_path / place))
     (tmp_path / ".venv" / ".installed").touch()
-    assert ("-m venv --clear .venv" in checked("make", "-n", "tune", cwd=tmp_path)) == moved
+    again = "-m venv --clear .venv" in checked("make", "-n", "tune", cwd=tmp_path)
+    assert again == (place != ".venv/bin")
