@@ -61,8 +61,8 @@ WIDER_ENGLISH = "glove-300d (862 MB, fetched once) or --vectors fasttext (1.5 GB
 MANY_WORKERS = 8
 """Parallelism from which too few trials for the sampler are reported."""
 FEW_TRIALS = (
-    "{} trials on {} workers begin before the sampler has results to learn from; pass --trials {}, or a smaller "
-    "--parallelism and another --name"
+    "{} trials on {} virtual workers begin before the sampler has results to learn from; pass --trials {}, or a "
+    "smaller --parallelism and another --name"
 )
 NO_STORAGE = (
     "checkpoints stay on each trial's node, so a trial that continues on another node starts again from its first "
@@ -89,7 +89,8 @@ def run_study(options: RunOptions) -> bool:
     """Run or continue a study and print its table; return whether it is finished, as `search_study`."""
     end = search_study(options)
     with say_if_slow(ASSESSING, _say):
-        table = table_of(options.folder, RowFilter(top=10), "table", end.hints, finished=end.finished)
+        shown, cache_dir = RowFilter(top=10), options.cache_dir
+        table = table_of(options.folder, shown, "table", end.hints, finished=end.finished, cache_dir=cache_dir)
     _say(table)
     return end.finished
 
@@ -116,6 +117,7 @@ def search_study(options: RunOptions) -> SearchEnd:
         )
     from tuning.backend.cluster import check_nodes, join_cluster
 
+    interrupt.kept = "nothing is lost; if the cluster is gone, start it again"
     with join_cluster(options.address) as cluster, interrupt.installed():
         fits = cluster.max_parallel(options.resources)
         check_nodes(cluster, options.storage, print_note, gpu=bool(options.resources.gpus_per_trial))
@@ -202,7 +204,8 @@ def _describe(options: RunOptions, existing: Mapping[str, Any], search: PlannedS
     _say(wrap_titled(audit, shutil.get_terminal_size().columns) if is_terminal(sys.stdout) else audit)
     enough = len(corpus.validation()) >= MIN_VALIDATION  # otherwise the audit warns
     if not existing and corpus.folds is None and enough and len(corpus.indices(TRAIN)) < SMALL:
-        _say("small data  --validation folds:5 evaluates each trial on all training sentences, in 5 times the time")
+        rest = "evaluates each trial on all training sentences, in 5 times the time; pass another --name, too"
+        _say(f"small data  --validation folds:5 {rest}")
     if not existing and corpus.vectors is not None and corpus.embedding_dim <= NARROW:
         english = corpus.source["vectors"] == "glove-50d"
         print_note(WIDER.format(corpus.embedding_dim, WIDER_ENGLISH if english else "FILE with wider ones"))
@@ -299,7 +302,8 @@ def _search(
 
 def _checkpoint_store(options: RunOptions, key: str) -> "CheckpointStore":
     """Return the store of the trials' checkpoints."""
-    from tuning.backend.checkpoint_sync import CheckpointStore  # imports Ray
+    with IMPORTING:
+        from tuning.backend.checkpoint_sync import CheckpointStore  # imports Ray
 
     return CheckpointStore(study=key, on_node=options.address is not None, storage=options.storage)
 

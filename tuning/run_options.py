@@ -68,7 +68,7 @@ class RunOptions:
         str,
         DataOption(
             help="Word vectors: glove-50d, glove-100d, glove-200d, glove-300d, fasttext, none, auto, or a .vec, .txt, "
-            ".zip or .gz file. auto is glove-50d, but none if most letters are not English."
+            ".zip or .gz file. auto: glove-50d if half of the letters or more are a to z (as in French), else none."
         ),
         DATA,
     ] = AUTO
@@ -123,8 +123,8 @@ class RunOptions:
     lag: Annotated[
         float | None,
         SearchOption(
-            help="Delay of a result for which no worker has to wait, in epochs of the median configuration. "
-            "Default: half the square root of --parallelism, at least 2."
+            help="Virtual time by which a result may be late before a worker waits for it, in epochs of the median "
+            "configuration. Default: half the square root of --parallelism, at least 2."
         ),
     ] = None
     sampler: Annotated[str, SearchOption(help="Sampler: tpe, random, gp, cmaes or qmc.")] = "tpe"
@@ -134,8 +134,9 @@ class RunOptions:
     first_trials: Annotated[
         str,
         SearchOption(
-            help="Trials after the baseline: portfolio, random (the sampler's own draws), or a YAML or JSON file with "
-            "a list of configurations. The portfolio has those that were good on other data."
+            help="Trials after the baseline: portfolio, random (none: the sampler draws at random until it has six "
+            "results), or a YAML or JSON file with a list of configurations. The portfolio has those that "
+            "were good on other data."
         ),
     ] = "portfolio"
     warm_start: Annotated[
@@ -242,15 +243,17 @@ class RunOptions:
     embedding_dim: Annotated[
         int | None,
         DataOption(
-            help="Number of dimensions of the random word vectors of --vectors none. Default: 300, or 100 for "
-            "characters."
+            help="Number of dimensions of the random word vectors of --vectors none. Default: 300, or 100 with "
+            "--tokenizer characters."
         ),
         DATA,
     ] = None
     allow_leak: Annotated[
         bool, DataOption("--allow-leak", help="Accept a split column that assigns the same text to two splits."), DATA
     ] = False
-    seed: Annotated[int, SearchOption(help="Seed of the split, of every trial and of the sampler."), DATA] = 42
+    seed: Annotated[
+        int, SearchOption(help="Seed of the split, and in a search of every trial and of the sampler."), DATA
+    ] = 42
     cache_dir: CacheDir = None
     address: Annotated[str | None, ResourcesOption(help="Ray cluster: HOST:PORT or auto. Default: this machine.")] = (
         None

@@ -97,7 +97,7 @@ class ConfirmOptions(StudyOptions):
     folds: Annotated[
         int | None,
         TrainingOption(
-            help="Also cross-validate the best trial and the baseline with this number of folds. Default: no."
+            help="Also cross-validate the best trial and the baseline with this number of folds. Default: none."
         ),
     ] = None
     workers: Workers = None

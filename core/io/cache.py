@@ -35,6 +35,7 @@ FORMAT = 5
 """Version of the entries; raise it when the same inputs result in other bytes."""
 MANIFEST = "manifest.json"
 ENTRY_KINDS = ("corpora", "sources")
+OTHER_CACHE = " (pass --cache-dir, or set SENTUNE_CACHE)"
 _NO_FILE = (errno.EISDIR, errno.EINVAL, errno.ELOOP)
 """Errors of `open_regular` for a folder, a pipe or a device, and a circle of links."""
 
@@ -156,7 +157,7 @@ def get_or_build(
     path = cache / kind / cache_key(inputs)
     with contextlib.suppress(FileNotFoundError, CorruptionError):
         return verify_entry(path)
-    with locked(cache, path.name, notify):
+    with locked(cache, path.name, notify, advice=OTHER_CACHE):
         try:
             return verify_entry(path)  # another process was faster
         except FileNotFoundError:
@@ -209,7 +210,7 @@ def clear(cache: Path, notify: Notify | None = None) -> int:
     freed = 0
     for path in _owned_paths(cache):
         key = path.name.removeprefix(".")[:64]
-        with locked(cache, key, notify):
+        with locked(cache, key, notify, advice=OTHER_CACHE):
             freed += _remove(path) + _remove(path.parent / key)  # the second one if a builder has just renamed it
     downloads = () if any(path.name.startswith(".") for path in _owned_paths(cache)) else (".parts",)
     return freed + sum(_remove(cache / name) for name in (".known", *downloads))
@@ -244,22 +245,33 @@ def _remove(path: Path) -> int:
 
 
 @contextlib.contextmanager
-def locked(cache: Path, name: str, notify: Notify | None = None) -> Iterator[None]:
-    """Hold the lock `name` of this cache; the system frees it when the process dies.
+def locked(folder: Path, name: str, notify: Notify | None = None, *, advice: str = "") -> Iterator[None]:
+    """Hold the lock `name` of a folder; the system frees it when the process dies.
+
+    Args:
+        folder: Cache, or another folder that processes share.
+        name: Name of the lock.
+        notify: Called with a line if another process has the lock.
+        advice: How to choose another folder, for the message if this one may not be written.
 
     Raises:
-        UserError: The cache folder cannot be written.
+        UserError: The folder cannot be written.
     """
-    path = cache / ".locks" / f"{name}.lock"
-    with atomic.os_errors_as_user_errors(cache):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(path, fallback_to_soft=False)  # a lock that is a file would outlive a killed process
-        try:
-            lock.acquire(blocking=False)
-        except filelock.Timeout:
-            if notify:
-                notify("another process prepares the same data; waiting for it")
-            lock.acquire()
+    path = folder / ".locks" / f"{name}.lock"
+    try:
+        with atomic.os_errors_as_user_errors(folder):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(path, fallback_to_soft=False)  # a lock that is a file would outlive its process
+            try:
+                lock.acquire(blocking=False)
+            except filelock.Timeout:
+                if notify:
+                    notify("another process prepares the same data; waiting for it")
+                lock.acquire()
+    except UserError as error:
+        if getattr(error.__cause__, "errno", None) not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        raise UserError(f"{error}{advice}") from error.__cause__
     try:
         yield
     finally:

@@ -221,7 +221,10 @@ def test_the_driver_is_killed_and_nodes_are_lost_and_the_study_is_the_same_and_t
         nodes.lose(nodes.head)
         out, err = driver.communicate(timeout=PATIENCE_SECONDS)
     assert driver.returncode == 2, f"{out}\n{err}"
-    assert err.startswith("sentune: Ray's process raylet has ended (killed, or out of memory); nothing is lost, ")
+    lost = (
+        "sentune: Ray's process raylet has ended (killed, or out of memory); nothing is lost; if the cluster is gone, "
+    )
+    assert err.startswith(f"{lost}start it again; run the same command again to resume: ")
     assert err.count("\n") == 1
 
 

@@ -151,4 +151,4 @@ def test_a_full_disk_is_one_line(reviews: Path, tmp_path: Path) -> None:
 def test_a_read_only_cache_is_one_line(reviews: Path, tmp_path: Path) -> None:
     done = mounted(tmp_path / "fixed", reviews, "1m", f"mount -o remount,ro {tmp_path}/fixed")
     assert done.stdout.count("\n") == 1
-    assert "the file system is read-only; choose a folder that you may write to" in done.stdout
+    assert "the file system is read-only; choose a folder that you may write to (pass --cache-dir, or " in done.stdout

@@ -28,7 +28,7 @@ def test_a_plan_counts_the_trials_of_its_own_study_and_not_of_another_search(com
     command.train_here("run", str(sentences), *words, "--trials", "2")
     more = command.train_here("plan", str(sentences), *words, "--trials", "3")
     assert "3 trials, 2 of them done, of up to 1 epochs" in more
-    assert "\nepochs: 1 without stopping, " in more
+    assert "\nepochs: at most 1, " in more
     other = command.run_here("plan", str(sentences), *words, "--trials", "2", "--seed", "7")
     assert other.returncode == 0
     assert "2 trials of up to 1 epochs" in other.stdout

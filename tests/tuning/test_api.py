@@ -225,7 +225,7 @@ def test_a_study_without_results_has_no_best(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no trial of study 'new' has finished yet; run the study first"):
         new.best  # noqa: B018
     assert new.recommended is None
-    with pytest.raises(UserError, match="there is no chart history of study 'new': No trial has ended an "):
+    with pytest.raises(UserError, match="there is no chart history of study 'new': No trial has ended with"):
         new.charts.history()
     with pytest.raises(UserError, match=r'sampler="random", first_trials="random" under another name$'):
         new.charts.expected()

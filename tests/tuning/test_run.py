@@ -67,7 +67,7 @@ def test_too_few_trials_for_the_sampler_are_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], n_trials: int, parallelism: int, sampler: str, said: bool
 ) -> None:
     _describe(options(tmp_path), {}, planned(n_trials=n_trials, parallelism=parallelism, sampler=sampler))
-    few = "14 trials on 8 workers begin before the sampler has results to learn from; pass --trials 80, or a smaller"
+    few = "14 trials on 8 virtual workers begin before the sampler has results to learn from; pass --trials 80, or"
     assert (few in capsys.readouterr().err) is said
 
 

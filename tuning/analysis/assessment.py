@@ -24,6 +24,7 @@ from tuning.journal.predictions import journal_damage, unpack_labels, unpack_val
 from tuning.journal.probabilities import epoch_name, load_probabilities
 from tuning.journal.records import (
     PLAIN_BASELINE,
+    RANKED,
     TestEvaluation,
     TrialRecord,
     describe_plain,
@@ -36,8 +37,7 @@ from tuning.journal.records import (
 MAX_RESAMPLED_TRIALS = 1000
 """Number of best trials that are resampled; a worse trial would hardly ever be chosen."""
 MAX_OUTPUTS = 2**27
-"""Maximum number of values in the outputs of these trials: 130 trials of 10 epochs on 100,000 sentences. A prediction
-has five bytes and a probability four."""
+"""Maximum number of values in their outputs: 130 trials of 10 epochs on 100,000 sentences. Each has at most 5 bytes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,16 +68,12 @@ def held_out_results(
         records: The study's trials. An evaluation after another number of epochs does not count for their row:
             `confirm` trains a stopped trial to the end, and a study with more trials may train a trial further.
     """
-    trained = {
-        record.number: len(record.epochs)
-        for record in records
-        if record.state in ("PRUNED", "PAUSED") or (record.state == "COMPLETE" and not record.config["patience"])
-    }
+    known = {record.number: record for record in records}
     by_trial: dict[int, dict[int, TestEvaluation]] = {}
     for each in evaluations:
         trial, seed, epochs = each["trial"], each["seed"], each.get("epochs")
         if each["on"] == "train" and each["split"] == split and trial is not None and seed is not None:
-            if epochs not in (None, trained.get(trial, epochs)):
+            if trial in known and not _is_of_row(known[trial], each):
                 continue
             first = by_trial.setdefault(trial, {}).setdefault(seed, each)
             if epochs != first.get("epochs"):
@@ -85,16 +81,23 @@ def held_out_results(
     return {trial: _mean_result(list(seeds.values())) for trial, seeds in by_trial.items()}
 
 
+def _is_of_row(record: TrialRecord, each: TestEvaluation) -> bool:
+    """Return whether an evaluation is of the trial as it is now; `patience` ends seeds after different epochs."""
+    epochs, length = each.get("epochs"), len(record.epochs)
+    if epochs is None or record.state not in RANKED:
+        return True
+    if record.config["patience"] is None or (record.state != "COMPLETE" and each["seed"] == record.config["seed"]):
+        return epochs == length
+    # `confirm` trains to the end: of a stopped trial, a seed that ends here does so by chance.
+    return record.state == "COMPLETE" or (each["verb"] != "confirm" and epochs <= length)
+
+
 def _mean_result(found: Sequence[TestEvaluation]) -> HeldOutResult:
-    accuracy, n = sum(each["test_accuracy"] for each in found) / len(found), int(found[0]["test_sentences"])
+    mean, n = sum(each["test_accuracy"] for each in found) / len(found), int(found[0]["test_sentences"])
     values = [each["test_metric"] for each in found if "test_metric" in each]
-    return HeldOutResult(
-        accuracy=accuracy,
-        interval=wilson(accuracy * n, n),
-        metric=sum(values) / len(values) if len(values) == len(found) else None,
-        seeds=len(found),
-        members=found[-1].get("members"),
-    )
+    metric = sum(values) / len(values) if len(values) == len(found) else None
+    seeds, members = len(found), found[-1].get("members")
+    return HeldOutResult(accuracy=mean, interval=wilson(mean * n, n), metric=metric, seeds=seeds, members=members)
 
 
 def evaluations_elsewhere(folder: Path, attributes: Mapping[str, Any]) -> dict[str, int]:
@@ -259,9 +262,8 @@ def assess(
     )
     if not own or own[0].number not in outputs or len(labels) < 2:
         return known
-    ordered = sorted(
-        (r for r in own if r.number in outputs), key=lambda r: (r.best.val_loss if r.best else 0, r.number)
-    )
+    resampled = [record for record in own if record.number in outputs]
+    ordered = sorted(resampled, key=lambda record: (record.best.val_loss if record.best else 0, record.number))
     # For comparison: outputs that no search chose.
     predictions = next((each.predictions for each in known.references if each.name == PLAIN), None)
     plain: NDArray[Any] | None = None
@@ -276,8 +278,7 @@ def assess(
         n_classes=n_classes,
         trials=[*(record.number for record in ordered), *[FIXED] * len(fixed)],
         outputs=[*(outputs[record.number] for record in ordered), *fixed],
-        # roc_auc takes much longer
-        repeats=n_repeats(len(labels), REPEATS // 4 if metric.needs_probabilities else REPEATS),
+        repeats=n_repeats(len(labels), REPEATS // 4 if metric.needs_probabilities else REPEATS),  # roc_auc is slow
     )
     judged = _conclusions(known, records, own, resamples, majority, complete=len(outputs) == len(own))
     if judged.corrected is None or judged.nothing_learned or not ensemble_size:
@@ -313,15 +314,13 @@ def _conclusions(
         return replace(found, recommended=recommended if useful.any() else None)
     first, chosen = resamples.repeated(resamples.first), resamples.repeated(rule)
     corrected = resamples.corrected(first)
-    baseline = next((record.number for record in own if record.origin == "baseline"), None)
+    baseline = next((record.number for record in own if record.origin == "baseline" and record.number != best), None)
     learned = bool(useful.any()) and resamples.metric.oriented(corrected.value) > majority
     rule_differs = learned and recommended != best
     return replace(
         found,
         corrected=corrected,
-        corrected_gain=(
-            resamples.difference(first, resamples.only(baseline)) if baseline not in (None, best) else None
-        ),
+        corrected_gain=None if baseline is None else resamples.difference(first, resamples.only(baseline)),
         gain_over_plain=resamples.difference(first, resamples.only(FIXED)) if FIXED in trials else None,
         recommended=recommended if learned else None,
         recommended_corrected=(resamples.corrected(chosen) if rule_differs else corrected) if learned else None,

@@ -21,7 +21,15 @@ from tuning.journal.records import TestEvaluation, read_study
 from tuning.scheduling.study_config import spec_notes
 
 
-def table_of(folder: Path, selection: RowFilter, form: str, hints: Sequence[str] = (), *, finished: bool = True) -> str:
+def table_of(
+    folder: Path,
+    selection: RowFilter,
+    form: str,
+    hints: Sequence[str] = (),
+    *,
+    finished: bool = True,
+    cache_dir: Path | None = None,
+) -> str:
     """Return the study's rows as `form`: table, json, csv, md or html.
 
     If conditions leave no row, a text is one line that says so.
@@ -33,6 +41,7 @@ def table_of(folder: Path, selection: RowFilter, form: str, hints: Sequence[str]
         hints: Lines before the last ones of a text.
         finished: Whether the search was not interrupted. Then, and if no trial is open, the last line of a text names
             the next command.
+        cache_dir: Folder of the data cache for the next command; None for the default one.
 
     Raises:
         UserError: There is no such study, or the selection does not fit it.
@@ -49,7 +58,7 @@ def table_of(folder: Path, selection: RowFilter, form: str, hints: Sequence[str]
         notes.append(f"not ranked, because their training has not ended: {count} trial{'s' * (count != 1)} with epochs")
     finished = finished and not any(row.state in ("RUNNING", "PAUSED") for row in rows)
     step = next_step(study)
-    command = step.command(folder) if step and finished else None
+    command = step.command(folder, cache_dir) if step and finished else None
     notes += hints
     if step and step.remark:
         notes.append(step.remark)
@@ -83,8 +92,9 @@ def _summary(study: AssessedStudy) -> list[str]:
     """Return paragraphs below the table of all rows of a study that has trials."""
     rows, assessment = study.rows, study.assessment
     found = nothing_learned(study.spec["metric"]) if assessment.nothing_learned else []
-    if assessment.tied:
-        found.append("tied: with at least 95% confidence, one of these trials is the truly best one")
+    if tied := sum(assessment.tied.values()):  # the table may show only some of them
+        trials = f"{tied} trial{'s' * (tied != 1)}"
+        found.append(f"tied: {trials}; with at least 95% confidence, the truly best one is among them")
     if any(row.useless for row in rows):
         found.append("- never recommended: predicts one class, or is not better than the majority")
     if rows[0].rank == 1:
@@ -93,16 +103,7 @@ def _summary(study: AssessedStudy) -> list[str]:
     for name, gain in (("plain baseline", assessment.gain_over_plain), ("baseline", assessment.corrected_gain)):
         if gain is not None:
             found.append(f"Corrected, the best trial is {_compared(gain, f'the {name}')}.")
-    majority = next((each.value for each in assessment.references if each.name == MAJORITY), None)
-    interval = assessment.corrected and assessment.corrected.interval
-    if (
-        interval
-        and majority is not None
-        and not assessment.nothing_learned
-        and interval.low <= majority <= interval.high
-    ):
-        title = METRICS[rows[0].metric].title
-        found.append(f"The 95% interval of the best trial contains {majority:.4f}, the {title} of the majority class.")
+    found += majority_note(assessment)
     for row in rows:
         if test := assessment.held_out.get(row.trial):
             found.append(_test_note(f"trial {row.trial}", test, row.metric))
@@ -110,6 +111,17 @@ def _summary(study: AssessedStudy) -> list[str]:
         found.append(_test_note(f"the ensemble of {members_text(test.members or {})}", test, rows[0].metric))
     elsewhere = evaluations_elsewhere(study.folder, study.attributes)
     return [*found, evaluations_note(assessment.test_evaluations, elsewhere, study.test_split)]
+
+
+def majority_note(assessment: StudyAssessment) -> list[str]:
+    """Return that the best trial's corrected interval contains the majority class; empty if it does not."""
+    found = next((each for each in assessment.references if each.name == MAJORITY), None)
+    if found is None or found.value is None or assessment.corrected is None or assessment.nothing_learned:
+        return []
+    if not assessment.corrected.interval.low <= found.value <= assessment.corrected.interval.high:
+        return []
+    title = METRICS[found.metric].title
+    return [f"The 95% interval of the best trial contains {found.value:.4f}, the {title} of the majority class."]
 
 
 def _test_note(who: str, test: HeldOutResult, metric: str) -> str:

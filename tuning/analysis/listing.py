@@ -55,7 +55,7 @@ def list_text(results: Path, form: str) -> str:
         return json.dumps([dataclasses.asdict(each) for each in found], indent=2)
     if not found:
         gone = "" if file_mode(results) else ", which does not exist"
-        return f"no study in {results}{gone}; run sentune run, or choose another folder with --results"
+        return f"no study in {results}{gone}; run a search, or choose another folder with --results"
     names, data, *others = zip(TITLES, *map(_cells, found), strict=True)
     titles, *cells = zip(left_align(names), left_align(data), *others, strict=True)
     problems = [f"{printable(each.study)}: {printable(each.problem)}" for each in found if each.problem]

@@ -6,6 +6,7 @@ expected to be better than it. Otherwise it is the ensemble, if this contains th
 be worse. The ensemble also comes first if it alone is shown to beat the plain baseline.
 """
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ LONGER = "run more trials, or more epochs under another name"
 """Advice if neither a trial nor the ensemble is expected to be as good as the plain baseline."""
 MORE_SENTENCES = (
     f"fewer than {FEW_SENTENCES} validation sentences show no gain; label more sentences, or unless the study has "
-    "folds, pass --validation folds:5 and another --name"
+    "folds, search with --validation folds:5 and another --name"
 )
 """The advice with so few, however long the search is."""
 
@@ -37,11 +38,12 @@ class NextStep:
     remark: str | None
     """How the search compares with the plain baseline, and what follows; None if it is shown to beat it."""
 
-    def command(self, folder: Path) -> str | None:
+    def command(self, folder: Path, cache_dir: Path | None = None) -> str | None:
         """Return the command line of the verb, or the call of the Python API."""
         if self.verb is None:
             return None
-        return study_command(self.verb, folder, "--out model", trial=self.trial if self.verb == "retrain" else None)
+        options = "--out model" if cache_dir is None else f"--out model --cache-dir {shlex.quote(str(cache_dir))}"
+        return study_command(self.verb, folder, options, trial=self.trial if self.verb == "retrain" else None)
 
 
 def next_step(study: AssessedStudy) -> NextStep | None:

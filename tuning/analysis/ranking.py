@@ -65,7 +65,7 @@ class TrialRow:
     corrected_gain_high: float | None
     """Upper end of this interval."""
     tied: bool | None
-    """True if the trial is not significantly different from the best one; always true for the best."""
+    """True if the trial is not shown to be worse than the best one; always true for the best."""
     recommended: bool
     """True for the recommended trial: within one standard error of the best, and no such trial costs less than half."""
     useless: str | None

@@ -72,7 +72,7 @@ def useless_trials(
 def nothing_learned(metric: str) -> list[str]:
     """Return the message of the commands and the page if nothing was learned, and the advice in the caller's terms."""
     other = " or --metric macro_f1 for rare classes" if metric == "accuracy" else ""
-    longer = f"pass more --trials, or with another --name more --epochs{other}"
+    longer = f"search with more --trials, or with another --name more --epochs{other}"
     return [
         NOTHING_LEARNED,
         in_callers_terms(f"{longer}; check the labels if the plain baseline is not better either"),

@@ -174,7 +174,8 @@ def suspects_text(folder: Path, cache_dir: Path | None, form: str, **places: str
     attributes, records = read_study(folder)
     spec = {**attributes["spec"], "data": {**attributes["spec"]["data"], **places}}
     if gone := missing_files(spec["data"], "dataset", "vectors"):
-        paths = " ".join("PATH" if name == "dataset" else f"--{name} PATH" for name in gone)
+        known = {name: shlex.quote(path) for name, path in places.items()} | dict.fromkeys(gone, "PATH")
+        paths = " ".join(path if name == "dataset" else f"--{name} {path}" for name, path in sorted(known.items()))
         command = f"{program_name()} data {paths} --suspects {shlex.quote(str(folder))}"
         raise DataError(f"{spec['data'][gone[0]]}: no such file; if it was moved, pass its new path: {command}")
     corpus = load_corpus(**spec["data"], cache_dir=cache_dir)  # prepares the data again if the cache has lost them

@@ -142,7 +142,7 @@ class CheckpointStore:
         run_trial({**job, "checkpoint_dir": str(folder)}, corpus, resources, saved)
 
     def remove_all(self, machine: Machine | Cluster, say: Callable[[str], None]) -> None:
-        """Remove all checkpoints of a complete study.
+        """Remove all checkpoints of a study that has ended.
 
         Args:
             machine: Machine or cluster that trained the study.
@@ -153,7 +153,7 @@ class CheckpointStore:
         if self.storage:
             problem = _problem(lambda: remove(str(self.storage), self.study))
             if problem:
-                say(problem)
+                say(f"the study has ended, but its checkpoints were not removed: {problem}")
 
     def _prune(self, job: Mapping[str, Any]) -> None:
         """Remove the checkpoints of other trials; trials with a higher number may have started after this one.

@@ -94,7 +94,7 @@ class InterruptHandler(StopSignal):
             say_interrupted()
             os._exit(130)
         self.say(
-            f"sentune: Ray's process {process} has ended (killed, or out of memory); {self.kept}, "
+            f"sentune: Ray's process {process} has ended (killed, or out of memory); {self.kept}; "
             f"run the same command again to resume: {command_line()}"
         )
         os._exit(2)

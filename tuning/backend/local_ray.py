@@ -96,9 +96,7 @@ def ray_session(
         )
     try:
         if ray.is_initialized():
-            raise UserError(
-                "Ray already runs in this Python process, and sentune starts its own; run ray.shutdown() first"
-            )
+            raise UserError("Ray already runs in this Python process; run ray.shutdown() first")
         with settings():
             yield from _only_session(ray, problem, options)
     finally:

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -71,7 +72,7 @@ def export(
     with say_if_slow("writing the model, and comparing it ..."):
         difference = export_onnx(loaded, model, out, print_note)
     print(f"{format} model in {out}: probabilities differ from those of the model in fp32 by at most {difference:.1e}")
-    print(f"next: python {shlex.quote(str(out / 'example.py'))} 'your sentence'")
+    print(f"next: {shlex.join([sys.executable, str(out / 'example.py')])} 'your sentence'")
 
 
 def serve(

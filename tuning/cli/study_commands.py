@@ -36,7 +36,7 @@ def best(
     state: Annotated[
         Literal["done", "stopped", "failed", "paused", "running", "all"] | None,
         OutputOption(
-            help="Show only trials in this state; all includes running trials. Default: ranked and failed ones."
+            help="Show only trials in this state; all also shows running ones. Default: all except running ones."
         ),
     ] = None,
     where: Annotated[
@@ -105,7 +105,7 @@ def report(
         Path | None, OutputPath(help="HTML file to write. Default: report.html in the study's folder.")
     ] = None,
     images: Annotated[Path | None, OutputPath(help="Folder for each chart as PNG and SVG. Default: none.")] = None,
-    watch: Annotated[bool, OutputOption("--watch", help="Update the page while the study runs.")] = False,
+    watch: Annotated[bool, OutputOption("--watch", help="Update the report while the study runs.")] = False,
     results: Results = Path("results"),
     cache_dir: CacheDir = None,
 ) -> None:

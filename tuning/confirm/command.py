@@ -1,7 +1,7 @@
 """The verb `confirm`: compare the search's best configurations and the baseline in pairs, on fresh seeds."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 from core.data.corpus import Corpus
@@ -102,7 +102,8 @@ def _execute_missing(options: ConfirmOptions, spec: Spec) -> _Plan | None:
             return plan
         resources, workers = task_resources(spec, machine, options.workers, len(left))
         background.start()
-        load = partial(study_corpus, spec, options.places, options.cache_dir, options.say)
+        say_once = cache(options.say)  # each fold reads the file again
+        load = partial(study_corpus, spec, options.places, options.cache_dir, say_once)
         corpus = load()
         require_same_data(spec, journal.attributes["inputs"], corpus)
         now = environment_now(spec["precision"], resources.cpus_per_trial, device_of(spec))

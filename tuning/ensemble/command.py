@@ -46,7 +46,8 @@ def make_ensemble(options: EnsembleOptions) -> bool:
 
 def _why_none(assessment: StudyAssessment) -> str:
     if assessment.corrected is None and assessment.n_candidates:
-        return why_not_corrected(assessment)
+        lost = "; restore the study's folder `probabilities`" if assessment.sentences != 1 else ""
+        return f"{why_not_corrected(assessment)}{lost}"
     why = NOTHING_LEARNED if assessment.nothing_learned else "no trial has ended with stored probabilities"
     return f"{why}; run more trials"
 

@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from core.data.corpus import TRAIN
@@ -141,7 +142,7 @@ class ForecastReport:
             )
         if 0 < self.memory_bytes < self.total_bytes:
             fit = max(0, (self.memory_bytes - self.shared_bytes - RAY_BYTES) // self.worker_bytes)
-            smaller = "choose smaller settings, such as --set 'hidden_dim=int(32,128)'"
+            smaller = "choose smaller settings for a new study, such as --set 'hidden_dim=int(32,128)'"
             advice = f"pass --workers {fit}" if fit else smaller
             memory = format_gigabytes(self.memory_bytes)
             found.append(f"the search may not fit the machine's memory of {memory}; {advice}")
@@ -180,7 +181,7 @@ class ForecastReport:
             f"{plan.epochs} epochs{long}, {self.workers} in parallel with {self.share} each, "
             f"parallelism {plan.parallelism}",
             f"stopping: {rungs}",
-            f"epochs: {forecast.whole_epochs} without stopping, {spread(forecast.epochs, '{:.0f}'.format)} with it",
+            f"epochs: at most {forecast.whole_epochs}, {spread(forecast.epochs, '{:.0f}'.format)} expected",
             f"time: {spread(forecast.seconds, round_up)}, by a probe of {self.probe.count} configurations in "
             f"{self.probe.seconds:.0f} s",
             f"memory: at most {format_gigabytes(self.worker_bytes)} per worker, "
@@ -266,6 +267,7 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
     existing = study_attributes(options.folder)
     fits = options.resources.max_parallel(machine)
     check_search(options, fits, existing)
+    say = cache(say)  # for both times the data may be read
     search = plan_search(options, machine, fits, existing, say)
     if existing and (differences := spec_differences(existing["spec"], search.spec)):
         say(f"study {options.folder.name!r} is another search ({differences[0]}); choose another --name for this one")

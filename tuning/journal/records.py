@@ -198,7 +198,7 @@ def _no_study(folder: Path) -> str:
     """Return that there is no study in a folder, and which studies are next to it."""
     found = folder.parent.glob(f"*/{JOURNAL}") if file_mode(folder.parent) else ()
     others = sorted(path.parent.name for path in found)
-    none = "the folder has none, run sentune run first, or pass the study's folder"
+    none = "the folder has none, run a search first, or pass the study's folder"
     hint = f"choose from {', '.join(others)}" if others else none
     if stat.S_ISDIR(file_mode(folder)) and not others:
         hint = f"{folder} holds no study, pass the name or the folder of one"

@@ -78,7 +78,8 @@ def check_memory(configs: list[TrialConfig], shape: tuple[int, int, int], limit_
         raise ConfigError(
             f"hidden_dim {worst.hidden_dim} with n_layers {worst.n_layers} and bidirectional {worst.bidirectional} "
             f"needs {need / 1e9:.1f} GB for its weights and their averages alone, and {where} has "
-            f"{limit_bytes / 1e9:.1f} GB; choose smaller settings, such as --set 'hidden_dim=int(64,512,log)'"
+            f"{limit_bytes / 1e9:.1f} GB; choose smaller settings for a new study, such as "
+            "--set 'hidden_dim=int(64,512,log)'"
         )
 
 

@@ -21,7 +21,7 @@ from core.training.evaluate import Evaluation, evaluate
 from core.training.loop import train
 from core.training.refit import refit
 from core.training.result import EpochResult, TrainResult
-from tuning.console import READING_DATA, say_if_slow
+from tuning.console import READING_DATA, in_callers_terms, say_if_slow
 from tuning.journal.folder import missing_files
 from tuning.resources.machine import Machine, TrialResources
 
@@ -209,7 +209,8 @@ def study_corpus(
     """
     try:
         with say_if_slow(READING_DATA, say):
-            return load_corpus(**{**spec["data"], **places, **changes}, cache_dir=cache_dir, progress=say)
+            arguments = {**spec["data"], **places, **changes}
+            return load_corpus(**arguments, cache_dir=cache_dir, progress=lambda line: say(in_callers_terms(line)))
     except DataError as error:
         moved = [f"--{name}" for name in missing_files(spec["data"], "dataset", "vectors") if name not in places]
         if not moved:

@@ -75,7 +75,7 @@ def status_line(progress: SearchProgress) -> str:
 def rate_line(progress: SearchProgress, elapsed: float) -> str:
     """Return `0.52 epochs/s, 12:05 elapsed, about 1:20:00 left`."""
     if progress.first_start is None:
-        return f"starting Ray ..., {format_clock(elapsed)} elapsed"
+        return f"waiting for the first trial ..., {format_clock(elapsed)} elapsed"
     left, budget = progress.seconds_left(), progress.budget_seconds
     if budget is not None and (left is None or budget - elapsed < left):
         ahead = f"{format_clock(max(0.0, budget - elapsed))} left of the time budget"

@@ -349,6 +349,18 @@ def test_a_stopped_trial_that_confirm_trains_to_the_end_has_no_result_of_its_row
     assert (found[1].accuracy, found[1].seeds, found[0].accuracy) == (0.70, 1, 0.6)
 
 
+def test_patience_does_not_choose_the_seeds_of_a_stopped_trial() -> None:
+    """Seeds of `retrain` may end earlier; a seed of `confirm` that ends at the rung does so by chance."""
+    stopped = trial(1, range(5), state="PRUNED", epochs=tuple(epoch(number, 0.7) for number in range(1, 5)))
+    records = [dataclasses.replace(stopped, config={**stopped.config, "patience": 2})]
+    confirmed = [reading(1, 0.6, seed=2, epochs=4), reading(1, 0.9, seed=3, epochs=9)]
+    assert held_out_results(confirmed, "80/10/10", records) == {}
+    retrained = [reading(1, 0.7, verb="retrain", epochs=4), reading(1, 0.8, verb="retrain", seed=2, epochs=3)]
+    assert held_out_results([*confirmed, *retrained], "80/10/10", records)[1].seeds == 2
+    before_promotion = reading(1, 0.7, verb="retrain", seed=stopped.config["seed"], epochs=3)
+    assert held_out_results([before_promotion], "80/10/10", records) == {}
+
+
 @pytest.mark.parametrize("change", [{"on": "train+val"}, {"on": "train in bf16"}, {"split": "folds:10"}])
 def test_other_splits_and_other_training_data_do_not_count_for_the_row(change: dict[str, str]) -> None:
     assert held_out_results([reading(3, 0.7, **change)], "80/10/10", trials()) == {}

@@ -72,7 +72,7 @@ def test_the_table_reads_as_documented(study: Path) -> None:
         "* the baseline: two LSTM layers of width 128, not tuned",
         "major: the majority class, always 'a'",
         "trial 3 failed: TrainingError: the loss is nan",
-        "tied: with at least 95% confidence, one of these trials is the truly best one",
+        "tied: 2 trials; with at least 95% confidence, the truly best one is among them",
         "- never recommended: predicts one class, or is not better than the majority",
         "Trial 1 has the best validation accuracy, 0.8000. That is optimistic, because it",
         "was chosen among 4 trials and their epochs. Corrected for this selection bias,",
@@ -125,6 +125,18 @@ def test_first_trials_a_warm_start_and_epochs_that_are_no_pass_are_named_below_t
     assert "first trials: 8 from mine.yaml" in lines
     assert "warm start: the sampler used 1 trial of study other" in lines
     assert "each epoch trains on 5,000 sentences, which is not a pass over the data" in lines
+
+
+def test_the_number_of_tied_trials_is_that_of_the_study_if_the_table_shows_fewer(study: Path) -> None:
+    for selection in (RowFilter(top=1), RowFilter(where=(parse_where("hidden_dim=2"),))):
+        assert "tied: 2 trials; with at least" in table_of(study, selection, "table")
+
+
+def test_an_interval_that_contains_the_majority_class_is_named_in_table_and_report(tmp_path: Path) -> None:
+    write_study(tmp_path / "s", [trial(0, range(56, 144), n_parameters=626)], attributes())
+    sentence = "The 95% interval of the best trial contains 0.5000, the accuracy of the majority class."
+    assert sentence in " ".join(table_of(tmp_path / "s", RowFilter(), "table").split())
+    assert sentence in remarks(read_assessed(tmp_path / "s"))
 
 
 def with_references(wrong: int) -> dict[str, Any]:
@@ -335,7 +347,7 @@ def test_in_python_the_advice_if_nothing_was_learned_names_keywords(tmp_path: Pa
     with called_from_python("search(...)"):
         text = " ".join(table_of(tmp_path / "s", RowFilter(), "table").split())
     advice = (
-        'pass more trials, or with another name more epochs or metric="macro_f1" for rare classes; check the labels'
+        'search with more trials, or with another name more epochs or metric="macro_f1" for rare classes; check the '
     )
     assert advice in text
 

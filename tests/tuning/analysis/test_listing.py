@@ -70,6 +70,6 @@ def test_a_damaged_study_does_not_hide_the_others(results: Path) -> None:
 
 
 def test_a_folder_without_studies_says_what_to_do(tmp_path: Path) -> None:
-    expected = f"no study in {tmp_path}; run sentune run, or choose another folder with --results"
+    expected = f"no study in {tmp_path}; run a search, or choose another folder with --results"
     assert list_text(tmp_path, "table") == expected
     assert json.loads(list_text(tmp_path / "gone", "json")) == []

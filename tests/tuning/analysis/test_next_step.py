@@ -146,9 +146,11 @@ def test_a_plain_baseline_that_is_better_is_named_although_nothing_was_learned(p
         gain_over_plain=None,
         ensemble=None,
     )
-    study: Any = SimpleNamespace(default_trial=SimpleNamespace(trial=2, val_metric=0.4), assessment=assessment)
+    row, spec = SimpleNamespace(trial=2, val_metric=0.4), {"metric": "accuracy"}
+    study: Any = SimpleNamespace(default_trial=row, assessment=assessment, spec=spec)
     step = NextStep(verb=None, trial=2, remark=f"{NOT_SHOWN}; {LONGER}")
     assert next_step(study) == (step if plain > 0.4 else None)
+    assert (page_verdict(study)[-1] == f"T{NOT_SHOWN[1:]}; {LONGER}.") is (plain > 0.4)
 
 
 def test_without_corrected_figures_the_value_of_the_recommended_trial_counts(tmp_path: Path) -> None:
@@ -215,4 +217,4 @@ def test_with_few_sentences_more_trials_are_no_advice() -> None:
         step = next_step(study)
     assert step is not None
     assert step.remark is not None
-    assert step.remark.endswith('pass validation="folds:5" and another name')
+    assert step.remark.endswith('search with validation="folds:5" and another name')

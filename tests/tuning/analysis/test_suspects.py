@@ -183,6 +183,10 @@ def test_data_that_were_moved_are_read_at_their_new_path(
 def test_vectors_that_were_moved_are_named_with_their_option(study: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.vec: no such file; .* data --vectors PATH --suspects "):
         suspects_text(study, None, "text", vectors=str(study.parent / "gone.vec"))
+    new = study.parent / "new.csv"
+    new.touch()
+    with pytest.raises(DataError, match=rf"data {new} --vectors PATH --suspects "):  # what was passed is kept
+        suspects_text(study, None, "text", dataset=str(new), vectors=str(study.parent / "gone.vec"))
 
 
 def test_folds_that_are_not_numbered_from_0_do_not_count(study: Path) -> None:

@@ -33,6 +33,7 @@ from tuning.journal.predictions import unpack_labels
 from tuning.journal.records import evaluations_on_test, study_attributes
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.resources.machine import TrialResources
+from tuning.retrain.training import study_corpus
 from tuning.study_options import ConfirmOptions
 
 SPEC = {"seed": 42, "metric": "accuracy", "data": {"split": "80/10/10"}}
@@ -295,6 +296,24 @@ def over_folds(
     monkeypatch.setattr("tuning.confirm.command.execute", execute)
     monkeypatch.setattr("tuning.confirm.command.BackgroundRay", NoRay)
     confirm_study(ConfirmOptions(study=str(folder / "s"), seeds=2, folds=folds, cache_dir=folder / "cache"))
+
+
+def test_a_note_about_the_data_is_printed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each fold reads the file again."""
+    split_by_column(tmp_path)
+
+    def load(*arguments: Any, **changes: Any) -> Corpus:
+        arguments[3]("a note")
+        return study_corpus(*arguments, **changes)
+
+    def use(corpus_of: Callable[[ConfirmRun], Corpus]) -> None:
+        corpus_of(FOLD)
+
+    monkeypatch.setattr("tuning.confirm.command.study_corpus", load)
+    over_folds(monkeypatch, tmp_path, use)
+    assert capsys.readouterr().out.count("a note\n") == 1
 
 
 def test_more_folds_than_a_class_has_sentences_are_refused_before_a_training(

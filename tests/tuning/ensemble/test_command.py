@@ -350,7 +350,7 @@ def test_a_study_without_probabilities_is_refused(study: Path, made: Path) -> No
 def test_why_there_is_no_ensemble(study: Path, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = SimpleNamespace(ensemble=None, nothing_learned=False, corrected=None, n_candidates=3, sentences=200)
     monkeypatch.setattr("tuning.ensemble.command.assess", lambda *_, **__: found)
-    with pytest.raises(UserError, match=r"there is no ensemble: some predictions were not stored$"):
+    with pytest.raises(UserError, match=r"there is no ensemble: some predictions were not stored; restore"):
         ensemble(study, made)
 
 

@@ -67,7 +67,7 @@ def test_the_text_says_trials_rungs_epochs_time_memory_and_disk() -> None:
         lines[0] == "study snippets-quick: 16 trials of up to 8 epochs, 2 in parallel with 1 core each, parallelism 8"
     )
     assert lines[1] == "stopping: asha pauses trials after epochs 2 and 6, 1 in 3 continues"
-    assert re.fullmatch(r"epochs: 128 without stopping, about \d+ \(\d+ to \d+\) with it", lines[2])
+    assert re.fullmatch(r"epochs: at most 128, about \d+ \(\d+ to \d+\) expected", lines[2])
     assert re.fullmatch(r"time: about \d+m\d*s? \(.* to .*\), by a probe of 10 configurations in 25 s", lines[3])
     assert lines[4] == "memory: at most 0.70 GB per worker, 2.20 GB in total of 24.00 GB"
     assert lines[5].startswith("disk: 480.4 MB while it runs, 0.4 MB afterwards")
@@ -191,7 +191,7 @@ def test_memory_that_is_too_small_is_warned_of_with_what_would_fit() -> None:
     (warning,) = outlook(worker_bytes=15_000_000_000).warnings()
     assert warning == "the search may not fit the machine's memory of 24.00 GB; pass --workers 1"
     (hopeless,) = outlook(worker_bytes=30_000_000_000).warnings()
-    assert "choose smaller settings, such as --set 'hidden_dim=int(32,128)'" in hopeless
+    assert "choose smaller settings for a new study, such as --set 'hidden_dim=int(32,128)'" in hopeless
     assert outlook(memory_bytes=0).warnings() == []
 
 

@@ -216,7 +216,7 @@ def test_a_study_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
     two_trials(tmp_path / "mine")
     with pytest.raises(UserError, match=r"no study 'yours' in .*; choose from mine"):
         read_study(tmp_path / "yours")
-    with pytest.raises(UserError, match=r"no study 'yours' in .*; the folder has none, run sentune run first"):
+    with pytest.raises(UserError, match=r"no study 'yours' in .*; the folder has none, run a search first"):
         read_study(tmp_path / "empty" / "yours")
 
 

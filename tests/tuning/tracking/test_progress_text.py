@@ -78,7 +78,7 @@ def test_the_time_left_is_known_after_the_first_epoch() -> None:
     """One worker: 3 epochs of 10 s and 4 of another trial, which the mean cost makes as long."""
     remaining = RemainingTime(config=plan(n_trials=2, stopping=None), cost=cost, workers=1)
     fresh = SearchProgress(records=[], remaining=remaining, searched=[])
-    assert rate_line(fresh, 3) == "starting Ray ..., 0:03 elapsed"
+    assert rate_line(fresh, 3) == "waiting for the first trial ..., 0:03 elapsed"
     fresh.start(0, TrialConfig().to_dict())
     assert rate_line(fresh, 5) == "waiting for the first epoch ..., 0:05 elapsed"
     fresh.epoch(0, epoch(1, 0.5, seconds=10))
