@@ -41,7 +41,7 @@ _NO_HOME = "this user has no home folder; set HOME to a folder that you may writ
 CANNOT_TRAIN = "a worker cannot train ({}); repair the machine or the installation, and run the same command again"
 _OUT_OF_MEMORY = re.compile(
     r"(?i)(can.?t|cannot|unable to|failed to) (allocate|map segment)|not enough memory|out of memory|"
-    r"_ALLOC(ATION)?_FAILED"
+    r"_ALLOC(ATION)?_FAILED|NVML_SUCCESS == .*CUDACachingAllocator"  # the last one: see tuning.resources.gpu
 )
 """What libraries say in RuntimeError, ImportError and OSError."""
 _GPU = re.compile("CUDA|CUDNN|CUBLAS|HIP")
@@ -77,7 +77,7 @@ def system_problem(error: Exception) -> str | None:
     if isinstance(error, RuntimeError):
         if "CUBLAS_WORKSPACE_CONFIG" in str(error):  # torch read it before deterministic_kernels set it
             return _CUBLAS
-        if GPU_ERROR.search(str(error)):
+        if GPU_ERROR.search(str(error)) or "cuDNN version" in str(error):  # it does not fit the GPU, or torch
             return _GPU_FAILED.format(error_summary(error, 100))
         if "home directory" in str(error):  # pathlib and platformdirs: neither HOME nor an entry of the user
             return _NO_HOME

@@ -223,3 +223,11 @@ def test_pseudo_values_have_the_standard_error_of_a_bootstrap(name: str, in_turn
     counts = rng.multinomial(1500, np.full(1500, 1 / 1500), 400)
     resampled = metric.resampled(labels, outputs[None], counts, 2)[:, 0]
     assert values.std(ddof=1) / 500**0.5 == pytest.approx(resampled.std(), rel=0.15)
+
+
+def test_pseudo_values_do_not_depend_on_the_size_of_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 501 rows, which more than 8,000 sentences need several blocks for."""
+    labels, predictions = np.random.default_rng(0).integers(0, 3, (2, 700))
+    whole = METRICS["macro_f1"].pseudo_values(labels, predictions, 3)
+    monkeypatch.setattr("core.metrics.AT_ONCE", 7 * 700)
+    assert METRICS["macro_f1"].pseudo_values(labels, predictions, 3) == pytest.approx(whole)

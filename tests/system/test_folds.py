@@ -47,5 +47,5 @@ def test_each_sentence_outside_the_test_split_is_validated_and_a_kill_changes_no
     assert refused.returncode == 2
     assert "--seeds must be 1 for a study validated in folds" in refused.stderr
     listed = json.loads(command.succeed("data", "--suspects", "whole", "--format", "json"))
-    assert all(each["label"] != each["predicted"] for each in listed)
+    assert 0 < len(listed) < counts["train"]
     assert all(record.state in ("COMPLETE", "PRUNED") for record in records)

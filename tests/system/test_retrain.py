@@ -100,6 +100,7 @@ def test_killed_while_it_saves_it_leaves_no_half_a_model(command: Command, study
         assert not (study / "model").exists(), moment
         left = list(study.glob(".model.*"))
         assert len(left) > len(before), moment
+        assert list(study.glob("checkpoints/*/*/*/epoch-*")), moment  # the trained seeds are kept
     for folder in left:  # as if an hour had passed
         for each in (*folder.iterdir(), folder):
             os.utime(each, (time.time() - STALE_SECONDS - 60,) * 2)

@@ -149,7 +149,7 @@ class CheckpointStore:
             say: Called with the reason if a checkpoint could not be removed.
         """
         if isinstance(machine, Cluster):
-            machine.run_on_each_node(_remove_here, self.study, seconds=REMOVE_SECONDS)
+            machine.with_present_nodes().run_on_each_node(_remove_here, self.study, seconds=REMOVE_SECONDS)
         if self.storage:
             problem = _problem(lambda: remove(str(self.storage), self.study))
             if problem:

@@ -8,7 +8,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ from tuning.backend.local_ray import RAY_ENV, environment, ray_session, root_cau
 from tuning.backend.storage import check_storage, marker_file, node_root
 from tuning.resources.machine import Machine, TrialResources
 
-WATCH_SECONDS, MISSES = 2.0, 3
-"""Seconds between two checks of the head, and number of consecutive failures after which it counts as lost."""
+WATCH_SECONDS, MISSES = 2.0, 7
+"""Seconds between two checks of the head, and number of consecutive failures after which it counts as lost. Ray gives a
+node up after 15 s without a network, and ends this process after 60."""
 WORKER_SETTINGS = ("RAY_CHDIR_TO_TRIAL_DIR", "TUNE_FUNCTION_THREAD_TIMEOUT_S", "OMP_PROC_BIND")
 """Variables of RAY_ENV that workers use themselves; on another machine, they do not inherit them."""
 LOOK_SECONDS = 180
@@ -68,6 +69,12 @@ class Cluster:
             f"--gpus-per-trial {resources.gpus_per_trial:g} fits on no node of the cluster at {self.address}; "
             f"pass at most the CPUs and GPUs of its nodes: {have}"
         )
+
+    def with_present_nodes(self) -> "Cluster":
+        """Return the cluster with the nodes that it has now: some may have joined later, or have come back."""
+        import ray
+
+        return replace(self, nodes=_nodes(ray.nodes()))
 
     def run_on_each_node(self, function: Callable[..., Any], *arguments: Any, seconds: float) -> list[Any]:
         """Call a function once on each node; return the results or exceptions, in the order of `nodes`."""

@@ -11,7 +11,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from core.errors import ConfigError, UserError
@@ -20,6 +20,8 @@ from core.io.text import error_summary, redact_uris
 
 RECENT_SECONDS = 600
 """Age in seconds up to which `prune` keeps an entry: workers start late, and the clocks of machines differ."""
+GOOGLE_LIMIT = "retry_limit_seconds=30"
+"""Option of Google's store: without it, pyarrow repeats a failed request for 15 minutes, also without valid keys."""
 URI_SCHEMES = "pass a folder, file:///FOLDER, s3://BUCKET/FOLDER or gs://BUCKET/FOLDER"
 
 
@@ -27,10 +29,11 @@ def open_storage(where: str, folder: str = "") -> Any:
     """Return a pyarrow file system whose root is a folder of the storage; the folder need not exist."""
     from pyarrow.fs import FileSystem, LocalFileSystem, SubTreeFileSystem
 
+    uri = where
+    if where.startswith(("gs://", "gcs://")) and "retry_limit_seconds=" not in where:
+        uri += f"{'&' if '?' in where else '?'}{GOOGLE_LIMIT}"
     try:
-        system, path = (
-            FileSystem.from_uri(where) if "://" in where else (LocalFileSystem(), str(Path(where).absolute()))
-        )
+        system, path = FileSystem.from_uri(uri) if "://" in uri else (LocalFileSystem(), str(Path(where).absolute()))
     except OSError:
         raise
     except Exception as error:  # pyarrow raises many classes
@@ -101,14 +104,14 @@ def prune(where: str, folder: str, spared: Callable[[str], bool]) -> None:
     from pyarrow.fs import FileSelector
 
     with errors_as_user_errors(where):
-        system = open_storage(where, folder)
-        for found in system.get_file_info(FileSelector("", allow_not_found=True)):
-            if spared(found.base_name):
-                continue
-            inside = system.get_file_info(FileSelector(found.path, recursive=True, allow_not_found=True))
-            changed = max(each.mtime_ns or 0 for each in (found, *inside)) / 1e9  # folders of an object store have none
-            if time.time() - changed > RECENT_SECONDS:
-                delete(system, found.path)
+        system, changed = open_storage(where, folder), dict[str, int]()
+        # Recursive, because Google's store lists no folder that only its files imply.
+        for found in system.get_file_info(FileSelector("", recursive=True, allow_not_found=True)):
+            name = PurePosixPath(found.path).parts[0]
+            changed[name] = max(changed.get(name, 0), found.mtime_ns or 0)  # folders of an object store have none
+        for name, last in changed.items():
+            if not spared(name) and time.time() - last / 1e9 > RECENT_SECONDS:
+                delete(system, name)
 
 
 def remove(where: str, folder: str) -> None:
@@ -133,8 +136,13 @@ def errors_as_user_errors(where: str) -> Iterator[None]:
 
 def delete(system: Any, path: str) -> None:
     """Remove a folder; it need not exist."""
-    with contextlib.suppress(FileNotFoundError):  # another worker has removed it
+    try:
         system.delete_dir(path)
+    except FileNotFoundError:  # another worker has removed it
+        pass
+    except OSError as error:
+        if "No such directory: " not in str(error):  # of Google's store, whose error has no number
+            raise
 
 
 def make_folder(system: Any, path: str = "") -> None:

@@ -80,7 +80,8 @@ def select_device(share: float) -> tuple[str, Gpu | None]:
     """Return this worker's device and its GPU, if it has one; limit the memory of a GPU fraction from now on."""
     if not share:
         return "cpu", None
-    return claim_gpu(share, ray.get_gpu_ids(), os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda)
+    variable = "HIP_VISIBLE_DEVICES" if torch.version.hip else "CUDA_VISIBLE_DEVICES"  # the one that Ray sets
+    return claim_gpu(share, ray.get_gpu_ids(), os.environ.get(variable), torch.cuda)
 
 
 def failure_result(error: Exception, share: float = 0, gpu: Gpu | None = None) -> dict[str, Any]:

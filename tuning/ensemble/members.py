@@ -77,7 +77,8 @@ def train_members(
             if died := result.get("died"):
                 raise UserError(f"trial {record.number}: {died}; run the same command again to resume")
             if error := result.get("error"):
-                raise TrainingError(f"trial {record.number} cannot be trained again ({error}); check data and versions")
+                why = f"trial {record.number} cannot be trained again ({error})"
+                raise TrainingError(f"{why}; check free memory, data and versions")
             found[record.number] = result
             say(f"trained {len(found)} of {len(records)}: trial {record.number}")
     return None if interrupt.requested else found

@@ -19,7 +19,8 @@ MAX_TRIALS_PER_GPU = 16
 MIN_SHARE = 0.01
 GIB = 2.0**30
 _NO_GPU_MEMORY = re.compile(
-    r"(CUDA|HIP) ((driver )?error: )?out of memory|CU[A-Z]+_STATUS_(\w+_DEVICE_)?ALLOC(ATION)?_FAILED"
+    r"(CUDA|HIP) ((driver )?error: )?out of memory|CU[A-Z]+_STATUS_(\w+_DEVICE_)?ALLOC(ATION)?_FAILED|"
+    r"NVML_SUCCESS == .*CUDACachingAllocator"  # of the allocator if NVML does not answer, as on MIG instances
 )
 """What torch's allocator, CUDA, cuBLAS and cuDNN say."""
 

@@ -193,6 +193,9 @@ def test_validation_in_folds_uses_each_sentence_that_is_not_in_the_test_split(sp
     assert sizes.max() - sizes.min() <= 3
     assert rule.inputs()["validation_folds"] == 5
     assert "validation_folds" not in plain.inputs()
+    _, others = SplitRule.of(split, 43, None, None, "folds:5").assign(data)
+    assert others is not None
+    assert (folds != others).any()  # the notebook's split itself has no seed
 
 
 def test_validation_folds_count_the_sentences_outside_the_test_split() -> None:

@@ -38,6 +38,14 @@ LINES: list[tuple[Exception, str]] = [
     ),
     (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), r"^the GPU's memory does not suffice; end other"),
     (
+        RuntimeError('NVML_SUCCESS == r INTERNAL ASSERT FAILED at "c10/cuda/CUDACachingAllocator.cpp":1154, please'),
+        r"^the GPU's memory does not suffice; end other .* \(NVML_SUCCESS == r",
+    ),
+    (
+        RuntimeError("cuDNN version 91100 is not compatible with devices with SM < 7.5. Please install a version of"),
+        r"^the GPU cannot be used \(cuDNN version 91100 is not compatible .*\); check its driver and torch's build",
+    ),
+    (
         RuntimeError("CUDA error: no kernel image is available for execution on the device\nCUDA kernel errors might"),
         r"^the GPU cannot be used \(CUDA error: no kernel image is available .*\); check its driver and torch's build",
     ),

@@ -53,6 +53,14 @@ def test_a_trial_is_tied_when_the_paired_test_cannot_tell_it_from_the_best() -> 
     assert judge(trials()).tied == {0: False, 1: True, 2: True, 3: True, 4: False}
 
 
+@pytest.mark.parametrize(("wrong", "learned"), [(40, True), (100, False)])
+def test_a_loss_is_compared_with_that_of_the_majority_class(wrong: int, learned: bool, tmp_path: Path) -> None:
+    """That is 0.693; the trial has 0.513 or 0.813."""
+    store_probabilities(tmp_path, epoch_name(0, 2), range(wrong))
+    judged = assess([trial(0, range(wrong))], attributes(spec=SPEC | {"metric": "log_loss"}), tmp_path)
+    assert judged.nothing_learned is not learned
+
+
 def test_the_test_is_corrected_for_as_many_as_there_are() -> None:
     """25 sentences against 9: p = 0.009 alone, but one of twenty looks like that by chance."""
     best, other = trial(0, range(9)), trial(1, range(9, 34))

@@ -1,5 +1,6 @@
 """tuning.analysis.ensemble: the selected models, and the expected score of their mean."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -237,6 +238,7 @@ def test_an_assessment_has_the_ensemble_of_trials_and_plain_baseline(tmp_path: P
     found = assess([trial(number, each) for number, each in enumerate(WRONG)], kept, tmp_path)
     assert found.ensemble is not None
     assert sum(found.ensemble.weights.values()) == pytest.approx(1)
+    assert dataclasses.replace(found.ensemble, counts={1: 4, FIXED: 1}).weights == {1: 0.8, FIXED: 0.2}
     assert FIXED in found.ensemble.counts
     assert found.ensemble.multiplications == 4 + 384 * (len(found.ensemble.counts) - 1)
     assert found.ensemble.gain.raw > 0.1

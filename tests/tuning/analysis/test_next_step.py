@@ -135,9 +135,15 @@ def test_the_best_trial_is_named_if_it_alone_is_better_unless_the_ensemble_is_be
     assert next_step(study) == best
 
 
-@pytest.mark.parametrize("plain", [0.78, 0.3])
-def test_a_plain_baseline_that_is_better_is_named_although_nothing_was_learned(plain: float) -> None:
-    reference = SimpleNamespace(name=PLAIN, metric="accuracy", accuracy=plain)
+@pytest.mark.parametrize(
+    ("metric", "plain", "better"),
+    [("accuracy", 0.78, True), ("accuracy", 0.3, False), ("log_loss", 0.3, True), ("log_loss", 0.78, False)],
+)
+def test_a_plain_baseline_that_is_better_is_named_although_nothing_was_learned(
+    metric: str, plain: float, better: bool
+) -> None:
+    accuracy = plain if metric == "accuracy" else 0.5
+    reference = SimpleNamespace(name=PLAIN, metric=metric, accuracy=accuracy, value=plain)
     assessment = SimpleNamespace(
         nothing_learned=True,
         sentences=200,
@@ -149,8 +155,8 @@ def test_a_plain_baseline_that_is_better_is_named_although_nothing_was_learned(p
     row, spec = SimpleNamespace(trial=2, val_metric=0.4), {"metric": "accuracy"}
     study: Any = SimpleNamespace(default_trial=row, assessment=assessment, spec=spec)
     step = NextStep(verb=None, trial=2, remark=f"{NOT_SHOWN}; {LONGER}")
-    assert next_step(study) == (step if plain > 0.4 else None)
-    assert (page_verdict(study)[-1] == f"T{NOT_SHOWN[1:]}; {LONGER}.") is (plain > 0.4)
+    assert next_step(study) == (step if better else None)
+    assert (page_verdict(study)[-1] == f"T{NOT_SHOWN[1:]}; {LONGER}.") is better
 
 
 def test_without_corrected_figures_the_value_of_the_recommended_trial_counts(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`best --trial`: one trial with the scores of each class and its confusions."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -8,7 +9,8 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from core.class_report import WIDEST_MATRIX
 from core.errors import UserError
-from tests.support.assessed_studies import LABELS, attributes, trial, write_study
+from tests.support.assessed_studies import CONFIG, LABELS, SPEC, attributes, trial, write_study
+from tests.support.epochs import epoch
 from tests.support.golden_study import run
 from tuning.analysis.trial_detail import trial_text
 from tuning.journal.predictions import pack_labels
@@ -23,6 +25,14 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     failed = trial(2, range(5), state="FAIL", error="NaN \x1b[31m", epochs=())
     write_study(folder, [trial(0, range(80)), trial(1, WRONG), failed], attributes())
     return folder
+
+
+def test_a_loss_is_shown_in_its_own_direction(tmp_path: Path) -> None:
+    measured = (dataclasses.replace(epoch(1, 0.8), score=-0.4567),)
+    record = trial(0, range(40), config=CONFIG.replace(metric="log_loss").to_dict(), epochs=measured)
+    write_study(tmp_path / "s", [record], attributes(spec=SPEC | {"metric": "log_loss"}))
+    assert json.loads(trial_text(tmp_path / "s", 0, "json"))["epochs"][0]["val_metric"] == 0.4567
+    assert " 0.4567 " in trial_text(tmp_path / "s", 0, "table")
 
 
 def test_json_has_the_figures_of_scikit_learn(study: Path) -> None:

@@ -14,7 +14,7 @@ from core.errors import UserError
 from tests.support.corpora import tiny_corpus
 from tuning.backend import worker
 from tuning.backend.checkpoint_sync import CheckpointStore, RemoteCheckpoints
-from tuning.backend.cluster import node_info
+from tuning.backend.cluster import Cluster, node_info
 from tuning.backend.storage import node_root
 from tuning.resources.machine import Machine, TrialResources
 from tuning.scheduling.study_config import study_id
@@ -190,3 +190,18 @@ def test_studies_of_one_name_do_not_meet() -> None:
     assert study_id("s", attributes) != study_id("s", attributes | {"spec": {"seed": 2}})
     assert study_id("s", attributes) != study_id("s", attributes | {"id": "b"})
     assert study_id("s", attributes).startswith("s-")
+
+
+def test_a_study_that_has_ended_asks_the_nodes_that_are_there_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node of the start is lost, and has come back as another one."""
+    facts = {"Resources": {"CPU": 1.0}, "NodeManagerAddress": "10.0.0.1"}
+    nodes = [{"NodeID": "old", "Alive": False, **facts}, {"NodeID": "new", "Alive": True, **facts}]
+    monkeypatch.setattr("ray.nodes", lambda: nodes)
+    asked: list[str] = []
+
+    def ask(cluster: Cluster, *_: object, **__: object) -> None:
+        asked.extend(node.node_id for node in cluster.nodes)
+
+    monkeypatch.setattr(Cluster, "run_on_each_node", ask)
+    CheckpointStore(study="s", on_node=True, storage=None).remove_all(Cluster(address="", raylet="", nodes=()), print)
+    assert asked == ["new"]

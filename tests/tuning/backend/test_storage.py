@@ -3,6 +3,8 @@
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ import torch
 from core.errors import ConfigError, UserError
 from core.io.checked_folder import CHECKSUMS
 from core.training.checkpoint import STATE, TENSORS, Checkpoint, checkpoint_names, load_latest, save
+from tuning.backend import storage
 from tuning.backend.checkpoint_sync import RemoteCheckpoints
 from tuning.backend.storage import check_storage, marker_file, open_storage, prune, remove
 from tuning.run_options import RunOptions
@@ -185,3 +188,58 @@ def test_a_folder_that_is_not_the_drivers_is_refused(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"^a file of another machine is not visible in .*/node; pass a "):
             check_storage(str(tmp_path / "node"), mark)
     assert [list((tmp_path / name).iterdir()) for name in ("driver", "node")] == [[], []]
+
+
+class GoogleStore:
+    """As pyarrow's: a list lacks folders that only files imply, and the error for an absent folder has no number."""
+
+    def __init__(self, where: str, folder: str = "") -> None:
+        self.local = open_storage(where, folder)
+
+    def get_file_info(self, selector: Any) -> list[Any]:
+        return [each for each in self.local.get_file_info(selector) if each.is_file]
+
+    def delete_dir(self, path: str) -> None:
+        try:
+            self.local.delete_dir(path)
+        except FileNotFoundError:
+            raise OSError(f"No such directory: {path}") from None
+
+
+def test_googles_store_is_pruned_and_an_absent_folder_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "open_storage", GoogleStore)
+    for name in ("00001", "00002"):
+        (tmp_path / "study" / name / "epoch-00001").mkdir(parents=True)
+        (tmp_path / "study" / name / "epoch-00001" / STATE).touch()
+    for path in tmp_path.rglob("*"):
+        os.utime(path, (0, 0))
+    prune(str(tmp_path), "study", lambda name: name == "00002")
+    assert [path.name for path in (tmp_path / "study").iterdir()] == ["00002"]
+    remove(str(tmp_path), "study")
+    remove(str(tmp_path), "study")
+
+
+@pytest.mark.parametrize(
+    ("where", "asked"),
+    [
+        ("gs://b/x", "gs://b/x?retry_limit_seconds=30"),
+        ("gs://b/x?scheme=http", "gs://b/x?scheme=http&retry_limit_seconds=30"),
+        ("gs://b/x?retry_limit_seconds=5", "gs://b/x?retry_limit_seconds=5"),
+        ("s3://b/x", "s3://b/x"),
+    ],
+)
+def test_googles_store_repeats_no_request_for_15_minutes(
+    where: str, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[str] = []
+    local = open_storage("x").base_fs
+
+    def from_uri(uri: str) -> tuple[Any, str]:
+        found.append(uri)
+        return local, "b/x"
+
+    monkeypatch.setattr("pyarrow.fs.FileSystem", SimpleNamespace(from_uri=from_uri))
+    open_storage(where)
+    assert found == [asked]

@@ -39,6 +39,7 @@ def test_out_of_memory_differs_from_other_failures() -> None:
         "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
         "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
         "CUDA driver error: out of memory",
+        'NVML_SUCCESS == r INTERNAL ASSERT FAILED at "/pytorch/c10/cuda/CUDACachingAllocator.cpp":1154, please report',
     ],
 )
 def test_libraries_that_run_out_of_gpu_memory_count_as_the_allocator_does(said: str) -> None:
@@ -52,6 +53,10 @@ def test_libraries_that_run_out_of_gpu_memory_count_as_the_allocator_does(said: 
         (OSError(errno.EIO, "Input/output error", "a"), "'a': the disk cannot read or write it; check the disk"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "the memory does not suffice; end other programs"),
         (RuntimeError("can't start new thread"), "this user may start no more processes or threads; end some"),
+        (
+            RuntimeError("cuDNN version incompatibility: PyTorch was compiled  against (9, 19, 0) but found (9, 1, 0)"),
+            "the GPU cannot be used (cuDNN version incompatibility: ",
+        ),
         (ImportError("torch/lib.so: failed to map segment"), "the memory does not suffice; end other programs"),
         (
             ModuleNotFoundError("No module named 'torch'"),
@@ -131,3 +136,37 @@ def test_a_trial_trains_with_the_threads_of_its_resources(monkeypatch: pytest.Mo
     job = {"number": 0, "config": TrialConfig(hidden_dim=4, epochs=1).to_dict(), "checkpoint_dir": str(tmp_path)}
     worker.run_trial(job, tiny_corpus(), TrialResources(cpus_per_trial=2))
     assert reports[-1]["result"]["environment"]["threads"] == 2
+
+
+def test_a_trial_trains_on_the_gpu_of_its_worker_and_a_failure_names_its_share(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without `oom` in its result, the trial would not run again on a whole GPU."""
+    reports, devices = list[Any](), list[str]()
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB.")
+
+    def train(*_: object, device: str, **__: object) -> None:
+        devices.append(device)
+        raise error
+
+    monkeypatch.setattr(worker, "select_device", {0.5: ("cuda:1", GPU)}.__getitem__)
+    monkeypatch.setattr(worker, "tune", SimpleNamespace(report=reports.append))
+    monkeypatch.setattr(worker, "train", train)
+    job = {"number": 0, "config": TrialConfig().to_dict(), "checkpoint_dir": str(tmp_path)}
+    worker.run_trial(job, tiny_corpus(), TrialResources(gpus_per_trial=0.5))
+    assert devices == ["cuda:1"]
+    assert reports == [{"result": failure_result(error, 0.5, GPU)}]
+    assert reports[0]["result"]["oom"]
+
+
+@pytest.mark.parametrize(("hip", "variable"), [(None, "CUDA_VISIBLE_DEVICES"), ("7.0", "HIP_VISIBLE_DEVICES")])
+def test_a_worker_reads_the_variable_that_ray_sets(
+    monkeypatch: pytest.MonkeyPatch, hip: str | None, variable: str
+) -> None:
+    for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, "1")
+    monkeypatch.setattr(torch.version, "hip", hip)
+    monkeypatch.setattr("ray.get_gpu_ids", lambda: [1])
+    monkeypatch.setattr(worker, "claim_gpu", lambda share, assigned, visible, cuda: (visible, GPU))
+    assert worker.select_device(0.5) == ("1", GPU)

@@ -126,6 +126,9 @@ def test_a_run_measures_the_best_epoch_and_keeps_which_sentences_were_right(tmp_
     correct = unpack_labels(found["correct"], "it")
     assert len(correct) == found["test_sentences"] == (corpus.split == 2).sum()
     assert correct.mean() == pytest.approx(found["test_accuracy"])
+    loss = train_run(CONFIG.replace(metric="log_loss").to_dict(), corpus, TrialResources(), str(tmp_path / "l"))
+    measured = loss["val_log_loss"], loss["test_log_loss"]
+    assert measured == pytest.approx((loss["val_loss"], loss["test_loss"]), abs=1e-3)
 
 
 @pytest.mark.slow

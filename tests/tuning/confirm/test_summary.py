@@ -73,6 +73,7 @@ def test_the_best_by_rank_and_the_baseline_are_confirmed_and_no_copy() -> None:
         (0, 6, True),
     ]
     assert [c.record.number for c in candidates(records, 9)] == [1, 2, 3, 4, 0]
+    assert [(c.record.number, c.recommended) for c in candidates(records, 1, 3)] == [(1, False), (3, True), (0, False)]
 
 
 def test_a_baseline_setting_that_failed_in_the_search_is_tried_all_the_same() -> None:

@@ -43,6 +43,7 @@ from tuning.study_options import DistillOptions, RetrainOptions
 TEACHER: dict[str, Any] = {
     "classes": ("bug", "praise"),
     "words": ("<pad>", "<unk>", "crash", "error", "great", "thanks"),
+    "temperature": 2.0,
 }
 
 
@@ -136,7 +137,7 @@ def test_the_test_evaluation_is_logged_for_the_test_split_of_the_study(study: Pa
     (tmp_path / "more.txt").write_text("a great page\na crash on a page\n")
     distil(study, made, unlabelled=str(tmp_path / "more.txt"))
     (logged,) = evaluations_on_test(study_attributes(study))
-    assert (logged["verb"], logged["trial"], logged["on"]) == ("distill", None, "train")
+    assert [logged[name] for name in ("verb", "trial", "on", "split")] == ["distill", None, "train", "80/10/10"]
     assert held_out_results([logged], logged["split"], read_study(study)[1]) == {}  # it is no result of the trial
     corpus = load_corpus(**data_of(made / "tickets.csv"), cache_dir=made / "cache")
     assert logged["test_fingerprint"] == corpus.test_fingerprint()

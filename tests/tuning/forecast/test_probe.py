@@ -4,9 +4,11 @@ import itertools
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -206,3 +208,26 @@ def test_the_peak_memory_of_a_process_is_that_of_linux(monkeypatch: pytest.Monke
     _, _, peak = probed(monkeypatch)
     some_pages = 2**20  # the kernel sums the counts of its processors only now and then
     assert before - some_pages <= peak <= high_water_mark() + some_pages
+
+
+def test_with_folds_an_epoch_takes_the_time_of_all_learners() -> None:
+    """Two of three train on each sentence, and the third one is validated on it."""
+    corpus, config = in_folds(tiny_corpus(), 3), TrialConfig(hidden_dim=4, batch_size=20)
+    found = measure_epoch_seconds(config, corpus, "cpu", 0.0, clock=itertools.count().__next__)
+    work = (2 + EVALUATION_COST) * corpus.lengths()[corpus.indices(TRAIN)].sum()
+    _, disk = work_and_disk(corpus, config)
+    a_step = next(training_steps(config, corpus, "cpu", different=BATCHES))
+    assert found == pytest.approx(work / a_step + 3 * disk)
+
+
+def test_each_cost_is_that_of_its_configuration_with_any_number_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(calls: Sequence[partial[Any]]) -> list[Any]:
+        parts = [[each.learning_rate for each in call.keywords["configs"]] for call in calls]
+        return [(costs, at, at) for at, costs in enumerate(parts)]
+
+    monkeypatch.setattr("tuning.forecast.probe.run_processes", run)
+    own, others = settings_to_try(plan())
+    costs = probe(plan(), [], {}, None, side_by_side=3, threads=1, device="cpu").costs
+    assert costs.own == tuple(each.learning_rate for each in own)
+    assert costs.others == tuple(each.learning_rate for each in others)
+    assert costs.start == 2

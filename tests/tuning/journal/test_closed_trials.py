@@ -112,3 +112,22 @@ def test_a_copy_has_the_epochs_that_count_the_state_and_the_result(tmp_path: Pat
         second = study_journal.copy_result(source, copy)
         assert (second.state, second.epochs, second.error) == (first.state, first.epochs, first.error)
         assert second.n_parameters == first.n_parameters
+
+
+def test_an_epoch_whose_probabilities_were_not_written_is_written_when_it_is_reported_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process died in the middle."""
+
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    packed = pack_log_odds(np.zeros((4, 1), dtype=np.int16))
+    with open_study(tmp_path, SPEC) as study_journal:
+        number = add(study_journal)
+        with monkeypatch.context() as patch:
+            patch.setattr("tuning.journal.writer.save_probabilities", dies)
+            with pytest.raises(KeyboardInterrupt):
+                study_journal.record_epoch(number, epoch(1, 0.5), log_odds=packed)
+        study_journal.record_epoch(number, epoch(1, 0.5), log_odds=packed)
+    assert load_probabilities(tmp_path, epoch_name(number, 1), 4, 2) is not None

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss
 
-from core.calibration import MIN_SENTENCES, apply_temperature
+from core.calibration import MIN_SENTENCES, apply_temperature, coverage_at, coverage_table
 from tests.support.probabilities import drawn
 from tuning.console import called_from_python
-from tuning.retrain.calibrated import Outputs, calibration_figures, calibration_lines
+from tuning.retrain.calibrated import THRESHOLDS, Outputs, calibration_figures, calibration_lines
 from tuning.retrain.output import print_quality
 
 
@@ -32,8 +32,8 @@ def test_a_model_that_is_not_sure_enough_or_too_sure_is_calibrated_on_test(right
 
 
 def test_the_log_loss_on_test_is_given_without_and_with_the_temperature() -> None:
-    test = drawn_outputs(3000, 3, 3.0, seed=1)
-    figures = calibration_figures(drawn_outputs(2000, 3, 3.0), test)
+    val, test = drawn_outputs(2000, 3, 3.0), drawn_outputs(3000, 3, 3.0, seed=1)
+    figures = calibration_figures(val, test)
 
     before, after = (figures["calibration"][state]["log_loss"] for state in ("before", "after"))
 
@@ -41,6 +41,9 @@ def test_the_log_loss_on_test_is_given_without_and_with_the_temperature() -> Non
     assert (before, after) == pytest.approx([log_loss(test.labels, p) for p in (test.probabilities, calibrated)])
     assert after < before
     assert calibration_lines(figures)[2] == f"log loss on test: {before:.4f} before, {after:.4f} after"
+    assert figures["abstention"]["rows"] == coverage_at(test.correct, calibrated, THRESHOLDS)
+    calibrated = apply_temperature(val.probabilities, figures["temperature"])
+    assert figures["coverage"] == coverage_table(val.correct, calibrated)
 
 
 def test_a_temperature_that_does_not_help_on_test_is_named() -> None:

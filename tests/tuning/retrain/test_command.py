@@ -12,6 +12,7 @@ import pytest
 from core.errors import ConfigError, DataError, UserError
 from core.inference.members import LstmMember
 from core.inference.saved_model import read_model
+from core.training.result import weights_digest
 from tests.support.contents import metrics
 from tests.support.studies import epoch_record, make_study, outcome_record, setting, tamper, write_sentences
 from tests.support.trial_records import record
@@ -19,6 +20,7 @@ from tuning.journal.file import study_lock
 from tuning.journal.records import Spec, evaluations_on_test, read_study, study_attributes
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.retrain.command import retrain_trial, select_trial
+from tuning.retrain.models import train_seed
 from tuning.retrain.reproduction import Reproduction
 from tuning.retrain.training import fresh_seeds
 from tuning.study_options import RetrainOptions
@@ -66,6 +68,7 @@ def test_the_trial_is_reproduced_and_everything_is_reported(
     assert "not calibrated: 24 validation sentences with" in out
     assert "with predict --min-probability P, on the test split:" in out
     assert read_model(study / "model").temperature == metrics(study)["temperature"] == 1
+    assert read_model(study / "model").text_column == "text"
     assert metrics(study)["coverage"][0]["sentences"] == 24
     (evaluation,) = evaluations_on_test(study_attributes(study))
     assert evaluation["test_accuracy"] == metrics(study)["test_accuracy"]
@@ -199,6 +202,9 @@ def test_train_and_val_learns_from_both_and_reports_test_alone(
     assert "\ntest accuracy 0." in out
     assert "val_accuracy" not in found
     assert found["on"] == "train+val"
+    (member,) = read_model(study / "model").members
+    assert isinstance(member, LstmMember)
+    assert weights_digest(member.weights) == found["weights_sha256"]
     again(study, made, on="train")
     assert metrics(study)["weights_sha256"] != found["weights_sha256"]
 
@@ -207,7 +213,9 @@ def test_train_and_val_learns_from_both_and_reports_test_alone(
 def test_several_seeds_are_all_reported_and_the_median_is_kept(
     study: Path, made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    again(study, made, seeds=3)
+    with patch("tuning.retrain.command.train_seed", wraps=train_seed) as trained:
+        again(study, made, seeds=3)
+    assert [call.args[2] for call in trained.call_args_list] == [3, None, None]  # with patience, seeds differ in length
     out, found = capsys.readouterr().out, metrics(study)
     assert [row["seed"] for row in found["seeds"]] == [7, *fresh_seeds(7, 2)]
     accuracies = [row["val_accuracy"] for row in found["seeds"]]

@@ -10,6 +10,7 @@ import pytest
 from core.config import TrialConfig
 from core.metrics import METRICS
 from tests.support.corpora import tiny_corpus
+from tests.support.epochs import epoch
 from tests.support.journals import SPEC
 from tuning.journal.writer import open_study
 from tuning.retrain.calibrated import Outputs
@@ -17,12 +18,13 @@ from tuning.retrain.models import (
     RetrainContext,
     TrainedModel,
     _log_test,
+    epoch_row,
     forget_diagrams,
     median_model,
     metric_interval,
     seed_summary,
 )
-from tuning.retrain.output import print_figures
+from tuning.retrain.output import print_epoch, print_figures
 
 
 def model(seed: int, accuracy: float, loss: float = 0.5, **figures: Any) -> TrainedModel:
@@ -30,6 +32,22 @@ def model(seed: int, accuracy: float, loss: float = 0.5, **figures: Any) -> Trai
     return TrainedModel(
         config=TrialConfig(seed=seed), weights={}, figures=shown, rows=(), environment={}, weights_sha256="ab"
     )
+
+
+def test_of_two_losses_the_higher_one_is_kept() -> None:
+    models = [
+        dataclasses.replace(model(seed, 0.9, val_log_loss=loss), config=TrialConfig(seed=seed, metric="log_loss"))
+        for seed, loss in ((1, 0.3), (2, 0.4))
+    ]
+    assert median_model(models).config.seed == 2
+
+
+def test_the_loss_of_an_epoch_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """A score is its negative."""
+    measured = dataclasses.replace(epoch(1, 0.8), score=-0.4567)
+    assert epoch_row(METRICS["log_loss"], measured)["val_log_loss"] == 0.4567
+    print_epoch(TrialConfig(metric="log_loss"), measured)
+    assert ", val log loss 0.4567, val accuracy 0.8000, " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.errors import ConfigError
+from core.errors import ConfigError, UserError
 from tuning.scheduling.asha import FAILED
 from tuning.scheduling.budget import Budget, BudgetCheck, EarlyEnd, StopSignal, parse_duration
 from tuning.scheduling.virtual_clock import VisibleResult
@@ -96,6 +96,9 @@ def test_the_first_request_to_stop_counts() -> None:
     stop.end_study(first)
     stop.end_study(EarlyEnd(reason="later"))
     assert (stop.requested, stop.ended, stop.reason) == (True, first, None)
+    for cause in ("the disk is full", "what follows from it"):
+        stop.abort(UserError(cause))
+    assert str(stop.reason) == "the disk is full"
 
 
 def test_the_target_of_a_loss_is_reached_from_above() -> None:

@@ -387,10 +387,11 @@ def test_cmaes_starts_where_the_other_study_was_good() -> None:
     assert sum(dropouts) / len(dropouts) > 0.45
 
 
-def test_cmaes_does_not_draw_the_random_trials_of_the_other_study_again() -> None:
+@pytest.mark.parametrize(("sampler", "n_theirs"), [("cmaes", 14), ("tpe", 4)])
+def test_a_warm_start_does_not_draw_the_random_trials_of_the_other_study_again(sampler: str, n_theirs: int) -> None:
     """Both studies have one seed, as the same split requires."""
-    cold = plan(sampler="cmaes", parallelism=1, startup=6)
-    theirs = outcomes(cold, 14)
+    cold = plan(sampler=sampler, parallelism=1, startup=6)
+    theirs = outcomes(cold, n_theirs)
     prior = tuple(trial for trial in theirs[1:] if trial.values)
     warm = dataclasses.replace(cold, prior_trials=prior, warm_start={"study": "other", "sha256": "70"})
     tried = [trial.params for trial in theirs]
