@@ -22,8 +22,8 @@ from tuning.backend.storage import check_storage, marker_file, node_root
 from tuning.resources.machine import Machine, TrialResources
 
 WATCH_SECONDS, MISSES = 2.0, 7
-"""Seconds between two checks of the head, and number of consecutive failures after which it counts as lost. Ray gives a
-node up after 15 s without a network, and ends this process after 60."""
+"""Seconds between two checks of the head, and number of consecutive failures after which it counts as lost. Ray bridges
+a network that is gone for some seconds."""
 WORKER_SETTINGS = ("RAY_CHDIR_TO_TRIAL_DIR", "TUNE_FUNCTION_THREAD_TIMEOUT_S", "OMP_PROC_BIND")
 """Variables of RAY_ENV that workers use themselves; on another machine, they do not inherit them."""
 LOOK_SECONDS = 180

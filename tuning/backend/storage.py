@@ -105,12 +105,14 @@ def prune(where: str, folder: str, spared: Callable[[str], bool]) -> None:
 
     with errors_as_user_errors(where):
         system, changed = open_storage(where, folder), dict[str, int]()
-        # Recursive, because Google's store lists no folder that only its files imply.
-        for found in system.get_file_info(FileSelector("", recursive=True, allow_not_found=True)):
+        recursive = system.base_fs.type_name == "gcs"  # which lists no folder that only its files imply
+        for found in system.get_file_info(FileSelector("", recursive=recursive, allow_not_found=True)):
             name = PurePosixPath(found.path).parts[0]
-            changed[name] = max(changed.get(name, 0), found.mtime_ns or 0)  # folders of an object store have none
+            if not spared(name):
+                changed[name] = max(changed.get(name, 0), found.mtime_ns or 0)  # folders of an object store have none
         for name, last in changed.items():
-            if not spared(name) and time.time() - last / 1e9 > RECENT_SECONDS:
+            inside = system.get_file_info(FileSelector(name, recursive=True, allow_not_found=True))
+            if time.time() - max([last, *(each.mtime_ns or 0 for each in inside)]) / 1e9 > RECENT_SECONDS:
                 delete(system, name)
 
 

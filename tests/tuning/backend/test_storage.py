@@ -193,6 +193,10 @@ def test_a_folder_that_is_not_the_drivers_is_refused(tmp_path: Path) -> None:
 class GoogleStore:
     """As pyarrow's: a list lacks folders that only files imply, and the error for an absent folder has no number."""
 
+    base_fs = SimpleNamespace(type_name="gcs")
+
+    base_fs = SimpleNamespace(type_name="gcs")
+
     def __init__(self, where: str, folder: str = "") -> None:
         self.local = open_storage(where, folder)
 
@@ -219,6 +223,9 @@ def test_googles_store_is_pruned_and_an_absent_folder_is_no_error(
     assert [path.name for path in (tmp_path / "study").iterdir()] == ["00002"]
     remove(str(tmp_path), "study")
     remove(str(tmp_path), "study")
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"^cannot keep checkpoints in "):  # any other error
+        remove(str(tmp_path), "file")
 
 
 @pytest.mark.parametrize(
