@@ -239,7 +239,7 @@ def handle_signals() -> None:
     if threading.current_thread() is threading.main_thread():
         for number in ENDING:
             if signal.getsignal(number) != signal.SIG_IGN:
-                signal.signal(number, _interrupt)
+                signal.signal(number, _not_in_forks(_interrupt))
 
 
 def end_with_parent(parent: int) -> None:
@@ -275,12 +275,27 @@ def signals_handled_by(handler: Callable[[int, FrameType | None], Any]) -> Itera
         return
     # None is a handler of C, which Python could not restore.
     numbers = [number for number in ENDING if signal.getsignal(number) not in (None, signal.SIG_IGN)]
-    before = {number: signal.signal(number, handler) for number in numbers}
+    here = _not_in_forks(handler)
+    before = {number: signal.signal(number, here) for number in numbers}
     try:
         yield
     finally:
         for number, earlier in before.items():
             signal.signal(number, earlier)
+
+
+def _not_in_forks(handler: Callable[[int, FrameType | None], Any]) -> Callable[[int, FrameType | None], None]:
+    """Return a handler that lets a signal end a fork of this process, which has yet to start its own program."""
+    own = os.getpid()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if os.getpid() == own:
+            handler(number, frame)
+        else:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+    return handle
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import threading
@@ -239,3 +240,15 @@ def test_openmp_binds_no_process_to_a_processor() -> None:
     env = os.environ | {"OMP_PROC_BIND": "spread", "OMP_PLACES": "cores"}
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=env, cwd=ROOT)
     assert said.stdout == "false\n"
+
+
+def test_a_signal_ends_a_fork_that_has_yet_to_start_its_own_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The handler would print a second line, and Python a traceback."""
+    sent: list[tuple[int, int]] = []
+    with console.signals_handled_by(lambda number, frame: pytest.fail("it is for the parent")):
+        with monkeypatch.context() as patch:  # as in a fork
+            patch.setattr("os.getpid", lambda: -5)
+            patch.setattr("os.kill", lambda process, number: sent.append((process, number)))
+            signal.raise_signal(signal.SIGTERM)
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert sent == [(-5, signal.SIGTERM)]

@@ -114,21 +114,19 @@ def test_after_the_trainings_one_signal_is_enough() -> None:
 def test_a_handler_of_a_host_in_c_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     """Python could not restore it."""
     found = signal.getsignal
-    before = found(signal.SIGTERM)
+    before = found(signal.SIGINT), found(signal.SIGTERM)
     monkeypatch.setattr(signal, "getsignal", lambda number: None if number == signal.SIGTERM else found(number))
-    handler = InterruptHandler(say=print)
-    with handler.installed():
-        assert (found(signal.SIGINT), found(signal.SIGTERM)) == (handler._handle, before)
+    with InterruptHandler(say=print).installed():
+        assert (found(signal.SIGINT) == before[0], found(signal.SIGTERM) == before[1]) == (False, True)
 
 
 def test_an_ignored_signal_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     """As SIGHUP under nohup."""
     found = signal.getsignal
-    ignored = {signal.SIGHUP: signal.SIG_IGN}
+    before, ignored = found(signal.SIGTERM), {signal.SIGHUP: signal.SIG_IGN}
     monkeypatch.setattr(signal, "getsignal", lambda number: ignored.get(number) or found(number))
-    handler = InterruptHandler(say=print)
-    with handler.installed():
-        assert (found(signal.SIGTERM), found(signal.SIGHUP)) == (handler._handle, signal.SIG_DFL)
+    with InterruptHandler(say=print).installed():
+        assert (found(signal.SIGTERM) == before, found(signal.SIGHUP)) == (False, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize(
