@@ -275,8 +275,7 @@ def signals_handled_by(handler: Callable[[int, FrameType | None], Any]) -> Itera
         return
     # None is a handler of C, which Python could not restore.
     numbers = [number for number in ENDING if signal.getsignal(number) not in (None, signal.SIG_IGN)]
-    here = _not_in_forks(handler)
-    before = {number: signal.signal(number, here) for number in numbers}
+    before = {number: signal.signal(number, _not_in_forks(handler)) for number in numbers}
     try:
         yield
     finally:

@@ -39,9 +39,11 @@ _LIMITS = {
 """Those that concern the process."""
 _NO_HOME = "this user has no home folder; set HOME to a folder that you may write to"
 CANNOT_TRAIN = "a worker cannot train ({}); repair the machine or the installation, and run the same command again"
+NO_NVML = "NVML_SUCCESS == .*CUDACachingAllocator"
+"""What torch says of a lack of GPU memory if NVML does not answer, as on MIG instances."""
 _OUT_OF_MEMORY = re.compile(
     r"(?i)(can.?t|cannot|unable to|failed to) (allocate|map segment)|not enough memory|out of memory|"
-    r"_ALLOC(ATION)?_FAILED|NVML_SUCCESS == .*CUDACachingAllocator"  # the last one: see tuning.resources.gpu
+    rf"_ALLOC(ATION)?_FAILED|{NO_NVML}"
 )
 """What libraries say in RuntimeError, ImportError and OSError."""
 _GPU = re.compile("CUDA|CUDNN|CUBLAS|HIP")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.errors import ConfigError
-from core.io.system_errors import GPU_ERROR
+from core.io.system_errors import GPU_ERROR, NO_NVML
 
 CONTEXT_BYTES = 600 * 2**20
 """GPU memory in bytes of CUDA's context and kernels in each process. The allocator's limit does not include it."""
@@ -19,8 +19,7 @@ MAX_TRIALS_PER_GPU = 16
 MIN_SHARE = 0.01
 GIB = 2.0**30
 _NO_GPU_MEMORY = re.compile(
-    r"(CUDA|HIP) ((driver )?error: )?out of memory|CU[A-Z]+_STATUS_(\w+_DEVICE_)?ALLOC(ATION)?_FAILED|"
-    r"NVML_SUCCESS == .*CUDACachingAllocator"  # of the allocator if NVML does not answer, as on MIG instances
+    rf"(CUDA|HIP) ((driver )?error: )?out of memory|CU[A-Z]+_STATUS_(\w+_DEVICE_)?ALLOC(ATION)?_FAILED|{NO_NVML}"
 )
 """What torch's allocator, CUDA, cuBLAS and cuDNN say."""
 
