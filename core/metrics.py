@@ -103,6 +103,15 @@ class Metric:
         values = np.concatenate(found)[:, 0]  # the last one is of all sentences
         return np.asarray(groups * values[-1] - (groups - 1) * values[:-1])
 
+    def work(self, n: int, n_classes: int) -> int:
+        """Return the work of `resampled` for one output of n sentences: its number of values, or more if it is slow.
+
+        A metric of classes takes as long for 256 sentences as for one class, and roc_auc 16 times as long as log_loss.
+        """
+        if self.needs_probabilities:
+            return n * n_classes * (16 if self.name == "roc_auc" else 1)
+        return n if self.name == "accuracy" else max(n, 256 * n_classes)
+
     def oriented(self, value: Any) -> Any:
         """Return the value or array such that larger is better; applied twice, it returns the value itself."""
         return value if self.higher_is_better else -value
@@ -247,11 +256,17 @@ def _area(
         weights: (n, R) counts of the resamples.
     """
     order = np.argsort(scores, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(scores[order]) != 0])  # of each group of equal scores
-    above = np.add.reduceat(weights[order] * positive[order, None], starts)  # (G, R)
-    below = np.add.reduceat(weights[order] * ~positive[order, None], starts)
-    ordered = (above * (below.cumsum(axis=0) - below / 2)).sum(axis=0)
-    pairs = above.sum(axis=0) * below.sum(axis=0)
+    own, rest = order[positive[order]], order[~positive[order]]
+    ends = np.stack([np.searchsorted(scores[rest], scores[own], side) for side in ("left", "right")])  # (2, P)
+    edges, sums = np.unique(np.append(ends, 0)), weights[rest]
+    if 2 * len(edges) < len(rest):  # one sum for all sentences between two positive ones
+        sums = np.add.reduceat(sums, edges[edges < len(rest)])
+    else:
+        edges = np.arange(len(rest) + 1)
+    below = np.zeros((len(sums) + 1, weights.shape[1]))  # the negative sentences before each edge
+    np.cumsum(sums, axis=0, out=below[1:])
+    ordered = (weights[own] * below[np.searchsorted(edges, ends)].sum(axis=0)).sum(axis=0) / 2
+    pairs = weights[own].sum(axis=0) * below[-1]
     return np.asarray(np.divide(ordered, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0))
 
 

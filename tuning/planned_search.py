@@ -84,7 +84,8 @@ def plan_search(
         if choice is not None:
             fits = resources.max_parallel(machine)
             config = study_config(options, fits, existing, length, space)
-    config, prior_trials = add_warm_start(config, existing, options.warm_start_folder, corpus.fingerprint)
+    data = corpus.fingerprint, corpus.embedding_dim
+    config, prior_trials = add_warm_start(config, existing, options.warm_start_folder, *data)
     return PlannedSearch(
         config=config,
         length=length,
@@ -126,8 +127,11 @@ def study_config(
         lag = known["lag"] if known else default_lag(parallelism)
     precision = options.precision
     if precision == AUTO:
-        here = options.address is None and gains_from_bf16(options.resources.device)
-        precision = known["precision"] if known else "bf16" if here else "fp32"
+        device = options.resources.device
+        here = options.address is None and gains_from_bf16(device)
+        precision = "bf16" if here else "fp32"
+        if known and known["device"] == device:  # otherwise open_study refuses the device
+            precision = known["precision"]
     check_precision(precision, options.resources.device)
     return StudyConfig(
         space=space,

@@ -28,7 +28,7 @@ PRIOR_TRIALS = "prior_trials"
 
 
 def add_warm_start(
-    config: StudyConfig, existing: Mapping[str, Any], folder: Path | None, fingerprint: str
+    config: StudyConfig, existing: Mapping[str, Any], folder: Path | None, fingerprint: str, embedding_dim: int
 ) -> tuple[StudyConfig, dict[str, Any]]:
     """Return the configuration with the trials of `--warm-start`, and the attributes that a new study keeps of them.
 
@@ -37,6 +37,7 @@ def add_warm_start(
         existing: The study's attributes; an existing study has a copy of the trials.
         folder: Folder of the other study; None for no warm start.
         fingerprint: Fingerprint of the data.
+        embedding_dim: Width of a word vector, which the fingerprint lacks for random vectors.
 
     Raises:
         ConfigError: The other study's trials cannot be used in this search; the message has the reason.
@@ -55,7 +56,7 @@ def add_warm_start(
             return dataclasses.replace(config, warm_start=start), {}  # open_study names the difference
     else:
         theirs, records = read_study(folder)
-        problems = _mismatches(config, theirs["spec"], fingerprint)
+        problems = _mismatches(config, theirs["spec"], fingerprint, embedding_dim)
         ended = [_row(record, best) for record in records if record.state in RANKED and (best := record.best)]
         needed = needed_settings(config.sampler, config.space)
         rows = [row for row in ended if needed <= row["params"].keys()]
@@ -100,7 +101,7 @@ def _without(config: StudyConfig, tried: Sequence[Mapping[str, Any]]) -> FirstTr
     return dataclasses.replace(config.first_trials, settings=tuple(kept))
 
 
-def _mismatches(plan: StudyConfig, spec: Spec, fingerprint: str) -> Sequence[str]:
+def _mismatches(plan: StudyConfig, spec: Spec, fingerprint: str, embedding_dim: int) -> Sequence[str]:
     """Return the reasons why the other study's results cannot be used in this one."""
     theirs = Space.from_dict(spec["space"])
     problems = []
@@ -108,6 +109,8 @@ def _mismatches(plan: StudyConfig, spec: Spec, fingerprint: str) -> Sequence[str
         problems.append(f"--sampler {plan.sampler} does not learn from trials")
     if spec["fingerprint"] != fingerprint:
         problems.append("it has other data")
+    elif spec["embedding_dim"] != embedding_dim:
+        problems.append(f"its word vectors have {spec['embedding_dim']} dimensions, this study's {embedding_dim}")
     if not plan.space.equals_in_any_order(theirs):
         problems.append(f"it searches another space ({theirs.name})")
     if spec["metric"] != plan.metric:

@@ -258,7 +258,8 @@ def _group(
     """
     digests = _digests(f"{seed}\0{normalize_text(text)}" for text in texts)
     _, first, number, sizes = np.unique(digests, return_index=True, return_inverse=True, return_counts=True)
-    by_class = [np.flatnonzero(labels[first] == label) for label in range(len(classes))]
+    own = labels[first]  # of each group
+    by_class = [np.flatnonzero(own == label) for label in range(len(classes))]
     if any(len(members) < least for members in by_class):
         totals = np.bincount(labels, minlength=len(classes)).tolist()
         message = _too_small(classes, list(map(len, by_class)), totals, least, folds=folds, of=of)

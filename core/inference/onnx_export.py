@@ -60,7 +60,7 @@ def export_onnx(model: Predictor, source: Path, out: Path, notify: Callable[[str
 
     Args:
         model: The model, loaded from `source`.
-        source: Folder of the model, for the card.
+        source: Folder of the model, for messages.
         out: The folder to write; an earlier export is replaced as a whole.
         notify: Called if the probabilities will differ because the model predicts in bf16.
 
@@ -71,7 +71,6 @@ def export_onnx(model: Predictor, source: Path, out: Path, notify: Callable[[str
         UserError: A package is missing, the model is too large for the format, the probabilities differ, or `out`
             contains something else or cannot be written.
     """
-    card = (source / "card.md").read_bytes()  # before the slow work, in which `retrain` may replace the model
     target = check_output_folder(out, ONNX_FILES, "ONNX export")
     size = sum(value.nbytes for member in model.members for value in tensors_of(member).values())
     if size > MAX_ONNX_BYTES:
@@ -97,7 +96,7 @@ def export_onnx(model: Predictor, source: Path, out: Path, notify: Callable[[str
         "tokenizer.json": readable_json(tokenizer_as_regexes(model.vocabulary.words, model.tokenizer)),
         "vocabulary.json": readable_json(model.vocabulary.words),
         "labels.json": readable_json(model.classes),
-        "card.md": card,
+        "card.md": model.card,
         "example.py": EXAMPLE.encode(),
     }
     replace_checked_folder(target, contents, ONNX_FILES)

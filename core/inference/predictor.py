@@ -68,6 +68,7 @@ class Predictor:
         self.coverage = parts.coverage
         self.metrics = parts.metrics
         self.digest = parts.digest
+        self.card = parts.card
         self._models = [_model_of(each, parts) for each in parts.members]
 
     def predict(

@@ -71,6 +71,8 @@ class ModelParts:
     """Content of metrics.json; empty for a model that was not read."""
     digest: str = ""
     """SHA-256 (hex) of the digests of all files but metrics.json and card.md; empty for a model that was not read."""
+    card: bytes = b""
+    """Content of card.md; empty for a model that was not read."""
 
 
 def save_model(path: Path, parts: ModelParts, *, metrics: Mapping[str, Any], card: str) -> None:
@@ -78,7 +80,7 @@ def save_model(path: Path, parts: ModelParts, *, metrics: Mapping[str, Any], car
 
     Args:
         path: The folder.
-        parts: The model, with members in any order. Its `coverage`, `metrics` and `digest` are not written.
+        parts: The model, with members in any order. Its `coverage`, `metrics`, `digest` and `card` are not written.
         metrics: Figures, for JSON.
         card: Markdown, see core.inference.model_card.
 
@@ -182,6 +184,7 @@ def _to_parts(settings: Mapping[str, Any], files: Mapping[str, Any], digests: Ma
         text_column=settings.get("text_column"),
         metrics=files["metrics.json"],
         digest=_digest(digests),
+        card=files["card.md"],
     )
 
 

@@ -25,6 +25,24 @@ def test_a_whole_number_that_is_no_float_is_refused(name: str) -> None:
         TrialConfig(**{name: 10**400})
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("fc_dropout", 1),
+        ("label_smoothing", 1),
+        ("ema_decay", 0),
+        ("ema_decay", 1),
+        ("learning_rate", 0),
+        ("clip_norm", 0),
+        ("weight_decay", -1e-9),
+        ("n_layers", 9),
+    ],
+)
+def test_a_value_at_an_open_end_of_its_range_is_refused(name: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"^{name} must be .*, got {value}$"):
+        TrialConfig(**{name: value})
+
+
 def test_the_product_of_the_largest_settings_is_a_number_of_fp32() -> None:
     assert TrialConfig(learning_rate=MAX_SETTING, embedding_lr_scale=MAX_SETTING).learning_rate == MAX_SETTING
     assert torch.finfo(torch.float32).max > MAX_SETTING**2

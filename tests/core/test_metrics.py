@@ -231,3 +231,9 @@ def test_pseudo_values_do_not_depend_on_the_size_of_a_block(monkeypatch: pytest.
     whole = METRICS["macro_f1"].pseudo_values(labels, predictions, 3)
     monkeypatch.setattr("core.metrics.AT_ONCE", 7 * 700)
     assert METRICS["macro_f1"].pseudo_values(labels, predictions, 3) == pytest.approx(whole)
+
+
+def test_metrics_that_count_or_rank_each_class_take_more_work() -> None:
+    names = ("accuracy", "macro_f1", "log_loss", "roc_auc")
+    assert [METRICS[name].work(1_000, 1_000) for name in names] == [1_000, 256_000, 10**6, 16 * 10**6]
+    assert [METRICS[name].work(1_000, 2) for name in names] == [1_000, 1_000, 2_000, 32_000]

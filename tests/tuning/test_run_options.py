@@ -60,6 +60,13 @@ def test_bf16_on_a_gpu_is_refused_and_auto_is_fp32(tmp_path: Path) -> None:
     assert configured(options(tmp_path, precision="bf16")).precision == "bf16"
 
 
+def test_auto_is_fp32_on_a_gpu_whatever_the_precision_of_a_study_on_the_cpu(tmp_path: Path) -> None:
+    """The comparison of the specs then names the device."""
+    made(configured(options(tmp_path, precision="bf16")), tmp_path / "s")
+    assert configured(options(tmp_path)).precision == "bf16"
+    assert configured(options(tmp_path, gpus_per_trial="0.5")).precision == "fp32"
+
+
 def test_options_are_keyword_arguments_with_the_defaults_of_the_command_line() -> None:
     run = typer.main.get_command(app).commands["run"].make_context("run", ["x.csv", "--trials", "4"])  # type: ignore[attr-defined]
     here = RunOptions(dataset="x.csv", trials=4)

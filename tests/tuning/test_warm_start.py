@@ -28,7 +28,7 @@ def a_study(folder: Path, count: int = 6, falling: bool = False, **changes: Any)
     """
     the_plan = plan(seed=1, space=changes.pop("space", load_space("quick")))
     spec = {"fingerprint": "f", "space": the_plan.space.to_dict(), "epochs": 4}
-    spec |= {"metric": "accuracy", "epoch_sentences": None} | changes
+    spec |= {"metric": "accuracy", "epoch_sentences": None, "embedding_dim": 50} | changes
     with open_study(folder, spec) as journal:
         for number, trial in enumerate(outcomes(the_plan, count)):
             attrs = trial.user_attrs
@@ -44,7 +44,7 @@ def warm(
     tmp_path: Path, the_plan: StudyConfig | None = None, fingerprint: str = "f"
 ) -> tuple[StudyConfig, dict[str, Any]]:
     own = study_attributes(tmp_path / "new")
-    return add_warm_start(the_plan or plan(), own, tmp_path / "old", fingerprint)
+    return add_warm_start(the_plan or plan(), own, tmp_path / "old", fingerprint, 50)
 
 
 def begin(folder: Path, the_plan: StudyConfig, kept: dict[str, Any]) -> None:
@@ -170,9 +170,16 @@ def test_a_study_of_another_metric_is_refused(tmp_path: Path) -> None:
         warm(tmp_path)
 
 
+def test_a_study_of_random_vectors_of_another_width_is_refused(tmp_path: Path) -> None:
+    """Their data have one fingerprint."""
+    a_study(tmp_path / "old", embedding_dim=300)
+    with pytest.raises(ConfigError, match="its word vectors have 300 dimensions, this study's 50; leave it out"):
+        warm(tmp_path)
+
+
 def test_a_study_without_finished_trials_knows_nothing(tmp_path: Path) -> None:
-    spec = {"fingerprint": "f", "space": plan().space.to_dict(), "epochs": 4, "metric": "accuracy"}
-    spec["epoch_sentences"] = None
+    spec: dict[str, Any] = {"fingerprint": "f", "space": plan().space.to_dict(), "epochs": 4, "metric": "accuracy"}
+    spec |= {"epoch_sentences": None, "embedding_dim": 50}
     with open_study(tmp_path / "old", spec):
         pass
     with pytest.raises(ConfigError, match="--warm-start old cannot be used: none of its trials is finished"):

@@ -37,7 +37,7 @@ from tuning.journal.records import (
 MAX_RESAMPLED_TRIALS = 1000
 """Number of best trials that are resampled; a worse trial would hardly ever be chosen."""
 MAX_OUTPUTS = 2**27
-"""Maximum number of values in their outputs: 130 trials of 10 epochs on 100,000 sentences. Each has at most 5 bytes."""
+"""Maximum work (see Metric.work) of their outputs: for accuracy, 130 trials of 10 epochs on 100,000 sentences."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -211,7 +211,7 @@ class StudyAssessment:
     gain_over_plain: Corrected | None = None
     """Gain of the best trial over the plain baseline; None without one."""
     ensemble: EnsembleEstimate | None = None
-    """The ensemble that tuning.analysis.ensemble selects; None without probabilities, or if nothing was learned."""
+    """The ensemble that tuning.analysis.ensemble selects; None if it selects none, or if nothing was learned."""
 
 
 def assess(
@@ -240,7 +240,7 @@ def assess(
     majority = float(metric.oriented(majority_baseline(attributes, labels)[1]))
     width = attributes["spec"]["embedding_dim"]
     evaluations = evaluations_on_test(attributes)
-    own = _resampled_trials(records, len(labels), n_classes if metric.needs_probabilities else None)
+    own = _resampled_trials(records, metric, metric.work(len(labels), n_classes))
     outputs = {r.number: found for r in own if len(found := _outputs(r, metric, labels, n_classes, folder))}
     shown = {number: found[0] for number, found in outputs.items()}
     if not metric.needs_probabilities:
@@ -329,10 +329,10 @@ def _conclusions(
     )
 
 
-def _resampled_trials(records: Sequence[TrialRecord], n_sentences: int, n_classes: int | None) -> list[TrialRecord]:
+def _resampled_trials(records: Sequence[TrialRecord], metric: Metric, work: int) -> list[TrialRecord]:
     """Return the best trials that repeat no other: as MAX_RESAMPLED_TRIALS and MAX_OUTPUTS allow, and at least two."""
     own = [record for record in rank_trials(records) if record.copy_of is None][:MAX_RESAMPLED_TRIALS]
-    numbers = np.cumsum([n_sentences * (n_classes or len(record.epochs)) for record in own])  # see _outputs
+    numbers = np.cumsum([work * (1 if metric.needs_probabilities else len(r.epochs)) for r in own])  # see _outputs
     return own[: max(2, int(np.searchsorted(numbers, MAX_OUTPUTS, side="right")))]
 
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from core.errors import ConfigError, CorruptionError
 from core.metrics import METRICS, Metric
 from core.stats import wilson
-from tuning.analysis.selection_bias import FIXED, Corrected, Repeated, Resamples, draw_counts
+from tuning.analysis.selection_bias import AT_ONCE, FIXED, Corrected, Repeated, Resamples, draw_counts
 from tuning.journal.probabilities import epoch_name, load_probabilities
 from tuning.journal.records import PLAIN_BASELINE, TrialRecord
 
@@ -70,7 +70,7 @@ def read_library(
     *,
     plain: NDArray[np.integer] | None,
 ) -> Library | None:
-    """Return the models of a study whose probabilities are stored; None if there are none.
+    """Return the models of a study whose probabilities are stored; None if there are none, or no two fit in memory.
 
     Args:
         folder: Folder of the study.
@@ -85,7 +85,9 @@ def read_library(
     Raises:
         CorruptionError: Stored probabilities are damaged.
     """
-    most = max(1, MAX_NUMBERS // (len(labels) * n_classes))
+    most = MAX_NUMBERS // (len(labels) * n_classes)
+    if most < 2:  # an ensemble of one trial would show nothing about the others
+        return None
     ordered = sorted((r.best.val_loss, r.number, r.best.epoch) for r in trials[:most] if r.best and r.number in costs)
     names = {number: epoch_name(number, epoch) for _, number, epoch in ordered}
     found = {
@@ -223,7 +225,11 @@ def _evaluate(
     metric: Metric, labels: NDArray[np.int64], sums: NDArray[np.float64], size: int, counts: NDArray[np.integer]
 ) -> NDArray[np.float64]:
     """Return (R, M) scores of the sums (C, M, n) of the probabilities of `size` models."""
-    return np.asarray(metric.oriented(metric.resampled(labels, _outputs(metric, sums, size), counts, len(sums))))
+    outputs = _outputs(metric, sums, size)
+    rows = max(1, AT_ONCE // (len(outputs) * len(sums)))  # in a block: the figures of each class may be in memory
+    blocks = (counts[start : start + rows] for start in range(0, len(counts), rows))
+    found = [metric.resampled(labels, outputs, each, len(sums)) for each in blocks]
+    return np.asarray(metric.oriented(np.concatenate(found)))
 
 
 def _outputs(metric: Metric, sums: NDArray[np.float64], size: int) -> NDArray[Any]:

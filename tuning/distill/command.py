@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -135,14 +136,14 @@ def _student(
             f"MODEL and STUDY must have the same tokenizer: {model} has {teacher.tokenizer}, the study has "
             f"{tokenizer}; choose another model or study"
         )
-    tokens = [tokenize(text, tokenizer) for text in texts]
+    tokens = [[*map(sys.intern, tokenize(text, tokenizer))] for text in texts]  # each word once in memory
     taught, val = np.flatnonzero(corpus.split != TEST), corpus.indices(VAL)
     soft = np.zeros((len(texts), len(corpus.classes)))
     print(f"labelling {len(taught):,} sentences with the teacher ...", flush=True)
     soft[taught] = teacher_probabilities(teacher, [tokens[place] for place in taught], spec["threads"])
     trained = ", which was trained on train and val" if "verified_val_accuracy" in teacher.metrics else ""
     print(f"val  accuracy {(soft[val].argmax(axis=1) == corpus.labels[val]).mean():.4f} of the teacher{trained}")
-    unlabelled = [tokenize(text, tokenizer) for text in extra]
+    unlabelled = [[*map(sys.intern, tokenize(text, tokenizer))] for text in extra]
     if unlabelled:
         print(f"labelling {len(unlabelled):,} unlabelled sentences with the teacher ...", flush=True)
     taught_corpus = dataclasses.replace(corpus, targets=mixed_targets(corpus, soft))

@@ -48,8 +48,12 @@ def _why_none(assessment: StudyAssessment) -> str:
     if assessment.corrected is None and assessment.n_candidates:
         lost = "; restore the study's folder `probabilities`" if assessment.sentences != 1 else ""
         return f"{why_not_corrected(assessment)}{lost}"
-    why = NOTHING_LEARNED if assessment.nothing_learned else "no trial has ended with stored probabilities"
-    return f"{why}; run more trials"
+    if assessment.nothing_learned:
+        return f"{NOTHING_LEARNED}; run more trials"
+    return (
+        "no trial has ended with stored probabilities, or those of two trials are too large to compare (validation "
+        "sentences times classes); run more trials, or pass a smaller validation share under another --name"
+    )
 
 
 def _make(options: EnsembleOptions, journal: StudyJournal, spec: Spec) -> bool:

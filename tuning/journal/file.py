@@ -80,10 +80,14 @@ def remote_driver(folder: Path) -> str | None:
 
 
 def _start_ticks(pid: int) -> int | None:
-    """Return the start of a process in clock ticks since the boot; None if the system has no /proc/PID/stat."""
+    """Return the start of a process in clock ticks since the boot; None if the system has no /proc/PID/stat.
+
+    It is -1 for a process that has ended and is still listed, because its parent has not awaited it.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-        return int(stat.rpartition(")")[2].split()[19])  # field 22; the name in parentheses may contain spaces
+        state, *fields = stat.rpartition(")")[2].split()  # from field 3; the name in parentheses may contain spaces
+        return -1 if state == "Z" else int(fields[18])  # field 22
     except (OSError, LookupError, ValueError):
         return None
 

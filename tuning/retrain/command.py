@@ -6,14 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from core.errors import ConfigError, UserError
+from core.errors import ConfigError, TrainingError, UserError
 from core.inference.saved_model import check_model_folder
 from core.nn.environment import check_precision
 from core.training.result import TrainResult
 from tuning.analysis.assessment import assess
 from tuning.analysis.recommendation import nothing_learned
 from tuning.analysis.trial_detail import searched_settings
-from tuning.console import ASSESSING, command_line, say_if_slow
+from tuning.console import ASSESSING, command_line, in_callers_terms, say_if_slow
 from tuning.journal.records import Spec, TrialRecord, is_candidate, is_validated_in_folds, rank_trials, read_study
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.retrain.environment_diff import (
@@ -145,7 +145,12 @@ def _models(
     last = None if record.state == "COMPLETE" else record.epochs[-1].epoch
     for seed in fresh_seeds(context.config.seed, options.seeds - 1):
         print(f"training on seed {seed}")
-        models.append(evaluate_model(context, train_seed(context, seed, last, partial(print_epoch, context.config))))
+        try:
+            result = train_seed(context, seed, last, partial(print_epoch, context.config))
+        except TrainingError as error:
+            fewer = in_callers_terms(f"pass --seeds {len(models)} to leave it out")
+            raise TrainingError(f"seed {seed}: {error}; {fewer}") from error
+        models.append(evaluate_model(context, result))
         print_figures(models[-1])
     kept, about = median_model(models), seed_summary(models)
     for name, metric in shown_metrics(context.config):

@@ -81,6 +81,12 @@ def test_blank_texts_are_no_copies_of_one_another() -> None:
     assert found["empty_texts"] == 2
 
 
+def test_examples_after_a_blank_text_are_the_right_ones() -> None:
+    found = audited([("", "a", TRAIN), ("so long", "a", TRAIN), ("So long!", "b", VAL)])
+    assert found["leak_examples"] == [{"splits": "train/val", "text": "So long!"}]
+    assert found["conflicts"]["examples"] == [{"text": "so long", "labels": ["a", "b"]}]
+
+
 def test_nothing_but_blank_texts_is_audited_too() -> None:
     found = audited([("", "a", TRAIN), (" ", "b", VAL)])
     assert found["tokens"]["max"] == 1
@@ -92,7 +98,9 @@ def test_tokens_that_the_vocabulary_lacks() -> None:
     assert found["unknown_tokens"] == {"val": 0.5, "test": 0.75}
 
 
-def test_coverage_by_word_and_by_token() -> None:
+@pytest.mark.parametrize("block", [3, 1 << 20])
+def test_coverage_by_word_and_by_token(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.data.audit._BLOCK", block)
     words = ["<pad>", "<unk>", "good", "rare", "often", "lost"]
     has = np.array([False, False, True, False, False, True])
     tokens = np.array([2, 2, 4, 4, 4, 3, 1], dtype=np.int32)

@@ -1,5 +1,6 @@
 """load_corpus on a user's files: the arrays, the key, the cache and the errors."""
 
+import dataclasses
 import pickle
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,13 @@ def test_the_letters_choose_tokenizer_and_vectors(
     assert load(tokenizer=tokenizer, vectors=vectors).fingerprint == corpus.fingerprint
 
 
+def test_the_tokenizer_is_chosen_for_the_column_that_is_read(load: Load, tmp_path: Path) -> None:
+    rows = [f"the film number {i},第{i}部电影很好看,{i % 2}" for i in range(40)]
+    (tmp_path / "reviews.csv").write_text("\n".join(["text,original,label", *rows]))
+    found = [tokenizer_name(load(text_column=name).source["tokenizer"]) for name in ("text", "original")]
+    assert found == ["english", "characters"]
+
+
 def test_a_text_is_read_once_for_the_choice_and_the_corpus(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[Path] = []
     original = datasets.read_table
@@ -206,6 +214,26 @@ def test_vectors_of_a_file_fill_the_rows_of_their_words(load: Load, tmp_path: Pa
     coverage = corpus.source["audit"]["coverage"]
     assert (coverage["found"], coverage["vocabulary"]) == (2, corpus.trained_words - 2)
     assert ["the", 32] in coverage["missing"]
+
+
+def test_words_of_the_vectors_fill_the_vocabulary_up_to_its_limit(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "v.vec").write_text("good 1 2\n" + "".join(f"other{i} 1 2\n" for i in range(9)))
+    most = len(load().words) + 3
+    monkeypatch.setattr("core.data.load.MAX_WORDS", most)
+    corpus = load(vectors=str(tmp_path / "v.vec"))
+    assert (len(corpus.words), corpus.frozen_words) == (most, 3)
+
+
+def test_the_fingerprint_of_the_test_split_is_of_its_places_labels_and_lengths(load: Load) -> None:
+    corpus = dataclasses.replace(load(), labels=np.zeros(40, dtype=np.int64))
+    tested, kept = corpus.split == TEST, corpus.test_fingerprint()
+    others = {"split": np.where(tested, TEST, TRAIN), "labels": np.where(tested, 0, 1)}
+    assert dataclasses.replace(corpus, **others).test_fingerprint() == kept
+    offsets = corpus.offsets + (np.arange(41) > corpus.indices(TEST)[0])
+    for change in ({"labels": np.where(tested, 1, 0)}, {"split": np.roll(corpus.split, 2)}, {"offsets": offsets}):
+        assert dataclasses.replace(corpus, **change).test_fingerprint() != kept
 
 
 def test_the_width_without_vectors_is_asked_for(load: Load) -> None:
@@ -302,10 +330,11 @@ def test_slow_steps_report_their_progress(load: Load, tmp_path: Path, monkeypatc
     assert reported == ["tokenising: 0 of 40 sentences", "reading v.vec: 100%"]
 
 
-def test_the_texts_of_validation_are_in_the_order_of_the_corpus(load: Load, tmp_path: Path) -> None:
-    corpus, data = load(), {"dataset": str(tmp_path / "reviews.csv")}
+@pytest.mark.parametrize("validation", ["split", "folds:3"])
+def test_the_texts_of_validation_are_in_the_order_of_the_corpus(load: Load, tmp_path: Path, validation: str) -> None:
+    corpus, data = load(validation=validation), {"dataset": str(tmp_path / "reviews.csv")}
     texts = load_texts(data, corpus.fingerprint, tmp_path / "cache", only_validation=True)
-    assert texts == [f"the {'good' if row % 2 else 'bad'} film number {row}" for row in corpus.indices(VAL)]
+    assert texts == [f"the {'good' if row % 2 else 'bad'} film number {row}" for row in corpus.validation()]
 
 
 def test_texts_of_a_corpus_that_is_not_in_the_cache_are_refused(load: Load, tmp_path: Path) -> None:

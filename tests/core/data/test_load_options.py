@@ -23,6 +23,7 @@ from tests.support.reviews import Load
         {"text_column": "text"},
         {"label_column": "label"},
         {"encoding": "cp1252"},
+        {"drop_missing": True},
         {"tokenizer": "unicode"},
         {"vectors": "v.vec"},
     ],

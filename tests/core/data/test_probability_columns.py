@@ -94,6 +94,11 @@ def test_rounded_probabilities_are_normalised(shares: tuple[str, ...]) -> None:
             ",".join(f"p_{k}" for k in range(200)),
             r"line 2: probabilities must have the sum 1, got 0 ",
         ),
+        (
+            {f"p_{k}": ["0.005"] for k in range(600)},
+            ",".join(f"p_{k}" for k in range(600)),
+            r"line 2: probabilities must have the sum 1, got 3 ",
+        ),
         ({"p_a": ["1"]}, "p_a,p_b", r"no column 'p_b'; choose --probability-columns from 'p_a'"),
         (
             {"label": ["1", "2"], "1": ["1", "0"], "1.0": ["1", "0"], "2": ["0", "1"]},

@@ -236,6 +236,17 @@ def test_a_split_without_test_needs_two_sentences_of_a_class() -> None:
         SplitRule.of("50/25/25", 42, None, None).assign(data)
 
 
+@pytest.mark.parametrize(
+    ("split", "count", "sizes"), [("10/10/80", 6, (2, 2, 2)), ("10/80/10", 6, (2, 2, 2)), ("10/90/0", 4, (2, 2, 0))]
+)
+def test_a_small_class_keeps_a_sentence_in_train_whatever_the_shares(
+    split: str, count: int, sizes: tuple[int, ...]
+) -> None:
+    texts, labels = sentences(count)
+    data = Dataset(texts=texts, labels=labels, classes=CLASSES, notes={})
+    assert tuple(np.bincount(SplitRule.of(split, 42, None, None).assign(data)[0], minlength=3)) == sizes
+
+
 def test_the_shares_are_part_of_the_key() -> None:
     assert SplitRule.of("70/15/15", 42, None, None).inputs() == {"rule": "70/15/15", "seed": 42, "fold": None}
 
@@ -359,7 +370,7 @@ def test_groups_point_at_the_first_copy() -> None:
 
 def test_normalise_drops_case_punctuation_and_space() -> None:
     assert (
-        normalize_text(" A good film -- really!\u200b\u00a0")
+        normalize_text(" A\tgood\r\nfilm -- really!\u200b\u00a0\u200d\ufeff")
         == normalize_text("a Good, film (really)")
         == "agoodfilmreally"
     )

@@ -154,6 +154,15 @@ def test_blocks_of_any_size_give_the_same(tmp_path: Path, size: int, monkeypatch
     assert read(tmp_path, "3 3\n" + ROWS, "good", "the") == whole
 
 
+@pytest.mark.parametrize("size", [1, 7])
+def test_the_limit_of_other_words_is_of_all_blocks_together(
+    tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "_BLOCK", size)
+    (tmp_path / "v.vec").write_text("the 1\nof 2\nbad 3\nto 4\nin 5\n")
+    assert list(read_vectors(tmp_path / "v.vec", ["bad"], more=3)[0]) == ["the", "of", "bad", "to"]
+
+
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=8)
 NUMBERS = st.floats(-1e6, 1e6, width=32)
 

@@ -87,7 +87,7 @@ def test_the_most_frequent_other_words_of_glove_50d_come_too(tmp_path: Path) -> 
 
 def test_the_first_other_words_of_a_file_in_lower_case_come_too(tmp_path: Path) -> None:
     path = tmp_path / "v.vec"
-    path.write_bytes(b"The 0\n</s> 1\nthe 2\n\xff 3\nof 4\nof 5\nto 6\nbad 7\nin 8\n")
+    path.write_bytes(b"The 0\n</s> 1\n<unk> 9\n<pad> 9\n 9\nthe 2\n\xff 3\nof 4\nof 5\nto 6\nbad 7\nin 8\n")
     located = resolve_vectors(str(path), tmp_path, 300)
     assert located is not None
     for more, words in ((0, ["bad"]), (1, ["the", "bad"]), (3, ["the", "of", "to", "bad"])):

@@ -73,6 +73,12 @@ def test_probabilities_are_in_the_order_of_the_classes(fitted: SentenceEstimator
     assert (fitted.classes_[probabilities.argmax(axis=1)] == fitted.predict(TEXTS)).all()
 
 
+def test_random_vectors_have_the_width_that_is_asked_for(fitted: SentenceEstimator) -> None:
+    (member,) = fitted.model_.members
+    assert isinstance(member, LstmMember)
+    assert member.weights["embedding.weight"].shape[1] == 8
+
+
 def test_the_same_seed_gives_the_same_estimator_and_another_seed_another(
     fitted: SentenceEstimator,
 ) -> None:

@@ -235,7 +235,9 @@ def test_an_ensemble_lists_its_members_with_their_shares_and_settings() -> None:
 
 
 def test_the_card_has_the_calibration_and_the_thresholds() -> None:
-    before, after = {"error": 0.15, "log_loss": 1.3308, "bins": []}, {"error": 0.2, "log_loss": 1.0933, "bins": []}
+    row = {"low": 0.6, "high": 0.7, "sentences": 9, "confidence": 0.65, "accuracy": 0.5}
+    before = {"error": 0.15, "log_loss": 1.3308, "bins": [row]}
+    after = {"error": 0.2, "log_loss": 1.0933, "bins": [row | {"confidence": 0.61}]}
     rows = [
         {"min_probability": 0.9, "sentences": 4, "correct": 3},
         {"min_probability": 0.99, "sentences": 0, "correct": 0},
@@ -248,3 +250,4 @@ def test_the_card_has_the_calibration_and_the_thresholds() -> None:
     assert "### Answers on the test split" in text
     assert "| 0.9 | 25.0% | 0.7500 |" in text
     assert "| 0.99 | 0.0% |  |" in text
+    assert "| before | 0.600 to 0.700 | 9 | 0.6500 | 0.5000 |\n| after | 0.600 to 0.700 | 9 | 0.6100 | 0.5000 |" in text

@@ -141,6 +141,15 @@ def test_the_folder_holds_all_that_is_needed(tmp_path: Path) -> None:
     assert sum(bool(line.strip()) for line in (out / "example.py").read_text().splitlines()) <= 20
 
 
+def test_the_card_is_that_of_the_exported_model(tmp_path: Path) -> None:
+    """`retrain` may replace the folder after the model was loaded."""
+    source, out = saved(tmp_path), tmp_path / "onnx"
+    model = load_model(source)
+    (source / "card.md").write_text("# another model\n")
+    export_onnx(model, source, out, print)
+    assert (out / "card.md").read_text() == "# a card\n"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
 @pytest.mark.parametrize("members", [[lstm()], mixture()])

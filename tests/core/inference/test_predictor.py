@@ -20,7 +20,7 @@ from core.errors import ConfigError, DataError, UserError
 from core.inference.estimator import SentenceEstimator
 from core.inference.members import LstmMember, Member, PlainMember
 from core.inference.predictor import MAX_TOKENS, Predictor, load_model
-from core.inference.saved_model import ModelParts, save_model
+from core.inference.saved_model import ModelParts, read_model, save_model
 from core.nn.classifier import SentenceClassifier
 from core.training.evaluate import evaluate
 from tests.support.corpora import tiny_corpus
@@ -75,6 +75,20 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 @pytest.mark.slow
 def test_a_forked_process_does_not_wait_for_threads_that_it_does_not_have() -> None:
     assert subprocess.run([sys.executable, "-c", FORKED], cwd=Path(__file__).parents[3], check=False).returncode == 0
+
+
+def test_threads_are_limited_before_the_files_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check adds up each tensor, with torch's threads if it is large."""
+    done: list[str] = []
+
+    def read(path: Path) -> ModelParts:
+        done.append("read")
+        return read_model(path)
+
+    monkeypatch.setattr("core.inference.predictor.limit_threads_after_fork", lambda: done.append("limit"))
+    monkeypatch.setattr("core.inference.predictor.read_model", read)
+    load_model(saved(tmp_path))
+    assert done == ["limit", "read"]
 
 
 def test_empty_and_unknown_texts_are_one_unknown_word() -> None:

@@ -145,6 +145,9 @@ def test_the_digest_is_that_of_the_files_that_prediction_needs(tmp_path: Path) -
     first, other = read_model(saved(tmp_path, metrics={"loss": 1.0})), read_model(saved(tmp_path, metrics={}))
     assert re.fullmatch("[0-9a-f]{64}", first.digest)
     assert (first.digest, first.metrics, other.metrics) == (other.digest, {"loss": 1.0}, {})
+    (tmp_path / "model" / "card.md").write_text("# another card\n")
+    resum(tmp_path / "model")
+    assert read_model(tmp_path / "model").digest == first.digest
     assert read_model(saved(tmp_path, temperature=2.0)).digest != first.digest
 
 

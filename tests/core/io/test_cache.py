@@ -315,6 +315,9 @@ def test_clear_takes_away_what_it_had_to_wait_for(tmp_path: Path) -> None:
 
 
 def test_the_folder_is_the_one_set_or_that_of_the_platform(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SENTUNE_CACHE", "~/cache")
+    assert cache.default_dir() == tmp_path / "cache"
     monkeypatch.setenv("SENTUNE_CACHE", str(tmp_path))
     assert cache.default_dir() == tmp_path
     monkeypatch.delenv("SENTUNE_CACHE")

@@ -39,6 +39,8 @@ def lines_of(folder: Path, data: bytes, encoding: str) -> str:
         (b"\xef\xbb\xbfmarked", "utf-8"),
         ("marked".encode("utf-16"), "utf-16"),
         ("marked".encode("utf-32"), "utf-32"),
+        ("\ufeffmarked".encode("utf-16-be"), "utf-16"),
+        ("\ufeffmarked".encode("utf-32-be"), "utf-32"),
     ],
 )
 def test_marks_and_utf8_are_certain(data: bytes, encoding: str) -> None:

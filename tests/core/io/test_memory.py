@@ -74,7 +74,10 @@ def test_a_file_that_is_removed_before_it_is_read_is_named(tmp_path: Path) -> No
         source.read()
 
 
-@pytest.mark.parametrize(("name", "size", "need"), [("a.csv", 10**6, 306), ("a.csv.gz", 10**6, 318), ("a.csv", 0, 300)])
+@pytest.mark.parametrize(
+    ("name", "size", "need"),
+    [("a.csv", 10**6, 306), ("a.csv.gz", 10**6, 318), ("a.parquet", 10**6, 318), ("a.csv", 0, 300)],
+)
 def test_the_need_grows_with_the_file_and_more_with_a_packed_one(
     name: str, size: int, need: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

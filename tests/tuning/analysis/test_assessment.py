@@ -34,7 +34,7 @@ from tuning.analysis.ranking import trial_rows
 from tuning.analysis.recommendation import majority_baseline
 from tuning.journal.predictions import pack_labels
 from tuning.journal.probabilities import epoch_name, pack_log_odds, save_probabilities
-from tuning.journal.records import TrialRecord, study_attributes
+from tuning.journal.records import PLAIN_BASELINE, TrialRecord, study_attributes
 
 WRONG = {0: range(30, 110), 1: range(40), 2: range(42), 3: range(90, 140), 4: range(20, 100)}
 
@@ -59,6 +59,12 @@ def test_a_loss_is_compared_with_that_of_the_majority_class(wrong: int, learned:
     store_probabilities(tmp_path, epoch_name(0, 2), range(wrong))
     judged = assess([trial(0, range(wrong))], attributes(spec=SPEC | {"metric": "log_loss"}), tmp_path)
     assert judged.nothing_learned is not learned
+
+
+@pytest.mark.parametrize(("more", "tied"), [(5, True), (6, False)])
+def test_a_trial_is_tied_from_a_two_sided_p_of_5_percent_on(more: int, tied: bool) -> None:
+    """It has the mistakes of the best and some more: p is 0.057 and 0.032."""
+    assert judge([trial(0, range(40)), trial(1, range(40 + more))]).tied[1] is tied
 
 
 def test_the_test_is_corrected_for_as_many_as_there_are() -> None:
@@ -175,6 +181,10 @@ def test_the_gain_over_the_baseline_is_corrected() -> None:
     assert gain is not None
     assert gain.raw == pytest.approx(0.2)
     assert gain.interval.low < gain.value < gain.raw < gain.interval.high
+
+
+def test_a_baseline_that_is_the_best_has_no_gain_over_itself() -> None:
+    assert judge([trial(0, range(40)), trial(1, range(50))]).corrected_gain is None
 
 
 def test_readings_of_the_same_test_split_by_other_studies_are_counted(tmp_path: Path) -> None:
@@ -388,6 +398,16 @@ def test_every_reading_counts_in_the_note() -> None:
     assert evaluations_note(readings[1:2], {}, None) == "there is no test split; test sentences of other splits once"
 
 
+def test_the_result_of_an_ensemble_is_of_the_last_one_that_learned_from_train_alone() -> None:
+    members = {"verb": "ensemble", "trial": None, "seed": None, "members": {"1": 0.6, "plain": 0.4}}
+    made = reading(1, 0.8) | members
+    others = [made | {"on": "train+val", "test_accuracy": 0.9}, made | {"split": "70/15/15", "test_accuracy": 0.7}]
+    for evaluations in ([made, *others], [made, *others[::-1]]):
+        found = judge([trial(0, range(5))], test_evaluations=evaluations).held_out_ensemble
+        assert found is not None
+        assert found.accuracy == 0.8
+
+
 def test_a_row_has_the_accuracy_on_test_and_the_number_of_evaluations() -> None:
     readings = [reading(1, 0.75), reading(1, 0.6, on="train+val")]
     found = [trial(0, range(60)), trial(1, range(50))]
@@ -417,3 +437,14 @@ def test_the_gain_over_the_plain_baseline_is_corrected_for_the_choice_among_tria
     assert found.gain_over_plain.value == pytest.approx(found.corrected.value - 0.71)
     assert found.gain_over_plain.value < raw
     assert found.gain_over_plain.interval.low < 0 < found.gain_over_plain.interval.high
+
+
+def test_a_loss_is_compared_with_that_of_the_plain_baseline(tmp_path: Path) -> None:
+    """A wrong sentence costs 1 more than a right one."""
+    store_probabilities(tmp_path, epoch_name(0, 2), range(40))
+    store_probabilities(tmp_path, PLAIN_BASELINE, range(60))
+    kept = attributes(spec=SPEC | {"metric": "log_loss"}, plain_baseline={"val_predictions": predicting(range(60))})
+    gain = assess([trial(0, range(40))], kept, tmp_path, ensemble_size=0).gain_over_plain
+    assert gain is not None
+    assert gain.value == pytest.approx(0.1, abs=1e-4)
+    assert gain.interval.low > 0

@@ -1,6 +1,7 @@
 """The verb `best`: from a journal to the text for the user."""
 
 import csv
+import dataclasses
 import io
 import json
 import re
@@ -212,6 +213,18 @@ def test_references_show_the_metric_of_the_study(tmp_path: Path) -> None:
     assert next(line for line in lines if " plain " in line).split()[2:4] == ["0.6500", "0.7000"]
     longer = "run more trials, or more epochs under another name"
     assert " ".join(lines[-2:]) == f"the plain baseline is better than the best trial; {longer}"
+
+
+def test_the_figures_of_the_page_are_those_of_the_metric(tmp_path: Path) -> None:
+    kept = with_references(60)
+    kept["plain_baseline"] |= {"val_metric": 0.65}
+    kept["spec"] = kept["spec"] | {"metric": "macro_f1"}
+    measured = (dataclasses.replace(epoch(1, 0.6), score=0.55),)
+    record = trial(0, range(80), config=CONFIG.replace(metric="macro_f1").to_dict(), epochs=measured)
+    write_study(tmp_path / "s", [record], kept)
+    found = {card.title: card.value for card in cards(read_assessed(tmp_path / "s"))}
+    assert (found["Best validation macro F1"], found["Accuracy"], found["Baseline"]) == (0.55, 0.6, 0.55)
+    assert (found["Plain baseline"], found["Majority class"]) == (0.65, pytest.approx(1 / 3))
 
 
 @pytest.mark.slow

@@ -233,6 +233,16 @@ def study(folder: Path, wrong: Sequence[range], *, plain: range | None = None) -
 WRONG = (range(60), range(20, 70), range(60, 105), range(100, 150))
 
 
+@pytest.mark.parametrize(("most", "found"), [(799, False), (800, True)])
+def test_without_memory_for_two_trials_there_is_no_ensemble(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, most: int, found: bool
+) -> None:
+    """Each trial has 400 probabilities. An ensemble of the best trial alone would show nothing about the others."""
+    monkeypatch.setattr("tuning.analysis.ensemble.MAX_NUMBERS", most)
+    kept, trials = study(tmp_path, WRONG), [trial(number, each) for number, each in enumerate(WRONG)]
+    assert (assess(trials, kept, tmp_path).ensemble is not None) == found
+
+
 def test_an_assessment_has_the_ensemble_of_trials_and_plain_baseline(tmp_path: Path) -> None:
     kept = study(tmp_path, WRONG, plain=range(140, 190))
     found = assess([trial(number, each) for number, each in enumerate(WRONG)], kept, tmp_path)

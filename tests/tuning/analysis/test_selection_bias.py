@@ -57,6 +57,18 @@ def test_the_same_arguments_give_the_same_figures() -> None:
     assert one.corrected(one.first) == two.corrected(two.first)
 
 
+def test_the_figures_do_not_depend_on_the_size_of_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than 1,048 sentences need several blocks."""
+    draw = np.random.default_rng(0)
+    outputs = [predictions(draw, [0.7, 0.72]) for _ in range(3)]
+    whole = resampled(outputs, repeats=95)
+    monkeypatch.setattr("tuning.analysis.selection_bias.AT_ONCE", 2**13)  # ten resamples of 800 sentences
+    parts = resampled(outputs, repeats=95)
+    np.testing.assert_array_equal(parts.best, whole.best)
+    np.testing.assert_array_equal(parts.own_change, whole.own_change)
+    assert parts.corrected(parts.first) == whole.corrected(whole.first)
+
+
 def test_a_single_candidate_needs_no_correction_and_has_at_least_its_binomial_interval() -> None:
     outputs = predictions(np.random.default_rng(0), [0.7])
     found = resampled([outputs])
@@ -161,6 +173,18 @@ def ranked(places: Sequence[int]) -> np.ndarray:
     scores = np.linspace(0.3, 0.1, 60)
     scores[: len(places)] = [0.3 - 0.2 * each / 59 + 1e-3 for each in places]
     return np.stack([1 - scores, scores], axis=1)
+
+
+def test_the_terms_of_roc_auc_count_each_pair_for_both_of_its_sentences() -> None:
+    draw, metric = np.random.default_rng(0), METRICS["roc_auc"]
+    labels = draw.choice(3, 300, p=[0.6, 0.3, 0.1])
+    outputs = draw.dirichlet([1, 1, 1], 300)
+    terms = class_terms(metric, labels, outputs, 3)
+    means = [terms.values[labels == k].mean() for k in range(3)]
+    assert sum(means) == pytest.approx(2 * metric.value(labels, labels, outputs, 3))
+    assert (terms.values <= terms.high[labels]).all()
+    perfect = class_terms(metric, labels, np.eye(3)[labels], 3)
+    assert perfect.values == pytest.approx(perfect.high[labels])
 
 
 @pytest.mark.parametrize(("positive", "low"), [(1, 0.23), (3, 0.65), (30, 0.94)])

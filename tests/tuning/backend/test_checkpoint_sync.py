@@ -155,6 +155,14 @@ def test_a_complete_study_leaves_nothing_in_the_storage(nodes: list[Node], tmp_p
     assert (list((tmp_path / "storage").iterdir()), said) == ([], [])
 
 
+def test_a_storage_that_cannot_be_emptied_is_said_and_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "s").write_text("in the way")
+    said: list[str] = []
+    CheckpointStore(study="s", on_node=True, storage=str(tmp_path)).remove_all(Machine(cpus=1, gpus=0), said.append)
+    (line,) = said
+    assert line.startswith("the study has ended, but its checkpoints were not removed: cannot keep checkpoints in ")
+
+
 def test_the_folder_on_a_node_belongs_to_this_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another user of the node, who made it first, could change the checkpoints."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))

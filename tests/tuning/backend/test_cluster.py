@@ -16,7 +16,7 @@ import pytest
 from ray._raylet import Config
 
 from core.errors import ConfigError, UserError
-from tests.support.patience import PATIENCE_SECONDS
+from tests.support.patience import PATIENCE_SECONDS, wait_until
 from tests.support.study_configs import options
 from tuning.backend import cluster as joined
 from tuning.backend import local_ray, ray_private
@@ -63,19 +63,42 @@ def test_a_cluster_without_a_node_for_trials_is_refused() -> None:
         cluster().max_parallel(TrialResources())
 
 
+def test_a_node_without_cpus_runs_no_trials_and_gpus_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As this machine after `ray start --num-cpus=0`."""
+    held = {"driver": {"memory": 1e9}, "gpus": {"CPU": 8.0, "GPU": 2.0}, "plain": {"CPU": 4.0}}
+    facts = {"Alive": True, "NodeManagerAddress": "10.0.0.1"}
+    monkeypatch.setattr("ray.nodes", lambda: [{"NodeID": n, "Resources": r, **facts} for n, r in held.items()])
+    found = {node.node_id: node.machine for node in cluster().with_present_nodes().nodes}
+    assert found == {"gpus": Machine(cpus=8, gpus=2), "plain": Machine(cpus=4, gpus=0)}
+
+
 def test_a_join_leaves_the_environment_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     """A notebook's later use of Ray is not affected."""
     ray = SimpleNamespace(nodes=list)
     monkeypatch.delenv("RAY_AIR_NEW_OUTPUT", raising=False)
     for name in ("resolve_address", "check_head", "local_raylet"):
         monkeypatch.setattr(joined, name, str)
-    monkeypatch.setattr(joined, "ray_session", lambda *_, **__: nullcontext(ray))
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(joined, "ray_session", lambda _, **more: given.update(more) or nullcontext(ray))
     before = dict(os.environ)
     with joined.join_cluster("10.0.0.1:6379"):
         assert os.environ["RAY_AIR_NEW_OUTPUT"] == "0"
         for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
             assert os.environ.get(name) == before.get(name)
     assert dict(os.environ) == before
+    assert [Path(folder).name for folder in given["runtime_env"]["py_modules"]] == ["core", "tuning"]
+    settings = {"RAY_CHDIR_TO_TRIAL_DIR": "0", "TUNE_FUNCTION_THREAD_TIMEOUT_S": "600", "OMP_PROC_BIND": "false"}
+    assert given["runtime_env"]["env_vars"] == settings
+
+
+@pytest.mark.parametrize(("limits", "refused"), [((50, 115), True), ((50, 116), False), ((50, -1), False)])
+def test_the_hard_limit_of_open_files_decides_if_there_is_one(
+    limits: tuple[int, int], refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda kind: limits)
+    said = "^a process may open 115 files here, and Ray needs 116; raise the limit"
+    with pytest.raises(UserError, match=said) if refused else nullcontext():
+        local_ray._check_open_files(4)
 
 
 def test_a_local_ray_ignores_the_cluster_in_whose_job_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,6 +320,23 @@ def test_while_both_are_there_nothing_is_lost(
     listener: str, raylet: tuple[str, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert watched(cluster(address=listener, raylet=raylet[0]), monkeypatch, 0.3) == []
+
+
+def test_a_head_that_answers_again_is_not_lost(
+    raylet: tuple[str, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counts as lost after several failures in a row."""
+    given, said = list[bool](), list[str]()
+
+    def listening(address: str) -> bool:
+        given.append(len(given) % joined.MISSES == joined.MISSES - 1)
+        return given[-1]
+
+    monkeypatch.setattr(joined, "WATCH_SECONDS", 0.01)
+    monkeypatch.setattr(joined, "is_listening", listening)
+    with cluster(raylet=raylet[0]).monitored(said.append):
+        wait_until(lambda: said or len(given) > 2 * joined.MISSES, "the head is not watched", pause=0.01)
+    assert said == []
 
 
 def test_the_watchers_end_with_the_search(

@@ -195,8 +195,6 @@ class GoogleStore:
 
     base_fs = SimpleNamespace(type_name="gcs")
 
-    base_fs = SimpleNamespace(type_name="gcs")
-
     def __init__(self, where: str, folder: str = "") -> None:
         self.local = open_storage(where, folder)
 

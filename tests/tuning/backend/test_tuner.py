@@ -2,10 +2,12 @@
 
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from optuna.trial import TrialState
 
+from core.errors import UserError
 from tests.support.assessed_studies import FULL_SPEC, attributes, opened, trial, write_study
 from tests.support.corpora import tiny_corpus
 from tests.support.epochs import epoch
@@ -84,3 +86,23 @@ def test_a_target_has_ended_the_study_once_the_trials_before_it_have_ended(
     backend = RayBackend(session=NoRay().session, resources=TrialResources(), workers=2, train=lambda *_: None)
     schedule = Schedule(MemoryStore(), config, cost, [], interrupt)
     assert run_schedule(schedule, tiny_corpus(), backend, interrupt) == ending
+
+
+@pytest.mark.parametrize("reason", [None, UserError("the disk is full")])
+def test_an_error_of_ray_is_raised_unless_it_follows_from_another_reason(
+    reason: UserError | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt = InterruptHandler(say=print)
+
+    def fit() -> None:
+        if reason:
+            interrupt.abort(reason)
+        raise RuntimeError("a bug of Ray")
+
+    monkeypatch.setattr("ray.tune.RunConfig", lambda **_: None)
+    monkeypatch.setattr("ray.tune.Tuner", lambda *_, **__: SimpleNamespace(fit=fit))
+    backend = RayBackend(session=NoRay().session, resources=TrialResources(), workers=2, train=lambda *_: None)
+    schedule = Schedule(MemoryStore(), plan(), cost, [], interrupt)
+    error = UserError if reason else RuntimeError
+    with pytest.raises(error, match="^the disk is full$" if reason else "^a bug of Ray$"):
+        run_schedule(schedule, tiny_corpus(), backend, interrupt)

@@ -173,6 +173,17 @@ def test_the_list_of_the_cache_names_a_seed_only_if_the_split_has_one(
     assert found == {"split column, vectors none", "split 70/15/15 seed 7, vectors none"}
 
 
+def test_a_split_column_that_leaks_is_audited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    """`run` refuses it."""
+    splits = ("train", "val", "test")
+    rows = [f"sentence number {at // 2},{'ab'[at // 2 % 2]},{splits[at % 3]}" for at in range(24)]
+    (tmp_path / "parts.csv").write_text("\n".join(["text,label,part", *rows]))
+    words = ("--split-column=part", "--vectors=none", f"--cache-dir={tmp_path / 'cache'}")
+    code, out, _ = sentune(monkeypatch, capsys, "data", str(tmp_path / "parts.csv"), *words)
+    assert code == 0
+    assert re.search(r"^leaks +across splits: train/val [1-9]", out, re.MULTILINE)
+
+
 def test_each_option_of_a_path_expands_the_home_folder() -> None:
     parameters = [each for command in COMMAND.commands.values() for each in command.params]  # type: ignore[attr-defined]
     options = [each for each in parameters if each.param_type_name == "option"]

@@ -27,7 +27,7 @@ from tests.support.trial_records import record
 from tuning.backend.interrupt import InterruptHandler
 from tuning.backend.worker import failure_result
 from tuning.confirm.command import confirm_study, estimate_cost
-from tuning.confirm.execution import execute, fit_run, record_result, remove_checkpoints, train_run
+from tuning.confirm.execution import execute, fit_run, record_result, remove_checkpoints, sentence_figures, train_run
 from tuning.confirm.runs import ConfirmRun, candidates, plan_runs
 from tuning.journal.predictions import unpack_labels
 from tuning.journal.records import evaluations_on_test, study_attributes
@@ -129,6 +129,16 @@ def test_a_run_measures_the_best_epoch_and_keeps_which_sentences_were_right(tmp_
     loss = train_run(CONFIG.replace(metric="log_loss").to_dict(), corpus, TrialResources(), str(tmp_path / "l"))
     measured = loss["val_log_loss"], loss["test_log_loss"]
     assert measured == pytest.approx((loss["val_loss"], loss["test_loss"]), abs=1e-3)
+    assert np.mean(loss["pseudo_values"]) == pytest.approx(loss["test_log_loss"], abs=1e-5)
+
+
+def test_the_figures_of_sentences_are_those_of_their_labels() -> None:
+    """Without the only sentence of its class, the metric is the recall of the other one."""
+    labels, predictions = np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1])
+    found = sentence_figures(METRICS["balanced_accuracy"], labels, predictions, np.zeros((4, 1), dtype=np.int16))
+    assert found["class_sentences"] == [3, 1]
+    assert found["pseudo_values"] == pytest.approx([13 / 12, 13 / 12, 1 / 3, 4 / 3], abs=1e-6)
+    assert unpack_labels(found["correct"], "it").tolist() == [1, 1, 0, 1]
 
 
 @pytest.mark.slow

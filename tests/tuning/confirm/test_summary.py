@@ -198,6 +198,14 @@ def test_a_fold_with_an_impossible_accuracy_is_damage() -> None:
         summarize_folds("accuracy", ended)
 
 
+def test_folds_of_another_metric_have_its_values_and_no_interval() -> None:
+    """One of the three folds failed."""
+    runs = [run for run in plan_runs(SPEC, candidates(study(), 1), 2, 3) if run.fold is not None and run.trial == 1]
+    ended = {run: outcome(0.9, test_mcc=-(run.fold or 0) / 4) for run in runs[:2]}
+    (found,) = summarize_folds("mcc", {**ended, runs[2]: {"error": "TrainingError: NaN"}})
+    assert (found.folds, found.values, found.mean, found.interval) == (3, (0.0, -0.25), -0.125, None)
+
+
 def test_the_plain_baseline_is_compared_with_the_search_and_over_the_same_folds() -> None:
     found = summary({**CLOSE, 0: [0.6, 0.6, 0.6], None: [0.75]}, folds=5)
     row = found.rows[-2]
@@ -269,6 +277,7 @@ def test_a_few_sentences_of_a_class_show_no_difference(rare: int, tied: bool) ->
     assert row.difference is not None
     assert row.difference.tied is tied
     assert row.difference.mean == pytest.approx(0.45)
+    assert (row.difference.half > 0.5) is tied
     assert ("+- includes 0.500 for classes with fewer than 6 sentences" in render_summary(found, "table")) is tied
     assert summarize("mine", chosen, runs, KEPT | {"spec": spec}).rare_part == 0.0  # no run has succeeded
 

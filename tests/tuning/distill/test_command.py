@@ -6,6 +6,7 @@ import re
 import shutil
 from contextlib import AbstractContextManager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -26,6 +27,7 @@ from tests.support.studies import data_of, epoch_record, make_study, setting, ta
 from tuning.analysis.assessment import held_out_results
 from tuning.distill.command import (
     LABEL_SHARE,
+    _record_key,
     add_sentences,
     distill_model,
     mixed_targets,
@@ -339,6 +341,10 @@ def test_an_unlabelled_sentence_has_the_probabilities_of_the_teacher(study: Path
     soft = teacher.calibrate(teacher.log_probabilities([teacher.vocabulary.encode(words)]))
     assert corpus.targets is not None
     assert corpus.targets[240:] == pytest.approx(soft, abs=1e-6)
+    sentences = [[corpus.words[token] for token in each] for each in np.split(corpus.tokens, corpus.offsets[1:-1])]
+    taught, labels = teacher_probabilities(teacher, sentences[:240], 1), np.eye(2)[corpus.labels[:240]]
+    mixed = np.where(corpus.split[:240, None] == TEST, labels, (taught + labels) / 2)
+    assert corpus.targets[:240] == pytest.approx(mixed, abs=1e-6)
 
 
 def test_the_threads_of_the_process_do_not_change_the_teachers_probabilities() -> None:
@@ -391,3 +397,45 @@ def test_without_a_test_split_the_teachers_is_of_no_interest(
     out = capsys.readouterr().out
     assert "another test split" not in out
     assert "the study has no test split, so there is no test figure" in out
+
+
+def test_a_link_to_the_teacher_is_the_teacher(study: Path, made: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(made / "model")
+    with (
+        patch("tuning.distill.command.train_seed", side_effect=InterruptedError),
+        pytest.raises(ConfigError, match="--out must be another folder than MODEL, got "),
+    ):
+        distil(study, made, out=tmp_path / "link")
+
+
+def test_a_place_that_holds_something_else_is_refused_before_the_training(study: Path, made: Path) -> None:
+    (study / "small").mkdir()
+    (study / "small" / "thesis.tex").touch()
+    with (
+        patch("tuning.distill.command.train_seed", side_effect=InterruptedError),
+        pytest.raises(UserError, match=r"is no saved model, because it contains 'thesis\.tex'"),
+    ):
+        distil(study, made)
+
+
+def test_a_run_is_compared_with_that_of_the_same_settings_and_inputs_wherever_the_teacher_is() -> None:
+    def key(hidden_dim: int = 6, **changes: str) -> str:
+        context: Any = SimpleNamespace(config=setting(hidden_dim=hidden_dim))
+        return _record_key(context, {"teacher": "a", "teacher_digest": "1", "study_fingerprint": "2"} | changes)
+
+    assert key(teacher="b") == key()
+    others = key(12), key(teacher_digest="3"), key(study_fingerprint="3"), key(unlabelled_digest="4")
+    assert len({key(), *others}) == 5
+
+
+@pytest.mark.parametrize(("name", "start", "column"), [("more.txt", "", None), ("more.csv", "n,body\n1,", "body")])
+def test_unlabelled_sentences_are_read_in_the_given_encoding(
+    study: Path, made: Path, tmp_path: Path, name: str, start: str, column: str | None
+) -> None:
+    (tmp_path / name).write_text(f"{start}naïve\n", encoding="cp437")
+    with (
+        patch("tuning.distill.command.new_sentences", side_effect=InterruptedError) as asked,
+        pytest.raises(InterruptedError),
+    ):
+        distil(study, made, unlabelled=str(tmp_path / name), text_column=column, encoding="cp437")
+    assert asked.call_args.args[0] == ["naïve"]

@@ -156,6 +156,8 @@ def test_the_figures_are_of_the_weighted_mean() -> None:
     journal: Any = SimpleNamespace(attributes={"spec": spec}, log_test_evaluation=lambda *_, **__: None)
     found = measure(journal, trained, corpus, "train")
     assert (found["val_accuracy"], found["test_accuracy"]) == (1, 1)
+    sizes = found["coverage"][0]["sentences"], found["abstention"]["sentences"]
+    assert sizes == (len(corpus.indices(VAL)), len(corpus.indices(TEST)))
 
 
 @pytest.mark.slow

@@ -115,3 +115,8 @@ def test_a_search_of_many_trials_is_simulated_with_fewer_and_scaled(monkeypatch:
 
 def test_the_same_probe_gives_the_same_forecast() -> None:
     assert dataclasses.asdict(forecast(plan(), COSTS, 2)) == dataclasses.asdict(forecast(plan(), COSTS, 2))
+
+
+def test_a_range_has_nine_of_ten_simulations() -> None:
+    found = Range.of(np.arange(101.0))
+    assert (found.low, found.middle, found.high) == pytest.approx((5, 50, 95))

@@ -13,6 +13,7 @@ from core.log_odds import to_probabilities
 from tests.support.epochs import epoch
 from tests.support.journals import SPEC, add, two_trials
 from tuning.journal.file import JOURNAL
+from tuning.journal.predictions import pack_labels
 from tuning.journal.probabilities import epoch_name, load_probabilities, pack_log_odds
 from tuning.journal.reader import N_EPOCHS
 from tuning.journal.records import read_study, recorded_epochs
@@ -107,11 +108,12 @@ def test_a_copy_has_the_epochs_that_count_the_state_and_the_result(tmp_path: Pat
     with open_study(tmp_path / "s", SPEC) as study_journal:
         source, copy = add(study_journal), add(study_journal)
         for at in (1, 2):
-            study_journal.record_epoch(source, epoch(at, 0.5))
+            study_journal.record_epoch(source, epoch(at, 0.5), pack_labels(np.array([0, at])))
         first = study_journal.finish_trial(source, state, result, 1)
         second = study_journal.copy_result(source, copy)
         assert (second.state, second.epochs, second.error) == (first.state, first.epochs, first.error)
         assert second.n_parameters == first.n_parameters
+        assert second.predictions == first.predictions == (pack_labels(np.array([0, 1])),)
 
 
 def test_an_epoch_whose_probabilities_were_not_written_is_written_when_it_is_reported_again(

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,12 +74,41 @@ def test_a_killed_driver_is_none_and_another_hosts_is_believed(tmp_path: Path) -
     assert remote_driver(tmp_path) is None
 
 
-@pytest.mark.parametrize(
-    "text", ["", "[]", "{}", "[" * 100_000, '{"pid": 1e999, "host": "h"}', '{"pid": 0, "host": "h"}']
-)
+@pytest.mark.parametrize("text", ["", "[]", "{}", "[" * 100_000, '{"pid": 1e999, "host": "h"}'])
 def test_a_damaged_driver_is_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "driver.json").write_text(text)
     assert not is_searched(tmp_path)
+
+
+@pytest.mark.parametrize("pid", [0, -1, 2**31, 2**70])
+def test_a_driver_with_the_number_of_no_process_is_none(tmp_path: Path, pid: int) -> None:
+    who = {"pid": pid, "host": socket.gethostname(), "started": None, "searches": True}
+    (tmp_path / "driver.json").write_text(json.dumps(who))
+    assert not is_searched(tmp_path)
+
+
+def test_the_driver_of_another_user_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This user may not send it a signal."""
+
+    def kill(pid: int, number: int) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "kill", kill)
+    with study_lock(tmp_path, searches=True):
+        assert is_searched(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the state of a process is unknown here")
+def test_a_killed_driver_that_its_parent_has_not_awaited_is_none(tmp_path: Path) -> None:
+    """In a container without an init process, it keeps its number for ever."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        started = int(Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[19])
+        who = {"pid": process.pid, "host": socket.gethostname(), "started": started, "searches": True}
+        (tmp_path / "driver.json").write_text(json.dumps(who))
+        assert is_searched(tmp_path)
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and is still listed
+        assert not is_searched(tmp_path)
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the start of a process is unknown here")

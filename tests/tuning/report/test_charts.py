@@ -18,7 +18,7 @@ from tests.support.assessed_studies import FULL_SPEC, SPACE, attributes, trial, 
 from tests.support.pages import chart_data_of
 from tests.support.small_study import add, small_study
 from tuning.report import charts
-from tuning.report.chart_data import ChartData, chart_data, default_results, searched_trials, setting_importances
+from tuning.report.chart_data import ChartData, chart_data, default_results, plain, searched_trials, setting_importances
 from tuning.report.figures import WIDEST_CHART, Figure, figures, reasons
 from tuning.scheduling.asha import Asha
 from tuning.space.space import Dimension, Space, midpoint
@@ -319,6 +319,15 @@ def test_the_losses_of_the_best_trial_have_two_lines(data: ChartData) -> None:
     drawn = svg(charts.losses(data))
     assert len(re.findall('aria-roledescription="line mark"', drawn)) == 2
     assert ">best epoch<" in drawn
+    sources = map(json.loads, charts.losses(data).to_dict()["datasets"].values())
+    [rows] = [rows for rows in sources if "split" in rows[0]]
+    assert data.study.winner is not None
+    epochs = data.study.records[data.study.winner.trial].epochs
+    assert [(row["epoch"], row["split"], row["loss"]) for row in rows] == [
+        (each.epoch, split, plain(loss))
+        for each in epochs
+        for split, loss in (("train", each.train_loss), ("validation", each.val_loss))
+    ]
 
 
 def test_the_confusions_are_those_of_the_table(data: ChartData) -> None:

@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 import pytest
 
-from core.errors import ConfigError, DataError, UserError
+from core.errors import ConfigError, DataError, TrainingError, UserError
 from core.inference.members import LstmMember
 from core.inference.saved_model import read_model
 from core.training.result import weights_digest
@@ -226,6 +226,18 @@ def test_several_seeds_are_all_reported_and_the_median_is_kept(
     assert f"val  accuracy over 3 seeds: {sum(accuracies) / 3:.4f} +- " in out
     assert [reading["seed"] for reading in evaluations_on_test(study_attributes(study))] == [7, *fresh_seeds(7, 2)]
     assert "REPRODUCED 3/3 epochs" in out
+
+
+@pytest.mark.slow
+def test_a_seed_that_cannot_be_trained_is_named_with_the_number_of_seeds_before_it(study: Path, made: Path) -> None:
+    def fails_on_the_third(context: Any, seed: int, *others: Any) -> Any:
+        if seed == fresh_seeds(7, 2)[1]:
+            raise TrainingError("the loss is nan")
+        return train_seed(context, seed, *others)
+
+    failing = patch("tuning.retrain.command.train_seed", fails_on_the_third)
+    with failing, pytest.raises(TrainingError, match=r"^seed \d+: the loss is nan; pass --seeds 2 to leave it out$"):
+        again(study, made, seeds=4)
 
 
 def test_when_the_study_is_being_run_nothing_is_trained(

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from core.config import TrialConfig
+from core.data.corpus import TEST, VAL
 from core.metrics import METRICS
+from core.training.loop import train
 from tests.support.corpora import tiny_corpus
 from tests.support.epochs import epoch
 from tests.support.journals import SPEC
@@ -19,9 +21,11 @@ from tuning.retrain.models import (
     TrainedModel,
     _log_test,
     epoch_row,
+    evaluate_model,
     forget_diagrams,
     median_model,
     metric_interval,
+    refit_on_both,
     seed_summary,
 )
 from tuning.retrain.output import print_epoch, print_figures
@@ -32,6 +36,23 @@ def model(seed: int, accuracy: float, loss: float = 0.5, **figures: Any) -> Trai
     return TrainedModel(
         config=TrialConfig(seed=seed), weights={}, figures=shown, rows=(), environment={}, weights_sha256="ab"
     )
+
+
+def test_the_figures_of_a_split_are_those_of_its_sentences(tmp_path: Path) -> None:
+    corpus, config = tiny_corpus(), TrialConfig(hidden_dim=4, epochs=1, batch_size=16)
+    result = train(config, corpus)
+    with open_study(tmp_path, SPEC | {"precision": "fp32"}) as journal:
+        context = RetrainContext(
+            journal=journal, trial=0, config=config, corpus=corpus, split="70/20/10", threads=1, device="cpu"
+        )
+        found = evaluate_model(context, result).figures
+        both = refit_on_both(context, result, lambda *_: None).figures
+    for name, split, figures in (("val", VAL, found), ("test", TEST, found), ("test", TEST, both)):
+        labels, confusion = corpus.labels[corpus.indices(split)], np.array(figures[f"{name}_confusion"])
+        assert confusion.sum(axis=1).tolist() == np.bincount(labels).tolist()
+        assert confusion.trace() / len(labels) == figures[f"{name}_accuracy"]
+    for figures in (found, both):
+        assert (figures["coverage"][0]["sentences"], figures["abstention"]["sentences"]) == (16, 10)
 
 
 def test_of_two_losses_the_higher_one_is_kept() -> None:

@@ -212,6 +212,29 @@ def test_texts_that_the_model_does_not_know_are_counted(model: Predictor, capsys
     assert note == ("the model does not know half of the words or more in 2 of 4 texts; their labels are unreliable")
 
 
+def test_texts_in_several_parts_are_all_labelled_counted_and_named(
+    model: Predictor, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuning.serving.predict.ROWS_AT_ONCE", 2)
+    texts, notes = ["good", "zzz", "bad", "yyy", "good"], list[str]()
+    said = answer(model, capsys, texts=texts, notify=notes.append)
+    assert [line.split("\t")[2] for line in said.splitlines()] == texts
+    assert notes == ["the model does not know half of the words or more in 2 of 5 texts; their labels are unreliable"]
+    monkeypatch.setattr("core.inference.predictor.MAX_TOKENS", 1)
+    with pytest.raises(DataError, match=r"^text 4 has 2 words"):
+        answer(model, capsys, texts=["good", "bad", "bad", "bad bad"])
+
+
+def test_a_column_of_a_class_is_not_added_to_a_table_that_has_it(
+    model: Predictor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in.csv").write_text("body,probability_negative\ngood,1\n")
+    request = {"file": str(tmp_path / "in.csv"), "text_column": "body"}
+    with pytest.raises(DataError, match="has a column 'probability_negative', which predict adds; rename it"):
+        answer(model, capsys, probabilities=True, **request)
+    assert rows_of(answer(model, capsys, **request))[0]["probability_negative"] == "1"
+
+
 def test_a_table_that_was_labelled_before_is_refused(
     model: Predictor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

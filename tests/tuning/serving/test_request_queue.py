@@ -147,6 +147,24 @@ def test_texts_of_a_client_that_has_gone_are_dropped() -> None:
     run(test)
 
 
+def test_a_client_that_goes_while_its_batch_is_labelled_shifts_no_answers() -> None:
+    async def test(queue: RequestQueue, labeller: Labeller) -> None:
+        first = submit(queue, "first")
+        await labeller.wait_for_a_batch()
+        gone, kept = submit(queue, "gone", "too"), submit(queue, "kept")
+        await asyncio.sleep(0)
+        labeller.allow(1)
+        await labeller.wait_for_a_batch()
+        gone.cancel()
+        await asyncio.sleep(0)
+        labeller.allow()
+        assert [await each for each in (first, kept)] == [["FIRST"], ["KEPT"]]
+        assert labeller.batches == [["first"], ["gone", "too", "kept"]]
+        assert (queue.requests, queue.words) == (0, 0)
+
+    run(test)
+
+
 def test_a_request_is_labelled_although_the_only_one_of_the_other_size_has_just_gone() -> None:
     async def test(queue: RequestQueue, labeller: Labeller) -> None:
         first = submit(queue, "first")
@@ -168,6 +186,26 @@ def test_an_error_is_that_of_the_requests_in_its_batch() -> None:
         with pytest.raises(ValueError, match="a bad text"):
             await submit(queue, "bad")
         assert await submit(queue, "good") == ["GOOD"]
+        assert (queue.requests, queue.words) == (0, 0)
+
+    run(test)
+
+
+def test_an_error_is_that_of_all_requests_in_its_batch_although_the_client_of_one_has_gone() -> None:
+    async def test(queue: RequestQueue, labeller: Labeller) -> None:
+        first = submit(queue, "first")
+        await labeller.wait_for_a_batch()
+        gone, bad, other = submit(queue, "gone"), submit(queue, "bad"), submit(queue, "other")
+        await asyncio.sleep(0)
+        labeller.allow(1)
+        await labeller.wait_for_a_batch()
+        gone.cancel()
+        await asyncio.sleep(0)
+        labeller.allow()
+        for each in (bad, other):
+            with pytest.raises(ValueError, match="a bad text"):
+                await each
+        assert [await first, await submit(queue, "good")] == [["FIRST"], ["GOOD"]]
         assert (queue.requests, queue.words) == (0, 0)
 
     run(test)

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from core.calibration import CoverageRow
 from core.errors import ConfigError, UserError
 from core.inference.predictor import Prediction, Predictor, load_model
 from tests.support.cli import sentune
@@ -433,17 +434,40 @@ def test_the_options_of_predict_and_serve_reach_model_and_server(
     served: list[Any] = []
     threads: list[int] = []
     folder = str(saved(tmp_path))
-    serve = ("serve", folder, "--port=0", "--threads=2", "--min-probability=0.7", "--allowed-hosts=a.example")
+    serve = (
+        "serve",
+        folder,
+        "--port=0",
+        "--threads=2",
+        "--min-probability=0.7",
+        "--allowed-hosts=a.example",
+        "--host=127.0.0.2",
+    )
     with monkeypatch.context() as patch:
         patch.setattr("torch.set_num_threads", threads.append)
-        patch.setattr("uvicorn.Server.run", lambda server, sockets: served.append(server.config.app))
+        patch.setattr(
+            "uvicorn.Server.run",
+            lambda server, sockets: served.extend((server.config.app, sockets[0].getsockname()[0])),
+        )
         for words in (("predict", folder, "good"), ("predict", folder, "good", "--threads=3"), serve):
             assert sentune(patch, capsys, *words)[0] == 0
     with running(served[0]) as port:
         asked = [answer_of(port, "GET", "/health", headers={"Host": host}) for host in ("a.example", "b.example")]
+    assert served[1] == "127.0.0.2"
     assert threads == [1, 3, 2]
     assert [status for status, _, _ in asked] == [200, 400]
     assert json.loads(asked[0][2])["min_probability"] == 0.7
+
+
+def test_an_accuracy_determines_the_minimum_of_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    coverage = [CoverageRow(min_probability=0.9, sentences=50, correct=50)]
+    model, served, said = load_model(saved(tmp_path, metrics={"coverage": coverage})), list[Any](), list[str]()
+    with monkeypatch.context() as patch:
+        patch.setattr("uvicorn.Server.run", lambda server, sockets: served.append(server.config.app))
+        serve_model(lambda: model, said.append, "m", **(LOCAL | {"abstention": Abstention(at_accuracy=0.9)}))
+    with running(served[0]) as port:
+        assert json.loads(answer_of(port, "GET", "/health")[2])["min_probability"] == 0.9
+    assert said[0].startswith("--at-accuracy 0.9 is --min-probability 0.9: ")
 
 
 def test_without_its_terminal_a_server_ends_as_with_it(

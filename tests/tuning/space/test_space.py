@@ -44,6 +44,21 @@ def test_only_active_dimensions_are_suggested() -> None:
     assert space.suggest(FixedTrial({"n_layers": 2, "lstm_dropout": 0.1})) == {"n_layers": 2, "lstm_dropout": 0.1}
 
 
+def test_a_condition_on_a_setting_that_is_not_active_does_not_hold() -> None:
+    """Although its default, 0, is an allowed value."""
+    decay = CategoricalDistribution([0.0, 0.01])
+    dimensions: list[tuple[str, Any, Any]] = [
+        ("optimizer", CategoricalDistribution(["adam", "adamw"]), ()),
+        ("weight_decay", decay, (("optimizer", ("adamw",)),)),
+        ("label_smoothing", FloatDistribution(0.1, 0.2), (("weight_decay", (0.0,)),)),
+    ]
+    made = tuple(Dimension(name=n, field=n, distribution=d, when=w) for n, d, w in dimensions)
+    space = Space(name="chain", dimensions=made)
+    given = {"weight_decay": 0.0, "label_smoothing": 0.1}
+    assert space.suggest(FixedTrial({"optimizer": "adam", **given})) == {"optimizer": "adam"}
+    assert space.suggest(FixedTrial({"optimizer": "adamw", **given})) == {"optimizer": "adamw", **given}
+
+
 def test_parameters_become_a_configuration_over_the_fixed_settings() -> None:
     config = layers_and_dropout().to_config({"n_layers": 2, "lstm_dropout": 0.1}, epochs=3, seed=7)
     assert config == TrialConfig(n_layers=2, lstm_dropout=0.1, clip_norm=None, epochs=3, seed=7)
@@ -107,7 +122,7 @@ def test_values_outside_the_space_are_not_shown_to_the_sampler() -> None:
     assert space.to_params(TrialConfig(n_layers=2, lstm_dropout=0.7)) == {"n_layers": 2}
 
 
-@pytest.mark.parametrize(("drawn", "step"), [(6.938893903907228e-18, 0.0), (0.10000000000000002, 0.1)])
+@pytest.mark.parametrize(("drawn", "step"), [(6.938893903907228e-18, 0.0), (0.10000000000000002, 0.1), (0.3, 0.3)])
 def test_a_suggestion_on_a_range_with_steps_is_exactly_a_step(drawn: float, step: float) -> None:
     """gp computes these numbers where the other samplers return the step."""
     space = load_space("notebook", ["fc_dropout=float(0, 0.3, step=0.1)"])
