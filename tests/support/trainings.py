@@ -28,6 +28,7 @@ def assert_bit_identical(one: TrainResult, other: TrainResult) -> None:
     assert one.weights.keys() == other.weights.keys()
     assert all(torch.equal(one.weights[name], other.weights[name]) for name in one.weights)
     assert np.array_equal(one.val_predictions, other.val_predictions)
+    assert np.array_equal(one.val_log_odds, other.val_log_odds)
 
 
 class Died(Exception):  # noqa: N818 - not an error of ours

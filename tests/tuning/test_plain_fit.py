@@ -11,6 +11,7 @@ import pytest
 
 from core.data.corpus import TRAIN, VAL, Corpus
 from core.data.load import load_corpus
+from core.errors import UserError
 from core.log_odds import to_probabilities
 from core.metrics import METRICS
 from core.plain_baseline import evaluate_plain, fit_plain_baseline
@@ -145,3 +146,19 @@ def test_an_error_becomes_a_message(
     assert other == {"error": "the data have changed since the command began"}
     gone = fit_and_predict(data | {"dataset": str(tmp_path / "gone.csv")}, corpus.fingerprint, "accuracy", place)
     assert "gone.csv" in gone["error"]
+
+
+def test_a_result_whose_probabilities_cannot_be_written_is_not_recorded(
+    corpus: Corpus, data: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next command fits it again."""
+
+    def full(*_: object) -> None:
+        raise UserError("the disk is full")
+
+    monkeypatch.setattr(plain_fit, "PROGRAM", """print('{"packed_log_odds": ""}')""")
+    monkeypatch.setattr(plain_fit, "save_probabilities", full)
+    with open_study(tmp_path / "s", SPEC) as journal, fit(journal, corpus, data, [], tmp_path) as running:
+        with pytest.raises(UserError, match=r"^the disk is full$"):
+            running.finish()
+        assert "plain_baseline" not in journal.attributes

@@ -149,6 +149,8 @@ def test_the_default_lag_is_two_epochs_and_grows_with_the_square_root_of_the_par
     assert configured(options(tmp_path, parallelism=64)).lag == 4.0
     assert configured(options(tmp_path, parallelism=1000)).lag == 15.8
     assert configured(options(tmp_path, lag=0.5)).lag == 0.5
+    made(configured(options(tmp_path, lag=0.5)), tmp_path / "s")
+    assert configured(options(tmp_path)).lag == 0.5
 
 
 def test_a_study_records_tokenizer_and_vectors_that_were_chosen_and_keeps_them(tmp_path: Path) -> None:
@@ -307,6 +309,8 @@ def test_a_metric_that_is_undefined_on_the_data_is_refused_by_plan_too(tmp_path:
 def test_a_warm_start_that_does_not_exist_is_refused_before_the_data_are_read(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no study 'gone'"):
         check_search(options(tmp_path, warm_start="gone"), 1, {})
+    made(configured(options(tmp_path)), tmp_path / "s")
+    check_search(options(tmp_path, warm_start="gone"), 1, study_attributes(tmp_path / "s"))  # it has a copy
 
 
 def test_the_share_that_auto_chose_decides_how_many_trials_run_in_parallel(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from optuna.trial import TrialState
 
 from core.errors import ConfigError, CorruptionError, UserError
 from tests.support.epochs import epoch
@@ -175,6 +176,15 @@ def test_a_study_of_random_vectors_of_another_width_is_refused(tmp_path: Path) -
     a_study(tmp_path / "old", embedding_dim=300)
     with pytest.raises(ConfigError, match="its word vectors have 300 dimensions, this study's 50; leave it out"):
         warm(tmp_path)
+
+
+def test_a_paused_trial_counts_as_stopped(tmp_path: Path) -> None:
+    """As in a study that was interrupted."""
+    a_study(tmp_path / "old")
+    with open_study(tmp_path / "old", study_attributes(tmp_path / "old")["spec"]) as journal:
+        journal.set_trial_attr(5, "segments", [{"since": 1.0, "until": 2.0, "paused": 2}])
+    paused = warm(tmp_path)[0].prior_trials[-1]
+    assert (paused.state, paused.params) == (TrialState.PRUNED, outcomes(plan(seed=1), 6)[5].params)
 
 
 def test_a_study_without_finished_trials_knows_nothing(tmp_path: Path) -> None:

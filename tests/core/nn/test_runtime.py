@@ -51,6 +51,19 @@ def test_a_training_on_a_gpu_does_not_repeat_torchs_warning_about_weights_in_one
         warnings.warn(advice, stacklevel=1)
 
 
+def test_a_training_on_a_gpu_allows_only_deterministic_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[bool, dict[str, bool]]] = []
+    monkeypatch.setattr("torch.use_deterministic_algorithms", lambda on, **how: asked.append((on, how)))
+    monkeypatch.setattr("torch.backends.cudnn.benchmark", True)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # so that it is as before after the test
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    with deterministic_kernels("cuda"):
+        assert (asked, torch.backends.cudnn.benchmark) == ([(True, {})], False)
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert asked[1:] == [(False, {"warn_only": False})]
+    assert torch.backends.cudnn.benchmark
+
+
 def test_subnormals_are_zero_inside_the_block_only() -> None:
     def smallest() -> float:
         return float(torch.full((1,), 1e-30) * 1e-9)

@@ -132,6 +132,14 @@ def test_targets_come_with_their_sentences() -> None:
     assert alike(GpuBatchSource(corpus, "cpu").batch(chosen), found)
 
 
+def test_words_that_no_step_changes_are_the_last_rows_of_a_batch() -> None:
+    corpus = dataclasses.replace(tiny_corpus(), frozen_words=30)  # of 40
+    chosen = corpus.indices(TRAIN)[:9]
+    found = CpuBatchSource(corpus).batch(chosen)
+    assert found.trained_rows == int((found.rows < 10).sum()) < len(found.rows)
+    assert alike(GpuBatchSource(corpus, "cpu").batch(chosen), found)
+
+
 @settings(max_examples=50)
 @given(st.lists(st.integers(0, len(tiny_corpus().labels) - 1), min_size=1, max_size=20))
 def test_any_choice_of_sentences_gives_the_batch_of_the_cpu(places: list[int]) -> None:

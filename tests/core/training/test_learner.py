@@ -148,6 +148,17 @@ def test_the_loss_of_a_target_is_the_expected_loss_of_its_labels(
     assert loss(targets=target) == pytest.approx(sum(expected), rel=1e-12)
 
 
+def test_labels_are_smoothed_with_class_weights_too() -> None:
+    """Equal weights change no loss."""
+    corpus, config = tiny_corpus(n_classes=3), TrialConfig(hidden_dim=4, label_smoothing=0.2)
+    batch = CpuBatchSource(corpus).batch(corpus.indices(TRAIN)[:9])
+    plain, weighted = (
+        Learner(new_model(config, corpus), class_weights=weights).step(batch, 0.1, None).item()
+        for weights in (None, torch.ones(3, dtype=torch.float64))
+    )
+    assert weighted == pytest.approx(plain, rel=1e-12)
+
+
 def test_class_weights_come_from_the_expected_number_of_sentences() -> None:
     corpus = tiny_corpus(n_classes=2)
     targets = np.tile(np.float32([0.125, 0.875]), (len(corpus.labels), 1))

@@ -235,9 +235,27 @@ def test_pretrained_vectors_are_never_shortened() -> None:
     assert_bit_identical(train(small(embedding_max_norm=0.1), tiny_corpus()), trained(small()))
 
 
-def test_random_vectors_are_shortened() -> None:
-    corpus = tiny_corpus(pretrained=False)
-    vectors = train(small(embedding_max_norm=0.5), corpus).weights["embedding.weight"]
+def test_each_step_has_the_learning_rate_of_its_place_and_of_the_losses_before_its_epoch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heard: list[tuple[float, list[float]]] = []
+
+    def multiplier(schedule: str, done: float, losses: list[float]) -> float:
+        heard.append((done, losses))
+        return 1.0
+
+    monkeypatch.setattr("core.training.loop.lr_multiplier", multiplier)
+    corpus, config = tiny_corpus(), small(epochs=3)
+    losses = [epoch.val_loss for epoch in train(config, corpus).epochs]
+    steps = config.steps_per_epoch(len(corpus.indices(TRAIN)))
+    assert [before for _, before in heard] == [losses[:n] for n in range(3) for _ in range(steps)]
+    assert [done for done, _ in heard] == pytest.approx(np.arange(3 * steps) / (3 * steps))
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_random_vectors_are_shortened(frozen: bool) -> None:
+    config = small(embedding_max_norm=0.5, freeze_embedding=frozen)
+    vectors = train(config, tiny_corpus(pretrained=False)).weights["embedding.weight"]
     assert vectors.norm(dim=1).max().item() == pytest.approx(0.5, abs=1e-5)
 
 

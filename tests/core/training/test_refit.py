@@ -12,6 +12,7 @@ from core.errors import TrainingError
 from core.training.loop import train
 from core.training.refit import refit
 from tests.support.corpora import tiny_corpus
+from tests.support.epochs import epoch
 from tests.support.trainings import small
 
 
@@ -79,3 +80,18 @@ def test_threads_and_modes_of_the_caller_have_no_effect() -> None:
     with torch.no_grad():
         found = refit(config, corpus, epochs, report=lambda *_: inside.append(torch.get_num_threads()), threads=1)
     assert (found.weights_sha256, set(inside), torch.get_num_threads()) == (expected, {1}, 2)
+
+
+def test_each_step_has_the_learning_rate_after_the_epochs_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last pass over both splits is cut short."""
+    heard: list[list[float]] = []
+
+    def multiplier(schedule: str, done: float, losses: list[float]) -> float:
+        heard.append(losses)
+        return 1.0
+
+    monkeypatch.setattr("core.training.refit.lr_multiplier", multiplier)
+    corpus, losses = tiny_corpus(), [0.5, 0.6, 0.4]
+    refit(small(), corpus, [epoch(n, n / 10, val_loss=loss) for n, loss in enumerate(losses, 1)])
+    an_epoch = small().steps_per_epoch(len(corpus.indices(TRAIN)))
+    assert heard == [losses[:n] for n in range(3) for _ in range(an_epoch)]

@@ -392,3 +392,15 @@ def test_the_members_of_a_study_in_folds_are_trained_on_all_folds(made: Path, tm
     ensemble(tmp_path / "s", made, on="train+val")
     (plain,) = metrics(tmp_path / "s", "ensemble")["members"]
     assert (plain["name"], plain["verdict"]) == ("plain-baseline", "REPRODUCED its validation probabilities")
+
+
+def test_a_plain_baseline_with_other_probabilities_than_in_the_search_differs(study: Path, made: Path) -> None:
+    """As with another version of scikit-learn."""
+    path = study / "probabilities" / "plain_baseline.npz"
+    with np.load(path) as content:
+        log_odds = content["log_odds"].copy()
+    log_odds[0] += 1
+    np.savez_compressed(path, log_odds=log_odds)
+    corpus = load_corpus(**data_of(made / "tickets.csv"), cache_dir=made / "cache")
+    found = members.fit_plain_member(study, corpus, "accuracy", 1.0, both=False)
+    assert found.verdict == "DIFFERS from its validation probabilities"

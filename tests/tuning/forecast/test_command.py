@@ -4,20 +4,28 @@ import base64
 import dataclasses
 import json
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from core.config import TrialConfig
+from core.data.load import load_corpus
 from core.log_odds import round_log_odds
-from tests.support.study_configs import plan
+from core.nn.model_size import max_checkpoint_bytes
+from tests.support.studies import write_sentences
+from tests.support.study_configs import options, plan
 from tests.support.trial_records import record
 from tuning.forecast.command import (
     ForecastReport,
     ValidationOutputs,
     ending_of,
+    make_forecast,
     round_up,
     share_text,
     trained_epochs,
@@ -26,6 +34,8 @@ from tuning.forecast.probe import Probe
 from tuning.forecast.simulation import EpochCosts, Forecast, Range, forecast
 from tuning.journal.predictions import pack_labels
 from tuning.journal.probabilities import pack_log_odds
+from tuning.resources.gpu import GIB, Gpu
+from tuning.resources.machine import Machine
 from tuning.scheduling.budget import Budget
 from tuning.scheduling.schedule import GOAL
 
@@ -219,3 +229,35 @@ def test_shares_are_said_in_words() -> None:
 
 def test_a_worker_needs_memory_for_the_vectors_of_words_that_train_lacks() -> None:
     assert outlook(vectors_bytes=500_000_000).worker_bytes == outlook().worker_bytes + 500_000_000
+
+
+@pytest.mark.parametrize(
+    ("changes", "how", "models"),
+    [
+        ({"gpus_per_trial": "0.5"}, [2, "cuda:0"], 1),  # the probe uses one GPU
+        ({"workers": 3}, [3, "cpu"], 1),
+        ({"validation": "folds:3"}, [5, "cpu"], 3),
+    ],
+)
+def test_the_probe_shares_a_machine_as_trials_do_and_a_checkpoint_has_the_models_of_all_folds(
+    changes: dict[str, Any], how: list[Any], models: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five trials on eight cores and two GPUs."""
+    machine = Machine(cpus=8, gpus=2, gpu_list=(Gpu(name="A", bytes=int(24 * GIB)),) * 2)
+    asked: list[Any] = []
+
+    def probed(_: object, heavy: Sequence[TrialConfig], *__: object, **given: Any) -> Any:
+        asked.extend((heavy, given["side_by_side"], given["device"]))
+        return SimpleNamespace(costs=None)
+
+    monkeypatch.setattr(Machine, "here", lambda **_: machine)
+    monkeypatch.setattr("tuning.forecast.command.probe", probed)
+    monkeypatch.setattr("tuning.forecast.command.forecast", lambda *_: None)
+    data = {"dataset": str(write_sentences(tmp_path / "t.csv")), "vectors": "none", "embedding_dim": 8}
+    here = options(tmp_path, trials=5, cache_dir=tmp_path / "cache", **data, **changes)
+    report = make_forecast(here, lambda line: None)
+    assert isinstance(report, ForecastReport)
+    assert asked[1:] == how
+    words = len(load_corpus(**here.data, cache_dir=tmp_path / "cache").words)
+    largest = max(max_checkpoint_bytes(config, words, 8, 2) for config in asked[0])
+    assert report.checkpoint_bytes - report.outputs.checkpoint_bytes(4) == models * largest

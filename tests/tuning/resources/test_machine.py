@@ -108,6 +108,15 @@ def test_several_gpus_in_mig_mode_are_the_one_instance_that_cuda_shows(monkeypat
     assert local_gpus({}) == (Gpu(name=instance.name, bytes=10),)
 
 
+def test_mig_instances_that_this_process_does_not_see_are_like_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    instance = SimpleNamespace(name="G0 MIG 1g.10gb", total_memory=10)
+    monkeypatch.setattr("importlib.metadata.version", {"torch": "2.6.0+cu124"}.__getitem__)
+    monkeypatch.setattr("torch.cuda.init", lambda: None)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.cuda.get_device_properties", [instance].__getitem__)
+    assert local_gpus({"CUDA_VISIBLE_DEVICES": "MIG-a,MIG-b"}) == (Gpu(name=instance.name, bytes=10),) * 2
+
+
 def test_gpus_are_looked_for_only_if_trials_use_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,0")
     assert Machine.here(gpus=False).gpus == 0

@@ -173,6 +173,17 @@ def test_a_trial_whose_worker_died_is_handed_out_again_and_fails_after_the_third
     assert len(record.segments) == 3
 
 
+def test_a_third_death_after_a_problem_of_the_machine_fails_no_trial() -> None:
+    store = MemoryStore()
+    schedule = schedule_of(store, plan(n_trials=1, stopping=None))
+    for death in range(3):
+        job = job_of(schedule)
+        if death == 2:
+            schedule.stop.abort(UserError("the disk is full"))
+        schedule.end(job.trial, {}, SEGMENT, worker_died=True)
+    assert store.records()[0].state == "RUNNING"
+
+
 def test_deaths_with_new_epochs_between_them_fail_no_trial() -> None:
     """As on nodes that are taken away again and again."""
     schedule = schedule_of(MemoryStore(), plan(n_trials=1, stopping=None))

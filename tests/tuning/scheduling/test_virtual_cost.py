@@ -116,3 +116,4 @@ def test_the_shape_of_a_corpus_counts_what_is_trained_and_what_is_evaluated() ->
     assert shape.words == pytest.approx(words[TRAIN] + EVALUATION_COST * words[VAL])
     assert (shape.sentences, shape.embedding_dim) == (len(corpus.indices(TRAIN)), 3)
     assert (shape.vocabulary, shape.classes) == (len(corpus.words), len(corpus.classes))
+    assert CorpusShape.of(replace(corpus, frozen_words=5)).vocabulary == len(corpus.words) - 5
