@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from core.data.corpus import ReadOptions
 from core.errors import ConfigError, UserError, short_repr
@@ -21,7 +21,7 @@ from tuning.arguments import as_type, checked_arguments
 from tuning.console import RENAMED, called_from_python, with_keywords
 from tuning.frames import store_frame
 from tuning.journal.folder import study_folder
-from tuning.journal.records import read_study
+from tuning.journal.records import NO_VALUE, read_study
 from tuning.run_options import RunOptions
 from tuning.study_options import ConfirmOptions, EnsembleOptions, RetrainOptions, Splits
 
@@ -121,7 +121,9 @@ class Study:
             rows = filter_rows(found.rows, RowFilter(state=state, where=conditions, sort=sort, top=top))
         first, others = ([each.field for each in COLUMNS if each.main == main] for main in (True, False))
         records = [row.to_dict() | dict(row.params) for row in rows]
-        return pd.DataFrame(records, columns=[*first, *found.space.searched_fields, *others])
+        table = pd.DataFrame(records, columns=[*first, *found.space.searched_fields, *others])
+        numbers = [name for name, kind in get_type_hints(TrialRow).items() if float in get_args(kind)]
+        return table.astype(dict.fromkeys(numbers, float))  # a column of None alone would hold objects
 
     @property
     def best(self) -> TrialRow:
@@ -132,8 +134,8 @@ class Study:
         """
         with self._call("best"):
             found = read_assessed(self.folder).winner
-        if found is None:
-            raise UserError(f"no trial of study {self.name!r} has finished yet; run the study first")
+            if found is None:
+                raise UserError(f"no trial of study {self.name!r} {NO_VALUE}")
         return found
 
     @property

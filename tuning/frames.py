@@ -13,7 +13,7 @@ from typing import Any
 from core.data.columns import encode_labels, read_texts
 from core.data.corpus import ReadOptions
 from core.data.datasets import choose
-from core.data.readers import Table, arrow_columns
+from core.data.readers import MAX_CELL, Table, arrow_columns
 from core.errors import ConfigError, DataError
 from core.io.atomic import atomic_write
 from core.io.text import error_summary, quoted
@@ -74,6 +74,8 @@ def _table(data: Any) -> Table:
             unsupported[name] = "text that is not UTF-8"
         except UnicodeError:
             unsupported[name] = "half a surrogate pair"
+        except DataError:
+            unsupported[name] = f"a cell of more than {MAX_CELL:,} characters"
         except (pyarrow.ArrowException, TypeError, ValueError, OverflowError):
             unsupported[name] = "values of several types (astype('string') makes texts)"
         else:

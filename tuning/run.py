@@ -202,7 +202,8 @@ def _describe(options: RunOptions, existing: Mapping[str, Any], search: PlannedS
     plan, corpus = search.config, search.corpus
     audit = in_callers_terms(render_audit(corpus.source["audit"], plan.metric))  # before an option and its value part
     _say(wrap_titled(audit, shutil.get_terminal_size().columns) if is_terminal(sys.stdout) else audit)
-    enough = len(corpus.validation()) >= MIN_VALIDATION  # otherwise the audit warns
+    # Otherwise the audit warns, or a class is too small for five folds.
+    enough = len(corpus.validation()) >= MIN_VALIDATION and corpus.class_counts().min() >= 4
     if not existing and corpus.folds is None and enough and len(corpus.indices(TRAIN)) < SMALL:
         rest = "evaluates each trial on all training sentences, in 5 times the time; pass another --name, too"
         _say(f"small data  --validation folds:5 {rest}")

@@ -88,9 +88,9 @@ def read_targets(
         return targets.argmax(axis=1), classes, targets
     if by_class.keys() != set(classes):
         raise DataError(
-            f"{table.name}: {OPTION} name the classes {_listed(sort_classes(by_class))}, label column "
-            f"{quoted(label)} has {_listed(classes)}; pass one column for each class, named CLASS, p_CLASS or "
-            "probability_CLASS"
+            f"{table.name}: {OPTION} and label column {quoted(label)} must have the same classes, only one of the two "
+            f"has {listed([quoted(name) for name in sort_classes(by_class.keys() ^ set(classes))], 10)}; pass one "
+            "column for each class, named CLASS, p_CLASS or probability_CLASS"
         )
     return labels, classes, _read_rows(table, [by_class[name] for name in classes], labels)
 
@@ -145,7 +145,3 @@ def _probability(cell: str | None, table: Table, row: int, column: str) -> float
             f"{where} must be a number from 0 to 1, got {'an empty cell' if cell is None else quoted(cell)}"
         )
     return value
-
-
-def _listed(names: Sequence[str]) -> str:
-    return listed([quoted(name) for name in names], 10)

@@ -199,6 +199,8 @@ def test_the_table_has_a_column_for_each_field_and_setting(study: Study) -> None
     assert list(study.table(state="stopped")["state"].unique()) == ["PRUNED"]
     assert list(study.table(where="trial=-1").columns) == list(table.columns)
     assert study.table(top=2, where="n_layers=1", sort="-seconds")["n_layers"].eq(1).all()
+    assert not (table["test_accuracy"] > 0.5).any()  # numbers, although no trial has one yet
+    assert study.table(where="trial=-1")["corrected"].dtype == float
 
 
 def test_best_and_recommended_are_rows_of_the_table(study: Study) -> None:
@@ -222,7 +224,10 @@ def test_a_study_is_made_from_the_call_that_it_shows(
 def test_a_study_without_results_has_no_best(tmp_path: Path) -> None:
     record_study(tmp_path / "new", trials=2, running=2)
     new = load_study(tmp_path / "new")
-    with pytest.raises(UserError, match="no trial of study 'new' has finished yet; run the study first"):
+    with pytest.raises(
+        UserError,
+        match=r"no trial of study 'new' has ended with a value; run the study first, or .* choose another name$",
+    ):
         new.best  # noqa: B018
     assert new.recommended is None
     with pytest.raises(UserError, match="there is no chart history of study 'new': No trial has ended with"):

@@ -62,6 +62,11 @@ def test_every_library_gives_the_same_file_with_the_needed_columns_alone(
     assert (options.text_column, options.label_column) == ("body", "stars")
 
 
+def test_a_long_cell_in_another_column_does_not_matter(tmp_path: Path) -> None:
+    frame = pd.DataFrame(DATA)
+    assert stored(frame.assign(html="x" * 131_073), tmp_path) == stored(frame, tmp_path)
+
+
 def test_two_sequences_are_the_columns_text_and_label(tmp_path: Path) -> None:
     first = stored((TEXTS, STARS), tmp_path, ReadOptions())
     assert first.splitlines()[1] == '{"text": "so dull", "label": "1"}'
@@ -125,6 +130,11 @@ REFUSED: dict[str, tuple[Any, ReadOptions, str]] = {
         "the data frame: no column 'txt'; choose --text-column",
     ),
     "vectors": (pd.DataFrame(DATA), ReadOptions(text_column="vector"), "column 'vector' contains list<"),
+    "long": (
+        pd.DataFrame({"body": ["a", "b" * 131_073], "stars": [1, 2]}),
+        ReadOptions(text_column="body"),
+        "^the data frame: column 'body' contains a cell of more than 131,072 characters; ",
+    ),
     "mixed": (
         MIXED,
         ReadOptions(text_column="text"),

@@ -93,6 +93,16 @@ def test_hints_that_an_existing_study_cannot_follow_are_for_a_new_one(
     assert "precision   fp32 (as recorded in the study)\nfirst trials  1 from portfolio\n" in old.out
 
 
+def test_folds_are_not_suggested_if_a_class_is_too_small_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tuning.run.MIN_VALIDATION", 1)
+    search = planned()
+    corpus = dataclasses.replace(search.corpus, classes=(*search.corpus.classes, "rare"))
+    _describe(options(tmp_path), {}, dataclasses.replace(search, corpus=corpus))
+    assert "small data" not in capsys.readouterr().out
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [search_study, lambda options: make_forecast(options, print)])
 def test_a_search_on_cpus_does_not_ask_which_gpus_there_are(

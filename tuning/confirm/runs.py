@@ -6,7 +6,7 @@ from typing import Any
 
 from core.errors import UserError
 from tuning.analysis.assessment import PLAIN
-from tuning.journal.records import Spec, TrialRecord, rank_trials
+from tuning.journal.records import NO_VALUE, Spec, TrialRecord, rank_trials
 from tuning.retrain.training import fresh_seeds
 
 PREFIX = "confirm"
@@ -67,7 +67,7 @@ def candidates(records: Sequence[TrialRecord], top: int, recommended: int | None
         if record.copy_of is None
     ]
     if not ended:
-        raise UserError("no trial of this study has finished yet; run the study first")
+        raise UserError(f"no trial of this study {NO_VALUE}")
     failed = [Candidate(record=record, rank=None) for record in records if record.state == "FAIL"]
     return [
         each

@@ -28,7 +28,7 @@ from core.errors import ConfigError, DataError
 from core.inference.predictor import Predictor, load_model
 from core.inference.saved_model import check_model_folder
 from core.io import cache
-from core.io.text import quoted
+from core.io.text import listed, quoted
 from core.nn.runtime import TRAINING_KERNELS, default_modes, limit_cached_kernels, torch_threads
 from core.training.result import TrainResult
 from tuning.analysis.trial_detail import searched_settings
@@ -106,9 +106,10 @@ def distill_model(model: Path, options: DistillOptions) -> Reproduction | None:
 
 def _check_classes(model: Path, teacher: Sequence[str], data: Sequence[str]) -> None:
     if list(teacher) != list(data):
-        shown = [", ".join(map(quoted, names[:10])) for names in (teacher, data)]
+        pairs = (teacher, data), (data, teacher)
+        shown = [listed([quoted(name) for name in one if name not in other], 10) or "no other" for one, other in pairs]
         raise ConfigError(
-            f"MODEL and the data must have the same classes: {model} has {shown[0]}, "
+            f"MODEL and the data must have the same classes: where they differ, {model} has {shown[0]}, "
             f"the data have {shown[1]}; choose another model or study"
         )
 

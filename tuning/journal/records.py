@@ -157,6 +157,10 @@ def copied_from(origin: str) -> int | None:
 
 RANKED = ("COMPLETE", "PRUNED", "PAUSED")
 """States of the trials that are ranked."""
+NO_VALUE = (
+    "has ended with a value; run the study first, or if its trials failed, fix the cause and choose another --name"
+)
+"""End of the message about a study of which no trial can be chosen."""
 
 
 def is_candidate(record: TrialRecord) -> bool:

@@ -14,7 +14,15 @@ from tuning.analysis.assessment import assess
 from tuning.analysis.recommendation import nothing_learned
 from tuning.analysis.trial_detail import searched_settings
 from tuning.console import ASSESSING, command_line, in_callers_terms, say_if_slow
-from tuning.journal.records import Spec, TrialRecord, is_candidate, is_validated_in_folds, rank_trials, read_study
+from tuning.journal.records import (
+    NO_VALUE,
+    Spec,
+    TrialRecord,
+    is_candidate,
+    is_validated_in_folds,
+    rank_trials,
+    read_study,
+)
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.retrain.environment_diff import (
     EnvironmentChange,
@@ -93,7 +101,7 @@ def select_trial(
             return records[assessment.recommended]
     ended = rank_trials(records)
     if not ended:
-        raise UserError("no trial of this study has finished yet; run the study first")
+        raise UserError(f"no trial of this study {NO_VALUE}")
     if choice in ("best", RECOMMENDED):
         return ended[0]
     numbers = {str(record.number): record for record in records}

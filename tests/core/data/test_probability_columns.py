@@ -110,7 +110,8 @@ def test_rounded_probabilities_are_normalised(shares: tuple[str, ...]) -> None:
         (
             {"p_a": ["1", "1"], "p_b": ["0", "0"], "label": ["a", "c"]},
             "p_a,p_b",
-            r"--probability-columns name the classes 'a', 'b', label column 'label' has 'a', 'c'; pass one column for",
+            r"--probability-columns and label column 'label' must have the same classes, only one of the two has "
+            r"'b', 'c'; pass one column for",
         ),
     ],
 )

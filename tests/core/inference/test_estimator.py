@@ -51,7 +51,7 @@ def test_texts_without_spaces_are_learned_unless_another_tokenizer_is_given() ->
     assert estimator().fit(texts, LABELS).score(texts, LABELS) > 0.9
     english = estimator(tokenizer="english").fit(texts, LABELS)
     assert len(english.model_.vocabulary) == 2 + 54  # each training text is one word
-    with pytest.raises(ConfigError, match="--tokenizer must be one of auto, english, unicode, characters, got 'nltk'"):
+    with pytest.raises(ConfigError, match=r"^tokenizer must be one of auto, english, unicode, characters, got 'nltk'"):
         estimator(tokenizer="nltk").fit(texts, LABELS)
 
 
@@ -192,8 +192,8 @@ def test_values_that_are_no_texts_are_named(fitted: SentenceEstimator, texts: An
         ({"config": {"hidden_dim": 64}}, r"config must be a TrialConfig or None, got {'hidden_dim': 64}"),
         ({"threads": 0}, "threads must be a whole number from 1 to 1024, got 0"),
         (
-            {"threads": "2", "embedding_dim": 0},
-            "embedding_dim must be a whole number from 1 to 8192, got 0; threads must be .+, got '2'",
+            {"threads": "2", "embedding_dim": 0, "tokenizer": "x"},
+            "tokenizer must be .+, got 'x'; embedding_dim must be .+ 1 to 8192, got 0; threads must be .+, got '2'",
         ),
     ],
 )

@@ -82,8 +82,8 @@ def test_a_baseline_setting_that_failed_in_the_search_is_tried_all_the_same() ->
 
 
 def test_a_study_without_a_finished_trial_is_refused() -> None:
-    with pytest.raises(UserError, match="no trial of this study has finished yet; run the study first"):
-        candidates([record(0, state="RUNNING")], 3)
+    with pytest.raises(UserError, match="no trial of this study has ended with a value; run the study first"):
+        candidates([record(0, state="RUNNING"), record(1, state="FAIL", error="NaN")], 3)
 
 
 def test_means_and_differences_are_paired_over_seeds_and_corrected() -> None:

@@ -248,6 +248,10 @@ def test_a_teacher_with_other_classes_is_refused(study: Path, made: Path, tmp_pa
     other = saved(tmp_path, **(TEACHER | {"members": [plain()], "classes": ("good", "bad")}))
     with pytest.raises(ConfigError, match=r"same classes: .* has 'good', 'bad', the data have 'bug', 'praise'; choose"):
         distil(study, made, model=other)
+    (tmp_path / "part").mkdir()
+    part = saved(tmp_path / "part", **(TEACHER | {"members": [plain()], "classes": ("bug", "good")}))
+    with pytest.raises(ConfigError, match=r"where they differ, .* has 'good', the data have 'praise'; choose"):
+        distil(study, made, model=part)
 
 
 def test_changed_data_are_named_before_the_training(

@@ -299,7 +299,7 @@ def test_a_trial_that_cannot_be_retrained_is_refused() -> None:
         select_trial(Path(), "1", {}, [record(0, 0.7), failed])
     with pytest.raises(UserError, match="trial 1 has not ended; choose another --trial"):
         select_trial(Path(), "1", {}, [record(0, 0.7), record(1, 0.8, state="RUNNING")])
-    with pytest.raises(UserError, match="no trial of this study has finished yet"):
+    with pytest.raises(UserError, match="no trial of this study has ended with a value; run the study first"):
         select_trial(Path(), "best", {}, [])
 
 
