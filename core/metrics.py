@@ -168,7 +168,7 @@ def _counts_in_one_pass(
 def _sums(places: NDArray[np.integer], weights: NDArray[np.float64], size: int) -> NDArray[np.float64]:
     """Return (size, R) the sums of the rows of whole numbers (n, R) with each of the places (n,)."""
     if weights.shape[1] == 1:  # as in training, whose workers do not load scipy
-        return np.bincount(places, weights[:, 0], size)[:, None]
+        return np.asarray(np.bincount(places, weights[:, 0], size), dtype=np.float64)[:, None]
     from scipy.sparse import csc_array
 
     ones, starts = np.ones(len(places)), np.arange(len(places) + 1)

@@ -59,6 +59,11 @@ class Library:
     costs: NDArray[np.float64]
     """(T,) multiplications per word."""
 
+    def of_labels(self) -> "Library":
+        """Return the models with the probability of each label alone, on which the log loss depends."""
+        own = self.probabilities[self.labels, :, np.arange(len(self.labels))]  # (n, T)
+        return replace(self, labels=np.zeros_like(self.labels), probabilities=np.ascontiguousarray(own.T)[None])
+
 
 def read_library(
     folder: Path,
@@ -150,36 +155,42 @@ def select(
         raise ConfigError(
             f"no model has at most {limit:,.0f} multiplications per word, {cheapest}; pass a larger --max-cost"
         )
-    nothing = np.zeros(len(library.models), dtype=np.int64)
+    nothing, losses = np.zeros(len(library.models), dtype=np.int64), library.of_labels()
+    if library.metric is LOG_LOSS:
+        library = losses
     alone = _scores(library, nothing, counts, np.broadcast_to(library.costs <= limit, (len(counts), len(nothing))))
     eligible = _pruned(library, alone)
-    added = _first_best(library, nothing, counts, np.where(eligible, alone, -np.inf))
+    added = _first_best(losses, nothing, counts, np.where(eligible, alone, -np.inf))
     selected = np.zeros(alone.shape, dtype=np.int64)
     selected[np.arange(len(counts)), added] = 1
     for _ in range(size - 1):
         for rows in _equal_rows(selected):
             members = selected[rows[0]]
             affordable = (members > 0) | (library.costs[members > 0].sum() + library.costs <= limit)
-            added[rows] = _additions(library, members, counts[rows], eligible[rows] & affordable)
+            added[rows] = _additions(library, losses, members, counts[rows], eligible[rows] & affordable)
         selected[np.arange(len(counts)), added] += 1
     return selected
 
 
 def _additions(
-    library: Library, members: NDArray[np.int64], counts: NDArray[np.integer], allowed: NDArray[np.bool_]
+    library: Library,
+    losses: Library,
+    members: NDArray[np.int64],
+    counts: NDArray[np.integer],
+    allowed: NDArray[np.bool_],
 ) -> NDArray[np.int64]:
-    """Return (R,) the allowed model that is selected next in each resample."""
+    """Return (R,) the allowed model that is selected next in each resample; `losses` is the result of `of_labels`."""
     added = np.full(len(counts), -1)
     if members.sum() % 2 and FIXED in library.models:
         plain = list(library.models).index(FIXED)
         with_plain = members.copy()
         with_plain[plain] += 1
-        before, after = (_score_of(library, each, counts, LOG_LOSS) for each in (members, with_plain))
+        before, after = (_score_of(losses, each, counts, LOG_LOSS) for each in (members, with_plain))
         added[allowed[:, plain] & (after > before)] = plain
     rows = np.flatnonzero(added < 0)
     if len(rows):
         scores = _scores(library, members, counts[rows], allowed[rows])
-        added[rows] = _first_best(library, members, counts[rows], scores)
+        added[rows] = _first_best(losses, members, counts[rows], scores)
     return added
 
 
@@ -198,16 +209,16 @@ def _pruned(library: Library, scores: NDArray[np.float64]) -> NDArray[np.bool_]:
     return np.asarray((allowed | (np.asarray(library.models) == FIXED)) & (scores > -np.inf))
 
 
-def _sums(library: Library, members: NDArray[np.int64], added: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return (C, M, n) the sums of the probabilities of the members and of one more of M models.
+def _sums(library: Library, members: NDArray[np.int64], added: NDArray[np.int64]) -> Iterator[NDArray[np.float64]]:
+    """Yield for each class (M, n) the sums of the probabilities of the members and of one more of M models.
 
     The sum of single-precision numbers in double precision is exact for all but the smallest probabilities.
     """
-    total = np.zeros(library.probabilities[:, 0].shape)  # (C, n)
-    for place in np.flatnonzero(members):
-        total += members[place] * library.probabilities[:, place].astype(np.float64)
-    every = len(added) == len(library.models)
-    return total[:, None] + (library.probabilities if every else library.probabilities[:, added])
+    for each in library.probabilities:  # (T, n); those of all classes would not fit in the processor's cache
+        total = np.zeros(each.shape[1])
+        for place in np.flatnonzero(members):
+            total += members[place] * each[place].astype(np.float64)
+        yield total + each[added]
 
 
 def _scores(
@@ -216,31 +227,31 @@ def _scores(
     """Return (R, T) scores with each allowed model added, else minus infinity; larger is better."""
     scores = np.full(allowed.shape, -np.inf)
     added = np.flatnonzero(allowed.any(axis=0))
-    found = _evaluate(library.metric, library.labels, _sums(library, members, added), int(members.sum()) + 1, counts)
+    found = _evaluate(library.metric, library, _sums(library, members, added), int(members.sum()) + 1, counts)
     scores[:, added] = np.where(allowed[:, added], found, -np.inf)
     return scores
 
 
 def _evaluate(
-    metric: Metric, labels: NDArray[np.int64], sums: NDArray[np.float64], size: int, counts: NDArray[np.integer]
+    metric: Metric, library: Library, sums: Iterator[NDArray[np.float64]], size: int, counts: NDArray[np.integer]
 ) -> NDArray[np.float64]:
-    """Return (R, M) scores of the sums (C, M, n) of the probabilities of `size` models."""
-    outputs = _outputs(metric, sums, size)
-    rows = max(1, AT_ONCE // (len(outputs) * len(sums)))  # in a block: the figures of each class may be in memory
+    """Return (R, M) scores of the sums, of each class (M, n), of the probabilities of `size` models."""
+    outputs, n_classes = _outputs(metric, sums, size), len(library.probabilities)
+    rows = max(1, AT_ONCE // (len(outputs) * n_classes))  # in a block: the figures of each class may be in memory
     blocks = (counts[start : start + rows] for start in range(0, len(counts), rows))
-    found = [metric.resampled(labels, outputs, each, len(sums)) for each in blocks]
+    found = [metric.resampled(library.labels, outputs, each, n_classes) for each in blocks]
     return np.asarray(metric.oriented(np.concatenate(found)))
 
 
-def _outputs(metric: Metric, sums: NDArray[np.float64], size: int) -> NDArray[Any]:
-    """Return (M, n) predicted classes, or (M, n, C) probabilities if the metric needs them, of the sums (C, M, n)."""
+def _outputs(metric: Metric, sums: Iterator[NDArray[np.float64]], size: int) -> NDArray[Any]:
+    """Return (M, n) predicted classes, or (M, n, C) probabilities if the metric needs them, of the sums."""
     if metric.needs_probabilities:
-        return np.moveaxis((sums / size).astype(np.float32), 0, -1)
-    outputs = np.zeros(sums.shape[1:], dtype=np.int64)
-    best = sums[0]
-    for k in range(1, len(sums)):  # as argmax, which is slow over a short axis
-        outputs[sums[k] > best] = k
-        best = np.maximum(best, sums[k]) if k + 1 < len(sums) else best
+        return np.moveaxis(np.stack([(each / size).astype(np.float32) for each in sums]), 0, -1)
+    best = next(sums)
+    outputs = np.zeros(best.shape, dtype=np.int64)
+    for k, each in enumerate(sums, 1):  # as argmax, which is slow over a short axis
+        outputs[each > best] = k
+        np.maximum(best, each, out=best)
     return outputs
 
 
@@ -254,7 +265,7 @@ def _first_best(
         added = np.flatnonzero(equal[tied].any(axis=0))
         sums, size = _sums(library, members, added), int(members.sum()) + 1
         found = np.full((len(tied), equal.shape[1]), -np.inf)
-        found[:, added] = _evaluate(LOG_LOSS, library.labels, sums, size, counts[tied])
+        found[:, added] = _evaluate(LOG_LOSS, library, sums, size, counts[tied])
         found[~equal[tied]] = -np.inf
         equal[tied] = found == found.max(axis=1, keepdims=True)
     return np.asarray(equal.argmax(axis=1))
@@ -360,11 +371,11 @@ def _score_of(
     library: Library, members: NDArray[np.int64], counts: NDArray[np.integer], metric: Metric
 ) -> NDArray[np.float64]:
     """Return (R,) the scores of one ensemble; larger is better."""
-    return _evaluate(metric, library.labels, _sum_of(library, members), int(members.sum()), counts)[:, 0]
+    return _evaluate(metric, library, _sum_of(library, members), int(members.sum()), counts)[:, 0]
 
 
-def _sum_of(library: Library, members: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return (C, 1, n) the sum of the probabilities of one ensemble."""
+def _sum_of(library: Library, members: NDArray[np.int64]) -> Iterator[NDArray[np.float64]]:
+    """Yield for each class (1, n) the sum of the probabilities of one ensemble."""
     last = np.flatnonzero(members)[-1:]
     others = members.copy()
     others[last] -= 1

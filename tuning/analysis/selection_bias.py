@@ -262,8 +262,12 @@ class Resamples:
         ends = np.cumsum([len(each) for each in outputs])
         slices = [slice(end - len(each), end) for end, each in zip(ends, outputs, strict=True)]
 
+        step = max(1, 2**24 // self.n)  # the predictions of all candidates as floats could take 500 MB
+
         def scores(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-            return np.asarray(metric.oriented(metric.resampled(labels, stacked, counts, n_classes)))
+            parts = (stacked[at : at + step] for at in range(0, len(stacked), step))
+            found = [metric.resampled(labels, part, counts, n_classes) for part in parts]
+            return np.asarray(metric.oriented(np.concatenate(found, axis=1)))
 
         raw = scores(np.ones((1, self.n), dtype=np.int64))[0]  # (M,)
         chosen = [part.start + int(raw[part].argmax()) for part in slices]

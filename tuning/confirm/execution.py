@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.data.corpus import TEST, TRAIN, Corpus
+from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.log_odds import LogOdds, to_probabilities
 from core.metrics import METRICS, Metric
 from tuning.backend.interrupt import InterruptHandler
@@ -96,10 +96,11 @@ def fit_run(metric: str, corpus: Corpus) -> dict[str, Any]:
     start = time.perf_counter()
     try:
         found: dict[str, Any] = {**train_part(corpus)}
-        results = {"val": validate_plain(corpus, METRICS[metric])}
-        if len(corpus.indices(TEST)):
+        results = {} if corpus.folds is None else {"val": validate_plain(corpus, METRICS[metric])}
+        parts = {name: split for name, split in (("val", VAL), ("test", TEST)) if len(corpus.indices(split))}
+        if parts:
             baseline = fit_plain_baseline(corpus, corpus.indices(TRAIN))
-            results["test"] = evaluate_plain(baseline, corpus, TEST, METRICS[metric])
+            results |= {name: evaluate_plain(baseline, corpus, split, METRICS[metric]) for name, split in parts.items()}
         for name, result in results.items():
             sentences = corpus.validation() if name == "val" else corpus.indices(TEST)
             values = {f"{name}_{metric}": result.value}
