@@ -56,10 +56,6 @@ def classified(draw: st.DrawFn) -> tuple[int, NDArray[Any], NDArray[Any], NDArra
     return n_classes, labels, probabilities.argmax(axis=2), probabilities
 
 
-def test_each_metric_has_a_reference() -> None:
-    assert SKLEARN.keys() == METRICS.keys()
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", METRICS)
 @settings(max_examples=40)

@@ -96,7 +96,9 @@ def test_an_export_that_waited_for_a_newer_one_removes_no_run(
     assert sorted(exported(uri, tmp_path.name)) == [0, 1, 2, 3, 4, 5]
 
 
-def test_trials_are_runs_with_settings_epochs_and_state(tmp_path: Path, uri: str) -> None:
+def test_trials_are_runs_with_settings_epochs_and_state(
+    tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with small_study(tmp_path):
         pass
     assert export_to_mlflow(tmp_path, uri) == f"experiment {tmp_path.name} at {uri}: 5 runs, 5 of them new"
@@ -114,6 +116,10 @@ def test_trials_are_runs_with_settings_epochs_and_state(tmp_path: Path, uri: str
     assert runs[2].data.tags["error"] == "TrainingError: \x1b[31mNaN"
     assert runs[3].data.tags["origin"] == "copy of 0"
     assert runs[0].info.end_time - runs[0].info.start_time == 3 * 2000
+    sent: list[str] = []
+    monkeypatch.setattr("mlflow.MlflowClient.log_batch", lambda client, run_id, **more: sent.append(run_id))
+    export_to_mlflow(tmp_path, uri)
+    assert set(sent) == {runs[4].info.run_id}  # the closed runs of unchanged trials are left alone
 
 
 def test_the_command_makes_one_database_and_loads_neither_torch_nor_ray(
@@ -125,7 +131,10 @@ def test_the_command_makes_one_database_and_loads_neither_torch_nor_ray(
     assert sorted(path.name for path in command.results.glob("ml*")) == ["mlflow.db"]
 
 
-def test_once_more_adds_what_is_new_and_doubles_nothing(tmp_path: Path, uri: str) -> None:
+def test_once_more_adds_what_is_new_and_doubles_nothing(
+    tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mlflow_export, "MAX_RUNS", 2)  # they come in several answers
     with small_study(tmp_path) as journal:
         export_to_mlflow(tmp_path, uri)
         journal.record_epoch(4, epoch(2, 0.65))
@@ -161,31 +170,12 @@ def test_a_run_with_epochs_that_no_longer_count_is_replaced(tmp_path: Path, uri:
         journal.reopen()
         journal.finish_trial(0, TrialState.PRUNED, None, 1)
         export_to_mlflow(tmp_path, uri)
-    runs = exported(uri, tmp_path.name)
-    assert (len(runs), runs[0].info.status) == (5, "KILLED")
-    assert history(uri, runs[0], "best_val_accuracy") == [(1, 0.6)]
-
-
-def test_a_closed_run_of_an_unchanged_trial_is_left_alone(
-    tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with small_study(tmp_path):
-        pass
-    export_to_mlflow(tmp_path, uri)
-    sent: list[str] = []
-    monkeypatch.setattr("mlflow.MlflowClient.log_batch", lambda client, run_id, **more: sent.append(run_id))
-    export_to_mlflow(tmp_path, uri)
-    assert set(sent) == {exported(uri, tmp_path.name)[4].info.run_id}
-
-
-def test_runs_that_come_in_several_answers_are_all_found(
-    tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(mlflow_export, "MAX_RUNS", 2)
-    with small_study(tmp_path):
-        pass
-    export_to_mlflow(tmp_path, uri)
-    assert export_to_mlflow(tmp_path, uri).endswith(": 5 runs, 0 of them new")
+        runs = exported(uri, tmp_path.name)
+        assert (len(runs), runs[0].info.status) == (5, "KILLED")
+        assert history(uri, runs[0], "best_val_accuracy") == [(1, 0.6)]
+        journal.set_study_attr("early_end", {"reason": "target 0.5 reached by trial 1", "n_trials": 2})
+        export_to_mlflow(tmp_path, uri)
+    assert sorted(exported(uri, tmp_path.name)) == [0, 1]
 
 
 def test_an_export_that_was_cut_short_is_completed(tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,14 +200,6 @@ def test_an_export_that_was_cut_short_is_completed(tmp_path: Path, uri: str, mon
     assert len(runs) == 5
     for metric in ("val_accuracy", "val_loss", "train_loss", "seconds", "best_val_accuracy"):
         assert [step for step, _ in history(uri, runs[0], metric)] == [1, 2, 3]
-
-
-def test_trials_that_no_longer_count_are_removed(tmp_path: Path, uri: str) -> None:
-    with small_study(tmp_path) as journal:
-        export_to_mlflow(tmp_path, uri)
-        journal.set_study_attr("early_end", {"reason": "target 0.5 reached by trial 1", "n_trials": 2})
-    export_to_mlflow(tmp_path, uri)
-    assert sorted(exported(uri, tmp_path.name)) == [0, 1]
 
 
 def test_another_study_of_the_same_name_is_not_mixed_in(tmp_path: Path, uri: str) -> None:
@@ -246,7 +228,8 @@ def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["bogus://me:secret@host/x", "http://me:secret@127.0.0.1:9"])
-def test_a_store_that_cannot_be_used_is_one_line(tmp_path: Path, place: str) -> None:
+def test_a_store_that_cannot_be_used_is_one_line(tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with small_study(tmp_path):
         pass
     with pytest.raises(UserError, match=f"cannot export to {re.escape(redact_uris(place))}: ") as caught:
@@ -263,6 +246,8 @@ def test_nothing_is_sent_elsewhere_and_no_password_is_printed(
     client = client_of(uri)
     monkeypatch.setattr("mlflow.MlflowClient", lambda tracking_uri: client)
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "")
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
     line = export_to_mlflow(tmp_path, "http://me:secret@host/x")
     assert line == f"experiment {tmp_path.name} at http://host/x: 5 runs, 5 of them new"
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "2"  # by default it retries for minutes

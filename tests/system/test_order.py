@@ -12,8 +12,6 @@ import pytest
 from tests.support.command import Command
 from tests.support.patience import PATIENCE_SECONDS
 from tests.support.searches import run
-from tuning.journal.file import JOURNAL
-from tuning.journal.reader import closes_trial
 
 
 @pytest.fixture(scope="module")
@@ -68,16 +66,3 @@ def test_killed_out_of_time_without_workers_and_stopped_with_ctrl_c_a_study_is_c
         assert not epochs or max(path.name for path in kept) >= f"epoch-{len(epochs):05d}"
     assert "ended early" not in command.train_here(*words, "--time-budget", "5h")
     assert command.content("killed") == command.content(whole)
-
-
-def test_more_trials_add_only_the_missing_ones(command: Command, sentences: Path) -> None:
-    def words(trials: int) -> tuple[str, ...]:
-        return run(sentences, "more", "--trials", str(trials), "--epochs", "1")
-
-    command.train_here(*words(3))
-    journal, before = command.results / "more" / JOURNAL, command.content("more")
-    trained = b"".join(line for line in journal.read_bytes().splitlines(keepends=True) if not closes_trial(line))
-    assert "continuing study more: 3 of 4 trials are done" in command.train_here(*words(4))
-    assert journal.read_bytes().startswith(trained)  # the trials are opened again
-    assert len(command.content("more")) == 4
-    assert command.content("more")[:3] == before

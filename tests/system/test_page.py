@@ -61,10 +61,15 @@ def page(browser: Chrome, opened: tuple[list[str], set[str]]) -> Chrome:
     return browser
 
 
+def wait_for_charts(browser: Chrome) -> None:
+    wait = WebDriverWait(browser, PATIENCE_SECONDS, poll_frequency=0.02)
+    wait.until(lambda made: made.find_elements(By.CSS_SELECTOR, "body.drawn"))
+
+
 def show(browser: Chrome, path: Path, **window: Any) -> None:
     """Open a page and wait until its charts are drawn."""
     open_page(browser, path, **window)
-    WebDriverWait(browser, PATIENCE_SECONDS).until(lambda made: made.find_elements(By.CSS_SELECTOR, "body.drawn"))
+    wait_for_charts(browser)
 
 
 def cells(browser: Chrome, field: str) -> list[str]:
@@ -137,15 +142,9 @@ def test_a_click_in_the_table_does_not_move_it(page: Chrome) -> None:
     assert page.execute_script("return arguments[0].scrollTop", box) == 60
 
 
-def test_a_page_that_is_loaded_again_shows_what_it_showed(tab: Chrome, command: Command) -> None:
+def test_a_page_that_is_loaded_again_shows_what_it_showed(tab: Chrome, report: Path) -> None:
     """Also the last page of a watched study, which is not loaded again."""
-    from tuning.report.command import page as make_page
-
-    folder = command.results / "again"
-    record_study(folder, trials=60)
-    made = folder / "report.html"
-    made.write_bytes(make_page(folder, cache_dir=folder, command="x", every_seconds=None)[0])
-    show(tab, made)
+    show(tab, report)
     filter_by(tab, "val_accuracy>0")
     sort_by(tab, "seconds")
     tab.execute_script(
@@ -155,7 +154,7 @@ def test_a_page_that_is_loaded_again_shows_what_it_showed(tab: Chrome, command: 
     state = "return [filter.value, order, selected, document.querySelector('#table .tall').scrollTop, scrollY]"
     *before, y = tab.execute_script(state)
     tab.refresh()
-    WebDriverWait(tab, PATIENCE_SECONDS).until(lambda made: made.find_elements(By.CSS_SELECTOR, "body.drawn"))
+    wait_for_charts(tab)
     *after, again = tab.execute_script(state)
     assert after == before
     assert before[3] == 90

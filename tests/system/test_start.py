@@ -105,7 +105,7 @@ def interrupt(child, moment):
         os.killpg(child, signal.SIGINT)
         time.sleep(0.2)
 
-causes = (dies, command), (dies, api), (hangs, command), (nowhere, command), (few_files, command), (bad_data, command)
+causes = (dies, api), (hangs, command), (nowhere, command), (few_files, command), (bad_data, command)
 for cause, way in causes:
     name = f"{cause.__name__} {way.__name__}"
     wait(name, fork(name, cause, way))
@@ -174,7 +174,6 @@ FEW_FILES = (
 @pytest.mark.parametrize(
     ("name", "code", "problem"),
     [
-        ("dies command", 2, f"sentune: {DIED}"),
         ("dies api", 1, f"raised {DIED}"),
         # On a busy machine, the time may be over before there is a raylet.
         ("hangs command", 2, f"sentune: {NO_START.format('no answer in 6 s( from raylet)?')}"),

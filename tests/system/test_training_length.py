@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 from tests.support.command import Command
+from tuning.journal.file import JOURNAL
+from tuning.journal.reader import closes_trial
 from tuning.journal.records import read_study
 
 
@@ -21,7 +23,11 @@ def test_epochs_of_a_third_of_a_pass_are_those_of_the_study_when_it_continues(
     assert (spec["epochs"], spec["epoch_sentences"]) == (6, 100)
 
     command.train_here(*search(sentences, "continued", *length, "--trials", "2"))
+    journal = command.results / "continued" / JOURNAL
+    trained = b"".join(line for line in journal.read_bytes().splitlines(keepends=True) if not closes_trial(line))
     said = command.train_here(*search(sentences, "continued"))
+    assert "continuing study continued: 2 of 3 trials are done" in said
+    assert journal.read_bytes().startswith(trained)  # the trials are opened again
     assert "epochs      6 of 100 sentences (auto: as recorded in the study)" in said
     assert command.content("continued") == command.content("whole")
 

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import Command, without_waits
-from tests.support.models import saved
+from tests.support.models import mixture, saved
 from tests.support.patience import PATIENCE_SECONDS
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return saved(tmp_path_factory.mktemp("saved"))
+    return saved(tmp_path_factory.mktemp("saved"), *mixture())
 
 
 LOADED = """

@@ -109,7 +109,7 @@ def test_a_search_on_cpus_does_not_ask_which_gpus_there_are(
     command: Callable[[RunOptions], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,0")
-    with pytest.raises(UserError, match=r"gone\.csv"):
+    with patch("tuning.run.BackgroundRay", NoRay), pytest.raises(UserError, match=r"gone\.csv"):
         command(options(tmp_path, dataset=str(tmp_path / "gone.csv")))
     with pytest.raises(ConfigError, match="CUDA_VISIBLE_DEVICES=0,0 names a GPU twice"):
         command(options(tmp_path, dataset=str(tmp_path / "gone.csv"), gpus_per_trial="0.5"))

@@ -236,14 +236,6 @@ def test_the_order_in_which_a_command_names_the_settings_changes_no_study(tmp_pa
         made(configured(options(tmp_path, overrides=["hidden_dim=int(16,65)", *ranges], **given)), tmp_path / "s")
 
 
-def test_a_study_may_get_more_trials_or_another_target(tmp_path: Path) -> None:
-    """They are no part of the spec."""
-    made(configured(options(tmp_path, trials=3)), tmp_path / "s")
-    before = study_attributes(tmp_path / "s")["spec"]
-    made(configured(options(tmp_path, trials=16, target=0.9)), tmp_path / "s")
-    assert study_attributes(tmp_path / "s")["spec"] == before
-
-
 def test_a_study_is_found_by_name_and_by_folder(tmp_path: Path) -> None:
     two_trials(tmp_path / "results" / "mine")
     assert study_folder("mine", tmp_path / "results") == tmp_path / "results" / "mine"

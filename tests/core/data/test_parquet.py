@@ -89,13 +89,13 @@ def test_a_huge_cell_that_is_stored_once_for_many_rows_is_refused_before_it_is_c
 ) -> None:
     import pyarrow
 
-    rows = pyarrow.DictionaryArray.from_arrays([0] * 700 + [1] * 700, ["a film", "b" * 2**20])
+    rows = pyarrow.DictionaryArray.from_arrays([0] * 900 + [1] * 200, ["a film", "b" * 2**20])
     path = parquet(tmp_path, text=rows if kind == "dictionary" else rows.cast(getattr(pyarrow, kind)()))
     usual = pyarrow.default_memory_pool()
     pool = pyarrow.proxy_memory_pool(usual)
     pyarrow.set_memory_pool(pool)
     try:
-        with pytest.raises(DataError, match=r"a.parquet, row 701: column 'text' has 1,048,576 characters, more than"):
+        with pytest.raises(DataError, match=r"a.parquet, row 901: column 'text' has 1,048,576 characters, more than"):
             list(readers.read_table_in_parts(path, "")) if in_parts else read_table(path, "")
     finally:
         pyarrow.set_memory_pool(usual)

@@ -31,11 +31,6 @@ def test_flat_arrays_say_what_the_vocabulary_says(rows: list[tuple[str, int]]) -
         assert flat[offsets[row] : offsets[row + 1]].tolist() == vocabulary.encode(tokenize(text, "english"))
 
 
-def test_the_vocabulary_is_in_order_of_first_appearance() -> None:
-    words = train_words(tokenize_all(["b a", "a c"], "english"), np.array([TRAIN, TRAIN], dtype=np.uint8))
-    assert words == ["<pad>", "<unk>", "b", "a", "c"]
-
-
 def test_of_too_many_words_the_most_frequent_of_train_remain_in_order_of_appearance(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

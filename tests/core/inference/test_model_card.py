@@ -58,35 +58,15 @@ def card(**changes: Any) -> str:
 @pytest.mark.parametrize(
     "line",
     [
-        "# Sentence classifier trained on snippets",
         "| n sentences | 10568 |",
-        "| split | 80/10/10 |",
         "| tokenizer | nltk-3.10.4/word\\_tokenize/stops/lower |",
-        "| majority baseline | class positive, val 0.504 |",
-        "| splits | train 8454, val 1057 |",
-        "| duplicates within | train exact 2, near 3; val exact 0, near 0 |",
         "| coverage | by token 0.94; missing birot, 7; cletis, 6 |",
-        "| leak examples | none |",
-        "| epoch | val accuracy |",
-        "| 2 | 0.79 |",
-        "| `learning_rate` | 0.25 |",
-        "| `clip_norm` | none |",
-        "| torch | 2.13.0 |",
-        "- data: MIT (someone)",
         "- word vectors: PDDL 1.0",
-        "sentune retrain s --out m",
     ],
 )
-def test_a_card_tells_data_settings_licences_and_command(line: str) -> None:
+def test_a_card_tells_data_and_licences(line: str) -> None:
+    """tests/golden/model/card.md has all other kinds of lines."""
     assert line in card().splitlines()
-
-
-def test_each_accuracy_has_its_interval_and_its_origin() -> None:
-    rows = [line for line in card().splitlines() if line.startswith(("| val accuracy", "| test accuracy"))]
-    assert rows[0].startswith("| val accuracy | 0.79 | 0.7644 to 0.8135, on 1,057 sentences | ")
-    assert "the figure is optimistic" in rows[0]
-    assert rows[1].startswith("| test accuracy | 0.78 | 0.7540 to 0.8039, on 1,057 sentences | ")
-    assert "on which nothing was chosen" in rows[1]
 
 
 def test_figures_of_the_verified_trainings_say_whose_they_are_and_that_they_are_optimistic() -> None:
@@ -165,10 +145,10 @@ def test_a_confusion_matrix_of_many_classes_is_in_the_metrics_alone() -> None:
 
 def test_a_loss_with_a_standard_error_has_its_interval() -> None:
     text = card(
-        metrics={"val_loss": 0.5, "val_loss_standard_error": 0.01, "val_sentences": 100, "test_loss": 0.01}
+        metrics={"val_loss": 0.5, "val_loss_standard_error": 0.01, "val_sentences": 1057, "test_loss": 0.01}
         | {"test_loss_standard_error": 0.1, "verified_val_loss": 0.5, "verified_val_loss_standard_error": 0.01}
     )
-    assert "| val loss | 0.5 | 0.4804 to 0.5196, on 100 sentences | mean cross-entropy" in text
+    assert "| val loss | 0.5 | 0.4804 to 0.5196, on 1,057 sentences | mean cross-entropy" in text
     assert "| test loss | 0.01 | 0.0000 to 0.2060 | mean cross-entropy" in text
     assert "| verified val loss | 0.5 | 0.4804 to 0.5196 |" in text
     assert "standard error" not in text

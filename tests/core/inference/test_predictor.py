@@ -91,11 +91,6 @@ def test_threads_are_limited_before_the_files_are_checked(tmp_path: Path, monkey
     assert done == ["limit", "read"]
 
 
-def test_empty_and_unknown_texts_are_one_unknown_word() -> None:
-    empty, unknown = model().predict(["", "zzz"])
-    assert empty == unknown
-
-
 @pytest.mark.parametrize("pooling", ["last", "max", "attention"])
 def test_a_long_text_is_read_to_its_end(pooling: str) -> None:
     long = model(TrialConfig(hidden_dim=4, pooling=pooling, bidirectional=False))
@@ -288,15 +283,6 @@ def test_the_minimum_is_of_the_calibrated_probability() -> None:
     (found,) = predictor().predict(["good"])
     assert predictor(temperature=0.05).predict(["good"], found.probability + 0.01)[0].label == found.label
     assert predictor(temperature=20).predict(["good"], found.probability)[0].label is None
-
-
-@pytest.mark.slow
-def test_the_plain_baseline_predicts_without_scipy() -> None:
-    code = (
-        "import sys; from tests.support.models import *; predictor(*mixture()).predict(['good']); "
-        "assert not {'scipy', 'sklearn', 'pandas'} & sys.modules.keys()"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 SHAPES = """

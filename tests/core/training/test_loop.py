@@ -29,13 +29,6 @@ NEW_PRECISIONS = hasattr(torch.backends.mkldnn, "matmul")
 """Whether each operation has a precision of its own, as since torch 2.9."""
 
 
-@pytest.mark.slow
-def test_it_learns() -> None:
-    result = train(small(epochs=10, hidden_dim=16), tiny_corpus())
-    assert result.best_val_accuracy > 0.75
-    assert result.epochs[-1].train_loss < result.epochs[0].train_loss
-
-
 def test_every_epoch_is_reported_as_it_ends() -> None:
     heard: list[EpochResult] = []
     result = train(small(), tiny_corpus(), report=heard.append)

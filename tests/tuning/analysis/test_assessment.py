@@ -320,11 +320,6 @@ def test_damage_is_named_with_its_trial() -> None:
         judge(found)
 
 
-def test_an_empty_study_is_judged() -> None:
-    judged = judge([])
-    assert (judged.corrected, judged.tied, judged.recommended, judged.sentences) == (None, {}, None, 200)
-
-
 def test_a_trials_figure_is_the_mean_over_seeds_with_the_interval_of_one_split() -> None:
     found = held_out_results([reading(3, 0.70), reading(3, 0.80, seed=2), reading(4, 0.6)], "80/10/10", trials())
     assert found[3].accuracy == pytest.approx(0.75)

@@ -150,10 +150,6 @@ def test_a_field_that_holds_others_is_no_field() -> None:
         filter_rows(ROWS, RowFilter(sort="params"))
 
 
-def test_no_rows_are_shown_of_a_study_without_trials() -> None:
-    assert filter_rows([], RowFilter(sort="rank")) == []
-
-
 def test_a_state_must_be_known() -> None:
     with pytest.raises(
         ConfigError, match="--state must be one of done, stopped, failed, paused, running, all, got 'complete'"

@@ -51,12 +51,6 @@ def test_the_choice_among_trials_and_their_epochs_is_corrected() -> None:
         assert abs(corrected) < 0.009
 
 
-def test_the_same_arguments_give_the_same_figures() -> None:
-    outputs = [predictions(np.random.default_rng(0), [0.7, 0.72]) for _ in range(3)]
-    one, two = (resampled(outputs) for _ in range(2))
-    assert one.corrected(one.first) == two.corrected(two.first)
-
-
 def test_the_figures_do_not_depend_on_the_size_of_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
     """More than 1,048 sentences need several blocks."""
     draw = np.random.default_rng(0)

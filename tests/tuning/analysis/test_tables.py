@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 
 from core.config import TrialConfig
@@ -20,45 +19,11 @@ def rows_of(records: Sequence[TrialRecord], searched: Sequence[str] = SEARCHED) 
     return trial_rows(records, searched, NOT_ASSESSED)
 
 
-def test_json_has_the_values_of_each_row() -> None:
-    """The names and their order are those of the study's JSON; what is not known is null."""
-    (row,) = json.loads(render_table(rows_of([record(0, 0.5, 0.75, 0.7)]), "json"))
-    assert {name: value for name, value in row.items() if value is not None} == {
-        "rank": 1,
-        "trial": 0,
-        "metric": "accuracy",
-        "val_metric": 0.75,
-        "val_accuracy": 0.75,
-        "best_epoch": 2,
-        "epochs": 3,
-        "seconds": 4.5,
-        "state": "COMPLETE",
-        "baseline": True,
-        "origin": "baseline",
-        "gain_over_baseline": 0.0,
-        "recommended": False,
-        "multiplications": 160,
-        "n_parameters": 10,
-        "test_evaluations": 0,
-        "params": {"n_layers": 2, "learning_rate": 0.00123456, "freeze_embedding": True},
-    }
-
-
 def test_csv_has_a_column_for_each_setting_at_full_precision() -> None:
     rows = rows_of([record(0, 0.5), record(1, state="FAIL", error='bad, "very"')])
     first, second = csv.DictReader(io.StringIO(render_table(rows, "csv")))
     assert (first["rank"], first["val_accuracy"], first["learning_rate"]) == ("1", "0.5", "0.00123456")
     assert (second["rank"], second["error"]) == ("", 'bad, "very"')
-
-
-def test_markdown_has_as_many_cells_in_each_line() -> None:
-    rows = rows_of([record(0, 0.5), record(1, 0.6, config=WIDE.to_dict())])
-    above, _, *lines = render_table(rows, "md").splitlines()
-    assert above == "all trials shown: lr=0.00123"
-    assert lines[0].endswith("| layers | freeze |")
-    assert [line.count("|") for line in lines[:4]] == [13] * 4
-    assert "| 2 | 0\\* | 0.5000 |" in lines[3]
-    assert lines[4:] == ["", f"\\{BASELINE_NOTE}", "", "gain: accuracy above the baseline"]
 
 
 def test_a_wide_table_has_one_line_for_each_trial_and_a_narrow_one_has_settings_below() -> None:
@@ -102,18 +67,6 @@ def test_a_note_cannot_steer_the_terminal() -> None:
     """Such as the reason of an early end, or the name of the study of a warm start."""
     text = render_table(rows_of([record(1, 0.5)]), "table", width=80, notes=["\x1b[31mred", "next: \u202ecommand"])
     assert text.endswith("\n\\x1b[31mred\nnext: \\u202ecommand")
-
-
-def test_a_study_without_trials_has_an_empty_table() -> None:
-    assert json.loads(render_table([], "json")) == []
-    assert "rank" in render_table([], "table", width=80)
-
-
-def test_a_trial_that_repeats_another_is_named_below_the_table() -> None:
-    rows = rows_of([record(0, 0.5), record(1, 0.6), record(2, 0.6, origin="copy of 1")])
-    assert [(row.trial, row.copy_of) for row in rows] == [(1, None), (2, 1), (0, None)]
-    for form in ("table", "md"):
-        assert "trial 2 repeats trial 1 and was not trained" in render_table(rows, form, width=80)
 
 
 def test_notes_are_below_what_people_read_and_not_in_data() -> None:

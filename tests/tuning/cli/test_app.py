@@ -222,19 +222,6 @@ def test_an_error_after_output_that_cannot_be_written_is_one_line() -> None:
     assert (ended.returncode, ended.stderr) == (2, "sentune: it is damaged\n")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("env", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["at the end", "in the command"])
-def test_a_closed_pipe_is_no_error(env: dict[str, str]) -> None:
-    reader, writer = os.pipe()
-    os.close(reader)
-    ended = subprocess.run(
-        [sys.executable, "-m", "tuning", "plan", "--show-space"],
-        stdout=writer, stderr=subprocess.PIPE, text=True, env={**os.environ, **env},
-    )  # fmt: skip
-    os.close(writer)
-    assert (ended.returncode, ended.stderr) == (0, "")
-
-
 @pytest.mark.usefixtures("capfd")
 def test_a_broken_connection_is_no_closed_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     def breaks(*_: object) -> None:

@@ -135,17 +135,6 @@ def test_another_result_differs_from_the_first_run(study: Path, made: Path) -> N
 
 
 @pytest.mark.slow
-def test_the_test_evaluation_is_logged_for_the_test_split_of_the_study(study: Path, made: Path, tmp_path: Path) -> None:
-    (tmp_path / "more.txt").write_text("a great page\na crash on a page\n")
-    distil(study, made, unlabelled=str(tmp_path / "more.txt"))
-    (logged,) = evaluations_on_test(study_attributes(study))
-    assert [logged[name] for name in ("verb", "trial", "on", "split")] == ["distill", None, "train", "80/10/10"]
-    assert held_out_results([logged], logged["split"], read_study(study)[1]) == {}  # it is no result of the trial
-    corpus = load_corpus(**data_of(made / "tickets.csv"), cache_dir=made / "cache")
-    assert logged["test_fingerprint"] == corpus.test_fingerprint()
-
-
-@pytest.mark.slow
 def test_unlabelled_sentences_join_the_training_sentences(
     study: Path, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -162,6 +151,11 @@ def test_unlabelled_sentences_join_the_training_sentences(
     assert found["unlabelled_sentences"] == 2
     assert found["weights_sha256"] != without["weights_sha256"]
     assert (found["val_sentences"], found["test_sentences"]) == (without["val_sentences"], without["test_sentences"])
+    logged = evaluations_on_test(study_attributes(study))[-1]
+    assert [logged[name] for name in ("verb", "trial", "on", "split")] == ["distill", None, "train", "80/10/10"]
+    assert held_out_results([logged], logged["split"], read_study(study)[1]) == {}  # it is no result of the trial
+    corpus = load_corpus(**data_of(made / "tickets.csv"), cache_dir=made / "cache")
+    assert logged["test_fingerprint"] == corpus.test_fingerprint()
     (tmp_path / "more.csv").write_text("n,body\n1,an error on a page\n2,a great page\n")
     verdict = distil(study, made, unlabelled=str(tmp_path / "more.csv"), text_column="body")
     assert verdict is None  # the same sentences in another order
@@ -229,12 +223,6 @@ def test_what_cannot_be_used_is_refused(study: Path, made: Path, changes: dict[s
     with pytest.raises(UserError, match=problem):
         distil(study, made, **changes)
     assert not (study / "small").exists()
-
-
-@pytest.mark.slow
-def test_the_teacher_is_not_overwritten(study: Path, made: Path) -> None:
-    with pytest.raises(ConfigError, match="--out must be another folder than MODEL, got "):
-        distil(study, made, out=made / "model")
 
 
 def test_a_circle_of_links_is_no_model(study: Path, made: Path, tmp_path: Path) -> None:

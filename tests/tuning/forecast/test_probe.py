@@ -9,6 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -134,21 +135,9 @@ def test_the_processes_of_the_probe_end_after_a_kill_of_their_parent() -> None:
 
 
 def test_a_process_of_the_probe_that_dies_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    from concurrent.futures import Future
-
-    class Broken:
-        def __init__(self, *args: object, **options: object) -> None: ...
-        def __enter__(self) -> "Broken":
-            return self
-
-        def __exit__(self, *args: object) -> None: ...
-
-        def submit(self, *args: object, **options: object) -> "Future[None]":
-            failed: Future[None] = Future()
-            failed.set_exception(BrokenProcessPool("gone"))
-            return failed
-
-    monkeypatch.setattr("tuning.resources.profiling.ProcessPoolExecutor", Broken)
+    pool = MagicMock()
+    pool.return_value.__enter__.return_value.submit.return_value.result.side_effect = BrokenProcessPool("gone")
+    monkeypatch.setattr("tuning.resources.profiling.ProcessPoolExecutor", pool)
     with pytest.raises(UserError, match=r"a process of the probe died \(killed, or out of memory\); choose smaller"):
         probe(plan(), [], {}, None, side_by_side=2, threads=1, device="cpu")
 

@@ -211,8 +211,3 @@ def test_a_line_of_many_brackets_is_damage_to_who_continues_the_study(journal: P
     part.write_bytes(journal.read_bytes() + b"[" * 100_000 + b"\n")
     with pytest.raises(CorruptionError, match=r"study\.journal is damaged \(it is no record of a study\); restore a"):
         open_journal(part)
-
-
-def test_a_name_that_is_missing_from_the_spec_is_damage(journal: Path) -> None:
-    with pytest.raises(CorruptionError, match=r"journal is damaged \('parallelism' is missing\); restore a copy"):
-        read_journal(journal)[0]["spec"]["parallelism"]

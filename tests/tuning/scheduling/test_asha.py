@@ -28,11 +28,6 @@ def test_rungs_grow_by_the_reduction_factor_and_end_before_the_last_epoch(
     assert Asha(grace=grace, reduction=reduction).rungs(epochs) == rungs
 
 
-def test_the_spec_names_the_rule_and_its_numbers() -> None:
-    assert Asha(grace=3, reduction=2).to_dict() == {"rule": "asha", "grace": 3, "reduction": 2}
-    assert Asha().to_dict() == {"rule": "asha", "grace": None, "reduction": 2}
-
-
 def rung_of(*scores: float) -> Rung:
     """Return a rung where trials 0, 1, ... are paused."""
     rung = Rung()

@@ -313,7 +313,6 @@ def test_a_taken_port_is_one_line() -> None:
 @pytest.mark.parametrize(
     ("host", "message"),
     [
-        ("192.0.2.1", "cannot listen on 192.0.2.1: it is no address of this machine"),
         ("a..b", r"--host a..b is no address \(it is no host name\); pass --host 127.0.0.1"),
         ("fe80::1", r"cannot listen on fe80::1: .*; pass --host 127.0.0.1 or 0.0.0.0"),
     ],
