@@ -10,6 +10,7 @@ import pytest
 from tests.support.assessed_studies import write_study_with_ensemble
 from tests.support.loaded import loaded_by, loaded_by_command
 from tests.support.modules import MODULES, ROOT, imported, tree_of
+from tests.support.page_blocks import blocks_of
 
 SUBPACKAGES = [path for path in MODULES.values() if path.name == "__init__.py" and path.parent.parent != ROOT]
 
@@ -290,3 +291,13 @@ def test_no_public_class_or_function_is_defined_twice() -> None:
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
                 homes.setdefault(node.name, []).append(module)
     assert {name: modules for name, modules in homes.items() if len(modules) > 1} == {}
+
+
+def test_the_architecture_has_these_layers_and_lists_each_module_and_folder() -> None:
+    tree, lines = [block.text for block in blocks_of("docs/architecture.md") if block.language == "text"]
+    layers = [[f"tuning.{name.removesuffix('.py')}" for name in line.split(", ")] for line in lines.splitlines()]
+    assert layers == LAYERS[: len(layers)]
+    parts = [path.relative_to(ROOT).parts for path in MODULES.values()]
+    assert {p[1] if len(p) == 2 else f"{p[1]}/" for p in parts} <= set(
+        re.findall(r"^  ([\w.]+/?) ", tree, re.MULTILINE)
+    )

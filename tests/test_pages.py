@@ -12,6 +12,7 @@ import typer
 
 from benchmarks.quick_start import COLUMNS, PAIR, shortened
 from core.config import METRIC_NAMES
+from core.data.vectors import WIDTHS
 from tests.support.page_blocks import (
     PAGES,
     ROOT,
@@ -38,7 +39,9 @@ from tuning.journal.reader import (
     TRIAL_SHAPE,
 )
 from tuning.journal.records import STUDY_FORMAT, rank_trials, read_study
+from tuning.scheduling.samplers import SAMPLERS
 from tuning.space.load import load_space
+from tuning.space.presets import PRESETS
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 WITH_CODE = [page for page in PAGES if any(b.language in RUN and b.reason is None for b in blocks_of(page))]
@@ -233,3 +236,12 @@ def test_the_guide_has_the_accuracies_of_the_recorded_peers() -> None:
     for name, title in {"snippets": "movie snippets", "trec": "TREC", "mpqa": "MPQA"}.items():
         values = [found[name, peer] for peer in ("sentune", "sentune-ensemble", "autogluon", "ludwig")]
         assert f"| {title} | {' | '.join(f'{100 * value:.1f}' for value in values)} |" in page
+
+
+CHOICES = {"unequal-classes": METRIC_NAMES, "search-space": (*SAMPLERS, *PRESETS), "languages": tuple(WIDTHS)}
+
+
+@pytest.mark.parametrize(("page", "names"), CHOICES.items())
+def test_a_table_of_choices_has_a_row_for_each(page: str, names: tuple[str, ...]) -> None:
+    cells = " ".join(re.findall(r"^\| ([^|]*) \|", PAGES[f"docs/how-to/{page}.md"].read_text(), re.MULTILINE))
+    assert [name for name in names if f"`{name}`" not in cells] == []

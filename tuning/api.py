@@ -130,7 +130,7 @@ class Study:
         """The best trial: `study.best.trial`, `.val_accuracy`, `.corrected`, `.params` and other fields.
 
         Raises:
-            UserError: No trial has ended yet.
+            UserError: No trial has ended with a value.
         """
         with self._call("best"):
             found = read_assessed(self.folder).winner

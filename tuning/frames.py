@@ -13,7 +13,7 @@ from typing import Any
 from core.data.columns import encode_labels, read_texts
 from core.data.corpus import ReadOptions
 from core.data.datasets import choose
-from core.data.readers import MAX_CELL, Table, arrow_columns
+from core.data.readers import Table, arrow_columns, check_cells
 from core.errors import ConfigError, DataError
 from core.io.atomic import atomic_write
 from core.io.text import error_summary, quoted
@@ -42,12 +42,13 @@ def store_frame(data: Any, options: ReadOptions, folder: Path) -> tuple[Path, Re
         raise ConfigError("--encoding must be used with a text file, got a data frame; leave it out")
     table = _table(data)
     text, label, probabilities = choose(table, options)
+    used = (text, label, *probabilities, options.split_column)
+    kept = {name: table.columns[name] for name in used if name is not None}
+    check_cells(kept, lambda row: f"{NAME}, row {row}")
     if not options.drop_missing:  # otherwise the messages would name the file
         read_texts(table, text)
         if label is not None:
             encode_labels(table, label)
-    used = (text, label, *probabilities, options.split_column)
-    kept = {name: table.columns[name] for name in used if name is not None}
     rows = (dict(zip(kept, row, strict=True)) for row in zip(*kept.values(), strict=True))
     content = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows).encode()
     path = folder.absolute() / f"frame-{hashlib.sha256(content).hexdigest()[:12]}.jsonl"
@@ -69,13 +70,11 @@ def _table(data: Any) -> Table:
             raise DataError(f"{NAME} has two columns {quoted(name)}; rename one of them")
         try:
             array = frame.get_column(column).to_arrow()
-            plain = arrow_columns({name: array}, lambda row: f"{NAME}, row {row}")
+            plain = arrow_columns({name: array})
         except UnicodeDecodeError:
             unsupported[name] = "text that is not UTF-8"
         except UnicodeError:
             unsupported[name] = "half a surrogate pair"
-        except DataError:
-            unsupported[name] = f"a cell of more than {MAX_CELL:,} characters"
         except (pyarrow.ArrowException, TypeError, ValueError, OverflowError):
             unsupported[name] = "values of several types (astype('string') makes texts)"
         else:

@@ -102,9 +102,10 @@ def plan_search(
 def study_config(
     options: RunOptions, max_parallel: int, existing: Mapping[str, Any], length: TrainingLength, space: Space
 ) -> StudyConfig:
-    """Return the configuration of the study; an existing study keeps its length, parallelism, lag and precision.
+    """Return the configuration of the study; an existing study keeps its length, parallelism and lag.
 
-    It also keeps the order of its settings, whatever the order of `--set` and of the lines of a space file is.
+    It also keeps its precision on its own device, and the order of its settings, whatever the order of `--set` and of
+    the lines of a space file is.
 
     Args:
         options: Options of `run` or `plan`.

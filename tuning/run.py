@@ -11,10 +11,11 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 from rich.console import Console
 
 from core.data.audit import MIN_VALIDATION, render_audit
-from core.data.corpus import TRAIN
+from core.data.corpus import TEST, TRAIN
 from core.errors import ConfigError
 from core.io.text import redact_uris, without_folders
 from tuning.analysis.best import table_of
@@ -203,7 +204,8 @@ def _describe(options: RunOptions, existing: Mapping[str, Any], search: PlannedS
     audit = in_callers_terms(render_audit(corpus.source["audit"], plan.metric))  # before an option and its value part
     _say(wrap_titled(audit, shutil.get_terminal_size().columns) if is_terminal(sys.stdout) else audit)
     # Otherwise the audit warns, or a class is too small for five folds.
-    enough = len(corpus.validation()) >= MIN_VALIDATION and corpus.class_counts().min() >= 4
+    sizes = np.bincount(corpus.labels[corpus.split != TEST], minlength=len(corpus.classes))
+    enough = len(corpus.validation()) >= MIN_VALIDATION and sizes.min() >= 5
     if not existing and corpus.folds is None and enough and len(corpus.indices(TRAIN)) < SMALL:
         rest = "evaluates each trial on all training sentences, in 5 times the time; pass another --name, too"
         _say(f"small data  --validation folds:5 {rest}")
@@ -213,7 +215,8 @@ def _describe(options: RunOptions, existing: Mapping[str, Any], search: PlannedS
     if search.length.reason:
         _say(f"epochs      {search.length}")
     if options.precision == AUTO:
-        _say(f"precision   {plan.precision} ({'as recorded in the study' if existing else '--precision chooses'})")
+        recorded = existing and existing["spec"]["precision"] == plan.precision  # another device is refused soon
+        _say(f"precision   {plan.precision} ({'as recorded in the study' if recorded else '--precision chooses'})")
     if (first := plan.first_trials.to_dict()) and first["trials"]:
         left_out = plan.first_trials.left_out
         unfit = f"; {left_out} left out, not in the space" if left_out else ""

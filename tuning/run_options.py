@@ -159,8 +159,8 @@ class RunOptions:
     metric: Annotated[
         str,
         SearchOption(
-            help="Metric on the validation split that the study optimises: accuracy, macro_f1, balanced_accuracy, mcc, "
-            "log_loss or roc_auc."
+            help="Metric on the validation split that the study optimises: "
+            f"{', '.join(METRIC_NAMES[:-1])} or {METRIC_NAMES[-1]}."
         ),
     ] = METRIC_NAMES[0]
     patience: Annotated[

@@ -315,7 +315,9 @@ def audit_warnings(found: Mapping[str, Any], metric: str | None = None) -> list[
             f"tokens of the longest sentence: {longest:,}; its batch takes much memory and time, so cut or split it"
         )
     if 0 < splits["val"] < MIN_VALIDATION:
-        lines.append(f"validation sentences: {splits['val']}, too few to distinguish trials; pass --validation folds:5")
+        smallest = min(each["sentences"] for each in found["classes"])
+        more = "pass --validation folds:5" if smallest >= 6 else "add sentences"  # the test split takes one of six
+        lines.append(f"validation sentences: {splits['val']}, too few to distinguish trials; {more}")
     measured = ("val" if splits["val"] else "train", "test")  # folds validate the train split
     repeated = {name: found["duplicates_within"][name]["near"] for name in measured}
     if copies := [f"{name} {count:,}" for name, count in repeated.items() if count > MAX_COPIES * splits[name]]:

@@ -1,5 +1,6 @@
 """Resolve the DATASET argument: where the data is, what identifies it, and how to read it."""
 
+import dataclasses
 from importlib.metadata import version
 from pathlib import Path
 
@@ -56,17 +57,18 @@ def _resolve_file(dataset: str, options: ReadOptions, folder: Path, notify: Noti
     probabilities = parse_names(options.probability_columns)
     digest = file_hash.input_digest(path, folder)
     encoding = encoding_of(path, options.encoding, folder, notify, "search with another --encoding")
+    given = {
+        name: value for name, value in dataclasses.asdict(options).items() if value != getattr(ReadOptions(), name)
+    }
     # Without the path: the same file in another folder is the same data.
     inputs = {
         "dataset": kind,
         "reader": READER,
         "sha256": digest,
+        **dict.fromkeys(("text_column", "label_column", "split_column")),
+        **given,
         "encoding": encoding,
-        "text_column": options.text_column,
-        "label_column": options.label_column,
-        "split_column": options.split_column,
         **({"probability_columns": probabilities} if probabilities else {}),
-        **({"drop_missing": True} if options.drop_missing else {}),
     }
 
     def read() -> Dataset:

@@ -17,8 +17,8 @@ PREFIXES = ("probability_", "p_")
 PREDICTED_LABEL = "predicted_label"
 """Column that `predict` writes, in which the most probable class is no label."""
 TOLERANCE = 0.01
-"""Largest difference of a row's sum from 1, for more than two classes half of it per class: probabilities rounded to
-two digits are accepted, percentages and scores are not."""
+"""Largest difference of a row's sum from 1, for more than two classes half of it per class, of at most 200 classes:
+probabilities rounded to two digits are accepted, percentages and scores are not."""
 
 
 def parse_names(names: str | None) -> list[str]:

@@ -332,7 +332,8 @@ def _open_parquet(path: Path, encoded: Sequence[str] = ()) -> Iterator[Any]:
 def _from_arrow(table: Any, name: str, schema: Any, first: int = 1) -> Table:
     """Return a table or a batch of pyarrow with the plain columns of a schema, whose rows are numbered from `first`."""
     arrays = dict(zip(table.schema.names, table.columns, strict=True))
-    columns = arrow_columns(arrays, lambda row: f"{name}, row {first - 1 + row}")
+    columns = arrow_columns(arrays)
+    check_cells(columns, lambda row: f"{name}, row {first - 1 + row}")
     if table.num_rows == 0:
         raise DataError(NO_ROWS.format(name))
     others = {field.name: str(field.type) for field in schema if field.name not in columns}
@@ -340,26 +341,21 @@ def _from_arrow(table: Any, name: str, schema: Any, first: int = 1) -> Table:
     return Table(name=name, columns=columns, lines=lines, unit="row", unsupported_columns=others)
 
 
-def arrow_columns(arrays: Mapping[str, Any], location: Callable[[int], str]) -> dict[str, list[str | None]]:
-    """Return the cells of each array of pyarrow that holds plain values.
-
-    Args:
-        arrays: The arrays by the name of their column.
-        location: Returns the name of a row, from 1, for an error.
-
-    Raises:
-        DataError: A cell is too long, or contains half a surrogate pair.
-    """
+def arrow_columns(arrays: Mapping[str, Any]) -> dict[str, list[str | None]]:
+    """Return the cells of each array of pyarrow that holds plain values, by the name of its column."""
     shared = dict[str, str]()
-    columns = {
+    return {
         name: [_share(_plain(cell), shared) for cell in _python_values(each)]
         for name, each in arrays.items()
         if _is_plain(each.type)
     }
+
+
+def check_cells(columns: Mapping[str, Sequence[str | None]], location: Callable[[int], str]) -> None:
+    """Refuse a cell that is too long, and half a surrogate pair; `location` names a row, from 1, for the message."""
     for name, cells in columns.items():
         for row, cell in enumerate(cells, start=1):
             _check_cell(cell, name, location(row))
-    return columns
 
 
 def _python_values(array: Any) -> list[Any]:

@@ -133,7 +133,12 @@ REFUSED: dict[str, tuple[Any, ReadOptions, str]] = {
     "long": (
         pd.DataFrame({"body": ["a", "b" * 131_073], "stars": [1, 2]}),
         ReadOptions(text_column="body"),
-        "^the data frame: column 'body' contains a cell of more than 131,072 characters; ",
+        "^the data frame, row 2: column 'body' has 131,073 characters, more than 131,072; shorten the text",
+    ),
+    "long, and another column": (
+        pd.DataFrame({"text": ["a", "b" * 131_073], "sentence": ["c", "d"], "stars": [1, 2]}),
+        ReadOptions(),
+        "the text column can be 'text' and 'sentence'; pass --text-column",
     ),
     "mixed": (
         MIXED,

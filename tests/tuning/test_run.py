@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 
 from benchmarks.inputs.recorded_study import some_audit
@@ -86,7 +87,7 @@ def test_hints_that_an_existing_study_cannot_follow_are_for_a_new_one(
     assert "small data  --validation folds:5 evaluates" in new
     assert "precision   fp32 (--precision chooses)\n" in new
     assert "first trials  1 from portfolio (--first-trials chooses)\n" in new
-    _describe(options(tmp_path), {"spec": {}}, search)
+    _describe(options(tmp_path), {"spec": {"precision": "fp32"}}, search)
     old = capsys.readouterr()
     assert "small data" not in old.out
     assert "word vectors" not in old.err
@@ -98,7 +99,9 @@ def test_folds_are_not_suggested_if_a_class_is_too_small_for_them(
 ) -> None:
     monkeypatch.setattr("tuning.run.MIN_VALIDATION", 1)
     search = planned()
-    corpus = dataclasses.replace(search.corpus, classes=(*search.corpus.classes, "rare"))
+    classes = (*search.corpus.classes, "rare")
+    soft = np.full((len(search.corpus.labels), len(classes)), 1 / len(classes), dtype=np.float32)
+    corpus = dataclasses.replace(search.corpus, classes=classes, targets=soft)  # many are expected, none is labelled
     _describe(options(tmp_path), {}, dataclasses.replace(search, corpus=corpus))
     assert "small data" not in capsys.readouterr().out
 

@@ -26,6 +26,8 @@ from core.stats import Interval, Z, wilson
 
 AT_ONCE = 2**22
 """Maximum number of values in one block of resampling counts, or of figures of the classes."""
+CANDIDATES_AT_ONCE = 2**24
+"""Maximum number of outputs that are scored at once: as floats, those of all candidates could take 500 MB."""
 DENSITY = 2
 """Number of sentences in a resample, as a multiple of the validation sentences. With 4, the figures scatter more."""
 REPEATS = 2000
@@ -262,7 +264,7 @@ class Resamples:
         ends = np.cumsum([len(each) for each in outputs])
         slices = [slice(end - len(each), end) for end, each in zip(ends, outputs, strict=True)]
 
-        step = max(1, 2**24 // self.n)  # the predictions of all candidates as floats could take 500 MB
+        step = max(1, CANDIDATES_AT_ONCE // self.n)
 
         def scores(counts: NDArray[np.int64]) -> NDArray[np.float64]:
             parts = (stacked[at : at + step] for at in range(0, len(stacked), step))

@@ -19,7 +19,7 @@ from tuning.backend.interrupt import InterruptHandler
 from tuning.console import ASSESSING, command_line, say_if_slow
 from tuning.ensemble.measure import measure
 from tuning.ensemble.members import TrainedMember, fit_plain_member, train_members, verify_member
-from tuning.journal.records import Spec, TrialRecord, is_candidate, read_study
+from tuning.journal.records import NO_VALUE, Spec, TrialRecord, is_candidate, read_study
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.resources.machine import Machine
 from tuning.retrain.environment_diff import changes_since, require_same_data, with_version
@@ -45,14 +45,17 @@ def make_ensemble(options: EnsembleOptions) -> bool:
 
 
 def _why_none(assessment: StudyAssessment) -> str:
-    if assessment.corrected is None and assessment.n_candidates:
+    if not assessment.n_candidates:
+        return f"no trial {NO_VALUE}"
+    if assessment.corrected is None:
         lost = "; restore the study's folder `probabilities`" if assessment.sentences != 1 else ""
         return f"{why_not_corrected(assessment)}{lost}"
     if assessment.nothing_learned:
         return f"{NOTHING_LEARNED}; run more trials"
     return (
         "no trial has ended with stored probabilities, or those of two trials are too large to compare (validation "
-        "sentences times classes); run more trials, or pass a smaller validation share under another --name"
+        "sentences times classes); run more trials, or pass a smaller share of validation with --split and another "
+        "--name"
     )
 
 

@@ -107,7 +107,7 @@ DATA = {
 STOPPING = {"rule?": str, "grace?": is_positive_or_null, "reduction?": POSITIVE}
 SPEC = {
     "fingerprint?": str, "data?": DATA, "embedding_dim?": POSITIVE, "space?": dict, "epochs?": POSITIVE,
-    "epoch_sentences?": is_positive_or_null, "seed?": COUNT,
+    "epoch_sentences?": is_positive_or_null, "patience?": is_positive_or_null, "seed?": COUNT,
     "metric?": is_metric, "parallelism?": POSITIVE, "lag?": is_finite, "sampler?": dict,
     "stopping?": (dict, type(None)),
     "first_trials?": (dict, type(None)), "warm_start?": (dict, type(None)),

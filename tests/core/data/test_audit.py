@@ -148,7 +148,7 @@ def test_the_lines_say_what_was_found() -> None:
         "            most frequent without one: often 3",
         "warnings    sentences in two splits: train/val 1, train/test 1, val/test 1; remove the copies, or omit "
         "--split-column",
-        "            validation sentences: 2, too few to distinguish trials; pass --validation folds:5",
+        "            validation sentences: 2, too few to distinguish trials; add sentences",
         "            empty texts: 2; pass --drop-missing, or fill them in",
         "            texts that have near copies with another label: 1; check these labels",
         "            classes with fewer than 15 sentences: 'neg' 5, 'pos' 6; add sentences, or merge classes",

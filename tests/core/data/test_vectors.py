@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.data.vectors import embedding_matrix, hashed_random_vector, lookup_forms, resolve_vectors
+from core.data.vectors import ARCHIVES, WIDTHS, embedding_matrix, hashed_random_vector, lookup_forms, resolve_vectors
 from core.errors import ConfigError, DataError, UserError
 from tests.support.archives import zipped
 
@@ -143,3 +143,7 @@ def test_a_file_that_changes_before_it_is_read_is_refused(tmp_path: Path) -> Non
     path.write_bytes(b"good 3 4\n")
     with pytest.raises(DataError, match=r"v\.vec: has changed while it was read; run the same command again"):
         located.read({"good"}, 0)
+
+
+def test_each_archive_has_its_width() -> None:
+    assert WIDTHS.keys() == {"glove-50d", *ARCHIVES}

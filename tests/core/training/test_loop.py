@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from core.config import TrialConfig
 from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.errors import ConfigError, DataError, StopTraining, TrainingError
 from core.log_odds import to_probabilities
@@ -256,28 +257,25 @@ def test_inter_layer_dropout_has_no_effect_on_one_layer() -> None:
     assert_bit_identical(train(small(lstm_dropout=0.5), tiny_corpus()), trained(small()))
 
 
+CHANGES: list[dict[str, Any]] = [
+    {"embedding_dropout": 0.3}, {"weight_dropout": 0.3}, {"fc_dropout": 0.1}, {"fc_dropout_twice": True},
+    {"label_smoothing": 0.1}, {"embedding_lr_scale": 0.1}, {"weight_decay": 0.1}, {"clip_norm": 0.01},
+    {"lr_schedule": "cosine"}, {"ema_decay": 0.9}, {"precision": "bf16"}, {"n_layers": 2}, {"bidirectional": False},
+    {"batch_size": 8}, {"epoch_sentences": 40}, {"seed": 1},
+]  # fmt: skip
+
+
+def test_no_setting_is_forgotten_below() -> None:
+    elsewhere = (
+        "hidden_dim pooling lstm_dropout freeze_embedding embedding_max_norm optimizer learning_rate class_weight"
+    )
+    elsewhere += " inexact_lazy_adam epochs patience metric"
+    names = {*elsewhere.split(), *(name for each in CHANGES for name in each)}
+    assert names == {field.name for field in dataclasses.fields(TrialConfig)}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"embedding_dropout": 0.3},
-        {"weight_dropout": 0.3},
-        {"fc_dropout": 0.1},
-        {"fc_dropout_twice": True},
-        {"label_smoothing": 0.1},
-        {"embedding_lr_scale": 0.1},
-        {"weight_decay": 0.1},
-        {"clip_norm": 0.01},
-        {"lr_schedule": "cosine"},
-        {"ema_decay": 0.9},
-        {"precision": "bf16"},
-        {"n_layers": 2},
-        {"bidirectional": False},
-        {"batch_size": 8},
-        {"epoch_sentences": 40},
-        {"seed": 1},
-    ],
-)
+@pytest.mark.parametrize("changes", CHANGES)
 def test_every_setting_matters(changes: dict[str, Any]) -> None:
     one, other = trained(small(epochs=2)), train(small(**{"epochs": 2} | changes), tiny_corpus())
     assert one.weights_sha256 != other.weights_sha256

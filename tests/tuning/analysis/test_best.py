@@ -59,6 +59,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_table_fits_80_columns_and_compares_the_recommended_trial_with_the_best(study: Path) -> None:
     """tests/golden/study has the other lines."""
     text = table_of(study, RowFilter(top=2), "table")
+    assert max(map(len, text.splitlines())) <= 80
     assert text.splitlines()[1:3] == [
         "batch=50 bi=yes emb.drop=0 lstm.drop=0 emb.lr=1 decay=0 smooth=0 ema=none",
         "schedule=constant w.drop=0",
@@ -273,7 +274,8 @@ def test_the_last_ensemble_has_its_accuracy_on_test(tmp_path: Path) -> None:
     text = " ".join(table_of(folder, RowFilter(), "table").split())
     assert f"Test accuracy of the ensemble of {members_text(measured['members'])}: 0.8750 (95% interval 0.8" in text
     (card,) = [each for each in cards(read_assessed(folder)) if each.title == "Test accuracy"]
-    assert (card.value, card.detail.split("; ")[0]) == (0.875, f"ensemble of {members_text(measured['members'])}")
+    assert card.value == 0.875
+    assert card.detail.startswith(f"ensemble of {members_text(measured['members'])}; 95% interval 0.8")
     with open_study(folder, FULL_SPEC) as journal:
         measured |= {"test_accuracy": 0.5, "members": {"1": 0.5, "plain": 0.5}}
         journal.log_test_evaluation(measured, verb="ensemble", trial=None, seed=None, on="train", split="80/10/10")

@@ -81,6 +81,14 @@ def test_the_selection_follows_the_rules_in_each_resample(metric: str, n_classes
             assert row.tolist() == np.bincount(expected, minlength=14).tolist()
 
 
+def test_the_selection_does_not_depend_on_the_size_of_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = library(6, 40, 3, "macro_f1")
+    counts = np.concatenate(list(draw_counts(40, repeats=13, seed=3)))
+    whole = select(found, counts, size=4)
+    monkeypatch.setattr("tuning.analysis.ensemble.AT_ONCE", 36)  # two resamples of six models and three classes
+    assert select(found, counts, size=4).tolist() == whole.tolist()
+
+
 @settings(max_examples=40)
 @given(
     seed=st.integers(0, 10**6), n_models=st.integers(1, 6), n=st.integers(2, 12), size=st.integers(1, 6),

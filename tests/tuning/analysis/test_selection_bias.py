@@ -57,6 +57,7 @@ def test_the_figures_do_not_depend_on_the_size_of_a_block(monkeypatch: pytest.Mo
     outputs = [predictions(draw, [0.7, 0.72]) for _ in range(3)]
     whole = resampled(outputs, repeats=95)
     monkeypatch.setattr("tuning.analysis.selection_bias.AT_ONCE", 2**13)  # ten resamples of 800 sentences
+    monkeypatch.setattr("tuning.analysis.selection_bias.CANDIDATES_AT_ONCE", 4 * 400)  # of six
     parts = resampled(outputs, repeats=95)
     np.testing.assert_array_equal(parts.best, whole.best)
     np.testing.assert_array_equal(parts.own_change, whole.own_change)

@@ -231,6 +231,7 @@ def test_the_columns_of_a_comparison_with_the_plain_baseline_alone_are_explained
     assert lines[at + 1 : at + 3] == ["of seeds and sentences together", "tied: t test, p at least 0.05"]
     several = render_summary(summary({**CLOSE, 0: [0.6, 0.6, 0.6]}), "table")
     assert "tied: t test, p at least 0.05 after Holm's correction for 4 comparisons\n" in several
+    assert " 1.5k " in several  # parameters of trial 1
 
 
 def test_the_notes_on_the_plain_baseline_have_its_test_and_the_part_that_it_learned_from() -> None:

@@ -357,6 +357,9 @@ def test_why_there_is_no_ensemble(study: Path, made: Path, monkeypatch: pytest.M
     monkeypatch.setattr("tuning.ensemble.command.assess", lambda *_, **__: found)
     with pytest.raises(UserError, match=r"there is no ensemble: some predictions were not stored; restore"):
         ensemble(study, made)
+    found.n_candidates = 0
+    with pytest.raises(UserError, match=r"there is no ensemble: no trial has ended with a value; run the study first"):
+        ensemble(study, made)
 
 
 def test_a_folder_that_is_no_model_is_not_replaced(study: Path, made: Path) -> None:

@@ -15,13 +15,17 @@ from core.config import TrialConfig
 from core.errors import ConfigError, CorruptionError
 from core.training.result import EpochResult
 from tests.support.assessed_studies import FULL_SPEC, attributes, trial, write_study
-from tests.support.study_configs import configured, options
+from tests.support.corpora import tiny_corpus
+from tests.support.study_configs import configured, options, plan
 from tuning.analysis.best import curve_of
 from tuning.analysis.trial_detail import trial_text
 from tuning.journal.file import JOURNAL, open_journal
-from tuning.journal.reader import check_schema, read_journal
+from tuning.journal.reader import DATA, SPEC, check_schema, read_journal
 from tuning.journal.writer import open_study
+from tuning.resources.machine import TrialResources
+from tuning.run_options import DATA_OPTIONS
 from tuning.scheduling.asha import Asha
+from tuning.scheduling.study_config import study_spec
 
 DISTRIBUTIONS = {
     "x": FloatDistribution(1e-4, 1, log=True),
@@ -211,3 +215,9 @@ def test_a_line_of_many_brackets_is_damage_to_who_continues_the_study(journal: P
     part.write_bytes(journal.read_bytes() + b"[" * 100_000 + b"\n")
     with pytest.raises(CorruptionError, match=r"study\.journal is damaged \(it is no record of a study\); restore a"):
         open_journal(part)
+
+
+def test_each_key_of_a_spec_and_each_option_of_the_data_has_a_shape() -> None:
+    keys = study_spec(plan(), tiny_corpus(), {}, TrialResources()).keys() | {"retry_oom"}
+    assert {name.rstrip("?") for name in SPEC} == keys - {"format"}  # check_format refuses another one
+    assert {name.rstrip("?") for name in DATA} == set(DATA_OPTIONS)

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 from core.errors import ConfigError
 from core.nn.runtime import torch_threads
-from tests.support.study_configs import outcomes, plan
+from tests.support.study_configs import again, outcomes, plan
 from tuning.run_options import RunOptions
 from tuning.scheduling import samplers
 from tuning.scheduling.asha import FAILED
@@ -150,3 +150,18 @@ def test_a_setting_whose_condition_allows_each_choice_is_in_each_trial() -> None
     space = load_space("default", ["optimizer=[adam, adamw]", "n_layers=int(2, 3)"])
     assert {"learning_rate_adam", "lstm_dropout"} <= cmaes_dimensions(space).keys()
     assert "weight_decay" not in cmaes_dimensions(space)
+
+
+LEARN = [pytest.param(n, marks=pytest.mark.slow) if n == "gp" else n for n, info in SAMPLERS.items() if info.learns]
+
+
+@pytest.mark.parametrize("sampler", LEARN)
+def test_a_sampler_that_learns_uses_the_trials_of_another_study(sampler: str) -> None:
+    theirs = outcomes(plan(seed=1, sampler="random"), 14)[1:]
+    found = []
+    for sign in (1, -1):
+        prior = tuple(again(trial, sign * trial.params["fc_dropout"]) for trial in theirs)
+        start = {"study": "other", "sha256": "70"}
+        warm = plan(prior_trials=prior, warm_start=start, parallelism=1, sampler=sampler, startup=1)
+        found.append(outcomes(warm, 3)[2].params)
+    assert found[0] != found[1]
