@@ -190,6 +190,12 @@ def test_the_table_sorts_in_both_directions(page: Chrome) -> None:
     ranks = [int(cell) for cell in cells(page, "rank") if cell != "-"]
     assert ranks == list(range(1, len(ranks) + 1))
     assert cells(page, "rank")[-1] == "-"  # what has no rank comes last
+    sort_by(page, "rank")
+    down = cells(page, "rank")
+    assert down == [*map(str, reversed(ranks)), *["-"] * (len(down) - len(ranks))]  # also in this direction
+    [heading] = page.find_elements(By.CSS_SELECTOR, "#trials th[aria-sort]")
+    assert heading.get_attribute("aria-sort") == "descending"
+    sort_by(page, "rank")
 
 
 def test_the_table_filters_by_words_and_by_columns(page: Chrome) -> None:
@@ -217,6 +223,14 @@ def test_an_order_holds_only_between_numbers(page: Chrome) -> None:
         filter_by(page, wrong)
         assert page.find_element(By.ID, "count").text == "write a number after >="
         assert cells(page, "trial") == []
+
+
+def test_each_operator_keeps_its_own_values(page: Chrome) -> None:
+    kept = {}
+    for said in ("!=1", "<2", "<=1", ">1", ">=2"):
+        filter_by(page, f"n_layers{said}")
+        kept[said] = set(cells(page, "n_layers"))
+    assert kept == {"!=1": {"2"}, "<2": {"1"}, "<=1": {"1"}, ">1": {"2"}, ">=2": {"2"}}
 
 
 def test_a_filter_may_have_blanks_short_names_and_columns_that_are_not_shown(page: Chrome) -> None:
@@ -265,6 +279,9 @@ def test_a_trial_is_selected_in_every_chart_by_keyboard_alone(page: Chrome) -> N
     button = page.find_element(By.CSS_SELECTOR, "#trials tbody button")
     button.send_keys(Keys.ENTER)
     assert pressed(page) == [button.text]
+    button.send_keys(Keys.ENTER)  # a second time ends the selection
+    assert pressed(page) == []
+    button.send_keys(Keys.ENTER)
     assert lit(page) == {int(button.text)}
     faint = page.find_elements(By.CSS_SELECTOR, "#history .mark-symbol path[opacity='0.12']")
     assert len(faint) > 50
@@ -280,10 +297,14 @@ def test_a_click_in_a_chart_selects_the_trial_in_the_table_and_in_every_chart(pa
     for place in "#history .role-mark.mark-symbol path", "#timeline .mark-rect path", "#slices-1 .mark-symbol path":
         marks = page.find_elements(By.CSS_SELECTOR, place)
         mark = marks[-1]  # the best trial is on top of the others
+        page.execute_script("document.querySelector('#table .tall').scrollTop = 9999")
         ActionChains(page).move_to_element(mark).click().perform()
         [chosen] = lit(page)
         assert chosen is not None, place
         assert pressed(page) == [str(chosen)]
+        places = "['#table .tall', 'tr.on'].map(each => document.querySelector(each).getBoundingClientRect())"
+        inside = f"const [box, row] = {places}; return box.top <= row.top && row.bottom <= box.bottom"
+        assert page.execute_script(inside), place
         tip = page.find_element(By.ID, "tip").text.splitlines()
         assert tip[0] == f"trial {chosen}"
         assert any(line.startswith("learning_rate ") for line in tip)
@@ -321,6 +342,8 @@ def test_a_watched_page_of_a_few_trials_keeps_its_filter_over_a_reload(tab: Chro
     made = folder / "report.html"
     made.write_bytes(make_page(folder, cache_dir=folder, command="x", every_seconds=5)[0])
     complaints(tab)
+    kept = "{ const own = setInterval; window.setInterval = (call, time) => own(window.tick = call, time) }"
+    tab.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": kept})
     open_page(tab, made)
     tab.execute_script(  # at once: the page may be loaded again at any moment
         "document.querySelector('#trials tbody button').click();"
@@ -332,6 +355,7 @@ def test_a_watched_page_of_a_few_trials_keeps_its_filter_over_a_reload(tab: Chro
     # The document is new; its script restores filter and selection.
     wait_until(lambda: set(cells(tab, "state")) == {"stopped"}, "the rows are not filtered", 0.1)
     wait_until(lambda: len(tab.find_elements(By.CSS_SELECTOR, "tr.on")) == 1, "no trial is selected", 0.1)
+    assert tab.execute_script("return document.activeElement.id && window.tick()") is True  # it is not loaded again
     assert tab.execute_script("return document.getElementById('filter').value") == "stopped"
     wait_until(lambda: tab.find_elements(By.CSS_SELECTOR, "body.drawn"), "the charts are not drawn", 0.1)
     assert complaints(tab) == []

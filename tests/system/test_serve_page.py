@@ -158,6 +158,68 @@ def cells(page: Any, section: str) -> list[list[str]]:
     return found
 
 
+def answer_with(page: Any, predictions: str) -> None:
+    """Answer in place of the server: a JavaScript function of the texts."""
+    page.execute_script(
+        "window.fetch = async (_, { body }) => "
+        f"Response.json({{ predictions: ({predictions})(JSON.parse(body).texts) }})"
+    )
+
+
+def submit(page: Any, texts: list[str]) -> None:
+    """Label these sentences, and wait for the end."""
+    page.execute_script("document.querySelector('#text').value = arguments[0]", "\n".join(texts))
+    page.execute_script("document.querySelector('form').requestSubmit()")  # it disables the button at once
+    until(page, lambda: page.execute_script("return !document.querySelector('button').disabled"))
+
+
+def test_a_busy_server_is_asked_again_also_for_a_last_sentence_alone(page: Any) -> None:
+    """The 13th sentence has a request of its own. The answer to one connection too many has no body."""
+    page.execute_script(
+        "const own = window.fetch, busy = { status: 503, headers: { 'Retry-After': '0.01' } }; let asked = 0;"
+        "window.fetch = async (...request) => asked++ % 2 ? own(...request) : new Response('', busy)"
+    )
+    submit(page, ["good"] * 13)
+    assert text(page, "#said") == "13 sentences labelled"
+
+
+def test_a_file_in_another_encoding_is_refused(page: Any, tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_bytes("na\u00efve movie\ngood\n".encode("cp1252"))
+    page.find_element("id", "file").send_keys(str(tmp_path / "texts.txt"))
+    until(page, lambda: text(page, "#said") != "")
+    assert text(page, "#said") == "No label: the file is not in UTF-8"
+
+
+def test_the_file_has_all_sentences_and_no_formula(page: Any, tmp_path: Path) -> None:
+    texts = ["+1 star", "-good", "@good", "3 stars", *(f"good {number}" for number in range(998))]
+    answer_with(page, "texts => texts.map(() => ({ label: 'a', probability: 1 }))")
+    submit(page, texts)
+    assert text(page, "#said") == "1002 sentences labelled; the table shows the first 1000, the file has all"
+    assert [row[0] for row in cells(page, "#labels")] == texts[:1000]
+    rows = list(csv.reader(saved_file(page, tmp_path).splitlines()))
+    assert [row[0] for row in rows[1:]] == ["'+1 star", "'-good", "'@good", *texts[3:]]
+
+
+def test_the_most_probable_class_is_first_and_its_bar_is_the_longest(page: Any) -> None:
+    shares = "{ a: 0.125, b: 0.5, c: 0.375 }"
+    guess = f"{{ label: 'b', probability: 0.5, probabilities: {shares}, unknown_words: 0 }}"
+    answer_with(page, f"() => [{guess}]")
+    submit(page, ["good"])
+    assert [row[:2] for row in cells(page, "#answer")] == [["b", "0.5000"], ["c", "0.3750"], ["a", "0.1250"]]
+    bars = "return [...document.querySelectorAll('.share div')].map(each => each.style.width)"
+    assert page.execute_script(bars) == ["50%", "37.5%", "12.5%"]
+    assert page.execute_script("return [...document.querySelectorAll('tr.best th')].map(e => e.textContent)") == ["b"]
+
+
+def test_enter_within_a_composed_word_sends_nothing(page: Any) -> None:
+    script = (
+        "const box = document.querySelector('#text'); box.value = 'good';"
+        "box.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', isComposing: arguments[0] }));"
+        "return document.querySelector('button').disabled"
+    )
+    assert [page.execute_script(script, composing) for composing in (True, False)] == [False, True]
+
+
 def saved_file(page: Any, folder: Path) -> str:
     """What `Save as CSV` saves."""
     page.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})

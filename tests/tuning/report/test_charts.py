@@ -17,8 +17,17 @@ from benchmarks.inputs.recorded_study import BEGAN, record_study
 from tests.support.assessed_studies import FULL_SPEC, SPACE, attributes, trial, write_study
 from tests.support.pages import chart_data_of
 from tests.support.small_study import add, small_study
+from tuning.journal.file import study_lock
 from tuning.report import charts
-from tuning.report.chart_data import ChartData, chart_data, default_results, plain, searched_trials, setting_importances
+from tuning.report.chart_data import (
+    ChartData,
+    chart_data,
+    default_results,
+    plain,
+    searched_trials,
+    setting_importances,
+    study_chart_data,
+)
 from tuning.report.figures import WIDEST_CHART, Figure, figures, reasons
 from tuning.scheduling.asha import Asha
 from tuning.space.space import Dimension, Space, midpoint
@@ -114,6 +123,11 @@ def test_parallel_coordinates_have_a_line_for_each_ranked_trial_and_an_axis_for_
     drawn = svg(charts.parallel(data))
     assert len(re.findall(r'aria-label="setting: [^"]*; rank: [^"]*trial: ', drawn)) == len(data.study.ranked)
     assert all(f">{name}<" in drawn for name in data.settings)
+    lines = re.findall(r'<path aria-label="[^"]*\brank: (\d+)[^>]* d="([^"]*)"[^>]* stroke="(#\w+)"', drawn)
+    colours = {int(rank): colour for rank, _, colour in lines}
+    assert [colours[rank] for rank in (1, 2, max(colours))] == [charts.GREEN, charts.SHADES[0], charts.SHADES[-1]]
+    best = next(path for rank, path, _ in lines if rank == "1")
+    assert float(best.rsplit(",", 1)[1]) == 0  # the highest accuracy is at the top of the last axis
 
 
 @pytest.mark.slow
@@ -302,6 +316,15 @@ def test_a_running_trial_lasts_until_now_or_until_the_last_event(tmp_path: Path,
     assert end > start if running else end == start
 
 
+def test_whether_a_study_runs_is_read_from_its_lock(tmp_path: Path) -> None:
+    record_study(tmp_path / "s", trials=6, running=2)
+    [(_, start, end)] = segments(study_chart_data(tmp_path / "s", ensemble=False), 5)
+    assert end == start
+    with study_lock(tmp_path / "s", searches=True):
+        [(_, start, end)] = segments(study_chart_data(tmp_path / "s", ensemble=False), 5)
+    assert end > start
+
+
 @pytest.mark.slow
 def test_a_paused_trial_has_a_mark_of_its_own_in_every_chart_of_trials(tmp_path: Path) -> None:
     """It is ranked: what it has reached so far counts."""
@@ -368,6 +391,10 @@ def test_the_expected_best_is_drawn_for_each_number_of_random_trials(data: Chart
     rows = json.loads(chart.data.values)
     assert [row["trials"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert ">trials (of 4.7 epochs each)<" in svg(chart)
+    band, *lines = chart.to_dict()["layer"]
+    assert (band["encoding"]["y"]["field"], band["encoding"]["y2"]["field"]) == ("low", "high")
+    drawn = [(line["encoding"]["y"]["field"], line["mark"].get("strokeDash")) for line in lines]
+    assert drawn == [("unbiased", None), ("plugin", [6, 4])]
 
 
 def test_a_study_that_has_just_begun_says_so_in_every_figure(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from tests.support.assessed_studies import write_study_with_ensemble
 from tests.support.pages import Page, made
 from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter
-from tuning.report.chart_data import study_chart_data
+from tuning.analysis.ranking import read_assessed
+from tuning.report.chart_data import default_results, study_chart_data
 from tuning.report.charts import CONFIG, KINDS, SHADES, history
 from tuning.report.compose import page_data, specifications
 
@@ -176,7 +177,34 @@ def test_a_study_without_trials_has_a_page(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_many_classes_are_listed_as_confusions(tmp_path: Path) -> None:
     record_study(tmp_path / "s", classes=tuple(f"class {i}" for i in range(20)))
-    assert "20 classes are too many for a matrix" in made(tmp_path / "s").text
+    text = made(tmp_path / "s").text
+    assert "20 classes are too many for a matrix" in text
+    found = re.findall(r"class (\d+) classified as class (\d+): \d", text)
+    assert found
+    assert [int(said) for _, said in found] == [(int(right) + 1) % 20 for right, _ in found]
+
+
+@pytest.mark.slow
+def test_each_class_has_its_scores(page: Page, folder: Path) -> None:
+    results = default_results(read_assessed(folder))
+    assert results is not None
+    assert any(f"{each.precision:.3f}" != f"{each.recall:.3f}" for each in results.scores)
+    for each in results.scores:
+        row = each.name
+        for name in ("precision", "recall", "f1"):
+            interval = getattr(each, f"{name}_interval")
+            row += f"{getattr(each, name):.3f} ({interval.low:.3f} to {interval.high:.3f})"
+        assert f"{row}{each.support}" in page.text
+
+
+@pytest.mark.slow
+def test_the_page_names_no_folder(tmp_path: Path) -> None:
+    data = {"dataset": "/home/anna/t.csv"}
+    record_study(tmp_path / "s", trials=0, data=data, command="sentune run /home/anna/t.csv")
+    page = made(tmp_path / "s", command="sentune report s --out /home/anna/page.html")
+    assert "/home/anna" not in page.source
+    for shown in ("sentune run t.csv", "sentune report s --out page.html", "datasett.csv"):
+        assert shown in page.text
 
 
 def luminance(colour: str) -> float:

@@ -176,20 +176,27 @@ def test_the_limit_of_open_files_is_raised_as_far_as_it_may_be(
 
 
 def test_the_time_limit_of_a_client_that_reads_again_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    large, ended, resume = b"x" * (16 << 20), list[bool](), GuardedProtocol.resume_writing
+    large, paused, ended = b"x" * (64 << 20), threading.Event(), list[bool]()
+    pause, resume = GuardedProtocol.pause_writing, GuardedProtocol.resume_writing
 
     async def much(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": large})
 
-    def observed(self: GuardedProtocol) -> None:
+    def pausing(self: GuardedProtocol) -> None:
+        pause(self)
+        paused.set()
+
+    def resumed(self: GuardedProtocol) -> None:
         resume(self)
         assert self._reading_due is not None
         ended.append(self._reading_due.cancelled())
 
-    monkeypatch.setattr(GuardedProtocol, "resume_writing", observed)
+    monkeypatch.setattr(GuardedProtocol, "pause_writing", pausing)
+    monkeypatch.setattr(GuardedProtocol, "resume_writing", resumed)
     closing = REQUEST.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
     with running(much) as port, opened(port, closing) as connection:
+        assert paused.wait(PATIENCE_SECONDS)
         while connection.recv(1 << 20):
             pass
     assert ended

@@ -50,14 +50,13 @@ const drawMany = (found, texts) => {
   labels.hidden = false;
 };
 
-const predict = async (texts) => {
+const predict = async (texts, waits) => {
   const body = JSON.stringify({ texts });
   for (;;) {
     const reply = await fetch("predict", { method: "POST", headers: { "Content-Type": "application/json" }, body });
-    const content = await reply.json();
-    if (reply.ok) return content.predictions;
-    const wait = texts.length > 1 && [429, 503].includes(reply.status) && Number(reply.headers.get("Retry-After"));
-    if (!wait) throw new Error(content.detail);
+    if (reply.ok) return (await reply.json()).predictions;
+    const wait = waits && [429, 503].includes(reply.status) && Number(reply.headers.get("Retry-After"));
+    if (!wait) throw new Error((await reply.json()).detail);
     await new Promise((resolve) => setTimeout(resolve, 1000 * wait));
   }
 };
@@ -73,7 +72,7 @@ form.addEventListener("submit", async (event) => {
     if (!texts.length) throw new Error("there is no sentence");
     while (found.length < texts.length) {
       if (texts.length > BATCH) said.textContent = `${found.length} of ${texts.length} sentences labelled ...`;
-      found.push(...await predict(texts.slice(found.length, found.length + BATCH)));
+      found.push(...await predict(texts.slice(found.length, found.length + BATCH), texts.length > 1));
     }
     if (texts.length === 1) drawOne(found[0], texts[0]); else drawMany(found, texts);
   } catch (error) {
@@ -91,9 +90,14 @@ box.addEventListener("keydown", (event) => {
 });
 chooser.addEventListener("change", async ({ target }) => {
   if (!target.files.length) return;
-  box.value = await target.files[0].text();
+  const content = await target.files[0].arrayBuffer();
   target.value = "";
-  form.requestSubmit();
+  try {
+    box.value = new TextDecoder("utf-8", { fatal: true }).decode(content);
+    form.requestSubmit();
+  } catch {
+    said.textContent = "No label: the file is not in UTF-8";
+  }
 });
 fetch("health").then((reply) => reply.json()).then(({ model, classes, min_probability: minimum }) => {
   const threshold = minimum === null ? "" : `. There is no answer below probability ${minimum}`;
