@@ -1,8 +1,10 @@
 """Resolve the DATASET argument: where the data is, what identifies it, and how to read it."""
 
 import dataclasses
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,17 +37,21 @@ def resolve_dataset(dataset: str, options: ReadOptions, folder: Path, notify: No
         ConfigError: The name is none of these, or an option cannot be used with it.
         DataError: A file is absent or cannot be used.
     """
+    defaults = dataclasses.asdict(ReadOptions())
+    given = {name: value for name, value in dataclasses.asdict(options).items() if value != defaults[name]}
     if dataset not in ("snippets", "mr") and not dataset.startswith("mr:"):
-        return _resolve_file(dataset, options, folder, notify)
-    given = [f"--{name.replace('_', '-')}" for name in options.__slots__ if getattr(options, name) not in (None, False)]
+        return _resolve_file(dataset, options, given, folder, notify)
     if given:
-        raise ConfigError(f"{' and '.join(given)} must be used with a file, got dataset {dataset!r}; leave it out")
+        names = " and ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise ConfigError(f"{names} must be used with a file, got dataset {dataset!r}; leave it out")
     if dataset in ("snippets", "mr"):
         return (resolve_snippets if dataset == "snippets" else resolve_mr)(folder, notify)
     return resolve_mr_at(expand_user(dataset.removeprefix("mr:")), notify)
 
 
-def _resolve_file(dataset: str, options: ReadOptions, folder: Path, notify: Notify | None) -> DatasetSource:
+def _resolve_file(
+    dataset: str, options: ReadOptions, given: Mapping[str, Any], folder: Path, notify: Notify | None
+) -> DatasetSource:
     path = expand_user(dataset)
     kind = format_of(path)
     if kind is None:
@@ -57,9 +63,6 @@ def _resolve_file(dataset: str, options: ReadOptions, folder: Path, notify: Noti
     probabilities = parse_names(options.probability_columns)
     digest = file_hash.input_digest(path, folder)
     encoding = encoding_of(path, options.encoding, folder, notify, "search with another --encoding")
-    given = {
-        name: value for name, value in dataclasses.asdict(options).items() if value != getattr(ReadOptions(), name)
-    }
     # Without the path: the same file in another folder is the same data.
     inputs = {
         "dataset": kind,

@@ -184,10 +184,18 @@ def test_a_busy_server_is_asked_again_also_for_a_last_sentence_alone(page: Any) 
 
 
 def test_a_file_in_another_encoding_is_refused(page: Any, tmp_path: Path) -> None:
+    submit(page, ["good", "bad"])
     (tmp_path / "texts.txt").write_bytes("na\u00efve movie\ngood\n".encode("cp1252"))
     page.find_element("id", "file").send_keys(str(tmp_path / "texts.txt"))
-    until(page, lambda: text(page, "#said") != "")
-    assert text(page, "#said") == "No label: the file is not in UTF-8"
+    until(page, lambda: text(page, "#said").startswith("No label"))
+    assert text(page, "#said") == "No label: the file is not in UTF-8; save it in UTF-8"
+    assert page.execute_script("return document.querySelector('#labels').hidden")
+
+
+def test_an_answer_that_is_no_json_is_named_by_its_status(page: Any) -> None:
+    page.execute_script("window.fetch = async () => new Response('<h1>Bad Gateway</h1>', { status: 502 })")
+    submit(page, ["good"])
+    assert text(page, "#said") == "No label: the server answered 502; try again later"
 
 
 def test_the_file_has_all_sentences_and_no_formula(page: Any, tmp_path: Path) -> None:

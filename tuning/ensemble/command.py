@@ -54,8 +54,7 @@ def _why_none(assessment: StudyAssessment) -> str:
         return f"{NOTHING_LEARNED}; run more trials"
     return (
         "no trial has ended with stored probabilities, or those of two trials are too large to compare (validation "
-        "sentences times classes); run more trials, or pass a smaller share of validation with --split and another "
-        "--name"
+        "sentences times classes); run more trials, or search with fewer validation sentences under another --name"
     )
 
 

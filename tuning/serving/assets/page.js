@@ -56,7 +56,8 @@ const predict = async (texts, waits) => {
     const reply = await fetch("predict", { method: "POST", headers: { "Content-Type": "application/json" }, body });
     if (reply.ok) return (await reply.json()).predictions;
     const wait = waits && [429, 503].includes(reply.status) && Number(reply.headers.get("Retry-After"));
-    if (!wait) throw new Error((await reply.json()).detail);
+    const other = { detail: `the server answered ${reply.status}; try again later` }; // such as a proxy's page
+    if (!wait) throw new Error((await reply.json().catch(() => other)).detail);
     await new Promise((resolve) => setTimeout(resolve, 1000 * wait));
   }
 };
@@ -96,7 +97,8 @@ chooser.addEventListener("change", async ({ target }) => {
     box.value = new TextDecoder("utf-8", { fatal: true }).decode(content);
     form.requestSubmit();
   } catch {
-    said.textContent = "No label: the file is not in UTF-8";
+    answer.hidden = labels.hidden = true;
+    said.textContent = "No label: the file is not in UTF-8; save it in UTF-8";
   }
 });
 fetch("health").then((reply) => reply.json()).then(({ model, classes, min_probability: minimum }) => {
