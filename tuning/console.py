@@ -119,7 +119,7 @@ RENAMED = {"text_column": "text", "label_column": "label"}
 
 _WORDS = "|".join(
     (
-        "auto|none|random|portfolio|tpe|gp|cmaes|qmc|fasttext|characters|glove-[0-9]+d|folds:[0-9K]+",
+        "auto|none|random|portfolio|tpe|gp|cmaes|qmc|fasttext|characters|train[+]val|glove-[0-9]+d|folds:[0-9K]+",
         *PRECISIONS,
         *METRIC_NAMES,
     )
@@ -158,7 +158,9 @@ def program_name() -> str:
     return called.name if shutil.which(called.name) else shlex.quote(str(called))
 
 
-def study_command(verb: str, folder: Path, options: str, *, trial: int | None = None) -> str:
+def study_command(
+    verb: str, folder: Path, options: str, *, trial: int | None = None, cache_dir: Path | None = None
+) -> str:
     """Return a command on a study, such as `sentune retrain mine --trial 3 --out model`.
 
     In Python it is `study.retrain(trial=3)`, whose other arguments have defaults.
@@ -166,7 +168,12 @@ def study_command(verb: str, folder: Path, options: str, *, trial: int | None = 
     if _python_call() is not None:
         return f"study.{verb}({'' if trial is None else f'trial={trial}'})"
     options = options if trial is None else f"--trial {trial} {options}"
-    return f"{program_name()} {verb} {study_argument(folder)} {options}"
+    return f"{program_name()} {verb} {study_argument(folder)} {options}{cache_option(cache_dir)}"
+
+
+def cache_option(cache_dir: Path | None) -> str:
+    """Return ` --cache-dir DIR` for the end of a command; empty for the default folder."""
+    return "" if cache_dir is None else f" --cache-dir {shlex.quote(str(cache_dir))}"
 
 
 def study_argument(folder: Path) -> str:

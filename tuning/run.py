@@ -201,8 +201,10 @@ def _run(
 def _describe(options: RunOptions, existing: Mapping[str, Any], search: PlannedSearch) -> None:
     """Print the audit of the data, the values that sentune has chosen, and hints."""
     plan, corpus = search.config, search.corpus
-    audit = in_callers_terms(render_audit(corpus.source["audit"], plan.metric))  # before an option and its value part
-    _say(wrap_titled(audit, shutil.get_terminal_size().columns) if is_terminal(sys.stdout) else audit)
+    # Only the warnings name options; the user's sentences may look like some.
+    facts, title, warnings = render_audit(corpus.source["audit"], plan.metric).partition("\nwarnings ")
+    audit = facts + title + in_callers_terms(warnings)  # before an option and its value part
+    print(wrap_titled(audit, shutil.get_terminal_size().columns) if is_terminal(sys.stdout) else audit, flush=True)
     # Otherwise the audit warns, or a class is too small for five folds.
     sizes = np.bincount(corpus.labels[corpus.split != TEST], minlength=len(corpus.classes))
     enough = len(corpus.validation()) >= MIN_VALIDATION and sizes.min() >= 5

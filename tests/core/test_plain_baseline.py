@@ -136,6 +136,9 @@ def test_large_data_are_bounded_by_features_and_by_sentences(monkeypatch: pytest
     assert {(2, 0), (3, 0)} <= set(map(tuple, few.ngrams.tolist()))  # the words that each class prefers
     tokens = int(corpus.lengths()[corpus.indices(TRAIN)].sum())
     monkeypatch.undo()
+    monkeypatch.setattr(plain_baseline, "MAX_FEATURES", 7)
+    assert fitted(corpus).coefficients.shape == (2, 7)
+    monkeypatch.undo()
     monkeypatch.setattr(plain_baseline, "MAX_WORK", 2)
     np.testing.assert_array_equal(fitted(corpus).coefficients, whole.coefficients)  # MIN_TOKENS are always used
     train = corpus.indices(TRAIN)

@@ -183,6 +183,7 @@ def test_a_python_call_takes_the_place_of_the_command_line() -> None:
         ("pass --set 'a=[1, 2]'", "pass set=['a=[1, 2]']"),
         ("pass --tokenizer characters if", 'pass tokenizer="characters" if'),
         ("--label-column 'y' has one class", "label='y' has one class"),
+        ("--seeds must be 1 with --on train+val, which", 'seeds must be 1 with on="train+val", which'),
         ("--grace must be left out with --stopping none", 'grace must be left out with stopping="none"'),
         ("--warm-start old cannot be used", "warm_start old cannot be used"),
         ("--time-budget 30m, --split 80/10/10, --on randomly", "time_budget 30m, split 80/10/10, on randomly"),

@@ -18,6 +18,7 @@ from tests.support.local_backend import NoRay, trained_here, write_reviews
 from tests.support.small_study import small_study
 from tests.support.study_configs import options, plan
 from tuning.backend.interrupt import InterruptHandler
+from tuning.console import called_from_python
 from tuning.forecast.command import make_forecast
 from tuning.journal.file import JOURNAL
 from tuning.journal.records import read_study, study_attributes
@@ -104,6 +105,25 @@ def test_folds_are_not_suggested_if_a_class_is_too_small_for_them(
     corpus = dataclasses.replace(search.corpus, classes=classes, targets=soft)  # many are expected, none is labelled
     _describe(options(tmp_path), {}, dataclasses.replace(search, corpus=corpus))
     assert "small data" not in capsys.readouterr().out
+
+
+def test_in_python_only_the_warnings_of_the_audit_name_keywords(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A sentence may look like an option."""
+    search = planned()
+    audit = some_audit(search.corpus.classes)
+    audit["conflicts"] = {"texts": 1, "examples": [{"text": "git push --force", "labels": list(search.corpus.classes)}]}
+    source = {**search.corpus.source, "audit": audit}
+    with called_from_python("search(...)"):
+        _describe(
+            options(tmp_path),
+            {},
+            dataclasses.replace(search, corpus=dataclasses.replace(search.corpus, source=source)),
+        )
+    out = capsys.readouterr().out
+    assert ": git push --force\n" in out
+    assert 'validation="folds:5"' in out
 
 
 @pytest.mark.slow

@@ -52,7 +52,7 @@ def table_of(
     whole = bool(rows) and selection.state is None and not selection.where
     if rows and not shown and not whole and form not in ("json", "csv"):
         return f"no trial matches{'; --where compares exact values, the table rounds them' if selection.where else ''}"
-    notes = [*_summary(study), *spec_notes(study.spec)] if rows else []
+    notes = [*_summary(study, cache_dir), *spec_notes(study.spec)] if rows else []
     notes += early_end_notes(study)
     if count := sum(row.state == "RUNNING" and row.epochs > 0 for row in rows):
         notes.append(f"not ranked, because their training has not ended: {count} trial{'s' * (count != 1)} with epochs")
@@ -88,7 +88,7 @@ def curve_of(folder: Path, form: str) -> str:
     return render_curve(random_search_curve(records), form)
 
 
-def _summary(study: AssessedStudy) -> list[str]:
+def _summary(study: AssessedStudy, cache_dir: Path | None) -> list[str]:
     """Return paragraphs below the table of all rows of a study that has trials."""
     rows, assessment = study.rows, study.assessment
     found = nothing_learned(study.spec["metric"]) if assessment.nothing_learned else []
@@ -99,7 +99,7 @@ def _summary(study: AssessedStudy) -> list[str]:
         found.append("- never recommended: predicts one class, or is not better than the majority")
     if rows[0].rank == 1:
         found.append(_best_note(rows[0], assessment))
-    found += [*recommendation_note(study), *ensemble_note(study)]
+    found += [*recommendation_note(study), *ensemble_note(study, cache_dir)]
     for name, gain in (("plain baseline", assessment.gain_over_plain), ("baseline", assessment.corrected_gain)):
         if gain is not None:
             found.append(f"Corrected, the best trial is {_compared(gain, f'the {name}')}.")
@@ -209,8 +209,11 @@ def recommendation_note(study: AssessedStudy) -> list[str]:
     return [text]
 
 
-def ensemble_note(study: AssessedStudy) -> list[str]:
-    """Return the members, the corrected figure and the gain of the ensemble, and how to make it; empty without one."""
+def ensemble_note(study: AssessedStudy, cache_dir: Path | None = None) -> list[str]:
+    """Return the members, the corrected figure and the gain of the ensemble, and how to make it; empty without one.
+
+    `cache_dir` is the folder of the data cache for this command; None for the default one.
+    """
     found = study.assessment.ensemble
     if found is None:
         return []
@@ -218,7 +221,7 @@ def ensemble_note(study: AssessedStudy) -> list[str]:
         return ["The best ensemble is the plain baseline alone."]
     if not found.gains:
         return ["An ensemble is not expected to be better than the best trial."]
-    return [*ensemble_lines(found), f"  {study_command('ensemble', study.folder, '--out DIR')}"]
+    return [*ensemble_lines(found), f"  {study_command('ensemble', study.folder, '--out DIR', cache_dir=cache_dir)}"]
 
 
 def ensemble_lines(ensemble: EnsembleEstimate) -> list[str]:

@@ -6,7 +6,6 @@ expected to be better than it. Otherwise it is the ensemble, if this contains th
 be worse. The ensemble also comes first if it alone is shown to beat the plain baseline.
 """
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,8 +41,8 @@ class NextStep:
         """Return the command line of the verb, or the call of the Python API."""
         if self.verb is None:
             return None
-        options = "--out model" if cache_dir is None else f"--out model --cache-dir {shlex.quote(str(cache_dir))}"
-        return study_command(self.verb, folder, options, trial=self.trial if self.verb == "retrain" else None)
+        trial = self.trial if self.verb == "retrain" else None
+        return study_command(self.verb, folder, "--out model", trial=trial, cache_dir=cache_dir)
 
 
 def next_step(study: AssessedStudy) -> NextStep | None:

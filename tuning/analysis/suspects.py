@@ -21,7 +21,7 @@ from core.data.corpus import TEST
 from core.data.load import load_corpus, load_texts
 from core.errors import DataError, UserError
 from core.metrics import METRICS
-from tuning.console import program_name, study_command
+from tuning.console import cache_option, program_name, study_command
 from tuning.formatting import align_columns, brief_text, csv_table, short_names
 from tuning.journal.folder import missing_files
 from tuning.journal.predictions import unpack_validation_labels
@@ -176,7 +176,7 @@ def suspects_text(folder: Path, cache_dir: Path | None, form: str, **places: str
     if gone := missing_files(spec["data"], "dataset", "vectors"):
         known = {name: shlex.quote(path) for name, path in places.items()} | dict.fromkeys(gone, "PATH")
         paths = " ".join(path if name == "dataset" else f"--{name} {path}" for name, path in sorted(known.items()))
-        command = f"{program_name()} data {paths} --suspects {shlex.quote(str(folder))}"
+        command = f"{program_name()} data {paths} --suspects {shlex.quote(str(folder))}{cache_option(cache_dir)}"
         raise DataError(f"{spec['data'][gone[0]]}: no such file; if it was moved, pass its new path: {command}")
     corpus = load_corpus(**spec["data"], cache_dir=cache_dir)  # prepares the data again if the cache has lost them
     if corpus.fingerprint != spec["fingerprint"]:
@@ -192,7 +192,8 @@ def suspects_text(folder: Path, cache_dir: Path | None, form: str, **places: str
     labels = unpack_validation_labels(attributes)
     only_validation = not is_validated_in_folds(attributes["spec"]) and n_sentences == len(labels)
     moved = "".join(f" --{name} {shlex.quote(path)}" for name, path in places.items())
-    confirm = study_command("confirm", folder, f"--top 1 --seeds 2 --folds 5{moved}") if only_validation else None
+    options = f"--top 1 --seeds 2 --folds 5{moved}"
+    confirm = study_command("confirm", folder, options, cache_dir=cache_dir) if only_validation else None
     return "\n".join([*suspects_table(found), "", *_notes(found, n_sentences, confirm)])
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from core.config import TrialConfig
 from tuning.scheduling.asha import FAILED
+from tuning.scheduling.budget import BudgetCheck
 from tuning.scheduling.simulated_backend import simulate
 from tuning.scheduling.study_config import StudyConfig
 
@@ -16,6 +17,8 @@ Epochs = Mapping[int, Sequence[tuple[float, float]]]
 """Score and seconds of each epoch, by trial."""
 SHARE = 0.02
 """Share of the time that simulations may take: the result of one that took a second is used for 50."""
+UNKNOWN = -1e6
+"""Below each score: that of an epoch that no trial has reached is no new best, and reaches no target."""
 
 
 @dataclass(kw_only=True)
@@ -79,9 +82,15 @@ class RemainingTime:
         numbers = sorted(self.costs)  # in the simulation, trials that repeat another one are left out
         costs = [self.costs[number] for number in numbers] + [mean_cost] * (n_trials - n_started)
         rows = [self._rows(number, epochs.get(number, ())) for number in numbers]
+        budget = BudgetCheck(self.config.budget)
 
         ends = simulate(
-            lambda score: self.config.clock(n_trials=n_trials, start=costs.__getitem__, score=score),
+            lambda score: self.config.clock(
+                n_trials=n_trials,
+                start=costs.__getitem__,
+                score=score,
+                ended=lambda log: budget.update(log, 0) is not None,
+            ),
             _score_model(rows),
             lambda trial, epoch: costs[trial] * pace,
             self.workers,
@@ -111,7 +120,7 @@ def _score_model(rows: Sequence[Sequence[tuple[float, float]]]) -> Callable[[int
         if epoch not in pools:
             pools[epoch] = [max(a for a, _ in row[:epoch]) for row in rows if len(row) >= epoch]
         if (trial, epoch) not in scores:
-            scores[trial, epoch] = drawn.choice(pools[epoch]) if pools[epoch] else drawn.random()
+            scores[trial, epoch] = drawn.choice(pools[epoch]) if pools[epoch] else UNKNOWN + drawn.random()
         return scores[trial, epoch]
 
     return score

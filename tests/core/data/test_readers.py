@@ -367,3 +367,9 @@ def test_any_bytes_are_a_table_or_a_user_error(
         assert "\n" not in str(error)  # noqa: PT017 - either outcome is right
     else:
         assert {len(cells) for cells in table.columns.values()} == {len(table.lines)}
+
+
+def test_a_row_that_the_sample_cuts_does_not_count_against_its_separator(tmp_path: Path) -> None:
+    rows = '3;"good,\nfilm, x\ny, z";7\n' * 30  # of three lines, and the sample has 20
+    table = read(tmp_path, "a.csv", f"mark, mean;comment;id\n{rows}".encode())
+    assert (list(table.columns), len(table.lines)) == (["mark, mean", "comment", "id"], 30)

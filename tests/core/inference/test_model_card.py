@@ -214,6 +214,18 @@ def test_an_ensemble_lists_its_members_with_their_shares_and_settings() -> None:
     assert "Settings of plain-baseline" not in text
 
 
+def test_no_folder_of_the_author_is_shown() -> None:
+    text = card(
+        source=SOURCE | {"dataset": "/home/alice/t.csv", "audit": {"added": "/home/alice/u.txt"}},
+        metrics=METRICS | {"environment": {"python": "/home/alice/bin/python"}},
+        command="sentune retrain /home/alice/s --out '/home/alice/my model'",
+    )
+    assert "alice" not in text
+    assert text.startswith("# Sentence classifier trained on t.csv\n")
+    assert "\n| dataset | t.csv |\n" in text
+    assert "\nsentune retrain s --out 'my model'\n" in text
+
+
 def test_the_card_has_the_calibration_and_the_thresholds() -> None:
     row = {"low": 0.6, "high": 0.7, "sentences": 9, "confidence": 0.65, "accuracy": 0.5}
     before = {"error": 0.15, "log_loss": 1.3308, "bins": [row]}

@@ -206,6 +206,22 @@ def test_content_is_on_the_disk_before_its_name(tmp_path: Path, monkeypatch: pyt
     target = tmp_path / "file"
     atomic_write(target, b"new")
     assert synced == [(target.stat().st_ino, False), (tmp_path.stat().st_ino, True)]
+    sizes: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: sizes.append(os.fstat(handle).st_size))
+    atomic_write(target, b"newer")
+    assert sizes[0] == len(b"newer")  # none of it is left in Python's own buffer
+
+
+def test_no_handle_stays_open(tmp_path: Path) -> None:
+    def lowest_free() -> int:
+        handle = os.open(os.devnull, os.O_RDONLY)
+        os.close(handle)
+        return handle
+
+    before = lowest_free()
+    folder(tmp_path / "model", "new")
+    atomic_write(tmp_path / "file", b"new")
+    assert lowest_free() <= before
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import os
 import re
 import shutil
@@ -363,3 +364,25 @@ def test_a_home_folder_that_platformdirs_cannot_find_is_refused(monkeypatch: pyt
     monkeypatch.setattr("platformdirs.user_cache_dir", lambda *_, **__: "~no-such-user/.cache/sentune")
     with pytest.raises(ConfigError, match="cannot find the home folder"):
         cache.default_dir()
+
+
+def test_a_file_system_without_locks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock that is a file would outlive a killed builder, and be waited for without end."""
+
+    def flock(file: int, operation: int) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(UserError, match="has no locks; choose a folder on another disk"):
+        cache.get_or_build(tmp_path, "corpora", INPUTS, fill)
+
+
+def test_clear_does_not_report_what_it_may_not_remove(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = cache.get_or_build(tmp_path, "corpora", INPUTS, fill).path
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "rmdir", refused)
+    with pytest.raises(UserError, match=f"cannot write {path}: permission denied"):
+        cache.clear(tmp_path)

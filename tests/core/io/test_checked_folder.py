@@ -18,6 +18,7 @@ from core.io.checked_folder import (
     STALE_SECONDS,
     check_output_folder,
     remove_partial_writes,
+    replace_checked_folder,
     write_checked_folder,
 )
 
@@ -151,3 +152,20 @@ def test_a_folder_that_cannot_be_replaced_is_refused_before_the_work(tmp_path: P
         with pytest.raises(UserError, match=r"cannot write .*: the name is too long; choose a shorter one"):
             check_output_folder(path, MODEL_FILES, "saved model")
         path.mkdir(exist_ok=True)
+
+
+def test_a_folder_with_a_file_that_still_grows_stays(tmp_path: Path) -> None:
+    """The folder's own time is that of its last new name."""
+    busy = folder(tmp_path / ".model.abcd_123", "config.json", "model.safetensors")
+    (busy / "model.safetensors").write_text("more")
+    remove_partial_writes(tmp_path, "model", files=MODEL_FILES)
+    assert busy.exists()
+
+
+def test_the_name_of_a_folder_is_no_pattern(tmp_path: Path) -> None:
+    other = folder(tmp_path / ".v1x0.abcd_123", "a")
+    for name in ("v1.0", "model [old"):
+        left = folder(tmp_path / f".{name}.abcd_123", "a")
+        replace_checked_folder(tmp_path / name, {"a": b""}, ("a",))
+        assert not left.exists()
+    assert other.exists()

@@ -1,5 +1,6 @@
 """Downloads from a real server on this machine that interrupts, refuses and sends wrong data."""
 
+import http.client
 import importlib.util
 import random
 import socket
@@ -202,3 +203,18 @@ def test_the_release_is_pinned_and_its_dependencies_are_left_out(monkeypatch: py
     assert pip_download("x==1", "ab" * 32) == ("x-1.tar.gz", b"release")
     assert seen[-1] == f"x==1 --hash=sha256:{'ab' * 32}\n"
     assert {"--no-deps", "--no-binary", "--require-hashes", "--no-input"} <= set(seen)
+
+
+def test_a_secure_connection_that_breaks_within_the_file_is_tried_again(
+    serve: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its error has the number of "permission denied"."""
+    real, faults = http.client.HTTPResponse.read1, [ssl.SSLError(1, "bad record mac")]
+
+    def broken(answer: http.client.HTTPResponse, size: int) -> bytes:
+        if faults:
+            raise faults.pop()
+        return real(answer, size)
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read1", broken)
+    assert fetch(serve(DATA).remote(), tmp_path) == DATA

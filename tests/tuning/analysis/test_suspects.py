@@ -172,7 +172,7 @@ def test_data_that_were_moved_are_read_at_their_new_path(
         status, out, _ = sentune(monkeypatch, capsys, *words, str(moved))
         assert status == 0
         assert "in 1 of 8 sentences" in out
-        assert f" --folds 5 --dataset {moved}\n" in out
+        assert f" --folds 5 --dataset {moved} --cache-dir {study.parent / 'cache'}\n" in out
         shutil.rmtree(study.parent / "cache")  # the data are prepared again
     moved.write_text(moved.read_text().replace("Ticket", "Note"))
     status, _, err = sentune(monkeypatch, capsys, *words, str(moved))

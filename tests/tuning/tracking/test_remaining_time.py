@@ -12,6 +12,7 @@ import pytest
 from core.config import TrialConfig
 from tests.support.study_configs import plan
 from tuning.scheduling.asha import Asha
+from tuning.scheduling.budget import Budget
 from tuning.scheduling.simulated_backend import JOB_SECONDS, simulate
 from tuning.tracking import remaining_time
 from tuning.tracking.remaining_time import RemainingTime
@@ -145,3 +146,9 @@ def test_the_estimate_is_right_on_average(share: float, workers: int) -> None:
     errors = [error_of_estimate(seed, share, workers) for seed in range(12)]
     assert abs(mean(errors)) < 0.04
     assert max(map(abs, errors)) < 0.35
+
+
+def test_after_the_target_only_the_decided_jobs_are_left() -> None:
+    """Both trials were decided before the first result; the other four never start."""
+    left = remaining({0: 1.0, 1: 1.0}, 1, parallelism=2, lag=0.0, baseline=False, budget=Budget(target=0.8))
+    assert left.seconds(lambda: {0: rows(4, 0.9), 1: rows(1, 0.5)}) == pytest.approx(3 * 10 + J)
