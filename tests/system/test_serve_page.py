@@ -1,6 +1,7 @@
 """The page of `sentune serve` in a real Chromium: keyboard, screen readers, light and dark, hostile text."""
 
 import csv
+import json
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -192,8 +193,9 @@ def test_a_file_in_another_encoding_is_refused(page: Any, tmp_path: Path) -> Non
     assert page.execute_script("return document.querySelector('#labels').hidden")
 
 
-def test_an_answer_that_is_no_json_is_named_by_its_status(page: Any) -> None:
-    page.execute_script("window.fetch = async () => new Response('<h1>Bad Gateway</h1>', { status: 502 })")
+@pytest.mark.parametrize("body", ["<h1>Bad Gateway</h1>", '{"message": "Bad Gateway"}', "null"])
+def test_an_answer_of_a_proxy_is_named_by_its_status(page: Any, body: str) -> None:
+    page.execute_script(f"window.fetch = async () => new Response({json.dumps(body)}, {{ status: 502 }})")
     submit(page, ["good"])
     assert text(page, "#said") == "No label: the server answered 502; try again later"
 

@@ -118,7 +118,8 @@ def _score_model(rows: Sequence[Sequence[tuple[float, float]]]) -> Callable[[int
         if trial < len(rows) and len(rows[trial]) >= epoch:
             return max(value for value, _ in rows[trial][:epoch])
         if epoch not in pools:
-            pools[epoch] = [max(a for a, _ in row[:epoch]) for row in rows if len(row) >= epoch]
+            bests = [max(a for a, _ in row[:epoch]) for row in rows if len(row) >= epoch]
+            pools[epoch] = [best for best in bests if best != FAILED]  # a trial without an epoch has reached no rung
         if (trial, epoch) not in scores:
             scores[trial, epoch] = drawn.choice(pools[epoch]) if pools[epoch] else UNKNOWN + drawn.random()
         return scores[trial, epoch]

@@ -167,7 +167,8 @@ def test_data_that_were_moved_are_read_at_their_new_path(
     words = ("data", "--suspects", str(study), "--cache-dir", str(study.parent / "cache"))
     status, _, err = sentune(monkeypatch, capsys, *words)
     assert status == 2
-    assert f"tickets.csv: no such file; if it was moved, pass its new path: sentune data PATH --suspects {study}" in err
+    command = f"sentune data PATH --suspects {study} --cache-dir {study.parent / 'cache'}"
+    assert f"tickets.csv: no such file; if it was moved, pass its new path: {command}" in err
     for _ in range(2):
         status, out, _ = sentune(monkeypatch, capsys, *words, str(moved))
         assert status == 0

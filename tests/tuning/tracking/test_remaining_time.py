@@ -152,3 +152,17 @@ def test_after_the_target_only_the_decided_jobs_are_left() -> None:
     """Both trials were decided before the first result; the other four never start."""
     left = remaining({0: 1.0, 1: 1.0}, 1, parallelism=2, lag=0.0, baseline=False, budget=Budget(target=0.8))
     assert left.seconds(lambda: {0: rows(4, 0.9), 1: rows(1, 0.5)}) == pytest.approx(3 * 10 + J)
+
+
+def test_an_epoch_that_no_trial_has_reached_is_no_target() -> None:
+    left = remaining({0: 1.0}, 1, n_trials=2, parallelism=1, lag=0.0, baseline=False, budget=Budget(target=0.8))
+    assert left.seconds(lambda: {0: rows(1, 0.5)}) == pytest.approx(30 + 40 + 2 * J)
+
+
+def test_a_trial_that_failed_without_an_epoch_says_nothing_about_later_rungs() -> None:
+    """Trial 1 is promoted to the second rung, and then trained in full as the best there."""
+    study = remaining(
+        dict.fromkeys(range(3), 1.0), 1, n_trials=3, parallelism=1, lag=0.0, stopping=HALF, baseline=False
+    )
+    study.closed.add(0)
+    assert study.seconds(lambda: {0: [], 1: rows(1, 0.9), 2: rows(1, 0.5)}) == pytest.approx(30 + 2 * J)

@@ -56,8 +56,8 @@ const predict = async (texts, waits) => {
     const reply = await fetch("predict", { method: "POST", headers: { "Content-Type": "application/json" }, body });
     if (reply.ok) return (await reply.json()).predictions;
     const wait = waits && [429, 503].includes(reply.status) && Number(reply.headers.get("Retry-After"));
-    const other = { detail: `the server answered ${reply.status}; try again later` }; // such as a proxy's page
-    if (!wait) throw new Error((await reply.json().catch(() => other)).detail);
+    const own = !wait && (await reply.json().catch(() => null))?.detail; // a proxy's answer has none
+    if (!wait) throw new Error(own ?? `the server answered ${reply.status}; try again later`);
     await new Promise((resolve) => setTimeout(resolve, 1000 * wait));
   }
 };
