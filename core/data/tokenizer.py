@@ -144,8 +144,13 @@ def tokenizer_name(version: str) -> str:
 
 def check_tokenizer(tokenizer: str) -> None:
     """Raise ConfigError unless this is a tokenizer or `auto`."""
+    check_rules({"--tokenizer": tokenizer_rule(tokenizer)})
+
+
+def tokenizer_rule(tokenizer: object) -> tuple[object, str, bool]:
+    """Return the rule for `check_rules` that this is a tokenizer or `auto`."""
     choices = (AUTO, *TOKENIZERS)
-    check_rules({"--tokenizer": (tokenizer, f"one of {', '.join(choices)}", tokenizer in choices)})
+    return tokenizer, f"one of {', '.join(choices)}", tokenizer in choices
 
 
 def count_letters(texts: Sequence[str]) -> dict[str, float]:

@@ -17,7 +17,7 @@ from core.config import MAX_EMBEDDING_DIM, MAX_THREADS, TrialConfig
 from core.data import splits
 from core.data.corpus import Corpus
 from core.data.load import build_arrays
-from core.data.tokenizer import AUTO, TOKENIZERS, choose_tokenizer, count_letters, tokenizer_version
+from core.data.tokenizer import AUTO, choose_tokenizer, count_letters, tokenizer_rule, tokenizer_version
 from core.data.vectors import resolve_vectors
 from core.data.vocabulary import Vocabulary
 from core.errors import check_rules, whole
@@ -114,11 +114,10 @@ class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.asarray(self.classes_[best])
 
     def _check_settings(self) -> None:
-        tokenizers = (AUTO, *TOKENIZERS)
         check_rules(
             {
                 "config": (self.config, "a TrialConfig or None", isinstance(self.config, TrialConfig | None)),
-                "tokenizer": (self.tokenizer, f"one of {', '.join(tokenizers)}", self.tokenizer in tokenizers),
+                "tokenizer": tokenizer_rule(self.tokenizer),
                 "embedding_dim": whole(self.embedding_dim, 1, MAX_EMBEDDING_DIM),
                 "threads": whole(self.threads, 1, MAX_THREADS),
             }

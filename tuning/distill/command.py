@@ -114,6 +114,11 @@ def _check_classes(model: Path, teacher: Sequence[str], data: Sequence[str]) -> 
         )
 
 
+def _tokenized(texts: Sequence[str], tokenizer: str) -> list[list[str]]:
+    """Return the words of each text; equal words are one object, so that a million sentences fit in memory."""
+    return [[*map(sys.intern, tokenize(text, tokenizer))] for text in texts]
+
+
 def _student(
     model: Path,
     options: DistillOptions,
@@ -137,14 +142,14 @@ def _student(
             f"MODEL and STUDY must have the same tokenizer: {model} has {teacher.tokenizer}, the study has "
             f"{tokenizer}; choose another model or study"
         )
-    tokens = [[*map(sys.intern, tokenize(text, tokenizer))] for text in texts]  # each word once in memory
+    tokens = _tokenized(texts, tokenizer)
     taught, val = np.flatnonzero(corpus.split != TEST), corpus.indices(VAL)
     soft = np.zeros((len(texts), len(corpus.classes)))
     print(f"labelling {len(taught):,} sentences with the teacher ...", flush=True)
     soft[taught] = teacher_probabilities(teacher, [tokens[place] for place in taught], spec["threads"])
     trained = ", which was trained on train and val" if "verified_val_accuracy" in teacher.metrics else ""
     print(f"val  accuracy {(soft[val].argmax(axis=1) == corpus.labels[val]).mean():.4f} of the teacher{trained}")
-    unlabelled = [[*map(sys.intern, tokenize(text, tokenizer))] for text in extra]
+    unlabelled = _tokenized(extra, tokenizer)
     if unlabelled:
         print(f"labelling {len(unlabelled):,} unlabelled sentences with the teacher ...", flush=True)
     taught_corpus = dataclasses.replace(corpus, targets=mixed_targets(corpus, soft))

@@ -147,17 +147,22 @@ def test_texts_of_a_client_that_has_gone_are_dropped() -> None:
     run(test)
 
 
+async def leaves_while_its_batch_is_labelled(client: Any, labeller: Labeller) -> None:
+    """Let the batch before it end, then its client go, then all batches end."""
+    await asyncio.sleep(0)
+    labeller.allow(1)
+    await labeller.wait_for_a_batch()
+    client.cancel()
+    await asyncio.sleep(0)
+    labeller.allow()
+
+
 def test_a_client_that_goes_while_its_batch_is_labelled_shifts_no_answers() -> None:
     async def test(queue: RequestQueue, labeller: Labeller) -> None:
         first = submit(queue, "first")
         await labeller.wait_for_a_batch()
         gone, kept = submit(queue, "gone", "too"), submit(queue, "kept")
-        await asyncio.sleep(0)
-        labeller.allow(1)
-        await labeller.wait_for_a_batch()
-        gone.cancel()
-        await asyncio.sleep(0)
-        labeller.allow()
+        await leaves_while_its_batch_is_labelled(gone, labeller)
         assert [await each for each in (first, kept)] == [["FIRST"], ["KEPT"]]
         assert labeller.batches == [["first"], ["gone", "too", "kept"]]
         assert (queue.requests, queue.words) == (0, 0)
@@ -196,12 +201,7 @@ def test_an_error_is_that_of_all_requests_in_its_batch_although_the_client_of_on
         first = submit(queue, "first")
         await labeller.wait_for_a_batch()
         gone, bad, other = submit(queue, "gone"), submit(queue, "bad"), submit(queue, "other")
-        await asyncio.sleep(0)
-        labeller.allow(1)
-        await labeller.wait_for_a_batch()
-        gone.cancel()
-        await asyncio.sleep(0)
-        labeller.allow()
+        await leaves_while_its_batch_is_labelled(gone, labeller)
         for each in (bad, other):
             with pytest.raises(ValueError, match="a bad text"):
                 await each
