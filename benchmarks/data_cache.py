@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.data_cache_steps import generate
-from benchmarks.results import run_step, verdict
+from benchmarks.results import new_parser, run_step, verdict
 
 COLD_AT_LEAST, WARM_AT_LEAST = 5, 100
 WIDTH, REPEATS = 300, 3
@@ -106,8 +106,7 @@ def say(line: str) -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="Generate 60,000 lines.")
+    parser = new_parser(__doc__, "Generate 60,000 lines.")
     parser.add_argument("--dataset", default="snippets", help="Dataset, as in load_corpus (default: snippets).")
     parser.add_argument("--vectors", type=Path, help="Folder in which the generated file is kept.")
     return parser.parse_args()

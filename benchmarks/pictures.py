@@ -7,7 +7,6 @@ docs/images/progress.svg is the progress display of a terminal after four fifths
 journal.
 """
 
-import argparse
 import base64
 import re
 import tempfile
@@ -23,6 +22,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from benchmarks.chromium import NOT_FOUND, chromium, find_chromium, open_page
+from benchmarks.results import new_parser
 from benchmarks.simulation.clock_picture import config_of
 from tuning.journal.records import TrialRecord, read_study
 from tuning.report.command import page
@@ -44,7 +44,7 @@ MAX_BYTES = 300_000
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__)
     parser.add_argument("study", type=Path, help="Folder of a complete study.")
     study = parser.parse_args().study
     if find_chromium() is None:
@@ -103,7 +103,7 @@ def replay(progress: SearchProgress, records: Sequence[TrialRecord], share: floa
             progress.end(record)
             progress.epochs += len(record.epochs)
         elif record.started_at and record.started_at <= now:
-            progress.start(record.number, record.config)
+            progress.start(record.number, record.trial_config)
             for epoch in record.epochs[: epochs_done(record, now)]:
                 progress.epoch(record.number, epoch)
             if not any(segment.since <= now < segment.until for segment in record.segments):

@@ -9,7 +9,6 @@ that a model of the rated movie snippets knows with the default word vectors. Th
 time. The last line checks the claim.
 """
 
-import argparse
 import statistics
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.results import verdict
+from benchmarks.results import new_parser, verdict
 from core import TrialConfig, load_corpus
 from core.data.corpus import TRAIN, Corpus
 from core.data.vocabulary import Vocabulary
@@ -34,9 +33,7 @@ SENTENCE = "a gorgeous, witty, seductive movie"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="Run 3 rounds instead of 9.")
-    quick = parser.parse_args().quick
+    quick = new_parser(__doc__, "Run 3 rounds instead of 9.").parse_args().quick
     corpus = load_corpus("snippets", vectors="glove-50d")
     baseline = fit_plain_baseline(corpus, corpus.indices(TRAIN))
     mixtures: dict[str, list[Member]] = {

@@ -8,7 +8,6 @@ benchmarks.predict_start. Times are the processor time of the whole command, les
 work on the machine therefore hardly affects them. The last line checks the claim.
 """
 
-import argparse
 import itertools
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from typing import NamedTuple
 
 from benchmarks.inputs.corpora import snippets
 from benchmarks.predict_start import lstm, save
-from benchmarks.results import verdict
+from benchmarks.results import new_parser, verdict
 from core import load_corpus
 
 MAX_BYTES = 600_000_000
@@ -41,9 +40,7 @@ class Used(NamedTuple):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="Label 2,000 and 20,000 lines.")
-    quick = parser.parse_args().quick
+    quick = new_parser(__doc__, "Label 2,000 and 20,000 lines.").parse_args().quick
     corpus = load_corpus("snippets", vectors="glove-50d")
     texts = snippets().texts
     few, many = (2_000, 20_000) if quick else (10_000, 1_000_000)

@@ -1,5 +1,6 @@
-"""What several scripts report: verdicts on claims, tables, results of steps, and files with one result per line."""
+"""What several scripts share: options, verdicts on claims, tables, results of steps, files with one result per line."""
 
+import argparse
 import fcntl
 import json
 import os
@@ -16,6 +17,19 @@ from threadpoolctl import threadpool_limits
 REFERENCE = Path(__file__).parents[1] / "results/reference"
 """Folder of the published tables, and of the results and recordings that they are made of."""
 Result = dict[str, Any]
+
+
+def new_parser(description: str | None, quick: str | None = None) -> argparse.ArgumentParser:
+    """Return a parser whose --help shows the docstring of a script as it is.
+
+    Args:
+        description: The docstring.
+        quick: Help of --quick; None without this option.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if quick:
+        parser.add_argument("--quick", action="store_true", help=quick)
+    return parser
 
 
 def verdict(holds: bool, *, conclusive: bool = True) -> str:

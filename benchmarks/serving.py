@@ -15,7 +15,6 @@ Another client sends "hi" on new connections.
 Clients and server share the machine. The server has one worker with one thread and no limit on words per second.
 """
 
-import argparse
 import itertools
 import sys
 import tempfile
@@ -25,7 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.inputs.corpora import snippets
-from benchmarks.results import verdict
+from benchmarks.results import new_parser, verdict
 from benchmarks.serving_clients import Server, half_open, running_server, send_large, send_sentences
 from core import load_model
 from core.inference.onnx_export import export_onnx
@@ -44,9 +43,8 @@ class Case(NamedTuple):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__, "Run short forms.")
     parser.add_argument("model", type=Path, help="Folder of a saved model.")
-    parser.add_argument("--quick", action="store_true", help="Run short forms.")
     parser.add_argument("--only", choices=CASES, help="Run one case.")
     arguments = parser.parse_args()
     texts = list(itertools.islice(sentences(snippets().texts), 2000))

@@ -33,12 +33,11 @@ if TYPE_CHECKING:
     from tuning.report.figures import StudyCharts
 
 AnyPath = str | os.PathLike[str]
-ALIASES = {keyword: field for field, keyword in RENAMED.items()} | {"set": "overrides"}
-"""Keyword of `search` -> field of RunOptions. The other fields have their own names."""
-RENAMED_FIELDS = {field: keyword for keyword, field in ALIASES.items()} | {"dataset": "data"}
+RENAMED_FIELDS = RENAMED | {"overrides": "set", "dataset": "data"}
 """Field of RunOptions -> argument of `search`, where the names differ."""
 HINTS = get_type_hints(RunOptions)
-KEYWORDS = {name: name for name in HINTS if name not in RENAMED_FIELDS} | ALIASES
+KEYWORDS = {RENAMED_FIELDS.get(field, field): field for field in HINTS if field != "dataset"}
+"""Keyword of `search` -> field of RunOptions."""
 FRAMES = "frames"
 """Subfolder of the results folder with the data that came from memory."""
 

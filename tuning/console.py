@@ -158,9 +158,7 @@ def program_name() -> str:
     return called.name if shutil.which(called.name) else shlex.quote(str(called))
 
 
-def study_command(
-    verb: str, folder: Path, options: str, *, trial: int | None = None, cache_dir: Path | None = None
-) -> str:
+def study_command(verb: str, folder: Path, options: str, *, trial: int | None = None) -> str:
     """Return a command on a study, such as `sentune retrain mine --trial 3 --out model`.
 
     In Python it is `study.retrain(trial=3)`, whose other arguments have defaults.
@@ -168,7 +166,7 @@ def study_command(
     if _python_call() is not None:
         return f"study.{verb}({'' if trial is None else f'trial={trial}'})"
     options = options if trial is None else f"--trial {trial} {options}"
-    return f"{program_name()} {verb} {study_argument(folder)} {options}{cache_option(cache_dir)}"
+    return f"{program_name()} {verb} {study_argument(folder)} {options}"
 
 
 def cache_option(cache_dir: Path | None) -> str:

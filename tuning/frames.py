@@ -6,13 +6,14 @@ The file is named by the digest of its content, so the same data always result i
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from core.data.columns import encode_labels, read_texts
 from core.data.corpus import ReadOptions
 from core.data.datasets import choose
+from core.data.probability_columns import parse_names
 from core.data.readers import Table, arrow_columns, check_cells
 from core.errors import ConfigError, DataError
 from core.io.atomic import atomic_write
@@ -40,7 +41,8 @@ def store_frame(data: Any, options: ReadOptions, folder: Path) -> tuple[Path, Re
     """
     if options.encoding is not None:
         raise ConfigError("--encoding must be used with a text file, got a data frame; leave it out")
-    table = _table(data)
+    named = [options.text_column, options.label_column, options.split_column]
+    table = _table(data, [*named, *parse_names(options.probability_columns)])
     text, label, probabilities = choose(table, options)
     used = (text, label, *probabilities, options.split_column)
     kept = {name: table.columns[name] for name in used if name is not None}
@@ -57,8 +59,12 @@ def store_frame(data: Any, options: ReadOptions, folder: Path) -> tuple[Path, Re
     return path, dataclasses.replace(options, text_column=text, label_column=label)
 
 
-def _table(data: Any) -> Table:
-    """Return the columns of a frame or of two sequences, with the values as a file has them."""
+def _table(data: Any, named: Sequence[str | None]) -> Table:
+    """Return the columns of a frame or of two sequences, with the values as a file has them.
+
+    If the first two of the `named` columns, text and label, are not None, other columns of floats are left out: as
+    texts, those of an embedding take ten times their memory.
+    """
     import pyarrow
 
     frame = _pair(data) if isinstance(data, tuple) else _frame(data)
@@ -70,6 +76,8 @@ def _table(data: Any) -> Table:
             raise DataError(f"{NAME} has two columns {quoted(name)}; rename one of them")
         try:
             array = frame.get_column(column).to_arrow()
+            if None not in named[:2] and name not in named and pyarrow.types.is_floating(array.type):
+                continue
             plain = arrow_columns({name: array})
         except UnicodeDecodeError:
             unsupported[name] = "text that is not UTF-8"

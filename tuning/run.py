@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import re
+import shlex
 import shutil
 import sys
 import time
@@ -23,10 +25,10 @@ from tuning.analysis.filters import RowFilter
 from tuning.backend.background_ray import IMPORTING, BackgroundRay
 from tuning.backend.interrupt import InterruptHandler
 from tuning.backend.storage import check_storage
-from tuning.console import ASSESSING, command_line, in_callers_terms, is_terminal, print_note, say_if_slow
-from tuning.journal.file import JOURNAL
+from tuning.console import ASSESSING, cache_option, command_line, in_callers_terms, is_terminal, print_note, say_if_slow
+from tuning.journal.folder import JOURNAL, missing_files
 from tuning.journal.predictions import pack_labels
-from tuning.journal.reader import WrittenTrial, read_journal
+from tuning.journal.reader import read_journal
 from tuning.journal.records import copied_from, recorded_epochs, study_attributes
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.plain_fit import PlainFit
@@ -42,7 +44,7 @@ from tuning.scheduling.virtual_cost import CorpusShape, virtual_cost
 from tuning.space.initial_trials import initial_trials
 from tuning.tracking.progress_display import ProgressDisplay
 from tuning.tracking.progress_state import SearchProgress
-from tuning.tracking.progress_text import wrap_titled
+from tuning.tracking.progress_text import TITLE_WIDTH, wrap_titled
 from tuning.tracking.remaining_time import RemainingTime
 from tuning.tracking.tensorboard import TensorBoardCallback
 
@@ -90,10 +92,17 @@ def run_study(options: RunOptions) -> bool:
     """Run or continue a study and print its table; return whether it is finished, as `search_study`."""
     end = search_study(options)
     with say_if_slow(ASSESSING, _say):
-        shown, cache_dir = RowFilter(top=10), options.cache_dir
-        table = table_of(options.folder, shown, "table", end.hints, finished=end.finished, cache_dir=cache_dir)
+        shown, ending = RowFilter(top=10), _data_options(options)
+        table = table_of(options.folder, shown, "table", end.hints, finished=end.finished, ending=ending)
     _say(table)
     return end.finished
+
+
+def _data_options(options: RunOptions) -> str:
+    """Return the options with which another command on the study finds the data that this one has used."""
+    moved = missing_files(study_attributes(options.folder)["spec"]["data"])
+    paths = "".join(f" --{name} {shlex.quote(options.data[name])}" for name in moved)
+    return paths + cache_option(options.cache_dir)
 
 
 def search_study(options: RunOptions) -> SearchEnd:
@@ -203,15 +212,18 @@ def _describe(options: RunOptions, existing: Mapping[str, Any], search: PlannedS
     plan, corpus = search.config, search.corpus
     # Only the warnings name options; the user's sentences may look like some.
     facts, title, warnings = render_audit(corpus.source["audit"], plan.metric).partition("\nwarnings ")
+    if re.search("(pass|omit|with) --", warnings):
+        warnings += f"\n{'':<{TITLE_WIDTH}}such an option is for a new study: pass another --name, too"
     audit = facts + title + in_callers_terms(warnings)  # before an option and its value part
     print(wrap_titled(audit, shutil.get_terminal_size().columns) if is_terminal(sys.stdout) else audit, flush=True)
     # Otherwise the audit warns, or a class is too small for five folds.
     sizes = np.bincount(corpus.labels[corpus.split != TEST], minlength=len(corpus.classes))
     enough = len(corpus.validation()) >= MIN_VALIDATION and sizes.min() >= 5
-    if not existing and corpus.folds is None and enough and len(corpus.indices(TRAIN)) < SMALL:
+    free = not existing and plan.warm_start is None  # otherwise other data are refused
+    if free and corpus.folds is None and enough and len(corpus.indices(TRAIN)) < SMALL:
         rest = "evaluates each trial on all training sentences, in 5 times the time; pass another --name, too"
         _say(f"small data  --validation folds:5 {rest}")
-    if not existing and corpus.vectors is not None and corpus.embedding_dim <= NARROW:
+    if free and corpus.vectors is not None and corpus.embedding_dim <= NARROW:
         english = corpus.source["vectors"] == "glove-50d"
         print_note(WIDER.format(corpus.embedding_dim, WIDER_ENGLISH if english else "FILE with wider ones"))
     if search.length.reason:
@@ -229,7 +241,7 @@ def _describe(options: RunOptions, existing: Mapping[str, Any], search: PlannedS
     n_first = len(initial_trials(plan.space, plan.baseline)) + len(plan.first_trials.settings)
     # At least the first `parallelism` trials and `startup` more begin before the sampler has learned.
     few = plan.parallelism >= MANY_WORKERS and n_first < plan.n_trials <= plan.parallelism + plan.startup
-    if not existing and few and plan.warm_start is None and SAMPLERS[plan.sampler].learns:
+    if free and few and SAMPLERS[plan.sampler].learns:
         print_note(FEW_TRIALS.format(plan.n_trials, plan.parallelism, 10 * plan.parallelism))
     if search.remark:
         print_note(search.remark)
@@ -257,7 +269,7 @@ def _has_work(options: RunOptions, existing: Mapping[str, Any]) -> bool:
     return ended["n_trials"] is None and _n_done(trials) < max(options.trials, len(trials))
 
 
-def _n_done(trials: "Iterable[FrozenTrial | WrittenTrial]") -> int:
+def _n_done(trials: "Iterable[FrozenTrial]") -> int:
     return sum(trial.state.is_finished() for trial in trials)
 
 

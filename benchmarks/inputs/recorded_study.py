@@ -16,7 +16,7 @@ from benchmarks.inputs.corpora import tiny_corpus
 from core.config import TrialConfig
 from core.data.audit import audit
 from core.log_odds import round_log_odds
-from tuning.journal.file import JOURNAL
+from tuning.journal.folder import JOURNAL
 from tuning.journal.predictions import pack_labels, unpack_labels
 from tuning.journal.probabilities import epoch_name, pack_log_odds, save_probabilities
 from tuning.journal.records import read_study, recorded_epochs

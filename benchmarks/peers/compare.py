@@ -31,7 +31,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from benchmarks.baselines.sentune_studies import machine
 from benchmarks.inputs.labelled_sets import read_set, write_fold
-from benchmarks.results import REFERENCE, Result, measure_missing, read_results, table_head
+from benchmarks.results import REFERENCE, Result, measure_missing, new_parser, read_results, table_head
 from core import load_corpus
 from core.data.corpus import SPLIT_NAMES, Corpus
 
@@ -218,12 +218,11 @@ def table(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__, "Search for 30 s on 600 sentences, and keep no record.")
     parser.add_argument("--environments", type=Path, help="Folder for the peers' environments.")
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS), help="Programs (default: all).")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS, help="Datasets (default: all three).")
     parser.add_argument("--table", action="store_true", help="Only print the table.")
-    parser.add_argument("--quick", action="store_true", help="Search for 30 s on 600 sentences, and keep no record.")
     arguments = parser.parse_args()
     if arguments.environments is None and not arguments.table:
         if any(PEERS[name].requirements for name in arguments.peers):

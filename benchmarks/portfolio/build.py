@@ -16,7 +16,6 @@ The file first lists the choices among all configurations. Those among the confi
 follow, without repeats.
 """
 
-import argparse
 import json
 import shlex
 import sys
@@ -28,19 +27,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.portfolio.curves import BASELINE, Recording, read_curves
-from benchmarks.portfolio.record import OUT
+from benchmarks.results import new_parser
 from core.io.atomic import atomic_write
 from tuning.space.initial_trials import fit_settings
 from tuning.space.load import load_space
 from tuning.space.space import Space
 
+COUNT = 8
+"""Maximum number of settings of each of the two lists."""
 PORTFOLIO_FILE = Path(__file__).parents[2] / "tuning/space/portfolio.json"
 
 
 def main() -> None:
-    arguments = parse()
-    recording = read_curves(arguments.curves)
-    first, quick = choose_all(recording, arguments.count)
+    parser = new_parser(__doc__)
+    parser.add_argument("--print", action="store_true", help="Write no file.")
+    only_print = parser.parse_args().print
+    recording = read_curves()
+    first, quick = choose_all(recording, COUNT)
     gaps = normalised_gaps(recording.scores)
     common = [number for number in first if holds(load_space("quick"), recording, number)]
     lists = (("all configurations", [BASELINE], first), ("the space `quick`", [BASELINE, *common], quick))
@@ -50,7 +53,7 @@ def main() -> None:
         for k in range(1, len(chosen) + 1):
             reached = gaps[:, [*before, *chosen[:k]]].min(axis=1)
             print(f"  {k:2} configuration {chosen[k - 1]:3}: {reached.mean():.3f}")
-    if not arguments.print:
+    if not only_print:
         made = {
             "command": f"python -m benchmarks.portfolio.build {shlex.join(sys.argv[1:])}".strip(),
             "sets": list(recording.sets),
@@ -127,14 +130,6 @@ def to_text(made: dict[str, Any], entries: Sequence[dict[str, Any]]) -> str:
     """Return the file: JSON with one line per setting, so that a change of one is a change of one line."""
     rows = ",\n".join(f"    {json.dumps(each)}" for each in entries)
     return f'{{\n  "made": {json.dumps(made)},\n  "settings": [\n{rows}\n  ]\n}}\n'
-
-
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--curves", type=Path, default=OUT, help="File of benchmarks.portfolio.record.")
-    parser.add_argument("--count", type=int, default=8, help="Settings of each of the two lists (default: 8).")
-    parser.add_argument("--print", action="store_true", help="Write no file.")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -29,10 +29,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.inputs.labelled_sets import SETS, read_set, write_fold
-from benchmarks.results import REFERENCE
+from benchmarks.results import REFERENCE, new_parser
 from benchmarks.simulation.recording import record_all, write_recording
 from core.config import TrialConfig
-from core.data.corpus import TEST, TRAIN, VAL, Corpus
+from core.data.corpus import TEST, Corpus
 from core.data.load import load_corpus
 from core.data.vocabulary import MAX_WORDS
 from core.errors import TrainingError
@@ -66,7 +66,7 @@ def main() -> None:
     curves = record_all(arguments.out, about, jobs, ("set", "number", "epochs"), train, arguments.processes)
     content = {
         **about,
-        "sets": {name: set_facts(name, arguments.vectors) for name in arguments.sets},
+        "sets": {name: {"epochs": epochs_of(name, arguments.vectors)} for name in arguments.sets},
         "spaces": {name: capped(name, arguments.hidden).to_dict() for name in dict.fromkeys(SPACES)},
         "configurations": found,
         "curves": curves,
@@ -106,7 +106,7 @@ def trainings(
     """Yield the trainings of the first configuration on all sets, then those of the second one, and so on."""
     for number, configuration in enumerate(found):
         for name in sets:
-            epochs = set_facts(name, vectors)["epochs"]
+            epochs = epochs_of(name, vectors)
             config = {**configuration["settings"], **shared, "epochs": epochs}
             yield {"set": name, "number": number, "epochs": epochs, "config": config}
 
@@ -145,16 +145,13 @@ def corpus_of(name: str, vectors: str) -> Corpus:
         return load_corpus(str(file), split_column="split", vectors=vectors)
 
 
-def set_facts(name: str, vectors: str) -> dict[str, Any]:
-    """Return what a reader of the file needs of a set: its classes, the sizes of its splits, and its epochs."""
-    corpus = corpus_of(name, vectors)
-    sizes = [len(corpus.indices(split)) for split in (TRAIN, VAL, TEST)]
-    length = training_length(None, None, corpus.pass_sentences(), recorded=None)
-    return {"classes": len(corpus.classes), "sentences": sizes, "epochs": length.epochs}
+def epochs_of(name: str, vectors: str) -> int:
+    """Return the number of epochs that `--epochs auto` chooses for a set."""
+    return training_length(None, None, corpus_of(name, vectors).pass_sentences(), recorded=None).epochs
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__)
     parser.add_argument("--configurations", type=int, default=200, help="Number of configurations (default: 200).")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS), help="Datasets (default: all seven).")
     parser.add_argument("--vectors", default="glove-50d", help="Word vectors (default: glove-50d).")

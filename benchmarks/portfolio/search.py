@@ -36,9 +36,9 @@ from statistics import mean, median
 from benchmarks.portfolio.build import choose
 from benchmarks.portfolio.curves import BASELINE, Recording, read_curves
 from benchmarks.portfolio.record import OUT
-from benchmarks.results import table_head, table_row, verdict
+from benchmarks.results import new_parser, table_head, table_row, verdict
 from benchmarks.simulation.curves import Table
-from benchmarks.simulation.replay import CLOSE, Policy, Replayed, band, replay
+from benchmarks.simulation.replay import CLOSE, Policy, Replayed, band, or_never, replay
 from core.training.result import best_epoch
 from tuning.scheduling.asha import Asha
 from tuning.space.portfolio import MAX_SETTINGS, PORTFOLIO, FirstTrials
@@ -165,13 +165,8 @@ def row(name: str, best: float, medians: Mapping[str, Outcome], pooled: bool) ->
     cells = []
     for found in (medians[policy] for policy in CELLS):
         test = "" if pooled else f" {100 * found.test:.2f},"
-        cells.append(f"{100 * found.best:.2f},{test} {epochs(found.close)}")
-    return table_row((name, f"{100 * best:.2f}", *cells, epochs(medians[RANDOM].close)))
-
-
-def epochs(count: float) -> str:
-    """Format a number of epochs."""
-    return "never" if math.isinf(count) else f"{count:.0f}"
+        cells.append(f"{100 * found.best:.2f},{test} {or_never(found.close, '.0f')}")
+    return table_row((name, f"{100 * best:.2f}", *cells, or_never(medians[RANDOM].close, ".0f")))
 
 
 def middle(found: Sequence[Outcome]) -> Outcome:
@@ -225,8 +220,7 @@ def test_of_best(table: Table, searched: Replayed, test: Sequence[Sequence[float
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="Two seeds.")
+    parser = new_parser(__doc__, "Two seeds.")
     parser.add_argument("--seeds", type=int, help="Number of seeds (default: 10, with --quick 2).")
     parser.add_argument("--pooled", action="store_true", help="Search by the mean of validation and test accuracy.")
     parser.add_argument(

@@ -1,10 +1,9 @@
 """Which settings matter, and which ranges have no good configuration?
 
-    python -m benchmarks.portfolio.spaces             print both tables, draw docs/images/importances.svg
-    python -m benchmarks.portfolio.spaces --space quick
+    python -m benchmarks.portfolio.spaces    print both tables, draw docs/images/importances.svg
 
-Both tables are made from the recorded configurations of a space (benchmarks.portfolio.record). A configuration's score
-on a set is the mean of validation and test accuracy.
+Both tables are made from the recorded configurations of the space `default` (benchmarks.portfolio.record). A
+configuration's score on a set is the mean of validation and test accuracy.
 
 - Ranges: for each setting and each part of its range (an eighth, on a log scale if it has one; or one choice), the
   share of the configurations there that are in the best quarter of their set. The mean over sets is 25% if the setting
@@ -15,7 +14,6 @@ on a set is the mean of validation and test accuracy.
   settings. They add up to 100% on each set.
 """
 
-import argparse
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -32,8 +30,7 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import create_trial
 
 from benchmarks.portfolio.curves import BASELINE, Recording, read_curves
-from benchmarks.portfolio.record import OUT
-from benchmarks.results import table_head, table_row
+from benchmarks.results import new_parser, table_head, table_row
 from tuning.space.expressions import show_value
 from tuning.space.space import Dimension
 
@@ -42,21 +39,20 @@ QUARTER = 0.25
 """Fraction of a set's configurations that count as good."""
 PARTS = 8
 """Number of equal parts of a numeric range."""
-FEW = 4
+MAX_FEW = 4
 """Number of configurations in a part up to which nothing is concluded."""
 RATES = (1e-4, 3e-4, 1e-3, 2e-3, 1e-2)
 """Ends of parts of the learning rates of Adam, AdamW and RMSprop, which are of one size."""
 
 
 def main() -> None:
-    arguments = parse()
-    recording = read_curves(arguments.curves)
-    print("\n".join(range_rows(recording, arguments.space)))
-    found = importances(recording, arguments.space)
+    new_parser(__doc__).parse_args()
+    recording = read_curves()
+    print("\n".join(range_rows(recording, "default")))
+    found = importances(recording, "default")
     print("\n" + "\n".join(importance_rows(found)))
-    if arguments.space == "default":
-        picture(found).save(PICTURE)
-        print(f"\nwrote {PICTURE}")
+    picture(found).save(PICTURE)
+    print(f"\nwrote {PICTURE}")
 
 
 def good(recording: Recording, numbers: Sequence[int]) -> NDArray[np.bool_]:
@@ -122,7 +118,7 @@ def range_row(best: NDArray[np.bool_], setting: str, part: str, there: Sequence[
     """Return the row of the table of ranges for the configurations that are in a part."""
     count = sum(there)
     shares = best[:, there].mean(axis=1) if count else np.zeros(len(best))
-    remark = "few" if count <= FEW else "cut" if not shares.any() else ""
+    remark = "few" if count <= MAX_FEW else "cut" if not shares.any() else ""
     return f"| {setting} | {part} | {count} | {shares.mean():.0%} | {shares.max():.0%} | {remark} |"
 
 
@@ -170,13 +166,6 @@ def picture(found: Mapping[str, Mapping[str, float]]) -> alt.LayerChart:
     return alt.layer(mean, each.encode(x=x, y=y, color=alt.Color("set:N", title="set"))).properties(
         width=520, background="#fff"
     )
-
-
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--space", choices=("default", "quick"), default="default", help="Space (default: default).")
-    parser.add_argument("--curves", type=Path, default=OUT, help="File of benchmarks.portfolio.record.")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

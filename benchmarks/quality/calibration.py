@@ -12,7 +12,6 @@ models on the n sentences, as a search does, and asks for the probability whose 
 how often their true accuracy is lower.
 """
 
-import argparse
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
@@ -23,7 +22,7 @@ from scipy.special import expit
 
 from benchmarks.quality.recorded_epochs import RecordedEpochs
 from benchmarks.quality.selection_bias import read_record
-from benchmarks.results import table_head, table_row
+from benchmarks.results import new_parser, table_head, table_row
 from core import calibration
 from core.calibration import (
     apply_temperature,
@@ -51,9 +50,7 @@ TRIALS = 16
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="Use 50 draws of each size.")
-    draws = 50 if parser.parse_args().quick else 2000
+    draws = 50 if new_parser(__doc__, "Use 50 draws of each size.").parse_args().quick else 2000
     recorded = read_record()
     labels, models = recorded.labels, outputs(recorded)
     print(f"{len(models)} models, {draws} draws of each size\n")

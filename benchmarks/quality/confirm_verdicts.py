@@ -9,13 +9,12 @@ disagree on 15% of the sentences, as LSTMs of one search do. The table compares 
 those from seeds and sentences together, which `sentune confirm` reports.
 """
 
-import argparse
 from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.results import table_head, table_row
+from benchmarks.results import new_parser, table_head, table_row
 from core.stats import ALPHA, paired_t
 
 DISAGREEMENT, SEED_DEVIATION, TRUE_DEVIATION = 0.15, 0.007, 0.01
@@ -24,9 +23,7 @@ SHARED = 0.6
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="Simulate 100 comparisons of each size.")
-    comparisons = 100 if parser.parse_args().quick else 2000
+    comparisons = 100 if new_parser(__doc__, "Simulate 100 comparisons of each size.").parse_args().quick else 2000
     groups = ("equal: better", "else: better", "of these with the wrong sign:")
     columns = [title for group in groups for title in (f"{group} by seeds alone", "by both")]
     print(*table_head(["n", "seeds", *columns]), sep="\n")

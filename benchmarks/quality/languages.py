@@ -10,7 +10,6 @@ trained on train, as is sentune, and on train and validation together. The claim
 results/reference/languages.md has its rows.
 """
 
-import argparse
 import io
 import math
 import tempfile
@@ -21,7 +20,7 @@ import numpy as np
 
 from benchmarks.baselines.sentune_studies import machine, run_study
 from benchmarks.inputs.corpora import write_csv
-from benchmarks.results import table_head
+from benchmarks.results import new_parser, table_head
 from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.data.load import load_corpus, load_texts
 from core.data.tokenizer import tokenizer_name
@@ -42,18 +41,11 @@ COLUMNS = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    counts = (8000, 16000)
-    parser.add_argument(
-        "--sentences", type=int, nargs="+", default=counts, help="Numbers of reviews, one row for each."
-    )
-    parser.add_argument("--quick", action="store_true", help="600 reviews, 2 trials of 2 epochs; print one row.")
-    arguments = parser.parse_args()
-    if arguments.quick:
+    if new_parser(__doc__, "600 reviews, 2 trials of 2 epochs; print one row.").parse_args().quick:
         print(measure(read_reviews(600), ("--trials", "2", "--epochs", "2")))
         return
     print(machine(), "", *table_head(COLUMNS), sep="\n")
-    for count in arguments.sentences:
+    for count in (8000, 16000):
         print(measure(read_reviews(count)), flush=True)
 
 

@@ -9,7 +9,6 @@ among the first suspects, as many as a tenth of all checked sentences; chance gi
 changed labels among the first 200 suspects; chance gives 5%. Labels that were wrong before count as errors of the list.
 """
 
-import argparse
 import csv
 import io
 import tempfile
@@ -19,7 +18,7 @@ import numpy as np
 
 from benchmarks.baselines.sentune_studies import run_sentune
 from benchmarks.inputs.corpora import snippets, write_csv
-from benchmarks.results import verdict
+from benchmarks.results import new_parser, verdict
 from tuning.journal.predictions import unpack_labels
 from tuning.journal.records import read_study
 
@@ -30,15 +29,12 @@ CLAIMED = 0.5
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="Use 1,000 snippets, 2 trials and 2 folds.")
-    parser.add_argument("--seed", type=int, default=0, help="Seed of the choice of the labels (default: 0).")
-    arguments = parser.parse_args()
-    words = ["--validation", "folds:2", "--trials", "2", "--epochs", "2"] if arguments.quick else []
+    quick = new_parser(__doc__, "Use 1,000 snippets, 2 trials and 2 folds.").parse_args().quick
+    words = ["--validation", "folds:2", "--trials", "2", "--epochs", "2"] if quick else []
     words = words or ["--validation", "folds:5", "--trials", "8", "--epochs", "6"]
     with tempfile.TemporaryDirectory(prefix="sentune-labels-") as name:
         folder = Path(name)
-        flipped, sentences = write_flipped(folder / "flipped.csv", 1000 if arguments.quick else None, arguments.seed)
+        flipped, sentences = write_flipped(folder / "flipped.csv", 1000 if quick else None)
         run_sentune("run", str(folder / "flipped.csv"), *words, "--results", name, "--name", "study")
         suspects = run_sentune("data", "--suspects", f"{name}/study", "--format", "csv")
         texts = [row["text"] for row in csv.DictReader(io.StringIO(suspects))]
@@ -51,16 +47,16 @@ def main() -> None:
     print(f"{checked:,} checked sentences, about {present} with a flipped label; {len(texts):,} listed")
     print(f"flipped labels among the first {tenth:,}: {recall:.0%} of them (chance: 10%)")
     print(f"flipped labels among the first {FIRST}: {precision:.0%} (chance: {FLIPPED:.0%})")
-    end = verdict(recall >= CLAIMED, conclusive=not arguments.quick)
+    end = verdict(recall >= CLAIMED, conclusive=not quick)
     print(f"at least {CLAIMED:.0%} among the first tenth claimed: {end}")
 
 
-def write_flipped(path: Path, sentences: int | None, seed: int) -> tuple[set[str], int]:
+def write_flipped(path: Path, sentences: int | None) -> tuple[set[str], int]:
     """Write the snippets as a CSV in which a part has the other label; return its texts, and the number of all."""
     data = snippets()
     step = len(data.texts) // sentences if sentences else 1
     labels, texts = data.labels[::step][:sentences], data.texts[::step][:sentences]
-    chosen = np.random.default_rng(seed).choice(len(texts), round(FLIPPED * len(texts)), replace=False)
+    chosen = np.random.default_rng(0).choice(len(texts), round(FLIPPED * len(texts)), replace=False)
     changed = labels.copy()
     changed[chosen] = 1 - changed[chosen]
     write_csv(path, ("text", "label"), zip(texts, changed.tolist(), strict=True))

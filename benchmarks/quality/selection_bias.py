@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.quality.recorded_epochs import RecordedEpochs, recorded_epochs
-from benchmarks.results import mean_and_error, process_pool, table_head, table_row, verdict
+from benchmarks.results import mean_and_error, new_parser, process_pool, table_head, table_row, verdict
 from core.config import TrialConfig
 from core.log_odds import STEPS, round_log_odds, to_probabilities
 from core.metrics import METRICS
@@ -299,8 +299,7 @@ def constant_is_recommended(metric: str, seed: int) -> bool:
 
 
 def parse(description: str | None, quick: str, searches: int = 500) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help=quick)
+    parser = new_parser(description, quick)
     about = f"Number of searches of each size (default: {searches})."
     parser.add_argument("--searches", type=int, default=searches, help=about)
     parser.add_argument("--processes", type=int, default=2, help="Number of processes of one thread (default: 2).")

@@ -16,7 +16,6 @@ the mean over the configurations, and `best` is the configuration with the best 
 the number of passes at the last length.
 """
 
-import argparse
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +24,7 @@ from typing import Any
 
 from benchmarks.inputs.labelled_sets import SETS
 from benchmarks.portfolio.record import corpus_of, record
-from benchmarks.results import REFERENCE, Result, measure_missing, read_results, table_head
+from benchmarks.results import REFERENCE, Result, measure_missing, new_parser, read_results, table_head
 from core.data.corpus import TRAIN
 from core.nn.environment import gains_from_bf16
 from tuning.scheduling.samplers import derive_seed, random_params
@@ -42,12 +41,11 @@ Curve = Sequence[tuple[float, float, float]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__, "One set, one configuration, 2 epochs, no record.")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS), help="Datasets (default: all seven).")
     parser.add_argument("--configurations", type=int, default=12, help="Configurations for each set (default: 12).")
     parser.add_argument("--processes", type=int, default=2, help="Number of processes of one thread (default: 2).")
     parser.add_argument("--table", action="store_true", help="Only print the table.")
-    parser.add_argument("--quick", action="store_true", help="One set, one configuration, 2 epochs, no record.")
     arguments = parser.parse_args()
     if arguments.quick:
         (job,) = trainings(["amazon"], 1)

@@ -9,7 +9,6 @@ at the first rung. Memory is the peak of each process, including shared pages. T
 the driver and of the busier worker until the first result. It is the wait on two free cores.
 """
 
-import argparse
 import contextlib
 import os
 import re
@@ -23,9 +22,8 @@ from pathlib import Path
 import psutil
 
 from benchmarks.inputs.many_sentences import write_many
-from benchmarks.results import table_head, table_row, verdict
-from benchmarks.search.memory import descendants
-from tuning.journal.file import JOURNAL
+from benchmarks.results import new_parser, table_head, table_row, verdict
+from tuning.journal.folder import JOURNAL
 
 SIZES = [100_000, 1_000_000]
 MAX_GROWTH = 6
@@ -42,8 +40,7 @@ COLUMNS = {
 
 
 def main() -> None:
-    arguments = parse()
-    sizes = arguments.sizes
+    sizes = [1_000, 10_000] if new_parser(__doc__, "Use 1,000 and 10,000 sentences.").parse_args().quick else SIZES
     found = {size: first_result(size) for size in sizes}
     print(*table_head(("sentences", *COLUMNS.values())), sep="\n")
     for size, figures in found.items():
@@ -81,12 +78,22 @@ def first_result(count: int) -> dict[str, float]:
                 time.sleep(0.5)
         finally:
             for _ in range(2):  # the second one does not wait for the running epochs
-                process.send_signal(signal.SIGINT)
+                process.send_signal(signal.SIGTERM)
                 time.sleep(1)
             process.wait()
         if not found:
             raise SystemExit("the search ended before its first epoch")
         return peaks | found
+
+
+def descendants(pid: int, title: str = "") -> list[psutil.Process]:
+    """Return the descendants of a process whose command line contains `title`."""
+    found = []
+    for child in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # the process has ended
+            if title in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 def n_epochs(journal: Path) -> int:
@@ -108,15 +115,6 @@ def processor_seconds(process: psutil.Process) -> float:
         times = process.cpu_times()
         return float(times.user + times.system)
     return 0.0
-
-
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="Use 1,000 and 10,000 sentences.")
-    parser.add_argument("--sizes", type=int, nargs="+", help="Sizes to measure instead, in ascending order.")
-    arguments = parser.parse_args()
-    arguments.sizes = arguments.sizes or ([1_000, 10_000] if arguments.quick else SIZES)
-    return arguments
 
 
 if __name__ == "__main__":

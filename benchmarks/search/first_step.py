@@ -9,7 +9,6 @@ time from the start of the command until the journal holds an epoch. `first step
 epoch, which is when training began. `command` is the time of the whole command. Use an idle machine.
 """
 
-import argparse
 import json
 import os
 import statistics
@@ -21,8 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.results import table_head, table_row, verdict
-from tuning.journal.file import JOURNAL
+from benchmarks.results import new_parser, table_head, table_row, verdict
+from tuning.journal.folder import JOURNAL
 
 ROOT = Path(__file__).parents[2]
 CLAIM = 6.0
@@ -39,8 +38,7 @@ class Times(NamedTuple):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="Run one round.")
+    parser = new_parser(__doc__, "Run one round.")
     parser.add_argument("--rounds", type=int, default=5, help="Number of rounds.")
     parser.add_argument("--against", metavar="COMMIT", help="Another commit of this repository.")
     arguments = parser.parse_args()

@@ -4,10 +4,9 @@
     python -m benchmarks.search.forecast_accuracy --quick    a tiny study: shows that it works, not what holds
 
 Four different studies are first planned, then run. The real time is that of the whole command. Use an idle machine.
-results/reference/plans.md keeps the table.
+results/reference/forecast_accuracy.md keeps the table.
 """
 
-import argparse
 import json
 import os
 import tempfile
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.baselines.sentune_studies import run_sentune
-from benchmarks.results import table_head, verdict
+from benchmarks.results import new_parser, table_head, verdict
 from tuning.journal.records import read_study
 
 STUDIES: dict[str, Sequence[str]] = {
@@ -45,9 +44,7 @@ CLAIM = 3
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="Run a tiny study.")
-    studies = QUICK if parser.parse_args().quick else STUDIES
+    studies = QUICK if new_parser(__doc__, "Run a tiny study.").parse_args().quick else STUDIES
     print(f"{os.cpu_count()} cores; seconds\n")
     memory = "memory of a worker planned, MB"
     columns = ("study", "planned", "real", "inside", "epochs planned", "real", memory, "probe, s")

@@ -9,7 +9,6 @@ fraction allocates until torch refuses. Meanwhile, another process with the same
 affected. Without a GPU the script ends at once.
 """
 
-import argparse
 import json
 import os
 import shutil
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.baselines.sentune_studies import run_sentune, trial_span
-from benchmarks.results import table_head, verdict
+from benchmarks.results import new_parser, table_head, verdict
 from core.errors import UserError
 from tuning.journal.records import read_study
 from tuning.resources.gpu import GIB
@@ -56,9 +55,7 @@ print("unaffected", flush=True)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="Run 4 short trials at 1 and 1/2 of a GPU.")
-    arguments = parser.parse_args()
+    arguments = new_parser(__doc__, "Run 4 short trials at 1 and 1/2 of a GPU.").parse_args()
     os.environ["CUDA_VISIBLE_DEVICES"] = "0"  # nvidia-smi below reports the first GPU alone
     os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # as nvidia-smi counts
     machine = Machine.here()

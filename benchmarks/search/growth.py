@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from benchmarks.results import run_step, table_head, table_row
+from benchmarks.results import new_parser, run_step, table_head, table_row
 
 NEAR_LINEAR = 15
 """Maximum factor for ten times the size."""
@@ -115,8 +115,7 @@ def describe_growth(seconds: Sequence[tuple[int, float]]) -> str:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="Use 10 trials, and 1,000 sentences.")
+    parser = new_parser(__doc__, "Use 10 trials, and 1,000 sentences.")
     parser.add_argument("--only", choices=STEPS, help="Measure only one of the three.")
     parser.add_argument(
         "--sizes", type=int, nargs="+", help="Two or more sizes to measure instead of the default; needs --only."

@@ -21,7 +21,7 @@ from core.plain_baseline import validate_plain
 from core.training.result import EpochResult
 from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter
-from tuning.journal.file import JOURNAL
+from tuning.journal.folder import JOURNAL
 from tuning.journal.records import study_attributes, to_record
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.report.command import page
@@ -116,12 +116,7 @@ def sentences(count: int, folder: Path) -> Found:
 
 
 def prepare(count: int, folder: Path) -> Found:
-    """Prepare the corpus with an empty cache."""
-    return once(lambda: corpus_in(folder))
-
-
-def reopen(count: int, folder: Path) -> Found:
-    """Open the corpus from the cache."""
+    """Prepare the corpus with an empty cache; a second time, which is the step `reopen`, open it from the cache."""
     return once(lambda: corpus_in(folder))
 
 
@@ -167,8 +162,8 @@ def median(work: Callable[[], Any], clock: Callable[[], float] = time.process_ti
 
 STEPS: dict[str, Callable[[int, Path], Found]] = {
     step.__name__: step
-    for step in (study, suggestion, write, opening, best, report, outputs, sentences, prepare, reopen, epoch, plain)
-}
+    for step in (study, suggestion, write, opening, best, report, outputs, sentences, prepare, epoch, plain)
+} | {"reopen": prepare}
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ from types import SimpleNamespace
 from ray.tune.utils import flatten_dict
 
 from benchmarks.inputs.recorded_study import EPOCHS, record_study
-from benchmarks.results import table_head
+from benchmarks.results import new_parser, table_head
 from benchmarks.search import overhead
 from benchmarks.search.growth_steps import NEW, REPEATS, median, next_suggestion
 from benchmarks.search.network_traffic import corpus_bytes
@@ -191,8 +191,7 @@ def load_table(parts: Sequence[Load], epoch_seconds: float) -> Iterator[str]:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="Simulate 50 workers.")
+    parser = new_parser(__doc__, "Simulate 50 workers.")
     parser.add_argument("--workers", type=int, help="Number of workers (default: 1,000, with --quick 50).")
     parser.add_argument("--epoch-seconds", type=float, default=10.0, help="Seconds per epoch (default: 10).")
     parser.add_argument("--gpus-per-node", type=int, default=8, help="Number of GPUs per node (default: 8).")

@@ -9,15 +9,14 @@ driver, and corpus and code go to each node once. With --storage, each epoch's c
 storage. Sizes do not depend on the load of the machine; times are not measured.
 """
 
-import argparse
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
+from ray import cloudpickle
 
-from benchmarks.results import table_head
+from benchmarks.results import new_parser, table_head
 from core.config import TrialConfig
 from core.data.corpus import Corpus
 from core.data.load import load_corpus
@@ -26,7 +25,7 @@ from tuning.backend import tuner as searching
 from tuning.backend.background_ray import BackgroundRay
 from tuning.backend.interrupt import InterruptHandler
 from tuning.backend.worker import run_trial
-from tuning.journal.file import JOURNAL
+from tuning.journal.folder import JOURNAL
 from tuning.journal.records import read_study
 from tuning.journal.writer import open_study
 from tuning.resources.machine import Machine, TrialResources, available_cpus
@@ -37,9 +36,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="Run 2 trials of one epoch.")
-    quick = parser.parse_args().quick
+    quick = new_parser(__doc__, "Run 2 trials of one epoch.").parse_args().quick
     trials, epochs = (2, 1) if quick else (8, 4)
     corpus = load_corpus("snippets")
     plan = StudyConfig(

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.results import run_step, table_head, verdict
+from benchmarks.results import new_parser, run_step, table_head, verdict
 from core.log_odds import round_log_odds
 from core.training.result import EpochResult
 from tuning.journal.predictions import pack_labels
@@ -279,8 +279,7 @@ STEPS: dict[str, Callable[[int, Path], dict[str, float]]] = {
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="Run 12 trials, and `best` on 500.")
+    parser = new_parser(__doc__, "Run 12 trials, and `best` on 500.")
     for name in ("--step", "--folder"):
         parser.add_argument(name, help=argparse.SUPPRESS)
     parser.add_argument("--trials", type=int, help=argparse.SUPPRESS)

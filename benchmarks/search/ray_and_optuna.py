@@ -4,7 +4,6 @@ These are the baselines of benchmarks.search.whole_search, written as the docume
 starts each search in its own process. The result is the last line that the process prints, in JSON.
 """
 
-import argparse
 import functools
 import json
 import logging
@@ -18,10 +17,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from benchmarks.baselines.notebook_loop import NotebookLoop, Shape, loader
+from benchmarks.baselines.notebook_loop import NotebookLoop, Shape
+from benchmarks.results import new_parser
 from benchmarks.search.overhead import sampler
 from core import load_corpus
-from core.data.corpus import TEST
 from tuning.scheduling.asha import Asha
 from tuning.space.load import load_space
 
@@ -60,23 +59,10 @@ class Job:
     trials: int
     epochs: int
     limit: int
-    """Number of epochs after which every trial ends; equal to `epochs` for a whole search."""
-    corrected: bool
-    """Whether the loop has no faults."""
+    """Number of epochs after which every trial ends."""
     points: Sequence[Mapping[str, Any]]
     """Parameters to try first."""
     seed: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tried:
-    """One trial of a baseline's search."""
-
-    params: Mapping[str, Any]
-    seconds: Sequence[float]
-    """Seconds of each epoch."""
-    accuracies: Sequence[float]
-    """Validation accuracy after each epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,20 +71,17 @@ class Searched:
 
     seconds: float
     """Duration of the whole command."""
-    trials: Sequence[Tried]
+    trials: Sequence[Sequence[float]]
+    """Seconds of each epoch of each trial."""
 
     @property
     def epochs(self) -> int:
-        return sum(len(trial.seconds) for trial in self.trials)
-
-    @property
-    def best(self) -> Tried:
-        return max(self.trials, key=lambda trial: max(trial.accuracies))
+        return sum(map(len, self.trials))
 
     @property
     def epoch_seconds(self) -> float:
         """Mean seconds per epoch, with equal weight for each trial."""
-        return statistics.fmean(statistics.fmean(trial.seconds) for trial in self.trials)
+        return statistics.fmean(map(statistics.fmean, self.trials))
 
 
 def run(job: Job) -> Searched:
@@ -108,18 +91,10 @@ def run(job: Job) -> Searched:
     began = time.perf_counter()
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=os.environ | environment)
     seconds = time.perf_counter() - began
-    trials = [Tried(**trial) for trial in json.loads(done.stdout.splitlines()[-1])]
+    trials = json.loads(done.stdout.splitlines()[-1])
     if len(trials) != job.trials:
         raise RuntimeError(f"{job.way} returned {len(trials)} of {job.trials} trials")
     return Searched(seconds=seconds, trials=trials)
-
-
-def test_accuracy_of(job: Job, trial: Tried) -> float:
-    """Train the trial's setting again to its best epoch, with the loop; return its test accuracy."""
-    loop = new_loop(job, trial.params, threads=2)
-    for _ in range(1 + max(range(len(trial.accuracies)), key=trial.accuracies.__getitem__)):
-        loop.epoch()
-    return loop.accuracy(loader(loop.corpus, TEST, Shape().batch_size, shuffle=False))
 
 
 def new_loop(job: Job, params: Mapping[str, Any], threads: int) -> NotebookLoop:
@@ -127,7 +102,7 @@ def new_loop(job: Job, params: Mapping[str, Any], threads: int) -> NotebookLoop:
     config = load_space("notebook", job.settings).to_config(params)
     shape = Shape(**{field.name: getattr(config, field.name) for field in fields(Shape)})
     corpus = load_corpus(job.dataset, vectors=job.vectors)
-    return NotebookLoop(shape, corpus, corrected=job.corrected, seed=job.seed, threads=threads)
+    return NotebookLoop(shape, corpus, seed=job.seed, threads=threads)
 
 
 def suggest(trial: Any, settings: Sequence[str]) -> None:
@@ -135,14 +110,14 @@ def suggest(trial: Any, settings: Sequence[str]) -> None:
     load_space("notebook", settings).suggest(trial)
 
 
-def with_ray(job: Job) -> list[Tried]:
-    """Run a `Tuner` whose trials report each epoch."""
+def with_ray(job: Job) -> list[list[float]]:
+    """Run a `Tuner` whose trials report each epoch; return the seconds of each epoch of each trial."""
     import ray
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
 
-    way, found = WAYS[job.way], dict[str, tuple[dict[str, Any], list[tuple[float, float]]]]()
+    way, found = WAYS[job.way], dict[str, list[float]]()
 
     def trainable(config: dict[str, Any]) -> None:
         loop = new_loop(job, config, way.threads)
@@ -152,8 +127,7 @@ def with_ray(job: Job) -> list[Tried]:
 
     class Notes(tune.Callback):  # type: ignore[misc]  # Ray ships no types
         def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
-            epochs = found.setdefault(trial.trial_id, (dict(trial.config), []))[1]
-            epochs.append((result["seconds"], result["accuracy"]))
+            found.setdefault(trial.trial_id, []).append(result["seconds"])
 
     goal = {"metric": "accuracy", "mode": "max"}
     rule = Asha()  # the default of `sentune run`
@@ -175,14 +149,14 @@ def with_ray(job: Job) -> list[Tried]:
             run_config=tune.RunConfig(storage_path=folder, verbose=0, callbacks=[Notes()]),
         ).fit()
         ray.shutdown()
-    return [to_tried(params, epochs) for params, epochs in found.values()]
+    return list(found.values())
 
 
-def with_optuna(job: Job) -> list[Tried]:
-    """Run `study.optimize` in this process."""
+def with_optuna(job: Job) -> list[list[float]]:
+    """Run `study.optimize` in this process; return the seconds of each epoch of each trial."""
     import optuna
 
-    space, found = load_space("notebook", job.settings), list[Tried]()
+    space, found = load_space("notebook", job.settings), list[list[float]]()
 
     def objective(trial: optuna.Trial) -> float:
         params = space.suggest(trial)
@@ -191,7 +165,7 @@ def with_optuna(job: Job) -> list[Tried]:
             epochs.append(loop.epoch())
             trial.report(epochs[-1][1], len(epochs))
             pruned = trial.should_prune()
-        found.append(to_tried(params, epochs))
+        found.append([seconds for seconds, _ in epochs])
         if pruned:
             raise optuna.TrialPruned
         return max(accuracy for _, accuracy in epochs)
@@ -203,19 +177,14 @@ def with_optuna(job: Job) -> list[Tried]:
     return found
 
 
-def to_tried(params: Mapping[str, Any], epochs: Sequence[tuple[float, float]]) -> Tried:
-    seconds, accuracies = zip(*epochs, strict=True)
-    return Tried(params=params, seconds=seconds, accuracies=accuracies)
-
-
-LIBRARIES: dict[str, Callable[[Job], list[Tried]]] = {"ray": with_ray, "optuna": with_optuna}
+LIBRARIES: dict[str, Callable[[Job], list[list[float]]]] = {"ray": with_ray, "optuna": with_optuna}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__)
     parser.add_argument("job", type=json.loads, help="Fields of Job as a JSON object.")
     job = Job(**parser.parse_args().job)
-    print(json.dumps([asdict(trial) for trial in LIBRARIES[WAYS[job.way].library](job)]))
+    print(json.dumps(LIBRARIES[WAYS[job.way].library](job)))
 
 
 if __name__ == "__main__":

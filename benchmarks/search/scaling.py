@@ -9,7 +9,6 @@ rate and dropout. `trials` is the time from the first trial's start to the last 
 the time of the whole command, including Ray's start and the data. Use an idle machine.
 """
 
-import argparse
 import os
 import statistics
 import tempfile
@@ -17,7 +16,7 @@ import time
 from pathlib import Path
 
 from benchmarks.baselines.sentune_studies import run_sentune, trial_span
-from benchmarks.results import table_head, verdict
+from benchmarks.results import new_parser, table_head, verdict
 from tuning.journal.records import read_study
 
 WAYS = {"1 worker x 1 thread": (1, 1), "2 workers x 1 thread": (2, 1), "1 worker x 2 threads": (1, 2)}
@@ -28,9 +27,7 @@ SAME_SIZE = ("--set", "n_layers=2", "--set", "hidden_dim=128", "--set", "freeze_
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="Run one round of 2 trials of one epoch.")
-    arguments = parser.parse_args()
+    arguments = new_parser(__doc__, "Run one round of 2 trials of one epoch.").parse_args()
     rounds, trials, epochs = (1, 2, 1) if arguments.quick else (3, TRIALS, 4)
     print(f"{trials} trials of {epochs} epochs on the snippets, {rounds} rounds in turn, {os.cpu_count()} cores")
     found: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}

@@ -2,8 +2,6 @@
 
     python -m benchmarks.search.whole_search              24 trials x 10 epochs, about 20 minutes on two idle cores
     python -m benchmarks.search.whole_search --seeds 3    sentune with three seeds; the claims use the median
-    python -m benchmarks.search.whole_search --accuracy   30 minutes more: sentune without stopping, and b with a
-                                                          corrected loop, each to its end
     python -m benchmarks.search.whole_search --quick      tiny: shows that it works, not what holds
 
 The baselines run the tutorial notebook's loop in fp32. All methods search the `notebook` space on MR with random
@@ -16,11 +14,10 @@ between them. Start-up and gaps between trials are left out of the computed time
 number of epochs under their stopping rules is replayed on recorded learning curves (results/reference/curves.json.gz,
 2,000 snippets). The table also has the fewest epochs that these rules allow.
 
-The loop's faults spoil its accuracies, so only --accuracy, whose loop has none, measures one. With several seeds, the
-baselines run between the studies, so a machine whose speed drifts affects both.
+The loop's faults spoil its accuracies, so they are not measured. With several seeds, the baselines run between the
+studies, so a machine whose speed drifts affects both.
 """
 
-import argparse
 import dataclasses
 import itertools
 import math
@@ -33,8 +30,8 @@ from pathlib import Path
 from benchmarks.baselines.sentune_studies import Study, machine, run_study, seconds_an_epoch, spread_sample
 from benchmarks.inputs.corpora import part_of_snippets
 from benchmarks.inputs.labelled_sets import mr_or
-from benchmarks.results import table_head, verdict
-from benchmarks.search.ray_and_optuna import WAYS, Job, Searched, run, test_accuracy_of
+from benchmarks.results import new_parser, table_head, verdict
+from benchmarks.search.ray_and_optuna import WAYS, Job, Searched, run
 from benchmarks.simulation.curves import CURVES, read_table
 from benchmarks.simulation.stopped_epochs import asha_epochs, fewest_asha, fewest_median, median_epochs
 from core import load_corpus
@@ -61,34 +58,29 @@ class Row:
 
 
 def main() -> None:
-    arguments = parse()
+    parser = new_parser(__doc__, "Run a tiny search on the snippets.")
+    parser.add_argument("--seeds", type=int, default=1, help="Number of seeds of `sentune run`, from 42 (default: 1).")
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="sentune-whole-") as name:
         folder = Path(name)
-        job = new_job(arguments, folder)
+        job = new_job(folder, quick=arguments.quick)
         load_corpus(job.dataset, vectors=job.vectors)  # prepared once, for every method
         print(f"{machine()}; {title_of(job)}\n")
         accuracies = ("validation, retrained trial", "its test")
         columns = ("method", "wall time, s", "epochs", "s per epoch of a trial", *accuracies, "")
         print(*table_head(columns), sep="\n")
         ours = run_seed(job, job.seed, folder)
-        studies, measuring = [ours], baselines(job, ours, arguments)
+        studies, measuring = [ours], baselines(job, ours, 2 if arguments.quick else 4)
         rows = {}
         for seed in range(job.seed + 1, job.seed + arguments.seeds):  # in turn, because a machine's speed drifts
             rows.update(itertools.islice(measuring, math.ceil(len(WAYS) / (arguments.seeds - 1))))
             studies.append(run_seed(job, seed, folder))
         rows.update(measuring)
         seconds = statistics.median(study.seconds for study in studies)
-        if arguments.accuracy:
-            whole = run_study(folder, "whole", [*words(job), "--stopping", "none"])
-            print(row_of(whole).text("instead of (a)'s accuracy: `sentune run --stopping none`"), flush=True)
-            corrected = dataclasses.replace(
-                job, way="b", corrected=True, limit=job.epochs, points=[dict(ours.trials[0].params)]
-            )
-            print(row_of_whole(corrected, run(corrected)).text("(b) with the loop's faults corrected"), flush=True)
     show_claims(seconds, rows, bounds(job, rows), conclusive=not arguments.quick)
 
 
-def new_job(arguments: argparse.Namespace, folder: Path) -> Job:
+def new_job(folder: Path, *, quick: bool) -> Job:
     """Return the job of the first method; writes the data of --quick into the folder."""
     whole = Job(
         way="a1",
@@ -97,12 +89,11 @@ def new_job(arguments: argparse.Namespace, folder: Path) -> Job:
         settings=[],
         trials=24,
         epochs=10,
-        limit=arguments.limit_epochs,
-        corrected=False,
+        limit=2,
         points=[],
         seed=42,
     )
-    if not arguments.quick:
+    if not quick:
         return whole
     part_of_snippets(folder / "part.csv", 400)
     tiny = {
@@ -144,9 +135,9 @@ def row_of(study: Study) -> Row:
     )
 
 
-def baselines(job: Job, ours: Study, arguments: argparse.Namespace) -> Iterator[tuple[str, Row]]:
-    """Run a part of one baseline after another, and print its row."""
-    sample = spread_sample(ours.trials, 2 if arguments.quick else arguments.sample)
+def baselines(job: Job, ours: Study, size: int) -> Iterator[tuple[str, Row]]:
+    """Run a part of `size` trials of one baseline after another, and print its row."""
+    sample = spread_sample(ours.trials, size)
     part = dataclasses.replace(job, points=[dict(trial.params) for trial in sample], trials=len(sample))
     scale = seconds_an_epoch(ours.trials) / seconds_an_epoch(sample)
     trained = replay_epochs(job)
@@ -155,18 +146,6 @@ def baselines(job: Job, ours: Study, arguments: argparse.Namespace) -> Iterator[
         row = row_of_part(found, scale, trained[name], way.at_once)
         print(row.text(f"({name}) {way.title}"), flush=True)
         yield name, row
-
-
-def row_of_whole(job: Job, found: Searched) -> Row:
-    """Return the row of a method that ran to its end."""
-    return Row(
-        seconds=found.seconds,
-        epochs=found.epochs,
-        epoch_seconds=found.epoch_seconds,
-        val=max(found.best.accuracies),
-        test=test_accuracy_of(job, found.best),
-        how="measured",
-    )
 
 
 def row_of_part(found: Searched, scale: float, epochs: float, at_once: int) -> Row:
@@ -211,20 +190,6 @@ def show_claims(ours: float, rows: Mapping[str, Row], fewest: Mapping[str, float
             end = verdict(seconds / ours >= TARGETS[name], conclusive=conclusive)
             line += f", at least {TARGETS[name]} claimed: {end}"
         print(line)
-
-
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="Run a tiny search on the snippets.")
-    parser.add_argument("--seeds", type=int, default=1, help="Number of seeds of `sentune run`, from 42 (default: 1).")
-    parser.add_argument(
-        "--accuracy", action="store_true", help="Also run a study without stopping, and b with a corrected loop."
-    )
-    parser.add_argument("--sample", type=int, default=4, help="Number of trials of a part (default: 4).")
-    parser.add_argument(
-        "--limit-epochs", type=int, default=2, help="Number of epochs per trial of a part (default: 2)."
-    )
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

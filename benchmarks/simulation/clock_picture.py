@@ -6,13 +6,13 @@ Each bar is a job: a virtual worker trains a trial to a rung or to its end, in v
 decisions again from the study's journal.
 """
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import altair as alt
 
+from benchmarks.results import new_parser
 from core.config import TrialConfig
 from core.data.load import load_corpus
 from tuning.journal.records import TrialRecord, read_study
@@ -28,7 +28,7 @@ SHADES = ("#c6dbef", "#6baed6", "#2171b5", "#08306b")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__)
     parser.add_argument("study", type=Path, help="Folder of a complete study.")
     attributes, records = read_study(parser.parse_args().study)
     config = config_of(attributes["spec"], len(records))

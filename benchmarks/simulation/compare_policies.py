@@ -17,15 +17,13 @@ The last lines check the claims. benchmarks.simulation.order_price measures the 
 
 import argparse
 import dataclasses
-import math
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from pathlib import Path
 
-from benchmarks.results import verdict
+from benchmarks.results import new_parser, verdict
 from benchmarks.simulation.curves import CURVES, Table, read_table
-from benchmarks.simulation.replay import CLOSE, STOPPING, UNORDERED, Policy, band, replay
+from benchmarks.simulation.replay import CLOSE, STOPPING, UNORDERED, Policy, band, or_never, replay
 from tuning.scheduling.asha import Asha
 from tuning.scheduling.study_config import default_lag
 
@@ -87,7 +85,7 @@ def compare(table: Table, arguments: argparse.Namespace, pool: ProcessPoolExecut
 
 def spread(values: Sequence[float], form: str) -> str:
     """Format the median with the 10% and the 90% quantile: `120 (80..300)`."""
-    low, middle, high = ("never" if math.isinf(value) else format(value, form) for value in band(values))
+    low, middle, high = (or_never(value, form) for value in band(values))
     return f"{middle} ({low}..{high})"
 
 
@@ -96,7 +94,7 @@ def main() -> None:
     claims = []
     with ProcessPoolExecutor(arguments.processes) as pool:
         for name in ("notebook", "default"):
-            table = read_table(arguments.curves, name)
+            table = read_table(CURVES, name)
             print(f"\nspace {name}: {len(table.curves)} curves of {table.epochs} epochs, best {table.best:.4f}")
             claims.append((name, *compare(table, arguments, pool)))
     print()
@@ -106,13 +104,11 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="Run 3 repeats.")
+    parser = new_parser(__doc__, "Run 3 repeats.")
     parser.add_argument("--repeats", type=int, help="Number of repeats (default: 50, with --quick 3).")
     parser.add_argument("--grid", action="store_true", help="Also compare the default with one change each.")
     parser.add_argument("--workers", type=int, default=2, help="Number of simulated workers (default: 2).")
     parser.add_argument("--processes", type=int, default=2, help="Number of real processes (default: 2).")
-    parser.add_argument("--curves", type=Path, default=CURVES, help="File of benchmarks.simulation.record_curves.")
     arguments = parser.parse_args()
     arguments.repeats = arguments.repeats or (3 if arguments.quick else 50)
     return arguments

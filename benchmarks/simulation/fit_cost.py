@@ -15,17 +15,15 @@ factor, which is fitted too. The script prints the weights and, for each machine
 log(cost / seconds) with the new weights and with those in the code.
 """
 
-import argparse
 import json
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.results import table_head
+from benchmarks.results import new_parser, table_head
 from benchmarks.simulation.curves import CURVES
 from benchmarks.simulation.recording import read_recording
 from core.config import TrialConfig
@@ -41,7 +39,7 @@ Sample = tuple[NDArray[np.float64], NDArray[np.float64]]
 """The terms of the cost (n, 7) and the seconds of an epoch (n,)."""
 
 
-def record(configs: int, seconds: float) -> list[dict[str, Any]]:
+def record() -> list[dict[str, Any]]:
     """Return configurations and the seconds of an epoch of each, measured here."""
     import torch
 
@@ -53,28 +51,32 @@ def record(configs: int, seconds: float) -> list[dict[str, Any]]:
     found = []
     for name, changes in SPACES.items():
         space = load_space(name, changes)
-        for number, params in enumerate(random_params(space, 0, configs)):
+        for number, params in enumerate(random_params(space, 0, CONFIGS)):
             config = space.to_config(params)
-            took = measure_epoch_seconds(config, corpus, "cpu", seconds, clock=time.process_time)
+            took = measure_epoch_seconds(config, corpus, "cpu", 1.0, clock=time.process_time)
             found.append({"space": name, "config": config.to_dict(), "seconds": round(took, 4)})
             print(f"{name} {number}: {took:.2f} s", flush=True)
     return found
 
 
-def samples(path: Path) -> Iterator[tuple[str, Sample]]:
+def samples() -> Iterator[tuple[str, Sample]]:
     """Yield the name and the measurements of each machine."""
     from benchmarks.simulation.record_curves import small_corpus
     from core import load_corpus
 
     shape = CorpusShape.of(load_corpus("snippets", vectors="glove-50d"))
-    machines = json.loads(path.read_text()) if path.exists() else {}
-    for name, found in machines.items():
+    for name, found in read_seconds().items():
         yield name, sample(found, shape)
     curves = read_recording(CURVES)
     yield (
         "that of curves.json.gz",
         sample(curves["curves"], CorpusShape.of(small_corpus(curves["sentences"], curves["seed"]))),
     )
+
+
+def read_seconds() -> dict[str, Any]:
+    """Return the measurements by machine."""
+    return dict(json.loads(SECONDS.read_text()))
 
 
 def sample(found: Sequence[dict[str, Any]], shape: CorpusShape) -> Sample:
@@ -110,11 +112,11 @@ def spread(measured: Sample, weights: NDArray[np.float64]) -> float:
 
 
 def main() -> None:
-    arguments = parse()
-    if arguments.record:
-        machines = json.loads(arguments.seconds.read_text()) if arguments.seconds.exists() else {}
-        machines[arguments.record] = record(arguments.configs, arguments.each)
-        arguments.seconds.write_text(
+    parser = new_parser(__doc__)
+    parser.add_argument("--record", metavar="NAME", help="Measure on this machine and store it under NAME.")
+    if machine := parser.parse_args().record:
+        machines = read_seconds() | {machine: record()}
+        SECONDS.write_text(
             "{\n"
             + ",\n".join(
                 f"{json.dumps(name)}: [\n" + ",\n".join(json.dumps(each) for each in found) + "\n]"
@@ -122,7 +124,7 @@ def main() -> None:
             )
             + "\n}\n"
         )
-    found = dict(samples(arguments.seconds))
+    found = dict(samples())
     weights = fit(list(found.values()))
     print(f"WEIGHTS = ({', '.join(f'{weight:.3g}' for weight in weights)})")
     spreads = ("standard deviation of log(cost / seconds)", "with the weights in the code")
@@ -130,15 +132,6 @@ def main() -> None:
     for name, measured in found.items():
         now, before = (spread(measured, each) for each in (weights, np.array(WEIGHTS)))
         print(f"| {name} | {len(measured[1])} | {now:.2f} | {before:.2f} |")
-
-
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--record", metavar="NAME", help="Measure on this machine and store it under NAME.")
-    parser.add_argument("--configs", type=int, default=CONFIGS, help=f"Configurations per space (default: {CONFIGS}).")
-    parser.add_argument("--each", type=float, default=1.0, help="Seconds of a measurement (default: 1).")
-    parser.add_argument("--seconds", type=Path, default=SECONDS, help="File of the measurements.")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

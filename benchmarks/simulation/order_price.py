@@ -25,16 +25,15 @@ tables, with the same seeds and noise.
 import argparse
 import dataclasses
 import itertools
-import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from statistics import median
 
-from benchmarks.results import table_head, verdict
+from benchmarks.results import new_parser, table_head, verdict
 from benchmarks.simulation.curves import CURVES, Table, many, read_table
-from benchmarks.simulation.replay import CLOCK, CLOSE, UNORDERED, Policy, Replayed, band, replay, trial_order
+from benchmarks.simulation.replay import CLOCK, CLOSE, UNORDERED, Policy, Replayed, band, or_never, replay, trial_order
 from tuning.scheduling.study_config import default_lag
 
 EPOCHS = 10
@@ -124,7 +123,7 @@ def rows(case: Case, lags: Sequence[float], seeds: int, pool: ProcessPoolExecuto
         ours = median(c.best for c in clock)
         busy = " / ".join(f"{median(s.utilization for s in each):.0%}" for each in (clock, free))
         epochs = " / ".join(f"{median(s.epochs for s in each):,.0f}" for each in (clock, free))
-        close = " / ".join(format_seconds(median(s.close for s in each)) for each in (clock, free))
+        close = " / ".join(or_never(median(s.close for s in each), ".1f") for each in (clock, free))
         holds = ratio <= MAX_RATIO[case.workers], worst <= ours <= top
         row = (
             f"| {case.title} | {lag:g} | {seeds} | {ratio:.3f} ({low:.2f} to {high:.2f}) | {ours:.4f} / {usual:.4f} "
@@ -135,11 +134,6 @@ def rows(case: Case, lags: Sequence[float], seeds: int, pool: ProcessPoolExecuto
             f"{verdict(holds[0])}; quality within the band: {verdict(holds[1])}"
         )
         yield row, claim
-
-
-def format_seconds(seconds: float) -> str:
-    """Format seconds that may be infinite."""
-    return "never" if math.isinf(seconds) else f"{seconds:.1f}"
 
 
 def main() -> None:
@@ -154,8 +148,8 @@ def main() -> None:
     with ProcessPoolExecutor(arguments.processes) as pool:
         for case in cases:
             seeds = arguments.seeds or (5 if arguments.quick else SEEDS[case.workers])
-            lag = default_lag(case.workers) if arguments.lag is None else arguments.lag
-            for row, claim in rows(case, LAGS if arguments.lags else (lag,), seeds, pool):
+            lags = LAGS if arguments.lags else (default_lag(case.workers),)
+            for row, claim in rows(case, lags, seeds, pool):
                 print(row, flush=True)
                 claims.append(claim)
     print()
@@ -163,10 +157,8 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="Run 5 seeds with 2 and 8 workers.")
+    parser = new_parser(__doc__, "Run 5 seeds with 2 and 8 workers.")
     parser.add_argument("--lags", action="store_true", help="Compare lags of 0 to 8.")
-    parser.add_argument("--lag", type=float, help="The lag (default: that of a study).")
     parser.add_argument("--error", type=float, default=ERROR, help=f"Error of the costs (default: {ERROR:g}).")
     parser.add_argument("--workers", type=int, nargs="+", choices=MAX_RATIO, help="Only these numbers of workers.")
     parser.add_argument("--seeds", type=int, help="Number of seeds (default: 40, and 8 with 1,000 workers).")

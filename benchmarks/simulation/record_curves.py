@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.inputs.corpora import part_of_corpus
+from benchmarks.results import new_parser
 from benchmarks.simulation.curves import CURVES
 from benchmarks.simulation.recording import record_all, write_recording
 from core.config import TrialConfig
@@ -107,7 +108,7 @@ def chosen(corpus: Corpus, sentences: int, seed: int) -> np.ndarray[Any, np.dtyp
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__)
     parser.add_argument(
         "--trials", type=int, default=200, help="Total number of trials, half from each space (default: 200)."
     )

@@ -209,6 +209,11 @@ def trial_order(table: Table, seed: int) -> list[int]:
     return [0, *(1 + np.random.default_rng(seed).permutation(len(table.curves) - 1)).tolist()]
 
 
+def or_never(value: float, form: str) -> str:
+    """Format a value that may be infinite."""
+    return "never" if math.isinf(value) else format(value, form)
+
+
 def band(values: Sequence[float]) -> tuple[float, float, float]:
     """Return the 10% quantile, the median and the 90% quantile; values may be infinite."""
     ordered = sorted(values)

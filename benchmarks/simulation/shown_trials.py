@@ -13,7 +13,6 @@ accuracy, after all epochs, of the curves that the last half of the trials chose
 epochs until it is within 0.1 points of the table's best (medians). The last line checks the claim.
 """
 
-import argparse
 import itertools
 import time
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ from unittest.mock import patch
 
 from optuna.trial import TrialState, create_trial
 
-from benchmarks.results import table_head, verdict
+from benchmarks.results import new_parser, table_head, verdict
 from benchmarks.simulation.curves import CURVES, Table, many, read_table
 from benchmarks.simulation.replay import Policy, replay
 from tuning.scheduling import suggester
@@ -65,7 +64,8 @@ def quality_rows(trials: int, seeds: int, pool: ProcessPoolExecutor) -> Iterator
             *(result for job, result in zip(jobs, results, strict=True) if job[0] == limit), strict=True
         )
         middle = f"{fmean(accuracies):.4f} ({min(accuracies):.4f} to {max(accuracies):.4f})"
-        yield f"| {format_limit(limit)} | {middle} | {median(best):.4f} | {median(epochs):,.0f} |"
+        shown = "all" if limit == LIMITS[-1] else limit
+        yield f"| {shown} | {middle} | {median(best):.4f} | {median(epochs):,.0f} |"
 
 
 def milliseconds(trials: int, running: int, limit: int) -> float:
@@ -94,14 +94,9 @@ def milliseconds(trials: int, running: int, limit: int) -> float:
     return 1000 * median(taken)
 
 
-def format_limit(limit: int) -> str:
-    """Format a MAX_SHOWN."""
-    return "all" if limit == LIMITS[-1] else str(limit)
-
-
 def main() -> None:
-    arguments = parse()
-    trials, seeds, known = (100, 1, 1000) if arguments.quick else (500, 4, 10_000)
+    quick = new_parser(__doc__, "Run 100 trials with one seed.").parse_args().quick
+    trials, seeds, known = (100, 1, 1000) if quick else (500, 4, 10_000)
     now = suggester.MAX_SHOWN
     suggestion = f"a suggestion at {known:,} trials, 8 running, ms"
     print(*table_head(("MAX_SHOWN", suggestion, "a tenth running, ms")), sep="\n")
@@ -109,18 +104,11 @@ def main() -> None:
     for limit in sorted({50, 100, 150, 200, 400, now}):
         found[limit] = [milliseconds(known, running, limit) for running in (8, known // 10)]
         print(f"| {limit} | {found[limit][0]:.0f} | {found[limit][1]:.0f} |", flush=True)
-    with ProcessPoolExecutor(arguments.processes) as pool:
+    with ProcessPoolExecutor(2) as pool:
         print("\n" + "\n".join(quality_rows(trials, seeds, pool)))
     longest = max(found[now])
-    end = verdict(longest <= MILLISECONDS, conclusive=not arguments.quick)
+    end = verdict(longest <= MILLISECONDS, conclusive=not quick)
     print(f"\nMAX_SHOWN {now}: {longest:.0f} ms, at most {MILLISECONDS:g} claimed: {end}")
-
-
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="Run 100 trials with one seed.")
-    parser.add_argument("--processes", type=int, default=2, help="Number of real processes (default: 2).")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """Is sentune as accurate as the tutorial notebook's loop on the same setting?
 
-    python -m benchmarks.training.accuracy                     5 seeds x 10 epochs of each: some half an hour
-    python -m benchmarks.training.accuracy --quick             1 seed, 1 epoch: shows that it works
-    python -m benchmarks.training.accuracy --only sentune-bf16    one column
+    python -m benchmarks.training.accuracy            5 seeds x 10 epochs of each: some half an hour
+    python -m benchmarks.training.accuracy --quick    1 seed, 1 epoch: shows that it works
 
 The columns are the notebook's loop without its faults, and sentune in fp32 and in bf16. The data are MR, split 80/10/10
 with seed 42, with random 300-wide trained word vectors. If the folder SENTUNE_DATA lacks its archive, it is downloaded,
@@ -10,14 +9,13 @@ but --quick takes the snippets instead. A seed determines initialisation, order 
 validation accuracy of the best and of the last epoch, and the difference of two columns' means with its standard error.
 """
 
-import argparse
 import statistics
 
 import torch
 
 from benchmarks.baselines.notebook_loop import NotebookLoop, Shape
 from benchmarks.inputs.labelled_sets import mr_or
-from benchmarks.results import table_head, table_row
+from benchmarks.results import new_parser, table_head, table_row
 from core import load_corpus
 from core.config import TrialConfig
 from core.data.corpus import VAL, Corpus
@@ -27,18 +25,11 @@ COLUMNS = ("loop", "sentune-fp32", "sentune-bf16")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="Train one seed for one epoch.")
-    parser.add_argument("--only", choices=COLUMNS, help="Train only this column.")
-    arguments = parser.parse_args()
-    seeds, epochs = (1, 1) if arguments.quick else (5, 10)
+    quick = new_parser(__doc__, "Train one seed for one epoch.").parse_args().quick
+    seeds, epochs = (1, 1) if quick else (5, 10)
     torch.set_num_threads(1)
-    corpus = load_corpus(mr_or("snippets" if arguments.quick else "mr"), vectors="none")
-    found = {
-        column: [curve(column, corpus, seed, epochs) for seed in range(1, seeds + 1)]
-        for column in COLUMNS
-        if arguments.only in (None, column)
-    }
+    corpus = load_corpus(mr_or("snippets" if quick else "mr"), vectors="none")
+    found = {column: [curve(column, corpus, seed, epochs) for seed in range(1, seeds + 1)] for column in COLUMNS}
     show(found, len(corpus.indices(VAL)))
 
 
@@ -64,7 +55,7 @@ def show(found: dict[str, list[list[float]]], n_sentences: int) -> None:
         for column, values in picked.items():
             print(table_row((column, *(f"{value:.4f}" for value in (*values, statistics.mean(values))))))
         for column, values in picked.items():
-            if column != "loop" and "loop" in picked:
+            if column != "loop":
                 print(f"{column} against loop: {difference(values, picked['loop'], n_sentences)}")
 
 

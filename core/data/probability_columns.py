@@ -14,8 +14,8 @@ from core.io.text import listed, printable, quoted
 
 OPTION = "--probability-columns"
 PREFIXES = ("probability_", "p_")
-PREDICTED_LABEL = "predicted_label"
-"""Column that `predict` writes, in which the most probable class is no label."""
+PREDICTED = ("predicted_label", "predicted_probability", "unknown_words")
+"""Columns that `predict` adds to a table; none of them has labels."""
 TOLERANCE = 0.01
 """Largest difference of a row's sum from 1, for more than two classes half of it per class, of at most 200 classes:
 probabilities rounded to two digits are accepted, percentages and scores are not."""
@@ -46,13 +46,13 @@ def labels_of_classes(table: Table, columns: Sequence[str], others: Collection[s
     Args:
         table: The file.
         columns: The columns with probabilities.
-        others: Columns that do not count, besides PREDICTED_LABEL.
+        others: Columns that do not count, besides PREDICTED.
 
     Raises:
         DataError: A column belongs to no class, or two belong to one.
     """
     found = []
-    for name in table.columns.keys() - {*others, PREDICTED_LABEL}:
+    for name in table.columns.keys() - {*others, *PREDICTED}:
         distinct = {(cell or "").strip() for cell in table.columns[name]}
         if len(distinct) <= len(columns):
             classes = set(class_names(list(distinct)))

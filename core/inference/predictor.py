@@ -19,7 +19,7 @@ from core.errors import CorruptionError, DataError, check_rules, in_range
 from core.inference.members import LstmMember, Member, file_of, tensors_of
 from core.inference.saved_model import ModelParts, read_model
 from core.io.atomic import expand_user
-from core.io.text import error_summary
+from core.io.text import error_summary, printable
 from core.nn.classifier import SentenceClassifier
 from core.nn.runtime import autocast, limit_cached_kernels, limit_threads_after_fork
 from core.plain_baseline import PlainBaseline
@@ -217,7 +217,7 @@ def as_texts(values: Any, location: Callable[[int], str] = "text {}".format) -> 
     if isinstance(values, str | Mapping) or hasattr(values, "columns") or not isinstance(values, Iterable):
         kind = type(values).__name__
         raise DataError(f"texts must be a list, or a column of a data frame, got {kind}; pass [text] or frame['text']")
-    texts = list(values)
+    texts = values.to_pylist() if hasattr(values, "to_pylist") else list(values)  # items of pyarrow are no str
     for place, text in enumerate(texts, 1):
         if not isinstance(text, str):
             raise DataError(
@@ -244,7 +244,7 @@ def load_model(path: str | os.PathLike[str], *, notify: Callable[[str], None] | 
     if parts.tokenizer != here:
         say = notify or partial(warnings.warn, stacklevel=2)
         say(
-            f"the model in {path} was trained with tokenizer {parts.tokenizer}, installed is {here}: "
+            f"the model in {path} was trained with tokenizer {printable(parts.tokenizer, 80)}, installed is {here}: "
             "some words may be split differently, and labels may differ"
         )
     try:

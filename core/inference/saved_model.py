@@ -208,5 +208,6 @@ def _parse(name: str, data: bytes) -> Any:
 
     try:
         return load(data)
-    except (SafetensorError, KeyError) as error:  # the latter for a type of numbers that torch lacks
+    # KeyError: a type of numbers that torch lacks. RuntimeError, TypeError: an empty tensor with a size beyond int64.
+    except (SafetensorError, KeyError, RuntimeError, TypeError) as error:
         raise CorruptionError(f"{name} cannot be read ({error})") from error

@@ -137,7 +137,7 @@ def read_tar(file: IO[bytes], packed_bytes: int, names: Collection[str], name: s
                     if base in found:
                         raise DataError(f"{name}: contains {base} twice; pack it again with one")
                     found[base] = archive.extractfile(member).read()  # type: ignore[union-attr]
-    except (tarfile.TarError, ValueError) as error:
+    except (tarfile.TarError, ValueError, RecursionError) as error:  # the last one: many long names in a row
         raise DataError(f"{name}: not a whole .tar.gz archive ({error}); fetch it again") from None
     for base in names:
         if base not in found:

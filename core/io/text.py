@@ -38,7 +38,7 @@ def quoted(text: str, limit: int | None = 40) -> str:
 def escape_markdown(value: Any) -> str:
     """Return a value as Markdown text on one line of at most 500 characters, without markup, links and HTML."""
     text = html.escape(printable(str(value), limit=500), quote=False)
-    return re.sub(r"[\\`*_\[\]|~#@]|:(?=//)|(?<=www)[.]", r"\\\g<0>", text)
+    return re.sub(r"[\\`*_\[\]|~#@]|:(?=//)|(?<=www)[.]|^[-+](?= )", r"\\\g<0>", text)
 
 
 def listed(names: Sequence[str], most: int) -> str:

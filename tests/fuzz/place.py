@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.support.models import mixture, saved
 from tests.support.studies import WORDS, add_plain_baseline, make_study, setting, write_sentences
-from tuning.journal.file import JOURNAL
+from tuning.journal.folder import JOURNAL
 from tuning.journal.records import study_attributes
 from tuning.journal.writer import open_study
 from tuning.scheduling.schedule import GOAL

@@ -7,7 +7,6 @@ from typing import Any, NoReturn, Self
 from unittest.mock import patch
 
 from core.errors import UserError
-from tuning import console
 from tuning.scheduling.schedule import Callback
 
 MAX_TRAININGS = 2
@@ -92,5 +91,4 @@ def stubbed() -> Iterator[None]:
             "socket.socket.connect": _connect,
         }.items():
             stack.enter_context(patch(name, stub))
-        stack.enter_context(patch.object(console, "SLOW_SECONDS", 600))  # on a busy machine each step is slow
         yield

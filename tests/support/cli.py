@@ -18,6 +18,7 @@ def exit_code(*words: str, program: str = "sentune") -> int:
     with (
         patch.object(sys, "argv", [program, *words]),
         patch.object(app, "app", COMMAND),
+        patch.object(console, "SLOW_SECONDS", 600),  # on a busy machine each step is slow
         pytest.raises(SystemExit) as ended,
     ):
         app.main()
@@ -26,7 +27,6 @@ def exit_code(*words: str, program: str = "sentune") -> int:
 
 def sentune(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
     """Exit code, standard output, standard error."""
-    monkeypatch.setattr(console, "SLOW_SECONDS", 60)  # on a busy machine each step is slow
     monkeypatch.setattr(app, "handle_signals", lambda: None)  # those of the tests stay
     code = exit_code(*words)
     return code, *capsys.readouterr()

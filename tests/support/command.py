@@ -17,7 +17,7 @@ from unittest.mock import patch
 import tuning
 from tests.support.patience import PATIENCE_SECONDS, wait_until
 from tests.support.processes import exit_code_of_fork, marked
-from tuning.journal.file import JOURNAL
+from tuning.journal.folder import JOURNAL
 from tuning.journal.records import read_study
 
 HERE = ("best", "list", "data", "predict", "report", "retrain", "distill", "export")

@@ -129,6 +129,8 @@ def tiny_workplace(folder: Path) -> Iterator[None]:
         patch.dict(os.environ, {"SENTUNE_CACHE": str(folder.parent / "cache"), "COLUMNS": "100"}),
         patch.object(training_length, "AUTO_EPOCHS", (2, 2)),
         patch.object(virtual_cost, "MEDIAN_DRAWS", 11),
+        patch("tuning.report.command.write_images"),  # tests/system/test_page.py has them written
+        patch("tuning.resources.machine.available_cpus", lambda: 2),  # a page has --cpus-per-trial 2
         trained_here(folder / "reviews.csv"),
     ):
         for command in (

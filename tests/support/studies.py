@@ -14,7 +14,7 @@ from core.data.load import load_corpus
 from core.training.loop import train
 from core.training.result import EpochResult
 from tests.support.study_configs import plan
-from tuning.journal.file import JOURNAL
+from tuning.journal.folder import JOURNAL
 from tuning.journal.predictions import pack_labels
 from tuning.journal.probabilities import pack_log_odds, save_probabilities
 from tuning.journal.reader import Operation

@@ -18,7 +18,7 @@ from tests.support.command import Command
 from tests.support.nodes import Nodes, authenticated
 from tests.support.patience import PATIENCE_SECONDS, wait_until
 from tuning.backend import connect, ray_private
-from tuning.journal.file import JOURNAL
+from tuning.journal.folder import JOURNAL
 
 BUCKET = "studies"
 KEYS = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_EC2_METADATA_DISABLED": "true"}

@@ -14,7 +14,7 @@ import pytest
 from tests.support.command import Command
 from tests.support.patience import PATIENCE_SECONDS, wait_until
 from tests.support.searches import notebook_run
-from tuning.journal.file import JOURNAL
+from tuning.journal.folder import JOURNAL
 
 if TYPE_CHECKING:
     import subprocess
@@ -52,6 +52,7 @@ from typing import TYPE_CHECKING
 group = sys.argv[1]
 if group:
     Path(group, "cgroup.procs").write_text(str(os.getpid()))
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])  # Ray opens more files with more CPUs
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
 os.execv(sys.executable, [sys.executable, "-m", "tuning", *sys.argv[2:]])
 """

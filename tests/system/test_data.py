@@ -80,7 +80,8 @@ def test_snippets_without_network_say_what_to_do_and_leave_nothing(
     with pytest.raises(
         UserError,
         match=r"^cannot get the dataset snippets: `pip download vaderSentiment==3\.3\.2` failed "
-        r"\(No matching distribution found[^\n]*\); pass a file of your own [^\n]*, or mr:PATH[^\n]*$",
+        r"\(No matching distribution found[^\n]*\); run the same command again, or for a new study only pass a "
+        r"file of your own [^\n]*, or mr:PATH[^\n]*$",
     ):
         load_corpus("snippets", vectors="none", cache_dir=tmp_path)
     assert list((tmp_path / "sources").iterdir()) == []

@@ -228,14 +228,17 @@ def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["bogus://me:secret@host/x", "http://me:secret@127.0.0.1:9"])
-def test_a_store_that_cannot_be_used_is_one_line(tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+def test_a_store_that_cannot_be_used_is_one_line(
+    tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     with small_study(tmp_path):
         pass
     with pytest.raises(UserError, match=f"cannot export to {re.escape(redact_uris(place))}: ") as caught:
         export_to_mlflow(tmp_path, place)
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)
+    assert not [each for each in caplog.records if each.name.startswith("urllib3")]
 
 
 def test_nothing_is_sent_elsewhere_and_no_password_is_printed(
@@ -245,6 +248,9 @@ def test_nothing_is_sent_elsewhere_and_no_password_is_printed(
         pass
     client = client_of(uri)
     monkeypatch.setattr("mlflow.MlflowClient", lambda tracking_uri: client)
+    # For a server, MLflow itself would ask this store for the URI and print it.
+    monkeypatch.setattr("mlflow.tracking._tracking_service.client.RestStore", object)
+    monkeypatch.setenv("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "false")
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "")
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
     line = export_to_mlflow(tmp_path, "http://me:secret@host/x")

@@ -246,6 +246,8 @@ def test_a_filter_may_have_blanks_short_names_and_columns_that_are_not_shown(pag
     assert count("test_accuracy<1") == f"0 of {everything} trials"  # no model was evaluated on the test split
     assert count("test_accuracy!=1") == f"{everything} of {everything} trials"  # as in `best --where`
     assert count("metric==accuracy") == f"{everything} of {everything} trials"
+    assert count("copy_of=none") == f"{everything} of {everything} trials"
+    assert count("copy_of!=none") == f"0 of {everything} trials"
     assert count("n_layers=1 foo>2") == "no column foo"
     assert cells(page, "trial") == []
 
@@ -340,7 +342,7 @@ def test_a_watched_page_of_a_few_trials_keeps_its_filter_over_a_reload(tab: Chro
     record_study(command.results / "watched", trials=3)
     folder = command.results / "watched"
     made = folder / "report.html"
-    made.write_bytes(make_page(folder, cache_dir=folder, command="x", every_seconds=5)[0])
+    made.write_bytes(make_page(folder, cache_dir=folder, command="x", every_seconds=2)[0])
     complaints(tab)
     kept = "{ const own = setInterval; window.setInterval = (call, time) => own(window.tick = call, time) }"
     tab.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": kept})

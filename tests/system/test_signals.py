@@ -29,7 +29,6 @@ BEFORE = "interrupted before it began; run the same command again\n"
         ("core.errors", "run", signal.SIGINT),  # the first instant
         ("tuning.cli.app", "predict", signal.SIGTERM),
         ("tuning.run", "run", signal.SIGINT),  # the verb's own modules
-        ("tuning.forecast.command", "plan", signal.SIGTERM),
         ("tuning.analysis.best", "best", signal.SIGINT),
     ],
 )

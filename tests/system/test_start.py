@@ -52,7 +52,7 @@ def dies():
     services.RAYLET_EXECUTABLE = str(folder / "dies")
 
 def hangs():
-    services.RAYLET_EXECUTABLE, start_watch.START_SECONDS = str(folder / "hangs"), 6.0
+    services.RAYLET_EXECUTABLE, start_watch.START_SECONDS = str(folder / "hangs"), 3.0
 
 def nowhere():
     os.environ["RAY_TMPDIR"] = "/proc/none"
@@ -176,7 +176,7 @@ FEW_FILES = (
     [
         ("dies api", 1, f"raised {DIED}"),
         # On a busy machine, the time may be over before there is a raylet.
-        ("hangs command", 2, f"sentune: {NO_START.format('no answer in 6 s( from raylet)?')}"),
+        ("hangs command", 2, f"sentune: {NO_START.format('no answer in 3 s( from raylet)?')}"),
         ("nowhere command", 2, r"sentune: Ray cannot write its temporary folder \(.*\); set RAY_TMPDIR to another one"),
         ("few_files command", 2, f"sentune: {FEW_FILES}"),
         ("bad_data command", 2, "sentune: .*bad.csv: no column 'text'; .*"),

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from tests.support.command import Command
-from tuning.journal.file import JOURNAL
+from tuning.journal.folder import JOURNAL
 from tuning.journal.reader import closes_trial
 from tuning.journal.records import read_study
 

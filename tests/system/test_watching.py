@@ -27,7 +27,7 @@ from tests.support.patience import PATIENCE_SECONDS
 from tests.support.ports import held_port
 from tests.support.processes import exit_code_of_fork, forked
 from tests.support.tensorboard import scalars
-from tuning.journal.file import JOURNAL
+from tuning.journal.folder import JOURNAL
 from tuning.journal.records import read_study
 from tuning.tracking import progress_display
 

@@ -15,7 +15,7 @@ from benchmarks.inputs.recorded_study import record_study
 from core.errors import ConfigError, DataError, UserError
 from tuning import Study, load_study, search
 from tuning.console import command_line, print_note
-from tuning.journal.file import JOURNAL
+from tuning.journal.folder import JOURNAL
 from tuning.retrain.reproduction import Reproduction
 from tuning.run import SearchEnd
 from tuning.run_options import RunOptions

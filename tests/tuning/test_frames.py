@@ -1,5 +1,6 @@
 """tuning.frames: the same data result in the same file with any library; other data are one line."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import polars
 import pyarrow
 import pytest
 
+from core.data import readers
 from core.data.corpus import ReadOptions
 from core.data.load import load_corpus
 from core.errors import ConfigError, DataError, UserError
@@ -224,3 +226,18 @@ def test_the_columns_of_splits_and_probabilities_are_kept(tmp_path: Path) -> Non
     path, found = store_frame(pd.DataFrame(rows), chosen, tmp_path)
     first = '{"body": "a", "stars": "x", "x": "0.75", "y": "0.25", "part": "train"}'
     assert (path.read_text().splitlines()[0], found) == (first, chosen)
+
+
+def test_floats_that_are_not_needed_do_not_become_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def arrow_columns(arrays: dict[str, Any]) -> dict[str, list[str | None]]:
+        read.extend(arrays)
+        return readers.arrow_columns(arrays)
+
+    monkeypatch.setattr("tuning.frames.arrow_columns", arrow_columns)
+    stored(pd.DataFrame(DATA), tmp_path)
+    assert read == ["body", "stars", "vector"]
+    read.clear()
+    stored(pd.DataFrame(DATA), tmp_path, dataclasses.replace(CHOICE, split_column="other"))
+    assert "other" in read

@@ -20,12 +20,21 @@ from tests.support.study_configs import options, plan
 from tuning.backend.interrupt import InterruptHandler
 from tuning.console import called_from_python
 from tuning.forecast.command import make_forecast
-from tuning.journal.file import JOURNAL
+from tuning.journal.folder import JOURNAL
 from tuning.journal.records import read_study, study_attributes
 from tuning.journal.writer import open_study
 from tuning.planned_search import PlannedSearch
 from tuning.resources.machine import Machine, TrialResources
-from tuning.run import BASELINE_SECONDS, _describe, _has_work, _new_attributes, _resume_hints, _run, search_study
+from tuning.run import (
+    BASELINE_SECONDS,
+    _data_options,
+    _describe,
+    _has_work,
+    _new_attributes,
+    _resume_hints,
+    _run,
+    search_study,
+)
 from tuning.run_options import RunOptions
 from tuning.scheduling.budget import EarlyEnd
 from tuning.scheduling.study_config import study_id
@@ -93,6 +102,10 @@ def test_hints_that_an_existing_study_cannot_follow_are_for_a_new_one(
     assert "small data" not in old.out
     assert "word vectors" not in old.err
     assert "precision   fp32 (as recorded in the study)\nfirst trials  1 from portfolio\n" in old.out
+    _describe(options(tmp_path), {}, planned(warm_start={"study": "a", "trials": 2, "sha256": "0"}))
+    other = capsys.readouterr()
+    assert "small data" not in other.out
+    assert "word vectors" not in other.err
 
 
 def test_folds_are_not_suggested_if_a_class_is_too_small_for_them(
@@ -124,6 +137,7 @@ def test_in_python_only_the_warnings_of_the_audit_name_keywords(
     out = capsys.readouterr().out
     assert ": git push --force\n" in out
     assert 'validation="folds:5"' in out
+    assert "\n            such an option is for a new study: pass another name, too\n" in out
 
 
 @pytest.mark.slow
@@ -232,7 +246,7 @@ def test_only_a_time_budget_limits_the_wait_for_the_plain_baseline(
 
 
 @pytest.mark.slow
-def test_a_study_whose_data_have_moved_removes_its_checkpoints_from_the_storage(tmp_path: Path) -> None:
+def test_a_study_whose_data_have_moved_names_them_and_removes_its_checkpoints_from_the_storage(tmp_path: Path) -> None:
     run = on_reviews(tmp_path, trials=1, storage=str(tmp_path / "storage"))
     before, after = Path(run.dataset), tmp_path / "after.csv"
     with trained_here(before):
@@ -240,8 +254,10 @@ def test_a_study_whose_data_have_moved_removes_its_checkpoints_from_the_storage(
         left = tmp_path / "storage" / study_id("s", study_attributes(tmp_path / "s"))
         (left / "00000-0123456789ab").mkdir(parents=True)
         before.rename(after)
-        assert search_study(dataclasses.replace(run, dataset=str(after))).finished
+        again = dataclasses.replace(run, dataset=str(after))
+        assert search_study(again).finished
     assert not left.exists()
+    assert _data_options(again) == f" --dataset {after} --cache-dir {run.cache_dir}"
 
 
 @pytest.mark.parametrize(("share", "retried"), [(0.5, True), (1.0, False)])

@@ -11,11 +11,9 @@ import typer
 from core.data.load import load_corpus
 from core.errors import ConfigError, DataError, UserError
 from tests.support.corpora import tiny_corpus
-from tests.support.journals import two_trials
 from tests.support.studies import write_sentences
 from tests.support.study_configs import configured, options, outcomes
 from tuning.cli.app import app
-from tuning.journal.folder import study_folder
 from tuning.journal.records import study_attributes
 from tuning.journal.writer import open_study
 from tuning.planned_search import check_search, data_of_study, plan_search
@@ -236,27 +234,6 @@ def test_the_order_in_which_a_command_names_the_settings_changes_no_study(tmp_pa
     made(later, tmp_path / "s")
     with pytest.raises(ConfigError, match=r"space.dimensions.hidden_dim.distribution.attributes.high 64, .* has 65"):
         made(configured(options(tmp_path, overrides=["hidden_dim=int(16,65)", *ranges], **given)), tmp_path / "s")
-
-
-def test_a_study_is_found_by_name_and_by_folder(tmp_path: Path) -> None:
-    two_trials(tmp_path / "results" / "mine")
-    assert study_folder("mine", tmp_path / "results") == tmp_path / "results" / "mine"
-    assert study_folder(f"{tmp_path}/results/mine", Path("results")) == tmp_path / "results" / "mine"
-
-
-def test_a_study_is_found_by_its_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a shell completes it. A study of this name is found too."""
-    two_trials(tmp_path / "results" / "mine")
-    assert study_folder(f"{tmp_path}/results/mine/study.journal", Path("x")) == tmp_path / "results" / "mine"
-    assert study_folder("study.journal", tmp_path) == tmp_path / "study.journal"
-    with pytest.raises(ConfigError, match="STUDY must not be empty; pass the name or the folder of a study"):
-        study_folder("", tmp_path)
-    monkeypatch.chdir(tmp_path / "results" / "mine")
-    assert study_folder("study.journal", tmp_path) == tmp_path / "results" / "mine"
-    (tmp_path / "results/mine/checkpoints").mkdir()
-    for inside, given in (("", "."), ("checkpoints", ".."), ("checkpoints", "../study.journal")):
-        monkeypatch.chdir(tmp_path / "results/mine" / inside)
-        assert study_folder(given, tmp_path).name == "mine"
 
 
 def test_paths_are_kept_absolute_and_names_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

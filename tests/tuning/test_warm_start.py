@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from core.errors import ConfigError, CorruptionError, UserError
 from tests.support.epochs import epoch
 from tests.support.study_configs import outcomes, plan
-from tuning.journal.file import JOURNAL
+from tuning.journal.folder import JOURNAL
 from tuning.journal.records import read_study, study_attributes
 from tuning.journal.writer import open_study
 from tuning.scheduling.study_config import StudyConfig

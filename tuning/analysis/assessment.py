@@ -19,7 +19,7 @@ from core.stats import ALPHA, Interval, holm, wilson
 from tuning.analysis.ensemble import SIZE, EnsembleEstimate, estimate_ensemble, load_plain_probabilities, read_library
 from tuning.analysis.recommendation import ONE_CLASS, Recommendation, majority_baseline, useless_trials
 from tuning.analysis.selection_bias import FEW_SENTENCES, FIXED, REPEATS, Corrected, Resamples, n_repeats
-from tuning.journal.file import JOURNAL
+from tuning.journal.folder import JOURNAL
 from tuning.journal.predictions import journal_damage, unpack_labels, unpack_validation_labels
 from tuning.journal.probabilities import epoch_name, load_probabilities
 from tuning.journal.records import (

@@ -28,7 +28,7 @@ def table_of(
     hints: Sequence[str] = (),
     *,
     finished: bool = True,
-    cache_dir: Path | None = None,
+    ending: str = "",
 ) -> str:
     """Return the study's rows as `form`: table, json, csv, md or html.
 
@@ -41,7 +41,7 @@ def table_of(
         hints: Lines before the last ones of a text.
         finished: Whether the search was not interrupted. Then, and if no trial is open, the last line of a text names
             the next command.
-        cache_dir: Folder of the data cache for the next command; None for the default one.
+        ending: Options for the end of the next command.
 
     Raises:
         UserError: There is no such study, or the selection does not fit it.
@@ -52,13 +52,13 @@ def table_of(
     whole = bool(rows) and selection.state is None and not selection.where
     if rows and not shown and not whole and form not in ("json", "csv"):
         return f"no trial matches{'; --where compares exact values, the table rounds them' if selection.where else ''}"
-    notes = [*_summary(study, cache_dir), *spec_notes(study.spec)] if rows else []
+    notes = [*_summary(study, ending), *spec_notes(study.spec)] if rows else []
     notes += early_end_notes(study)
     if count := sum(row.state == "RUNNING" and row.epochs > 0 for row in rows):
         notes.append(f"not ranked, because their training has not ended: {count} trial{'s' * (count != 1)} with epochs")
     finished = finished and not any(row.state in ("RUNNING", "PAUSED") for row in rows)
     step = next_step(study)
-    command = step.command(folder, cache_dir) if step and finished else None
+    command = step.command(folder, ending) if step and finished else None
     notes += hints
     if step and step.remark:
         notes.append(step.remark)
@@ -88,7 +88,7 @@ def curve_of(folder: Path, form: str) -> str:
     return render_curve(random_search_curve(records), form)
 
 
-def _summary(study: AssessedStudy, cache_dir: Path | None) -> list[str]:
+def _summary(study: AssessedStudy, ending: str) -> list[str]:
     """Return paragraphs below the table of all rows of a study that has trials."""
     rows, assessment = study.rows, study.assessment
     found = nothing_learned(study.spec["metric"]) if assessment.nothing_learned else []
@@ -99,7 +99,7 @@ def _summary(study: AssessedStudy, cache_dir: Path | None) -> list[str]:
         found.append("- never recommended: predicts one class, or is not better than the majority")
     if rows[0].rank == 1:
         found.append(_best_note(rows[0], assessment))
-    found += [*recommendation_note(study), *ensemble_note(study, cache_dir)]
+    found += [*recommendation_note(study), *ensemble_note(study, ending)]
     for name, gain in (("plain baseline", assessment.gain_over_plain), ("baseline", assessment.corrected_gain)):
         if gain is not None:
             found.append(f"Corrected, the best trial is {_compared(gain, f'the {name}')}.")
@@ -209,10 +209,10 @@ def recommendation_note(study: AssessedStudy) -> list[str]:
     return [text]
 
 
-def ensemble_note(study: AssessedStudy, cache_dir: Path | None = None) -> list[str]:
+def ensemble_note(study: AssessedStudy, ending: str = "") -> list[str]:
     """Return the members, the corrected figure and the gain of the ensemble, and how to make it; empty without one.
 
-    `cache_dir` is the folder of the data cache for this command; None for the default one.
+    `ending` has options for the end of the command.
     """
     found = study.assessment.ensemble
     if found is None:
@@ -221,16 +221,14 @@ def ensemble_note(study: AssessedStudy, cache_dir: Path | None = None) -> list[s
         return ["The best ensemble is the plain baseline alone."]
     if not found.gains:
         return ["An ensemble is not expected to be better than the best trial."]
-    return [*ensemble_lines(found), f"  {study_command('ensemble', study.folder, '--out DIR', cache_dir=cache_dir)}"]
+    return [ensemble_line(found), f"  {study_command('ensemble', study.folder, f'--out DIR{ending}')}"]
 
 
-def ensemble_lines(ensemble: EnsembleEstimate) -> list[str]:
+def ensemble_line(ensemble: EnsembleEstimate) -> str:
     """Return the members, and the corrected figure with the gain."""
-    value, members = ensemble.corrected, members_text(shares(ensemble))
-    return [
-        f"Ensemble of {members}: corrected {value.value:.4f} ({format_interval(value.interval)}), "
-        f"{_compared(ensemble.gain, 'the best trial')}."
-    ]
+    value, gain = ensemble.corrected, _compared(ensemble.gain, "the best trial")
+    figure = f"corrected {value.value:.4f} ({format_interval(value.interval)})"
+    return f"Ensemble of {members_text(shares(ensemble))}: {figure}, {gain}."
 
 
 def _compared(gain: Corrected, other: str) -> str:

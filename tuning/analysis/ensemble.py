@@ -321,7 +321,7 @@ def estimate_ensemble(
     first = resamples.repeated(resamples.first)
     best = list(resamples.places)[int(resamples.first(resamples.raw[None])[0])]
     if members in ([FIXED], [best]):
-        found = first if members == [best] else resamples.repeated(resamples.only(FIXED))
+        found = first if members == [best] else resamples.only(FIXED)
         gain = resamples.difference(found, first)
     else:
         repeated = _repeated(library, resamples, actual, size, max_cost)
@@ -348,7 +348,7 @@ def _repeated(
     """Repeat the selection whose actual result is `actual` (T,)."""
     most = REPEATS_OF_ROC_AUC if library.metric.name == "roc_auc" else REPEATS
     repeats = min(len(resamples.best), most, max(50, MAX_COUNTS // resamples.n))
-    counts = np.concatenate(list(draw_counts(resamples.n, repeats=repeats, seed=0)))  # as in Resamples
+    counts = np.concatenate(list(draw_counts(resamples.n, repeats=repeats)))  # as in Resamples
     once = np.ones((1, resamples.n), dtype=np.int64)
     selected = select(library, counts, size=size, max_cost=max_cost)
     base, change = np.empty(repeats), np.empty(repeats)

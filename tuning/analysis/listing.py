@@ -12,7 +12,8 @@ from core.io.atomic import file_mode, folder_rule
 from core.io.text import printable
 from tuning.analysis.ranking import read_assessed
 from tuning.formatting import brief_text, left_align, text_table
-from tuning.journal.file import JOURNAL, is_searched, remote_driver
+from tuning.journal.file import is_searched, remote_driver
+from tuning.journal.folder import JOURNAL
 
 TITLES = ("study", "data", "trials", "state", "metric", "best", "corrected")
 MAX_TEXT = 40

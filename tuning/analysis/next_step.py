@@ -19,6 +19,8 @@ from tuning.console import in_callers_terms, study_command
 NOT_BEATEN = "the search is not shown to beat the plain baseline"
 LONGER = "run more trials, or more epochs under another name"
 """Advice if neither a trial nor the ensemble is expected to be as good as the plain baseline."""
+WITHOUT_GOAL = "search without the --target or --patience-trials that ended it, or for more epochs under another --name"
+"""The same advice for a study that one of the two has ended: with it, no further trial would be trained."""
 MORE_SENTENCES = (
     f"fewer than {FEW_SENTENCES} validation sentences show no gain; label more sentences, or unless the study has "
     "folds, search with --validation folds:5 and another --name"
@@ -37,12 +39,12 @@ class NextStep:
     remark: str | None
     """How the search compares with the plain baseline, and what follows; None if it is shown to beat it."""
 
-    def command(self, folder: Path, cache_dir: Path | None = None) -> str | None:
-        """Return the command line of the verb, or the call of the Python API."""
+    def command(self, folder: Path, ending: str = "") -> str | None:
+        """Return the command line of the verb, with options at its end, or the call of the Python API."""
         if self.verb is None:
             return None
         trial = self.trial if self.verb == "retrain" else None
-        return study_command(self.verb, folder, "--out model", trial=trial, cache_dir=cache_dir)
+        return study_command(self.verb, folder, f"--out model{ending}", trial=trial)
 
 
 def next_step(study: AssessedStudy) -> NextStep | None:
@@ -54,7 +56,7 @@ def next_step(study: AssessedStudy) -> NextStep | None:
     plain = next((reference for reference in assessment.references if reference.name == PLAIN), None)
     if assessment.nothing_learned:
         better = plain is not None and _is_worse(row, assessment, plain)
-        return NextStep(verb=None, trial=trial, remark=f"{NOT_BEATEN}; {_advice(assessment)}") if better else None
+        return NextStep(verb=None, trial=trial, remark=f"{NOT_BEATEN}; {_advice(study)}") if better else None
     gain, ensemble = assessment.gain_over_plain, assessment.ensemble
     if plain is None:
         return NextStep(verb="retrain", trial=trial, remark=None)
@@ -73,13 +75,15 @@ def next_step(study: AssessedStudy) -> NextStep | None:
     if is_worse and ensemble and (ensemble.gains or only_best is None) and (promise := _promise(ensemble)):
         return NextStep(verb="ensemble", trial=trial, remark=f"{remark}; {promise}")
     if only_best is not None:
-        return NextStep(verb="retrain", trial=only_best.trial, remark=f"{remark}; {_advice(assessment)}")
-    return NextStep(verb=None if is_worse else "retrain", trial=trial, remark=f"{remark}; {_advice(assessment)}")
+        return NextStep(verb="retrain", trial=only_best.trial, remark=f"{remark}; {_advice(study)}")
+    return NextStep(verb=None if is_worse else "retrain", trial=trial, remark=f"{remark}; {_advice(study)}")
 
 
-def _advice(assessment: StudyAssessment) -> str:
-    few = assessment.sentences is not None and assessment.sentences < FEW_SENTENCES
-    return in_callers_terms(MORE_SENTENCES) if few else LONGER
+def _advice(study: AssessedStudy) -> str:
+    sentences, ended = study.assessment.sentences, study.attributes.get("early_end")
+    if sentences is not None and sentences < FEW_SENTENCES:
+        return in_callers_terms(MORE_SENTENCES)
+    return in_callers_terms(WITHOUT_GOAL) if ended and ended["n_trials"] is not None else LONGER
 
 
 def _is_worse(row: TrialRow, assessment: StudyAssessment, plain: Reference) -> bool:

@@ -127,7 +127,7 @@ class Repeated:
         return Interval(low=self.value + min(shift, 0.0) - half, high=self.value + max(shift, 0.0) + half)
 
 
-def draw_counts(n: int, *, repeats: int, seed: int, at_once: int = 1) -> Iterator[NDArray[np.int64]]:
+def draw_counts(n: int, *, repeats: int, at_once: int = 1) -> Iterator[NDArray[np.int64]]:
     """Yield blocks (R', n) that say how often each resample contains each sentence; the blocks have R rows in all.
 
     The first rows of more resamples are the same.
@@ -135,10 +135,9 @@ def draw_counts(n: int, *, repeats: int, seed: int, at_once: int = 1) -> Iterato
     Args:
         n: Number of sentences.
         repeats: Number of resamples R.
-        seed: Seed of the resampling.
         at_once: Number of values that the caller computes from one resample; if large, the blocks are smaller.
     """
-    draw, size = np.random.default_rng(seed), DENSITY * n
+    draw, size = np.random.default_rng(0), DENSITY * n
     rows = max(1, AT_ONCE // max(size, at_once))
     for start in range(0, repeats, rows):
         count = min(rows, repeats - start)
@@ -286,7 +285,7 @@ class Resamples:
         # Macro F1, balanced accuracy and MCC count the sentences of each class.
         figures = 1 if metric.needs_probabilities or metric.name == "accuracy" else n_classes
         start = 0
-        for counts in draw_counts(self.n, repeats=repeats, seed=0, at_once=len(raw) * figures):
+        for counts in draw_counts(self.n, repeats=repeats, at_once=len(raw) * figures):
             rows, start = slice(start, start + len(counts)), start + len(counts)
             found = scores(counts)  # (R', M)
             for trial, part in enumerate(slices):
@@ -337,12 +336,12 @@ class Resamples:
 
     def epoch_bias(self, trial: int) -> float:
         """Return the bias of a trial's score by the choice of its best epoch."""
-        found = self.repeated(self.only(trial))
+        found = self.only(trial)
         return found.raw - found.value
 
-    def only(self, trial: int) -> Choice:
-        """Return the rule that always chooses one trial, at its best epoch, or the fixed outputs."""
-        return lambda scores: np.full(len(scores), self.places[trial])
+    def only(self, trial: int) -> Repeated:
+        """Return one trial, at its best epoch, or the fixed outputs, as the choice in all resamples."""
+        return self.repeated(lambda scores: np.full(len(scores), self.places[trial]))
 
     def first(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
         """Choose the trial with the best score."""
@@ -363,9 +362,8 @@ class Resamples:
             terms=self.terms(self._chosen[place]),
         )
 
-    def corrected(self, choice: Choice | Repeated) -> Corrected:
-        """Return the corrected score of the choice of a rule."""
-        found = choice if isinstance(choice, Repeated) else self.repeated(choice)
+    def corrected(self, found: Repeated) -> Corrected:
+        """Return the corrected score of a choice."""
         value, interval = found.value, found.interval(*self._adjusted(found.terms, gain=False))
         low, high = max(interval.low, self._limits[0]), min(interval.high, self._limits[1])
         value = min(max(value, self._limits[0]), self._limits[1])
@@ -379,13 +377,12 @@ class Resamples:
             interval=Interval(low=ends[0], high=ends[1]),
         )
 
-    def difference(self, choice: Choice | Repeated, other: Choice | Repeated) -> Corrected:
-        """Return the gain of the choice of one rule over that of another one, in pairs of sentences.
+    def difference(self, choice: Repeated, other: Repeated) -> Corrected:
+        """Return the gain of a choice over another one, in pairs of sentences.
 
         With fewer than FEW_SENTENCES sentences, its interval contains 0.
         """
-        one, two = (each if isinstance(each, Repeated) else self.repeated(each) for each in (choice, other))
-        found, most = one.minus(two), self._limits[1] - self._limits[0]
+        found, most = choice.minus(other), self._limits[1] - self._limits[0]
         interval = found.interval(*self._adjusted(found.terms, gain=True))
         low, high = max(interval.low, -most), min(interval.high, most)
         if self.n < FEW_SENTENCES:

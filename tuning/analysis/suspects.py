@@ -26,6 +26,7 @@ from tuning.formatting import align_columns, brief_text, csv_table, short_names
 from tuning.journal.folder import missing_files
 from tuning.journal.predictions import unpack_validation_labels
 from tuning.journal.probabilities import epoch_name, file_name, load_probabilities
+from tuning.journal.reader import data_arguments
 from tuning.journal.records import TrialRecord, is_candidate, is_validated_in_folds, rank_trials, read_study
 
 BEST = 4
@@ -109,7 +110,7 @@ def suspects_of(
     spec, classes = attributes["spec"], tuple(attributes["validation"]["classes"])
     if not is_validated_in_folds(spec) and (names := _fold_files(attributes)):
         texts = load_texts(spec["data"], spec["fingerprint"], cache_dir)
-        if found := _over_folds(folder, spec["data"], names, cache_dir):
+        if found := _over_folds(folder, data_arguments(spec), names, cache_dir):
             return find_suspects(*found, classes, texts), len(texts)
     labels = unpack_validation_labels(attributes)
     means = mean_probabilities(folder, records, len(labels), len(classes))
@@ -173,12 +174,13 @@ def suspects_text(folder: Path, cache_dir: Path | None, form: str, **places: str
     """
     attributes, records = read_study(folder)
     spec = {**attributes["spec"], "data": {**attributes["spec"]["data"], **places}}
-    if gone := missing_files(spec["data"], "dataset", "vectors"):
+    if gone := missing_files(spec["data"]):
         known = {name: shlex.quote(path) for name, path in places.items()} | dict.fromkeys(gone, "PATH")
         paths = " ".join(path if name == "dataset" else f"--{name} {path}" for name, path in sorted(known.items()))
         command = f"{program_name()} data {paths} --suspects {shlex.quote(str(folder))}{cache_option(cache_dir)}"
         raise DataError(f"{spec['data'][gone[0]]}: no such file; if it was moved, pass its new path: {command}")
-    corpus = load_corpus(**spec["data"], cache_dir=cache_dir)  # prepares the data again if the cache has lost them
+    # It prepares the data again if the cache has lost them.
+    corpus = load_corpus(**data_arguments(spec), cache_dir=cache_dir)
     if corpus.fingerprint != spec["fingerprint"]:
         raise DataError(
             f"{spec['data']['dataset']}, the word vectors, or the version of NLTK or regex, has changed since the "
@@ -192,8 +194,8 @@ def suspects_text(folder: Path, cache_dir: Path | None, form: str, **places: str
     labels = unpack_validation_labels(attributes)
     only_validation = not is_validated_in_folds(attributes["spec"]) and n_sentences == len(labels)
     moved = "".join(f" --{name} {shlex.quote(path)}" for name, path in places.items())
-    options = f"--top 1 --seeds 2 --folds 5{moved}"
-    confirm = study_command("confirm", folder, options, cache_dir=cache_dir) if only_validation else None
+    options = f"--top 1 --seeds 2 --folds 5{moved}{cache_option(cache_dir)}"
+    confirm = study_command("confirm", folder, options) if only_validation else None
     return "\n".join([*suspects_table(found), "", *_notes(found, n_sentences, confirm)])
 
 

@@ -135,9 +135,7 @@ def _epoch_table(record: TrialRecord) -> list[str]:
 
 def _as_json(record: TrialRecord, results: ClassResults | None) -> dict[str, Any]:
     metric = METRICS[record.config["metric"]]
-    epochs = [{**asdict(epoch), "val_metric": metric.oriented(epoch.score)} for epoch in record.epochs]
-    for epoch in epochs:
-        del epoch["score"]
+    epochs = [row | {"val_metric": metric.oriented(row.pop("score"))} for row in map(asdict, record.epochs)]
     return {
         "trial": record.number,
         "state": record.state,

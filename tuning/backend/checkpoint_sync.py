@@ -29,21 +29,19 @@ REMOVE_SECONDS = 120
 """Time in seconds after which a node that has not removed its checkpoints keeps them."""
 
 
+@dataclass(frozen=True)
 class RemoteCheckpoints:
     """A trial's folder in the storage, and the folder on the node that trains the trial.
 
     Both methods raise UserError if the storage does not answer, is full, or denies access.
     """
 
-    def __init__(self, where: str, key: str, local: Path) -> None:
-        """Store the arguments.
-
-        Args:
-            where: The storage, in the form of `open_storage`.
-            key: Path of the trial's folder in the storage, with slashes.
-            local: The trial's folder on this node.
-        """
-        self.where, self.key, self.local = where, key, local
+    where: str
+    """The storage, in the form of `open_storage`."""
+    key: str
+    """Path of the trial's folder in the storage, with slashes."""
+    local: Path
+    """The trial's folder on this node."""
 
     def download_latest(self) -> None:
         """Download the newest complete checkpoint, unless the node has one that is as new."""

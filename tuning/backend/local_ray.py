@@ -25,6 +25,7 @@ from tuning.backend.ray_private import (
     running_node,
     sigterm_handler_kept,
     silence_error_thread,
+    without_command_line,
     without_fault_handler,
     without_unused_processes,
     without_uv_environment,
@@ -108,7 +109,7 @@ def _only_session(ray: Any, problem: str, options: Mapping[str, Any]) -> Iterato
 
     def start() -> None:
         try:
-            with sigterm_handler_kept(), without_uv_environment(), without_fault_handler():
+            with sigterm_handler_kept(), without_uv_environment(), without_fault_handler(), without_command_line():
                 ray.init(
                     log_to_driver=False,
                     logging_level=logging.ERROR,

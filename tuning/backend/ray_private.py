@@ -1,7 +1,7 @@
 """All uses of Ray's private names, so that one test shows which of them another version of Ray lacks.
 
 A search works without the names for unused processes, idle workers, ended trials, telemetry, error messages, runtime
-environments, signals, the fault handler and the loopback address.
+environments, signals, the fault handler, the command line and the loopback address.
 """
 
 import contextlib
@@ -18,15 +18,22 @@ from types import SimpleNamespace
 from typing import Any
 
 import ray
-from ray import _raylet
-from ray._private import ray_constants, services
-from ray._private import worker as ray_worker
-from ray._private.authentication import authentication_token_setup
-from ray._private.node import Node
-from ray.air.execution._internal.actor_manager import RayActorManager
-from ray.core.generated.gcs_pb2 import GcsNodeInfo
 from ray.exceptions import ObjectLostError, OutOfMemoryError, RayActorError, RayError
 from ray.job_config import JobConfig
+
+from core.errors import UserError
+
+try:
+    from ray import _raylet
+    from ray._private import ray_constants, services
+    from ray._private import utils as ray_utils
+    from ray._private import worker as ray_worker
+    from ray._private.authentication import authentication_token_setup
+    from ray._private.node import Node
+    from ray.air.execution._internal.actor_manager import RayActorManager
+    from ray.core.generated.gcs_pb2 import GcsNodeInfo
+except ImportError as error:
+    raise UserError(f"sentune cannot use Ray {ray.__version__} ({error}); run pip install 'ray[tune]<=2.60'") from error
 
 ANSWER_SECONDS = 10
 """Time in seconds after which an idle worker that does not answer counts as dead."""
@@ -174,6 +181,14 @@ def without_fault_handler() -> AbstractContextManager[None]:
     return _replaced(ray_worker, faulthandler=SimpleNamespace(is_enabled=lambda: True))
 
 
+def without_command_line() -> AbstractContextManager[None]:
+    """Let Ray's start not record the command line.
+
+    It may have a storage's keys, or a file name that is not UTF-8, with which Ray does not start.
+    """
+    return _replaced(ray_utils, get_entrypoint_name=lambda: "sentune")
+
+
 def on_loopback() -> AbstractContextManager[None]:
     """Let Ray's start use the loopback address while the block runs, as it does on macOS.
 
@@ -220,15 +235,11 @@ def node_is_looked_for_often() -> AbstractContextManager[None]:
     def get_node(address: str, node_id: str) -> Any:
         deadline = time.monotonic() + NODE_SECONDS
         with contextlib.suppress(AttributeError, RayError):
-            while not _has_node(address, node_id) and time.monotonic() < deadline:
+            while node_id not in {info.node_id.hex() for info in alive_nodes(address)} and time.monotonic() < deadline:
                 time.sleep(0.02)
         return usual(address, node_id)
 
     return _replaced(services, get_node=get_node)
-
-
-def _has_node(address: str, node_id: str) -> bool:
-    return any(info.node_id.hex() == node_id for info in alive_nodes(address))
 
 
 @contextlib.contextmanager

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 
 from core.errors import ConfigError, TrainingError, UserError
+from core.io.system_errors import system_errors_as_user_errors
+from core.io.text import one_line
 from tuning.cli import data_commands, model_commands, study_commands
 from tuning.cli.examples import examples
 from tuning.cli.options import GroupedCommand, takes_options
@@ -126,9 +128,6 @@ ParserError: type[Exception] = typer.BadParameter.__mro__[2]
 
 def main() -> NoReturn:
     """Run a command. An error that the user can fix becomes one line and exit code 2."""
-    from core.io.system_errors import system_errors_as_user_errors
-    from core.io.text import one_line
-
     handle_signals()
     try:
         prepare_streams()
@@ -155,14 +154,13 @@ def main() -> NoReturn:
         message = "cannot write the output: the disk is full; free some space and run the same command again"
     except ParserError as error:
         message = parser_message(error.format_message())  # type: ignore[attr-defined]
-    print(f"sentune: {message}", file=sys.stderr, flush=True)
+    with ignore_broken_output():  # standard error may be a log on the full disk
+        print(f"sentune: {message}", file=sys.stderr)
     leave(2)
 
 
 def parser_message(found: str) -> str:
     """Return the message of Typer's parser as one line in the words of this program."""
-    from core.io.text import one_line
-
     found = one_line(found).rstrip(".").replace("Value error, ", "").replace("Input should be", "must be")
     dash = found.startswith("No such option") and sys.argv[1:2] == ["predict"]
     return f"{found}; {'put -- before a sentence that begins with -, or ' if dash else ''}see sentune --help"
@@ -179,7 +177,7 @@ def space_table(space: "Space") -> str:
     for title in ("setting", "values", "when", "kind"):
         table.add_column(title, overflow="fold")
     for row in space.describe():
-        table.add_row(*map(Text, row.values()))
+        table.add_row(*map(Text, row))
     console = Console(width=shutil.get_terminal_size().columns)  # rich takes COLUMNS=0 for a width
     with console.capture() as captured:
         console.print(Text(f"space {space.name}: {len(space.dimensions)} settings are searched"))

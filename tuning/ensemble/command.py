@@ -10,7 +10,7 @@ from core.data.corpus import Corpus
 from core.errors import UserError
 from core.inference.saved_model import check_model_folder
 from tuning.analysis.assessment import StudyAssessment, assess
-from tuning.analysis.best import ensemble_lines, why_not_corrected
+from tuning.analysis.best import ensemble_line, why_not_corrected
 from tuning.analysis.ensemble import EnsembleEstimate
 from tuning.analysis.recommendation import NOTHING_LEARNED
 from tuning.analysis.selection_bias import FIXED
@@ -66,7 +66,7 @@ def _make(options: EnsembleOptions, journal: StudyJournal, spec: Spec) -> bool:
     estimate = assessment.ensemble
     if estimate is None:
         raise UserError(f"there is no ensemble: {_why_none(assessment)}")
-    print(*ensemble_lines(estimate), f"  {estimate.multiplications:,} multiplications per word", sep="\n", flush=True)
+    print(ensemble_line(estimate), f"  {estimate.multiplications:,} multiplications per word", sep="\n", flush=True)
     chosen = {number: records[number] for number in estimate.counts if number != FIXED}
     notice = "stopping: epochs in progress are discarded"
     interrupt = InterruptHandler(notice=notice, kept="verified trainings lose no finished epoch")

@@ -5,16 +5,17 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate
 from typing import Any
 
 from core.data.corpus import TRAIN
 from core.errors import ConfigError
 from core.nn.model_size import max_checkpoint_bytes
 from core.plain_baseline import max_fit_bytes
-from tuning.forecast.probe import PROBE_SECONDS, Probe, probe
+from tuning.forecast.probe import MAX_PROCESSES, PROBE_SECONDS, Probe, probe
 from tuning.forecast.simulation import Forecast, Range, forecast
 from tuning.formatting import enumerated, format_duration, format_gigabytes, format_megabytes
-from tuning.journal.file import JOURNAL
+from tuning.journal.folder import JOURNAL
 from tuning.journal.reader import read_journal
 from tuning.journal.records import TrialRecord, study_attributes, to_record
 from tuning.journal.writer import spec_differences
@@ -22,6 +23,7 @@ from tuning.planned_search import check_search, plan_search
 from tuning.resources.allocation import heaviest_configs
 from tuning.resources.machine import Machine
 from tuning.run_options import RunOptions
+from tuning.scheduling.asha import FAILED
 from tuning.scheduling.budget import MAX_BUDGET_SECONDS
 from tuning.scheduling.schedule import GOAL, KEPT_PAUSED, common_failure
 from tuning.scheduling.study_config import StudyConfig
@@ -288,7 +290,8 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
     workers = min(search.fits, options.workers or search.fits, plan.n_trials)
     heavy = heaviest_configs(plan.space, plan.baseline, **plan.shared_settings)
     # The probe uses one GPU, with as many processes as share it.
-    side_by_side = min(workers, int(1 / resources.gpus_per_trial + 1e-9)) if resources.gpus_per_trial else workers
+    shared = int(1 / resources.gpus_per_trial + 1e-9) if resources.gpus_per_trial else workers
+    side_by_side = min(workers, shared, MAX_PROCESSES)
     say(f"measuring configurations for at most {PROBE_SECONDS:.0f} s, {side_by_side} in parallel ...")
     found = probe(
         plan,
@@ -304,7 +307,6 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
     train_tokens = int(corpus.lengths()[corpus.indices(TRAIN)].sum())
     models = len(corpus.fold_corpora())
     weights = models * max(max_checkpoint_bytes(config, *shape) for config in heavy)
-    trained = trained_epochs(records, plan.epochs)
     return ForecastReport(
         name=options.folder.name,
         plan=plan,
@@ -312,7 +314,7 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
         started=len(trials),
         workers=workers,
         share=share_text(resources.cpus_per_trial, resources.gpus_per_trial),
-        forecast=forecast(plan, found.costs, workers, trained),
+        forecast=forecast(plan, found.costs, workers, trained_scores(records, plan.epochs)),
         probe=found,
         memory_bytes=machine.memory_bytes,
         checkpoint_bytes=weights + outputs.checkpoint_bytes(plan.epochs),
@@ -322,8 +324,8 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
     )
 
 
-def trained_epochs(records: Sequence[TrialRecord], epochs: int) -> dict[int, int]:
-    """Return by trial the number of epochs that need no training: all of a trial that cannot continue.
+def trained_scores(records: Sequence[TrialRecord], epochs: int) -> dict[int, list[float]]:
+    """Return by trial the best score after each epoch that needs no training: all of a trial that cannot continue.
 
     A trial that failed, was ended by `--patience` or copies another one never continues. A stopped one may.
 
@@ -331,5 +333,13 @@ def trained_epochs(records: Sequence[TrialRecord], epochs: int) -> dict[int, int
         records: Trials of an existing study.
         epochs: Maximum number of epochs of a trial.
     """
-    ended = {r.number for r in records if r.state in ("COMPLETE", "FAIL") or r.copy_of is not None}
-    return {record.number: epochs if record.number in ended else len(record.epochs) for record in records}
+    trained = {}
+    for record in records:
+        scores = list(accumulate((epoch.score for epoch in record.epochs), max))
+        if record.copy_of is not None:  # it is at no rung
+            scores = [FAILED] * epochs
+        elif record.state in ("COMPLETE", "FAIL"):
+            last = scores[-1] if scores and record.state == "COMPLETE" else FAILED
+            scores += [last] * (epochs - len(scores))
+        trained[record.number] = scores
+    return trained

@@ -100,7 +100,7 @@ def probe(
     """
     began = time.monotonic()  # the same clock in all processes of a machine
     own, others = settings_to_try(plan)
-    count = min(side_by_side, MAX_PROCESSES, len(own) + len(others))
+    count = min(side_by_side, len(own) + len(others))
     shares = [[*own, *others][at::count] for at in range(count)]
     work = partial(_probe_process, data=data, cache_dir=cache_dir, threads=threads, device=device, began=began)
     found = run_processes([partial(work, configs=each, heavy=() if at else heavy) for at, each in enumerate(shares)])

@@ -7,7 +7,7 @@ machine. The search's own clock then decides, in simulated time (tuning.scheduli
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
+from tuning.scheduling.asha import FAILED
 from tuning.scheduling.simulated_backend import simulate
 from tuning.scheduling.study_config import StudyConfig
 
@@ -22,6 +23,8 @@ SIMULATED_TRIALS = 30_000
 """Number of trials in all simulations of one forecast together."""
 MAX_SIMULATED = 3_000
 """Number of trials in one simulation. A longer search is scaled: 10 simulations of 100,000 trials would take 18 s."""
+Known = Mapping[int, Sequence[float]]
+"""Best scores after each epoch that needs no training, by trial; FAILED for epochs that a trial never has."""
 FAVOURITES = 3
 """Number of configurations that a sampler prefers: half of the later trials cost as much as one of these."""
 SPEED = 0.08
@@ -86,16 +89,14 @@ class Forecast:
     """Duration of the whole command."""
 
 
-def forecast(
-    plan: StudyConfig, costs: EpochCosts, workers: int, trained: Mapping[int, int] = MappingProxyType({})
-) -> Forecast:
+def forecast(plan: StudyConfig, costs: EpochCosts, workers: int, trained: Known = MappingProxyType({})) -> Forecast:
     """Simulate a search.
 
     Args:
         plan: Configuration of the study.
         costs: Result of a probe.
         workers: Number of parallel trials.
-        trained: Number of epochs that the study has already trained, by trial.
+        trained: What the study has already trained.
     """
     rng = default_rng(0)
     count = max(10, min(300, SIMULATED_TRIALS // plan.n_trials))
@@ -108,14 +109,14 @@ def forecast(
     epochs, seconds = zip(*runs, strict=True)
     return Forecast(
         rungs=tuple(plan.stopping.rungs(plan.epochs) if plan.stopping else ()),
-        whole_epochs=plan.n_trials * plan.epochs - sum(trained.values()),
+        whole_epochs=plan.n_trials * plan.epochs - sum(map(len, trained.values())),
         epochs=Range.of(np.array(epochs)),
         seconds=Range.of(np.array(seconds)),
     )
 
 
 def _simulate(
-    plan: StudyConfig, costs: EpochCosts, workers: int, trained: Mapping[int, int], rng: Generator, factor: float
+    plan: StudyConfig, costs: EpochCosts, workers: int, trained: Known, rng: Generator, factor: float
 ) -> tuple[float, float]:
     """Return the number of epochs, and the seconds of the whole command; its trials count `factor` times."""
     n = plan.n_trials
@@ -124,12 +125,13 @@ def _simulate(
     seconds = seconds * np.exp(rng.normal(0, SPEED))
     ends = ends_of_trials(plan, rng)
     scores = scores_of_trials(plan, seconds, rng)
+    rank_as_trained(scores, trained, [*(plan.stopping.rungs(plan.epochs) if plan.stopping else ()), plan.epochs])
     epochs = simulate(
         lambda score: plan.clock(start=virtual.tolist().__getitem__, score=score),
         lambda trial, epoch: float(scores[trial, epoch - 1]),
         lambda trial, epoch: float(seconds[trial]) if epoch <= ends[trial] else 0.0,
         workers,
-        trained,
+        {trial: len(row) for trial, row in trained.items()},
     )
     start = rng.uniform(*STARTS) * costs.start + rng.uniform(*WAITS)
     n_epochs = sum(e.epoch <= ends[e.trial] for e in epochs)
@@ -167,3 +169,15 @@ def scores_of_trials(plan: StudyConfig, seconds: NDArray[np.float64], rng: Gener
     quality += rng.uniform(0, 1) * np.arange(n) / n
     noise = rng.normal(size=(n, plan.epochs)) * np.sqrt(1 / PERSISTENCE**2 - 1)
     return np.asarray(quality[:, None] + noise)
+
+
+def rank_as_trained(scores: NDArray[np.float64], trained: Known, stops: Sequence[int]) -> None:
+    """Exchange drawn scores so that trained trials have their real order at each stop.
+
+    Those that have reached a stop get the best scores drawn there for trained trials: the others were not promoted.
+    """
+    for at in (stop - 1 for stop in stops):
+        reached = {trial: row[at] for trial, row in trained.items() if len(row) > at}
+        ranked = sorted(reached, key=lambda trial: (reached[trial], -trial))
+        best = np.sort(scores[list(trained), at])[len(trained) - len(ranked) :]
+        scores[ranked, at] = np.where([reached[trial] == FAILED for trial in ranked], FAILED, best)

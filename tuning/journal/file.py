@@ -17,8 +17,6 @@ from core.io.atomic import atomic_write, os_errors_as_user_errors, read_regular
 from core.io.text import printable
 from tuning.journal.predictions import journal_damage
 
-JOURNAL = "study.journal"
-
 
 @contextlib.contextmanager
 def study_lock(folder: Path, searches: bool = False) -> Iterator[None]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from core.errors import ConfigError
 from core.io.atomic import expand_user, file_mode
 
-_JOURNAL = "study.journal"
+JOURNAL = "study.journal"
 
 
 def study_folder(study: str, results: Path) -> Path:
@@ -24,10 +24,10 @@ def study_folder(study: str, results: Path) -> Path:
     """
     if not study:
         raise ConfigError("STUDY must not be empty; pass the name or the folder of a study")
-    if Path(study).name == _JOURNAL and stat.S_ISREG(file_mode(expand_user(study))):
+    if Path(study).name == JOURNAL and stat.S_ISREG(file_mode(expand_user(study))):
         folder = expand_user(study).parent
     else:
-        is_folder = os.sep in study or file_mode(Path(study, _JOURNAL))
+        is_folder = os.sep in study or file_mode(Path(study, JOURNAL))
         folder = expand_user(study) if is_folder else results / study
     return folder.resolve() if folder.name in ("", "..") else folder
 
@@ -37,15 +37,13 @@ def is_in_study(path: Path) -> bool:
 
     Links are followed.
     """
-    return file_mode(Path(os.path.realpath(path)).parent / _JOURNAL) != 0
+    return file_mode(Path(os.path.realpath(path)).parent / JOURNAL) != 0
 
 
-def missing_files(data: Mapping[str, object], *names: str) -> list[str]:
-    """Return those of the arguments `names` of load_corpus whose value is the path of a file that does not exist.
+def missing_files(data: Mapping[str, object]) -> list[str]:
+    """Return those of `dataset` and `vectors` that are the path of a file that does not exist.
 
-    Args:
-        data: The arguments as a study's spec has them: paths are absolute, and names are not.
-        names: `dataset`, `vectors`, or both.
+    `data` has the arguments of load_corpus as in a study's spec: paths are absolute, and names are not.
     """
-    paths = {name: Path(str(data.get(name, "")).removeprefix("mr:")) for name in names}
+    paths = {name: Path(str(data.get(name, "")).removeprefix("mr:")) for name in ("dataset", "vectors")}
     return [name for name, path in paths.items() if path.is_absolute() and not file_mode(path)]

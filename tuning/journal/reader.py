@@ -6,21 +6,20 @@ where a name that ends in `?` is optional and further names are ignored.
 
 import functools
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, NoReturn
 
 from optuna.distributions import BaseDistribution, json_to_distribution
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from core.config import METRIC_NAMES
 from core.errors import UserError
 from core.io.atomic import read_regular
+from core.io.text import quoted
 from tuning.journal.file import parse_lines
 from tuning.journal.predictions import journal_damage
 
@@ -33,7 +32,7 @@ TEST_EVALUATION = "test_evaluation:"
 
 Shape = Any
 MAX_JOURNAL_INT = 2**53
-"""Upper bound of integers in the journal; sentune writes none that are larger."""
+"""Upper bound of integers and finite numbers in the journal; sentune writes none that are larger."""
 
 
 def is_real(value: Any) -> bool:
@@ -42,8 +41,8 @@ def is_real(value: Any) -> bool:
 
 
 def is_finite(value: Any) -> bool:
-    """Return whether a value is a finite number, such as seconds."""
-    return is_real(value) and math.isfinite(value)
+    """Return whether a value is a finite number, such as seconds; sums of such numbers are finite, too."""
+    return is_real(value) and abs(value) < MAX_JOURNAL_INT
 
 
 def is_fraction(value: Any) -> bool:
@@ -70,6 +69,7 @@ COUNT, POSITIVE = range(MAX_JOURNAL_INT), range(1, MAX_JOURNAL_INT)
 
 
 def is_positive_or_null(value: Any) -> bool:
+    """Return whether a value is None or an integer from 1."""
     return value is None or (isinstance(value, int) and value in POSITIVE)
 
 
@@ -229,6 +229,20 @@ def check_written_trial(state: TrialState, attributes: Mapping[str, Any]) -> Non
     check_trial(attributes)
 
 
+def data_arguments(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of load_corpus that a study's spec records.
+
+    Raises:
+        UserError: A later version of sentune recorded one that this version lacks.
+    """
+    if unknown := sorted(spec["data"].keys() - {name.removesuffix("?") for name in DATA}):
+        raise UserError(
+            f"the study's data have the option {quoted(unknown[0])}, which this version of sentune lacks; install the "
+            "version that made the study"
+        )
+    return dict(spec["data"])
+
+
 class Operation(IntEnum):
     """Optuna's numbers of the kinds of records that are read here."""
 
@@ -239,22 +253,10 @@ class Operation(IntEnum):
     SET_TRIAL_USER_ATTR = 8
 
 
-@dataclass(kw_only=True, slots=True)
-class WrittenTrial:
-    """A trial as in the journal."""
-
-    number: int
-    state: TrialState
-    params: Mapping[str, Any]
-    user_attrs: dict[str, Any]
-    datetime_start: datetime | None
-    datetime_complete: datetime | None = None
-
-
-def read_journal(path: Path, *, trials: bool = True) -> tuple[dict[str, Any], list[WrittenTrial]]:
+def read_journal(path: Path, *, trials: bool = True) -> tuple[dict[str, Any], list[FrozenTrial]]:
     """Return the study's user attributes and its trials by number; both are empty if there is no such file.
 
-    A partial last line is ignored. Writes nothing.
+    The trials have no values and distributions. A partial last line is ignored. Writes nothing.
 
     Args:
         path: The journal.
@@ -265,7 +267,7 @@ def read_journal(path: Path, *, trials: bool = True) -> tuple[dict[str, Any], li
         UserError: The journal cannot be read.
     """
     study: dict[str, Any] = StrictDict()
-    found: list[WrittenTrial] = []
+    found: list[FrozenTrial] = []
     for at, record in _records(path, b"" if trials else b'"study_id"'):
         try:
             if trials or record["op_code"] == Operation.SET_STUDY_USER_ATTR:
@@ -295,7 +297,7 @@ def _records(path: Path, part: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
                 raise journal_damage(f"line {at} of {path}", error) from error
 
 
-def _apply(record: dict[str, Any], study: dict[str, Any], trials: list[WrittenTrial]) -> None:
+def _apply(record: dict[str, Any], study: dict[str, Any], trials: list[FrozenTrial]) -> None:
     """Apply one record to the study and its trials."""
     if record.get("study_id", 0) != 0:
         raise ValueError("it is a record of another study")
@@ -311,15 +313,21 @@ def _apply(record: dict[str, Any], study: dict[str, Any], trials: list[WrittenTr
             if (copy := re.fullmatch(r"copy of (\d+)", attributes["origin"])) and int(copy[1]) >= len(trials):
                 raise ValueError(f"trial.origin is {copy[0]!r}, which is no earlier trial")
             trials.append(
-                WrittenTrial(
+                FrozenTrial(
                     number=len(trials),
                     state=TrialState(record.get("state", TrialState.RUNNING)),
+                    value=None,
                     params={
                         name: _parameter(_distribution(record["distributions"][name]), value)
                         for name, value in record.get("params", {}).items()
                     },
-                    user_attrs={**attributes, "config": strict(attributes["config"]), "origin": attributes["origin"]},
+                    distributions={},
+                    user_attrs={**attributes, "config": strict(attributes["config"])},
+                    system_attrs={},
+                    intermediate_values={},
                     datetime_start=_local(record.get("datetime_start")),
+                    datetime_complete=None,
+                    trial_id=len(trials),
                 )
             )
         case Operation.SET_TRIAL_STATE_VALUES | Operation.SET_TRIAL_USER_ATTR as what:
@@ -346,7 +354,11 @@ def closes_trial(line: bytes) -> bool:
 
 def _local(moment: str | None) -> datetime | None:
     """Return local time without a zone, as Optuna reads it; since version 5 it writes UTC."""
-    return datetime.fromisoformat(moment).astimezone().replace(tzinfo=None) if moment else None
+    if not moment:
+        return None
+    local = datetime.fromtimestamp(datetime.fromisoformat(moment).timestamp())  # astimezone() would lose `fold`
+    local.timestamp()  # ValueError for a time before the calendar
+    return local
 
 
 def _parameter(distribution: BaseDistribution, value: Any) -> Any:

@@ -15,9 +15,9 @@ from core.errors import ConfigError, CorruptionError, UserError
 from core.io.atomic import file_mode
 from core.metrics import METRICS
 from core.training.result import EpochResult, best_epoch
-from tuning.journal.file import JOURNAL
+from tuning.journal.folder import JOURNAL
 from tuning.journal.predictions import Packed, journal_damage
-from tuning.journal.reader import N_EPOCHS, TEST_EVALUATION, WrittenTrial, read_journal
+from tuning.journal.reader import N_EPOCHS, TEST_EVALUATION, read_journal
 
 Spec = Mapping[str, Any]
 STUDY_FORMAT = 10
@@ -239,12 +239,12 @@ def describe_plain(train_sentences: int | None) -> str:
     return f"TF-IDF of words and word pairs with logistic regression{part}"
 
 
-def recorded_epochs(trial: FrozenTrial | WrittenTrial) -> list[EpochResult]:
+def recorded_epochs(trial: FrozenTrial) -> list[EpochResult]:
     """Return all epochs that were trained, in order."""
     return [to_epoch(written) for written in _written_epochs(trial)]
 
 
-def _written_epochs(trial: FrozenTrial | WrittenTrial) -> list[dict[str, Any]]:
+def _written_epochs(trial: FrozenTrial) -> list[dict[str, Any]]:
     attributes = [value for key, value in trial.user_attrs.items() if key.startswith("epoch:")]
     return sorted(attributes, key=lambda written: int(written["epoch"]))
 
@@ -254,8 +254,8 @@ def to_epoch(written: Mapping[str, Any]) -> EpochResult:
     return EpochResult(**{name: written[name] for name in EpochResult.__slots__})
 
 
-def to_record(trial: FrozenTrial | WrittenTrial) -> TrialRecord:
-    """Convert a trial of Optuna, or one that was read from the journal."""
+def to_record(trial: FrozenTrial) -> TrialRecord:
+    """Return the record of a trial, which Optuna or `read_journal` has read."""
     attrs = trial.user_attrs
     written = _written_epochs(trial)[: attrs.get(N_EPOCHS)]
     result = attrs.get("result", {}) if trial.state != TrialState.PRUNED else {}
@@ -279,7 +279,7 @@ def to_record(trial: FrozenTrial | WrittenTrial) -> TrialRecord:
     )
 
 
-def _state(trial: FrozenTrial | WrittenTrial, n_epochs: int) -> str:
+def _state(trial: FrozenTrial, n_epochs: int) -> str:
     """Return a trial's state. Its result decides if it was opened again (StudyJournal.reopen) and is not closed yet."""
     result, segments = trial.user_attrs.get("result"), trial.user_attrs.get(SEGMENTS)
     if trial.state.is_finished():

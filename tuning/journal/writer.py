@@ -22,10 +22,11 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.errors import ConfigError, UserError
 from core.io.atomic import atomic_write, os_errors_as_user_errors
-from core.io.text import last_part
+from core.io.text import last_part, printable
 from core.training.result import EpochResult
 from tuning.formatting import truncate
-from tuning.journal.file import JOURNAL, open_journal, study_lock, truncate_partial_line
+from tuning.journal.file import open_journal, study_lock, truncate_partial_line
+from tuning.journal.folder import JOURNAL
 from tuning.journal.predictions import Packed, journal_damage
 from tuning.journal.probabilities import epoch_name, save_probabilities, trial_name
 from tuning.journal.reader import N_EPOCHS, TEST_EVALUATION, check_written_trial, closes_trial, strict
@@ -248,6 +249,8 @@ def open_study(
         folder.mkdir(parents=True, exist_ok=True)
     with study_lock(folder, searches):
         journal = folder / JOURNAL
+        if journal.is_symlink():  # a study from elsewhere may have one, and the file that it points to would be cut
+            raise UserError(f"{journal} is a link; replace it by the file that it points to")
         with os_errors_as_user_errors(journal):
             truncate_partial_line(journal)
             # This process has the study's lock, so an existing lock of Optuna was left by a killed process.
@@ -333,4 +336,4 @@ def _differences(old: Any, new: Any, path: str = "") -> list[str]:
     if last_part(old) != last_part(new):  # the ends of two long paths would be cut off
         old, new = last_part(old), last_part(new)
     before, after = ("none" if value is None else truncate(json.dumps(value), 60) for value in (old, new))
-    return [f"{path} {before}, this command has {after}"]
+    return [f"{printable(path)} {before}, this command has {after}"]

@@ -89,12 +89,13 @@ def chart_data(study: AssessedStudy, *, running: bool) -> ChartData:
 def sample_trials(study: AssessedStudy) -> Sequence[TrialRow]:
     """Return the rows of about MAX_CHARTED trials at most; the choice is deterministic.
 
-    They are the best trials, the baseline, each trial that was better than all earlier ones, and an evenly spaced
-    sample of the rest. The line of the best so far therefore does not change.
+    They are the best trials, the recommended one, the baseline, each trial that was better than all earlier ones, and
+    an evenly spaced sample of the rest. The line of the best so far therefore does not change.
     """
     if len(study.rows) <= MAX_CHARTED:
         return study.rows
-    kept, highest = {row.trial for at, row in enumerate(study.rows) if at < KEEP_BEST or row.baseline}, -math.inf
+    always = (row for at, row in enumerate(study.rows) if at < KEEP_BEST or row.baseline or row.recommended)
+    kept, highest = {row.trial for row in always}, -math.inf
     for record in sorted((record for _, record in study.ranked), key=lambda record: record.number):
         if record.best is not None and record.best.score > highest:
             kept.add(record.number)

@@ -114,7 +114,8 @@ def losses(data: ChartData) -> alt.LayerChart:
     lines = alt.Chart(_source(rows)).mark_line(point=True)
     lines = lines.encode(x=x, y=y, color=color, strokeDash=dash, tooltip=["epoch:Q", "split:N", "loss:Q"])
     best = {record.best.epoch: "best epoch"} if record and record.best else {}
-    return alt.layer(*_rules(x, best, align="right"), lines).properties(**SIZE)
+    side = "right" if max(best, default=0) > epochs / 2 else "left"
+    return alt.layer(*_rules(x, best, align=side), lines).properties(**SIZE)
 
 
 def importances(data: ChartData) -> alt.LayerChart:

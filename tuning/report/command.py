@@ -68,9 +68,10 @@ def write_report(
             atomic_write(out, make(every_seconds=pause)[0])
             pause = max(EVERY_SECONDS, math.ceil(PAUSE * (time.monotonic() - began)))
             if not announced:
-                print(f"{out} is updated every {pause} s while the study runs; press Ctrl-C to stop")
+                print(f"{out} is updated every {pause} s while the study runs; press Ctrl-C to stop", flush=True)
                 if driver := remote_driver(folder):
-                    print(f"it counts as running because of {driver}; press Ctrl-C if that process was killed")
+                    why = f"it counts as running because of {driver}"
+                    print(f"{why}; press Ctrl-C if that process was killed", flush=True)
                 announced = True
             _wait(folder, pause)
     finally:

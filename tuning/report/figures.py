@@ -15,6 +15,7 @@ from core.errors import UserError
 from core.io.atomic import atomic_write
 from tuning.analysis.random_search_curve import random_search_curve
 from tuning.analysis.ranking import AssessedStudy
+from tuning.console import in_callers_terms
 from tuning.journal.records import TestEvaluation, evaluations_on_test
 from tuning.report import charts
 from tuning.report.chart_data import (
@@ -52,16 +53,15 @@ class Figure(NamedTuple):
 
 def figures(data: ChartData) -> dict[str, Figure]:
     """Return a figure for each entry of CHARTS."""
-    why = reasons(data)
-    with debug_mode(False):  # checking each part of a chart takes as long as making it
-        found = {name: Figure(None if name in why else draw(data), why.get(name)) for name, draw in CHARTS.items()}
-    own = len(searched_trials(data.study))
-    few = f"With {own} ended trials in the searched ranges, fewer than {FEW_TRIALS},"
-    if own < FEW_TRIALS and found["importances"].chart is not None:
-        found["importances"] = found["importances"]._replace(note=f"{few} such shares are mostly due to chance.")
+    why, notes = reasons(data), dict[str, str]()
+    if (own := len(searched_trials(data.study))) < FEW_TRIALS:
+        few = f"With {own} ended trials in the searched ranges, fewer than {FEW_TRIALS},"
+        notes["importances"] = f"{few} such shares are mostly due to chance."
     if (evaluation := calibrated_evaluation(data.study)) is not None:
-        found["calibration"] = found["calibration"]._replace(note=_calibration_note(evaluation))
-    return found
+        notes["calibration"] = _calibration_note(evaluation)
+    notes |= why
+    with debug_mode(False):  # checking each part of a chart takes as long as making it
+        return {name: Figure(None if name in why else draw(data), notes.get(name)) for name, draw in CHARTS.items()}
 
 
 def reasons(data: ChartData, retrain: str = "sentune retrain or ensemble") -> dict[str, str]:
@@ -82,7 +82,7 @@ def reasons(data: ChartData, retrain: str = "sentune retrain or ensemble") -> di
     try:
         random_search_curve(study.records)
     except UserError as error:
-        why["expected"] = str(error)
+        why["expected"] = in_callers_terms(str(error))
     if calibrated_evaluation(study) is None:
         why["calibration"] = _why_not_calibrated(study, retrain)
     own = [row.val_metric for row, _ in searched_trials(study)]

@@ -12,6 +12,7 @@ from core.io.text import without_folders
 from tuning.analysis.ranking import AssessedStudy
 from tuning.analysis.suspects import Suspect, suspects_of
 from tuning.analysis.trial_detail import ClassResults
+from tuning.console import in_callers_terms
 from tuning.report.chart_data import default_results
 
 MAX_SUSPECTS = 60
@@ -64,7 +65,7 @@ def mistakes_section(study: AssessedStudy, cache_dir: Path | None) -> MistakesSe
     try:
         found = suspects_of(study.folder, study.attributes, study.records, cache_dir)[0]
     except UserError as error:
-        note = f"The sentences cannot be shown: {without_folders(str(error))}"
+        note = f"The sentences cannot be shown: {in_callers_terms(without_folders(str(error)))}"
     classes = tuple(study.attributes["validation"]["classes"])
     results, suspects = default_results(study), found[:MAX_SUSPECTS]
     return MistakesSection(classes=classes, results=results, suspects=suspects, n_suspects=len(found), note=note)

@@ -37,6 +37,7 @@ def shown_metrics(config: TrialConfig) -> list[tuple[str, Metric]]:
 
 
 def print_epoch(config: TrialConfig, epoch: EpochResult) -> None:
+    """Print the figures of an epoch."""
     metric = METRICS[config.metric]
     extra = "" if metric.name == "accuracy" else f"val {metric.title} {metric.oriented(epoch.score):.4f}, "
     print(
@@ -47,6 +48,7 @@ def print_epoch(config: TrialConfig, epoch: EpochResult) -> None:
 
 
 def print_figures(model: TrainedModel) -> None:
+    """Print the figures of a model on validation and test."""
     for split, metric in shown_metrics(model.config):
         if (value := model.figures.get(f"{split}_{metric.name}")) is not None:
             between = model.figures.get(f"{split}_{metric.name}_interval")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from core.io.text import printable
 from core.training.result import EpochResult, TrainResult
 from tuning.journal.predictions import unpack_labels
 from tuning.journal.records import TrialRecord
@@ -56,7 +57,8 @@ def reproduction_of(
     if record.weights_sha256 is not None:
         weights = "equal" if record.weights_sha256 == result.weights_sha256 else "different"
     if difference is None and weights == "different":
-        difference = f"the final weights are {result.weights_sha256[:12]}..., recorded {record.weights_sha256:.12}..."
+        found, recorded_sha256 = result.weights_sha256[:12], printable(str(record.weights_sha256), 15)
+        difference = f"the final weights are {found}..., recorded {recorded_sha256}"
     elif difference is None and record.val_predictions is not None:
         recorded = unpack_labels(record.val_predictions, f"the record of trial {record.number}'s predictions")
         if not np.array_equal(recorded, result.val_predictions):

@@ -23,6 +23,7 @@ from core.training.refit import refit
 from core.training.result import EpochResult, TrainResult
 from tuning.console import READING_DATA, in_callers_terms, say_if_slow
 from tuning.journal.folder import missing_files
+from tuning.journal.reader import data_arguments
 from tuning.resources.machine import Machine, TrialResources
 
 FRESH = 7_031_501
@@ -205,14 +206,14 @@ def study_corpus(
         changes: Changes to the study's arguments of load_corpus, such as another split.
 
     Raises:
-        DataError: The data cannot be used, or are missing.
+        UserError: The data cannot be used, are missing, or were read with an option of a later version.
     """
     try:
         with say_if_slow(READING_DATA, say):
-            arguments = {**spec["data"], **places, **changes}
+            arguments = {**data_arguments(spec), **places, **changes}
             return load_corpus(**arguments, cache_dir=cache_dir, progress=lambda line: say(in_callers_terms(line)))
     except DataError as error:
-        moved = [f"--{name}" for name in missing_files(spec["data"], "dataset", "vectors") if name not in places]
+        moved = [f"--{name}" for name in missing_files(spec["data"]) if name not in places]
         if not moved:
             raise
         raise DataError(f"{error}; if the study's data were moved, pass {' and '.join(moved)}") from error

@@ -65,9 +65,8 @@ def trial_view(
 def prior_view(trial: FrozenTrial, number: int, sampler: str) -> FrozenTrial:
     """Return a trial of another study for a sampler."""
     hidden = trial.state == TrialState.PRUNED and SAMPLERS[sampler].ignores_stopped
-    return trial_view(
-        trial, number, TrialState.COMPLETE if hidden else trial.state, trial.value, dict(trial.intermediate_values)
-    )
+    state = TrialState.COMPLETE if hidden else trial.state
+    return trial_view(trial, number, state, trial.value, trial.intermediate_values)
 
 
 def result_view(trial: FrozenTrial, number: int, result: VisibleResult, config: StudyConfig) -> FrozenTrial:
@@ -115,8 +114,9 @@ class StatefulSampler:
 
     def __init__(self, sampler: BaseSampler, space: Space) -> None:
         self.space = space
+        self._storage = InMemoryStorage()  # of one study, so the id of a trial is its number
         with quiet_optuna():
-            self.study = optuna.create_study(direction="maximize", sampler=sampler)
+            self.study = optuna.create_study(direction="maximize", sampler=sampler, storage=self._storage)
         self._asked: list[int] = []  # number of a trial -> its number in self.study
 
     def add(self, trial: FrozenTrial) -> None:
@@ -125,6 +125,16 @@ class StatefulSampler:
         self.study.add_trial(
             create_trial(state=TrialState.RUNNING, params=trial.params, distributions=trial.distributions)
         )
+
+    def keep(self, trial: FrozenTrial) -> None:
+        """Give the latest suggestion the parameters of the study's trial.
+
+        With another version of cmaes or NumPy, or on another processor, it may have been drawn differently.
+        """
+        number = self._asked[-1]
+        if self._storage.get_trial(number).params != trial.params:
+            for name, each in trial.distributions.items():
+                self._storage.set_trial_param(number, name, each.to_internal_repr(trial.params[name]), each)
 
     def tell(self, number: int, view: FrozenTrial) -> None:
         """Report the first visible result of a trial: Optuna's study accepts no second one."""

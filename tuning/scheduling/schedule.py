@@ -38,7 +38,6 @@ from tuning.scheduling.suggester import Suggester
 from tuning.scheduling.virtual_clock import NoJob, VirtualJob, VisibleResult
 
 if TYPE_CHECKING:
-    from tuning.journal.reader import WrittenTrial
     from tuning.journal.writer import StudyJournal
 
 SAME_FAILURES = 3
@@ -390,7 +389,7 @@ def reopen_trials(store: "StudyJournal", config: StudyConfig) -> None:
         store.set_study_attr(GOAL, config.goal)
 
 
-def common_failure(trials: "Sequence[FrozenTrial | WrittenTrial]") -> str | None:
+def common_failure(trials: Sequence[FrozenTrial]) -> str | None:
     """Return the cause if the first SAME_FAILURES trials all failed with the same one, else None."""
     first = trials[:SAME_FAILURES]
     if len(first) < SAME_FAILURES or any(trial.state != TrialState.FAIL for trial in first):

@@ -94,8 +94,8 @@ class Suggester:
 
     def add(self, trial: FrozenTrial) -> None:
         """Add the next trial, with its `config` and `origin`."""
-        if self._stateful and len(self._views.trials) < len(self.first):
-            self._stateful.add(trial)
+        if self._stateful:
+            (self._stateful.add if len(self._views.trials) < len(self.first) else self._stateful.keep)(trial)
         self._views.add(trial)
 
     def _drawn(self, log: Sequence[VisibleResult]) -> Params:

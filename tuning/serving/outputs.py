@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.data.probability_columns import PREDICTED_LABEL
+from core.data.probability_columns import PREDICTED
 from core.data.readers import Table
 from core.errors import DataError
 from core.io.atomic import atomic_file, file_mode, is_mount_point
@@ -18,9 +18,6 @@ from tuning.journal.folder import is_in_study
 
 if TYPE_CHECKING:
     from core.inference.predictor import Prediction
-
-PREDICTED = (PREDICTED_LABEL, "predicted_probability", "unknown_words")
-"""Columns that `predict` adds to a table."""
 
 
 def output_problem(out: Path, file: Path | None, model: Path) -> str | None:

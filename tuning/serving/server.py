@@ -196,7 +196,7 @@ def serve_model(
         from tuning.serving.connections import IDLE_SECONDS, GuardedProtocol, raise_file_limit
     except ModuleNotFoundError as error:
         raise UserError(
-            f"serve needs the package {error.name}; run pip install fastapi uvicorn prometheus-client"
+            f"serve needs the package {error.name}; run pip install fastapi uvicorn prometheus-client 'starlette>=1.9'"
         ) from error
     hosts = hosts_of(host, allowed_hosts)
     with bind_socket(host, port) as listening:

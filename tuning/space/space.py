@@ -111,15 +111,11 @@ class Dimension:
             when=tuple((name, tuple(allowed)) for name, allowed in content["when"]),
         )
 
-    def describe(self) -> dict[str, str]:
-        """Return a row for the user: `setting`, `values` (as in a space file), `when` and `kind`."""
+    def describe(self) -> tuple[str, str, str, str]:
+        """Return a row for the user: setting, values (as in a space file), condition and kind."""
         few = [(name, shown if len(shown) <= 8 else (*shown[:2], "...", shown[-1])) for name, shown in self.when]
         clauses = [Condition(name, "==" if len(allowed) == 1 else "in", allowed) for name, allowed in few]
-        return _row(self.name, show_distribution(self.distribution), "searched", when=" and ".join(map(str, clauses)))
-
-
-def _row(setting: str, values: str, kind: str, when: str = "") -> dict[str, str]:
-    return {"setting": setting, "values": values, "when": when, "kind": kind}
+        return self.name, show_distribution(self.distribution), " and ".join(map(str, clauses)), "searched"
 
 
 def validate(
@@ -335,11 +331,11 @@ class Space:
                 "study with another --name"
             ) from error
 
-    def describe(self) -> list[dict[str, str]]:
-        """Return rows for the user: `setting`, `values`, `when`, and as `kind` searched, fixed or tried first."""
+    def describe(self) -> list[tuple[str, str, str, str]]:
+        """Return rows for the user: setting, values, condition, and as kind searched, fixed or tried first."""
         rows = [dimension.describe() for dimension in self.dimensions]
-        rows += [_row(name, show_value(value), "fixed") for name, value in sorted(self.fixed.items())]
+        rows += [(name, show_value(value), "", "fixed") for name, value in sorted(self.fixed.items())]
         for number, entry in enumerate(self.try_first, 1):
             values = ", ".join(f"{name}: {show_value(value)}" for name, value in entry.items())
-            rows.append(_row(f"try_first {number}", values, "tried first"))
+            rows.append((f"try_first {number}", values, "", "tried first"))
         return rows

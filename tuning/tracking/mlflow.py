@@ -54,13 +54,14 @@ def export_to_mlflow(folder: Path, uri: str) -> str:
         raise UserError("--to mlflow needs more packages; run pip install mlflow-skinny")
     _check_database(uri)
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # data are sent only to `uri`
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # two lines for each run, with the URI's password
     # With MLflow's default of 7, it retries for minutes if no server listens.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     import mlflow
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    for name in ("mlflow", "alembic"):
+    for name in ("mlflow", "alembic", "urllib3"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
         # Two exports on this machine make no two runs of a trial.

@@ -71,7 +71,7 @@ class ProgressDisplay(Callback):
 
     def on_trial_start(self, number: int, config: TrialConfig) -> None:
         """Record that a trial starts or resumes."""
-        self._note(self.progress.start, number, config.to_dict())
+        self._note(self.progress.start, number, config)
 
     def on_epoch_end(self, number: int, result: EpochResult) -> None:
         """Record an epoch of a trial."""

@@ -53,23 +53,20 @@ class SearchProgress:
         for record in records:
             if record.copy_of is None:
                 self.remaining.add(record.number, record.trial_config)
-            if record.state in ("COMPLETE", "FAIL"):
-                self.remaining.closed.add(record.number)
             if record.ended is not None:
                 self.end(record)
                 continue
-            self.trained[record.number] = list(record.epochs)
-            self._set_best(record)
+            self._read(record)
             if record.state == "PAUSED":
                 self.paused.add(record.number)
 
-    def start(self, number: int, config: Mapping[str, Any]) -> None:
+    def start(self, number: int, config: TrialConfig) -> None:
         """Record that a trial starts or resumes."""
         self.first_start = self.first_start or time.monotonic()
-        self.running[number] = self._shown(config)
+        self.running[number] = self._shown(config.to_dict())
         self.trained.setdefault(number, [])
         self.paused.discard(number)
-        self.remaining.add(number, TrialConfig.from_dict(config))
+        self.remaining.add(number, config)
 
     def pause(self, number: int) -> None:
         """Record that a trial is paused at a rung or has lost its worker."""
@@ -88,18 +85,17 @@ class SearchProgress:
 
     def end(self, record: TrialRecord) -> None:
         """Record that a trial has ended."""
-        number = record.number
-        self.running.pop(number, None)
-        self.paused.discard(number)
+        self.running.pop(record.number, None)
+        self.paused.discard(record.number)
         self.ended[record.state] += 1
+        self._read(record)
+
+    def _read(self, record: TrialRecord) -> None:
+        """Take a trial's epochs, and its best one unless it is known: some of a longer training may no longer count."""
+        number, best = record.number, record.best
+        self.trained[number] = list(record.epochs)
         if record.state in ("COMPLETE", "FAIL"):
             self.remaining.closed.add(number)
-        self.trained[number] = list(record.epochs)
-        self._set_best(record)
-
-    def _set_best(self, record: TrialRecord) -> None:
-        """Record the best epoch of a trial, unless it is known; epochs of a longer training may not count any more."""
-        number, best = record.number, record.best
         if best is None or record.state == "FAIL":
             self.bests.pop(number, None)
         elif number not in self.bests or self.bests[number].epoch.epoch != best.epoch:

@@ -23,8 +23,10 @@ UNKNOWN = -1e6
 
 @dataclass(kw_only=True)
 class RemainingTime:
-    """Estimates the remaining time of one study; keeps an estimate for a while, because it takes long if many trials
-    are left."""
+    """Estimates the remaining time of one study.
+
+    It keeps an estimate for a while, because a new one takes long if many trials are left.
+    """
 
     config: StudyConfig
     cost: Callable[[TrialConfig], float]

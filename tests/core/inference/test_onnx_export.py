@@ -151,8 +151,7 @@ def test_the_card_is_that_of_the_exported_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tokenizer", TOKENIZERS)
-@pytest.mark.parametrize("members", [[lstm()], mixture()])
+@pytest.mark.parametrize(("members", "tokenizer"), list(zip(([lstm()], mixture(), [lstm()]), TOKENIZERS, strict=True)))
 def test_the_example_gives_the_models_answers_without_torch_and_nltk(
     tmp_path: Path, members: list[Member], tokenizer: str
 ) -> None:

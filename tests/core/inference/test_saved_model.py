@@ -228,9 +228,13 @@ def test_a_model_of_another_version_is_refused(tmp_path: Path, change: dict[str,
         read_model(path)
 
 
-def test_weights_that_were_never_safetensors_are_named(tmp_path: Path) -> None:
+HEADER = json.dumps({"x": {"dtype": "F32", "shape": [0, 2**63], "data_offsets": [0, 0]}}).encode()
+
+
+@pytest.mark.parametrize("data", [b"not tensors at all", len(HEADER).to_bytes(8, "little") + HEADER])
+def test_weights_that_were_never_safetensors_are_named(tmp_path: Path, data: bytes) -> None:
     path = saved(tmp_path, *mixture())
-    (path / "plain-baseline.safetensors").write_bytes(b"not tensors at all")
+    (path / "plain-baseline.safetensors").write_bytes(data)
     resum(path)
     with pytest.raises(CorruptionError, match=r"plain-baseline.safetensors cannot be read"):
         read_model(path)

@@ -73,6 +73,13 @@ def test_a_bomb_in_a_long_name_header_is_refused_at_the_limit() -> None:
         read(packed, "none")
 
 
+def test_many_long_names_in_a_row_are_refused() -> None:
+    """Python's tarfile reads each of them in a further call of the same function."""
+    header = special("long", tarfile.GNUTYPE_LONGNAME).tobuf(tarfile.GNU_FORMAT)
+    with pytest.raises(DataError, match=r"not a whole \.tar\.gz archive"):
+        read(gzip.compress(header * 1000), "none")
+
+
 def test_a_wanted_file_that_is_absent_or_there_twice_is_named() -> None:
     with pytest.raises(DataError, match=r"x\.tar\.gz: does not contain b"):
         read(tar_gz({"a": b""}), "a", "b")

@@ -54,7 +54,7 @@ def test_the_key_is_of_all_inputs_and_not_of_their_order() -> None:
 def test_every_flipped_bit_is_found_named_and_repaired(tmp_path: Path, name: str) -> None:
     path = cache.get_or_build(tmp_path, "corpora", INPUTS, fill).path
     whole = (path / name).read_bytes()
-    for bit in range(0, len(whole) * 8, 7):
+    for bit in range(0, len(whole) * 8, 31):
         broken = bytearray(whole)
         broken[bit // 8] ^= 1 << bit % 8
         (path / name).write_bytes(broken)

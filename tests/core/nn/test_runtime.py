@@ -114,6 +114,31 @@ from core.nn.runtime import torch_threads
 with torch_threads(2):
     print(int((torch.full((2**18,), 1e-30) * 1e-9).count_nonzero()))
 """
+LENGTHS = """
+import psutil
+from pathlib import Path
+from core import load_model
+torch.set_num_threads(1)
+model, used = load_model(Path("tests/golden/model")), []
+for length in range(1, 300):
+    model.predict(["film " * length] * (1 + length % 7))
+    used.append(psutil.Process().memory_info().rss)
+print(used[-1] - used[149])
+"""
+FORKED = """
+import os, signal
+from tests.support.models import lstm, predictor
+model = predictor(lstm(seed=1))
+torch.set_num_threads(2)
+torch.ones(1_000_000).sum()  # starts torch's second thread
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    model.predict(["good"])
+    torch.ones(1_000_000).sum()
+    os._exit(0)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
 FORKS = """
 import os, sys, traceback
 import torch
@@ -134,7 +159,7 @@ for code in sys.argv[1:]:
 def printed() -> dict[str, int]:
     """What each script prints in a process that has imported torch, and in which torch has done nothing yet."""
     env = {name: value for name, value in os.environ.items() if not name.endswith("CACHE_CAPACITY")}
-    scripts = (FAULTS, MANY_SHAPES, SUBNORMALS)
+    scripts = (FAULTS, MANY_SHAPES, SUBNORMALS, LENGTHS, FORKED)
     ended = subprocess.run(
         [sys.executable, "-c", FORKS, *scripts], capture_output=True, text=True, check=False, env=env, cwd=ROOT
     )
@@ -160,6 +185,16 @@ def test_threads_that_torch_starts_for_a_training_count_subnormals_as_zero(print
     if not torch.set_flush_denormal(False):
         pytest.skip("this processor cannot")
     assert printed[SUBNORMALS] == 2**17  # those of the first thread
+
+
+@pytest.mark.slow
+def test_kernels_of_texts_of_many_lengths_do_not_fill_the_memory(printed: dict[str, int]) -> None:
+    assert printed[LENGTHS] < 20e6  # 80 MB with 1,024 kernels
+
+
+@pytest.mark.slow
+def test_a_forked_process_does_not_wait_for_threads_that_it_does_not_have(printed: dict[str, int]) -> None:
+    assert printed[FORKED] == 0
 
 
 def test_bf16_runs_on_processors_for_which_onednn_has_no_bf16_lstm(monkeypatch: pytest.MonkeyPatch) -> None:

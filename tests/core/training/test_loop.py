@@ -137,7 +137,7 @@ def test_modes_of_the_caller_have_no_effect_and_stay(
     mode: Callable[[], contextlib.AbstractContextManager[Any]], precision: str
 ) -> None:
     """As in a notebook whose author has set them for other models. Products of small matrices are in fp32 anyway."""
-    config = small(epochs=2, precision=precision, hidden_dim=128, pooling="attention")
+    config = small(epochs=1, precision=precision, hidden_dim=128, pooling="attention")
     expected, outside = trained(config), modes()
     with mode():
         before = modes()
@@ -277,7 +277,7 @@ def test_no_setting_is_forgotten_below() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("changes", CHANGES)
 def test_every_setting_matters(changes: dict[str, Any]) -> None:
-    one, other = trained(small(epochs=2)), train(small(**{"epochs": 2} | changes), tiny_corpus())
+    one, other = trained(small(epochs=1)), train(small(**{"epochs": 1} | changes), tiny_corpus())
     assert one.weights_sha256 != other.weights_sha256
 
 

@@ -21,19 +21,19 @@ from tests.support.trainings import Died, assert_bit_identical, dying_after, sma
     ("optimizer", "precision"),
     [("adadelta", "bf16"), ("adamw", "bf16"), *((name, "fp32") for name in OPTIMIZERS)],
 )
-def test_ten_epochs_are_four_a_death_and_six_more(optimizer: str, precision: str, tmp_path: Path) -> None:
+def test_six_epochs_are_three_a_death_and_three_more(optimizer: str, precision: str, tmp_path: Path) -> None:
     corpus = tiny_corpus(pretrained=False, n_sentences=60)
     config = small(
         optimizer=optimizer,
         precision=precision,
-        epochs=10,
+        epochs=6,
         n_layers=2,
         embedding_dropout=0.1,
         lstm_dropout=0.2,
         embedding_max_norm=2.0,
     )
     with pytest.raises(Died):
-        train(config, corpus, report=dying_after(4), checkpoint_dir=tmp_path)
+        train(config, corpus, report=dying_after(3), checkpoint_dir=tmp_path)
     torch.rand(5)  # what else happens in the second process
     resumed = train(config, corpus, checkpoint_dir=tmp_path)
     assert_bit_identical(resumed, train(config, corpus))

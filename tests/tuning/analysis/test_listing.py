@@ -9,7 +9,7 @@ from benchmarks.inputs.recorded_study import record_study
 from tests.support.assessed_studies import write_study_with_ensemble
 from tuning.analysis.listing import list_text
 from tuning.analysis.ranking import read_assessed
-from tuning.journal.file import JOURNAL
+from tuning.journal.folder import JOURNAL
 
 
 @pytest.fixture

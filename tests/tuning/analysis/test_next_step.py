@@ -67,6 +67,17 @@ def test_a_trial_is_trained_again_unless_the_plain_baseline_is_better(
     assert text_of(tmp_path / "s", hints=["go on"]).endswith(" ".join(line for line in lines if line))
 
 
+def test_a_study_that_its_patience_has_ended_is_not_advised_to_train_more_trials(tmp_path: Path) -> None:
+    ended = {"reason": "5 new trials without a better one", "n_trials": 2}
+    plain = {"val_predictions": predicting(range(20))}
+    write_study(
+        tmp_path / "s", [trial(0, range(30, 110)), trial(1, range(40), origin="random")],
+        attributes(plain_baseline=plain, early_end=ended),
+    )  # fmt: skip
+    advice = "search without the --target or --patience-trials that ended it, or for more epochs under another --name"
+    assert text_of(tmp_path / "s").endswith(f"{BETTER}; {advice}")
+
+
 def test_the_test_results_are_those_of_the_best_trial_and_of_the_one_to_use(tmp_path: Path) -> None:
     small = CONFIG.replace(hidden_dim=2).to_dict()
     trials = [
@@ -100,7 +111,9 @@ def test_the_best_trial_is_named_if_only_it_beats_the_plain_baseline(corrected: 
         ensemble=None,
     )
     recommended = SimpleNamespace(trial=2, metric="accuracy")
-    study: Any = SimpleNamespace(default_trial=recommended, winner=SimpleNamespace(trial=1), assessment=assessment)
+    study: Any = SimpleNamespace(
+        default_trial=recommended, winner=SimpleNamespace(trial=1), assessment=assessment, attributes={}
+    )
     assert next_step(study) == NextStep(verb="retrain", trial=named, remark=None)
     value = 0.82 if named == 1 else corrected
     assert page_verdict(study) == [
@@ -126,7 +139,9 @@ def test_the_best_trial_is_named_if_it_alone_is_better_unless_the_ensemble_is_be
         ensemble=None if gains is None else ensemble,
     )
     recommended = SimpleNamespace(trial=2, metric="accuracy")
-    study: Any = SimpleNamespace(default_trial=recommended, winner=SimpleNamespace(trial=1), assessment=assessment)
+    study: Any = SimpleNamespace(
+        default_trial=recommended, winner=SimpleNamespace(trial=1), assessment=assessment, attributes={}
+    )
     best = NextStep(verb="retrain", trial=1, remark=f"{NOT_SHOWN}; {LONGER}")
     with_plain = f"{NOT_SHOWN}; an ensemble with it is expected to be better"
     assert next_step(study) == (NextStep(verb="ensemble", trial=2, remark=with_plain) if gains else best)
@@ -152,7 +167,7 @@ def test_a_plain_baseline_that_is_better_is_named_although_nothing_was_learned(
         ensemble=None,
     )
     row, spec = SimpleNamespace(trial=2, val_metric=0.4), {"metric": "accuracy"}
-    study: Any = SimpleNamespace(default_trial=row, assessment=assessment, spec=spec)
+    study: Any = SimpleNamespace(default_trial=row, assessment=assessment, spec=spec, attributes={})
     step = NextStep(verb=None, trial=2, remark=f"{NOT_SHOWN}; {LONGER}")
     assert next_step(study) == (step if better else None)
     assert (page_verdict(study)[-1] == f"T{NOT_SHOWN[1:]}; {LONGER}.") is better
@@ -218,7 +233,9 @@ def test_with_few_sentences_more_trials_are_no_advice() -> None:
     """No gain is shown with fewer than 30."""
     reference = SimpleNamespace(name=PLAIN, metric="accuracy", accuracy=0.78)
     assessment = SimpleNamespace(nothing_learned=True, references=[reference], recommended_corrected=None, sentences=24)
-    study: Any = SimpleNamespace(default_trial=SimpleNamespace(trial=2, val_metric=0.4), assessment=assessment)
+    study: Any = SimpleNamespace(
+        default_trial=SimpleNamespace(trial=2, val_metric=0.4), assessment=assessment, attributes={}
+    )
     with called_from_python("search(...)"):
         step = next_step(study)
     assert step is not None

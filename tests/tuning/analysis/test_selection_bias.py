@@ -36,7 +36,7 @@ def mean_error(trials: int, epochs: int, searches: int = 60) -> tuple[float, flo
     for seed in range(searches):
         draw = np.random.default_rng(seed)
         found = resampled([predictions(draw, [0.75] * epochs) for _ in range(trials)], repeats=400)
-        best = found.corrected(found.first)
+        best = found.corrected(found.repeated(found.first))
         errors.append((best.raw - 0.75, best.value - 0.75))
     raw, corrected = np.mean(errors, axis=0)
     return raw, corrected
@@ -61,13 +61,13 @@ def test_the_figures_do_not_depend_on_the_size_of_a_block(monkeypatch: pytest.Mo
     parts = resampled(outputs, repeats=95)
     np.testing.assert_array_equal(parts.best, whole.best)
     np.testing.assert_array_equal(parts.own_change, whole.own_change)
-    assert parts.corrected(parts.first) == whole.corrected(whole.first)
+    assert parts.corrected(parts.repeated(parts.first)) == whole.corrected(whole.repeated(whole.first))
 
 
 def test_a_single_candidate_needs_no_correction_and_has_at_least_its_binomial_interval() -> None:
     outputs = predictions(np.random.default_rng(0), [0.7])
     found = resampled([outputs])
-    alone, accuracy = found.corrected(found.first), float((outputs[0] == LABELS).mean())
+    alone, accuracy = found.corrected(found.repeated(found.first)), float((outputs[0] == LABELS).mean())
     assert alone.raw == alone.value == accuracy
     binomial = wilson(accuracy * 400, 400)
     assert alone.interval.low <= binomial.low
@@ -91,7 +91,7 @@ def test_the_gain_over_fixed_outputs_is_corrected_and_they_are_never_chosen() ->
             repeats=300,
         )
         assert list(found.places)[int(found.first(found.raw[None])[0])] != FIXED
-        gain = found.difference(found.first, found.only(FIXED))
+        gain = found.difference(found.repeated(found.first), found.only(FIXED))
         gains.append((gain.raw, gain.value, gain.interval.low <= 0 <= gain.interval.high))
     raw, corrected, covered = np.mean(gains, axis=0)
     assert raw > 0.03
@@ -114,7 +114,7 @@ def test_the_interval_of_a_mean_over_classes_covers_the_truth(name: str, n: int,
         found = Resamples(
             metric=metric, labels=labels.astype(int), n_classes=2, trials=range(6), outputs=outputs, repeats=100
         )
-        interval = found.corrected(found.first).interval
+        interval = found.corrected(found.repeated(found.first)).interval
         covered.append(interval.low <= truth <= interval.high)
     assert np.mean(covered) >= 0.9
 
@@ -197,7 +197,7 @@ def test_a_loss_is_corrected_upwards_and_stays_in_its_own_direction() -> None:
     draw = np.random.default_rng(0)
     chances = [draw.uniform(0.2, 0.8, 400) for _ in range(20)]
     found = resampled([[np.stack([1 - each, each], axis=1)] for each in chances], "log_loss")
-    best = found.corrected(found.first)
+    best = found.corrected(found.repeated(found.first))
     assert best.value > best.raw > 0
     assert best.interval.low < best.value < best.interval.high
 
@@ -211,14 +211,15 @@ def test_a_rare_class_that_some_resamples_lack_leaves_the_figures_finite() -> No
     found = Resamples(
         metric=METRICS["roc_auc"], labels=labels.astype(int), n_classes=2, trials=range(3), outputs=outputs
     )
-    best, gain = found.corrected(found.first), found.difference(found.first, found.only(0))
+    first = found.repeated(found.first)
+    best, gain = found.corrected(first), found.difference(first, found.only(0))
     assert 0 < best.interval.low < best.value <= best.raw <= 1
     assert np.isfinite([gain.value, *astuple(gain.interval), *found.errors(0)]).all()
 
 
 def test_a_perfect_score_stays_within_its_range() -> None:
     found = resampled([[np.arange(50) % 2]] * 3, "macro_f1")
-    best = found.corrected(found.first)
+    best = found.corrected(found.repeated(found.first))
     assert (best.raw, best.value, best.interval.high) == (1.0, 1.0, 1.0)
     assert best.interval.low < 1  # n sentences cannot resolve less
 

@@ -83,6 +83,7 @@ def test_data_are_no_markup_in_markdown() -> None:
     table = render_table(rows_of([record(0, 0.5)]), "md", notes=[note])
     shown = r"&lt;b&gt; \[a\](b) \`c\` d\\e \_\_proto\_\_ \~\~x\~\~ https\://x.org"
     assert table.endswith(f"\n{shown}")
+    assert render_table(rows_of([record(0, 0.5)]), "md", notes=["- x-y"]).endswith("\n\\- x-y")
     rows = trial_rows([record(0, config=record(0).config | {"pooling": "<img src=x>"})], ["pooling"], NOT_ASSESSED)
     assert render_table(rows, "md").startswith("all trials shown: pool=&lt;img src=x&gt;\n")
 

@@ -14,7 +14,7 @@ import pytest
 from core.errors import UserError
 from tests.support.patience import PATIENCE_SECONDS, wait_until
 from tuning.backend.interrupt import InterruptHandler
-from tuning.console import call_later
+from tuning.console import call_later, send_later
 from tuning.scheduling.budget import Budget, EarlyEnd
 
 
@@ -40,13 +40,17 @@ def test_while_nothing_trains_the_first_signal_stops_and_the_others_are_ignored(
     assert said == []
 
 
-def test_a_signal_in_the_middle_of_an_import_waits_for_its_end() -> None:
+def test_a_signal_in_the_middle_of_an_import_waits_for_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the lock of all imports stays taken, and the thread that imports Ray waits forever."""
     handler = InterruptHandler(say=print)
     importing: Any = SimpleNamespace(f_code=SimpleNamespace(co_filename="<frozen importlib._bootstrap>"))
+    later: list[int] = []
+    monkeypatch.setattr("tuning.backend.interrupt.send_later", later.append)
     with handler.installed():
         handler._handle(signal.SIGINT, importing)
+        assert later == [signal.SIGINT]
         with pytest.raises(KeyboardInterrupt):
+            send_later(*later)
             time.sleep(PATIENCE_SECONDS)
 
 

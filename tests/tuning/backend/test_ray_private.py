@@ -1,15 +1,17 @@
 """tuning.backend.ray_private: workers, records, unused processes and nodes, and the private names of this Ray."""
 
 import faulthandler
+import importlib.util
 import inspect
 import signal
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ray import tune
-from ray._private import ray_constants, services, worker
+from ray._private import ray_constants, services, utils, worker
 from ray._private.authentication import authentication_token_setup
 from ray._private.node import Node
 from ray._raylet import AuthenticationTokenLoader, Config, GcsErrorSubscriber, InnerGcsClient
@@ -23,6 +25,7 @@ from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.utils.object_cache import _ObjectCache
 
+from core.errors import UserError
 from tuning.backend.ray_private import (
     UNUSED_STARTS,
     drop_finished_trials,
@@ -32,6 +35,7 @@ from tuning.backend.ray_private import (
     on_loopback,
     own_import_path,
     without_callback_telemetry,
+    without_command_line,
     without_fault_handler,
     without_runtime_environment,
     without_signal_handlers,
@@ -177,6 +181,7 @@ def test_ray_starts_its_unused_processes_again_after_the_block() -> None:
         *((Node, name) for name in UNUSED_STARTS),
         (Node, "all_processes"),
         (Node, "kill_all_processes"),
+        (utils, "get_entrypoint_name"),
         (Node, "get_logs_dir_path"),
         (services, "canonicalize_bootstrap_address"),
         (ray_constants, "RAY_ENABLE_UV_RUN_RUNTIME_ENV"),
@@ -195,6 +200,21 @@ def test_this_ray_has_each_private_name(owner: Any, name: str) -> None:
     """As an attribute of the module or class, or one that the class sets when an instance is made."""
     made = getattr(owner.__init__, "__code__", None)  # a module and a class in C have none
     assert name in {*dir(owner), *(made.co_names if made else ())}
+
+
+def test_ray_does_not_get_the_command_line() -> None:
+    assert "utils.get_entrypoint_name()" in inspect.getsource(inspect.unwrap(worker.init))
+    with without_command_line():
+        assert utils.get_entrypoint_name() == "sentune"
+
+
+def test_a_ray_without_a_module_that_a_search_needs_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray._private.node", None)
+    spec = importlib.util.find_spec("tuning.backend.ray_private")
+    assert spec is not None
+    assert spec.loader is not None
+    with pytest.raises(UserError, match=r"cannot use Ray \d\S* \(.*ray._private.node.*\); run pip install 'ray"):
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 
 def test_packages_that_ray_ships_are_not_imported_from_a_folder_of_this_machine() -> None:

@@ -100,20 +100,18 @@ def test_a_process_that_has_ended_is_one_line_with_the_last_error_of_its_log(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("log", ["", "[2026-11-27 14:00:00,001 I 12 12] (raylet) a.cc:1: starting\n"])
 def test_a_start_without_an_answer_is_given_up(
-    log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hangs: threading.Event
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hangs: threading.Event
 ) -> None:
-    (tmp_path / "raylet.out").write_text(log)
+    (tmp_path / "raylet.out").write_text("[2026-11-27 14:00:00,001 I 12 12] (raylet) a.cc:1: starting\n")
     node = PlayedNode("raylet", None, tmp_path)
     play(monkeypatch, node)
     monkeypatch.setattr(start_watch, "START_SECONDS", 1.0)
     monkeypatch.setattr(start_watch, "END_SECONDS", 0.1)
     monkeypatch.setattr(os, "getloadavg", lambda: (2.0, 0, 0))
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
-    end = ": starting" if log else ""
     with (
-        pytest.raises(UserError, match=rf"^Ray did not start \(no answer in 1 s from raylet{end}\): try again$"),
+        pytest.raises(UserError, match=r"^Ray did not start \(no answer in 1 s from raylet: starting\): try again$"),
         call_watched(hangs.wait, PROBLEM),
     ):
         raise AssertionError("the block has run")
@@ -131,7 +129,10 @@ def test_an_overloaded_machine_has_more_time(
     loads = itertools.chain([0.0], itertools.repeat(8.0))  # it rises while Ray starts
     monkeypatch.setattr(os, "getloadavg", lambda: (next(loads), 0, 0))
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
-    with pytest.raises(UserError, match=r"no answer in 1 s from raylet"), call_watched(hangs.wait, PROBLEM):
+    with (
+        pytest.raises(UserError, match=r"no answer in 1 s from raylet\): try again$"),
+        call_watched(hangs.wait, PROBLEM),
+    ):
         raise AssertionError("the block has run")
 
 

@@ -229,7 +229,6 @@ FILES = {
     "empty.yaml": b"",
     "list.yaml": b"- 1\n- 2\n",
     "number.yaml": b"7\n",
-    "tabs.yaml": b"settings:\n\tn_layers: 1\n",
     "open.yaml": b"settings: {n_layers: [1, 2\n",
     "tag.yaml": b"settings: !!python/object/apply:os.system ['true']\n",
     "alias.yaml": b"settings: &a {n_layers: *a}\n",
@@ -238,14 +237,6 @@ FILES = {
     "two.yaml": b"settings: {n_layers: 1}\n---\nsettings: {n_layers: 2}\n",
     "latin.yaml": "settings: {n_layers: é}\n".encode("latin-1"),
     "unknown.yaml": b"settings: {layers: 'int(1, 2)'}\n",
-    "backward.yaml": b"settings: {n_layers: 'int(3, 1)'}\n",
-    "nothing.yaml": b"settings: {}\n",
-    "extends.yaml": b"extends: no-such\n",
-    "when.yaml": b"settings: {lstm_dropout: {range: 'float(0, 0.5)', when: n_layers > }}\n",
-    "circle.yaml": b"settings:\n  n_layers: {range: 'int(1, 2)', when: hidden_dim > 9}\n"
-    b"  hidden_dim: {range: 'int(8, 16)', when: n_layers > 1}\n",
-    "try.yaml": b"settings: {n_layers: 'int(1, 2)'}\ntry_first: [{n_layers: 9}]\n",
-    "first.yaml": b"- {hidden_dim: 64}\n- {pooling: middle}\n",
     "latin.txt": "ein schöner Film\n".encode("latin-1"),
     "texts.csv": b"text\na film\n",
 }  # fmt: skip

@@ -375,7 +375,7 @@ def test_the_members_of_a_study_in_folds_are_trained_on_all_folds(made: Path, tm
     trials = setting(), setting(hidden_dim=12, pooling="mean")
     make_study(tmp_path / "s", made / "tickets.csv", made / "cache", *trials, validation="folds:3")
 
-    ensemble(tmp_path / "s", made, on="train+val")
+    ensemble(tmp_path / "s", made, on="train+val", size=1)
 
     found = metrics(tmp_path / "s", "ensemble")
     assert found["verified_val_sentences"] == 600 - found["test_sentences"]

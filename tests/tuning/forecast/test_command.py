@@ -28,7 +28,7 @@ from tuning.forecast.command import (
     make_forecast,
     round_up,
     share_text,
-    trained_epochs,
+    trained_scores,
 )
 from tuning.forecast.probe import Probe
 from tuning.forecast.simulation import EpochCosts, Forecast, Range, forecast
@@ -36,6 +36,7 @@ from tuning.journal.predictions import pack_labels
 from tuning.journal.probabilities import pack_log_odds
 from tuning.resources.gpu import GIB, Gpu
 from tuning.resources.machine import Machine
+from tuning.scheduling.asha import FAILED
 from tuning.scheduling.budget import Budget
 from tuning.scheduling.schedule import GOAL
 
@@ -152,7 +153,7 @@ def test_no_budget_is_advised_that_run_refuses() -> None:
 def test_trials_that_are_done_are_not_counted_as_what_the_budget_must_hold() -> None:
     """Half of the time of the last six trials is too short for more than three of them."""
     the_plan = plan(n_trials=16, epochs=8, parallelism=8)
-    rest = forecast(the_plan, COSTS, 2, dict.fromkeys(range(10), 8))
+    rest = forecast(the_plan, COSTS, 2, dict.fromkeys(range(10), [0.5] * 8))
     (warning,) = outlook(seconds=0.51 * rest.seconds.high, done=10, forecast=rest).warnings()
     assert "pass --trials 13, or" in warning
     (hopeless,) = outlook(seconds=5.0, done=10, forecast=rest).warnings()
@@ -162,7 +163,7 @@ def test_trials_that_are_done_are_not_counted_as_what_the_budget_must_hold() -> 
 @pytest.mark.slow
 def test_what_an_existing_study_cannot_follow_is_not_advised() -> None:
     """It has 14 trials, all of which the search completes."""
-    rest = forecast(plan(n_trials=16, epochs=8, parallelism=8), COSTS, 2, dict.fromkeys(range(10), 8))
+    rest = forecast(plan(n_trials=16, epochs=8, parallelism=8), COSTS, 2, dict.fromkeys(range(10), [0.5] * 8))
     (warning,) = outlook(seconds=0.51 * rest.seconds.high, done=10, started=14, forecast=rest).warnings()
     assert re.fullmatch(r"the search may not fit --time-budget \S+; pass --time-budget \S+", warning)
 
@@ -194,7 +195,10 @@ def test_stopped_trials_may_continue_when_trials_are_added_or_a_target_is_left_o
         record(4, 0.5, 0.6, 0.7, state="RUNNING"),
         record(5, 0.5, 0.6, state="PRUNED", origin="copy of 1"),
     ]
-    assert trained_epochs(records, 8) == {0: 8, 1: 2, 2: 8, 3: 2, 4: 3, 5: 8}
+    never = [FAILED] * 8
+    assert trained_scores(records, 8) == {
+        0: [0.5, 0.6] + [0.7] * 6, 1: [0.5, 0.6], 2: never, 3: [0.5, 0.6], 4: [0.5, 0.6, 0.7], 5: never
+    }  # fmt: skip
 
 
 def test_memory_that_is_too_small_is_warned_of_with_what_would_fit() -> None:

@@ -16,8 +16,10 @@ from tuning.forecast.simulation import (
     costs_of_trials,
     ends_of_trials,
     forecast,
+    rank_as_trained,
     scores_of_trials,
 )
+from tuning.scheduling.asha import FAILED
 from tuning.scheduling.simulated_backend import JOB_SECONDS
 
 START = 4.0
@@ -76,17 +78,27 @@ def test_workers_beyond_the_virtual_ones_save_no_time_without_a_lag() -> None:
 
 
 def test_epochs_that_are_trained_already_cost_nothing() -> None:
-    found = forecast(plan(stopping=None, parallelism=12), SURE, 1, dict.fromkeys(range(9), 4))
+    found = forecast(plan(stopping=None, parallelism=12), SURE, 1, dict.fromkeys(range(9), [0.5] * 4))
     assert found.epochs.middle == found.whole_epochs == 12
     assert found.seconds.high < 12 * 1.3 + 3 * JOB_SECONDS + START * STARTS[1] + WAITS[1]
-    half = forecast(plan(stopping=None, parallelism=12), SURE, 1, {0: 2, 1: 3})
+    half = forecast(plan(stopping=None, parallelism=12), SURE, 1, {0: [0.5] * 2, 1: [0.5] * 3})
     assert half.epochs.middle == half.whole_epochs == 43
 
 
 def test_a_study_that_is_complete_takes_its_start_alone() -> None:
-    found = forecast(plan(stopping=None), SURE, 1, dict.fromkeys(range(12), 4))
+    found = forecast(plan(stopping=None), SURE, 1, dict.fromkeys(range(12), [0.5] * 4))
     assert found.epochs == Range(low=0, middle=0, high=0)
     assert found.seconds.high < START * STARTS[1] + WAITS[1]
+
+
+def test_one_more_trial_trains_what_the_scores_of_the_others_leave() -> None:
+    """It trains two epochs, and a fourth of twelve trials is promoted: two more. Failures and copies are at no rung."""
+    trained = {number: [1 - number / 100] * (4 if number < 3 else 2) for number in range(11)}
+    found = forecast(plan(), SURE, 2, trained)
+    assert found.epochs == Range(low=4, middle=4, high=4)
+    scores = np.arange(12.0).reshape(4, 3)
+    rank_as_trained(scores, {0: [0.9, 0.9], 1: [0.2], 2: [FAILED] * 3}, [1, 3])
+    assert scores.tolist() == [[6, 1, 2], [3, 4, 5], [FAILED, 7, FAILED], [9, 10, 11]]
 
 
 @pytest.mark.slow
@@ -107,9 +119,9 @@ def test_a_search_of_many_trials_is_simulated_with_fewer_and_scaled(monkeypatch:
     assert longer.whole_epochs == 120_000
     assert longer.epochs.middle / whole.epochs.middle == pytest.approx(100, rel=0.05)
     assert longer.seconds.middle / whole.seconds.middle == pytest.approx(100, rel=0.1)
-    resumed = forecast(plan(n_trials=900), SURE, 2, dict.fromkeys(range(750), 4))
+    resumed = forecast(plan(n_trials=900), SURE, 2, dict.fromkeys(range(750), [0.5] * 4))
     assert resumed.epochs.middle / whole.epochs.middle == pytest.approx(0.5, rel=0.1)
-    ended = forecast(plan(n_trials=900), SURE, 2, dict.fromkeys(range(900), 4))
+    ended = forecast(plan(n_trials=900), SURE, 2, dict.fromkeys(range(900), [0.5] * 4))
     assert (ended.epochs.high, ended.seconds.high < START * STARTS[1] + WAITS[1]) == (0, True)
 
 

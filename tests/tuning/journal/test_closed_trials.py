@@ -12,7 +12,7 @@ from core.errors import UserError
 from core.log_odds import to_probabilities
 from tests.support.epochs import epoch
 from tests.support.journals import SPEC, add, two_trials
-from tuning.journal.file import JOURNAL
+from tuning.journal.folder import JOURNAL
 from tuning.journal.predictions import pack_labels
 from tuning.journal.probabilities import epoch_name, load_probabilities, pack_log_odds
 from tuning.journal.reader import N_EPOCHS

@@ -44,12 +44,6 @@ def test_damage_is_named() -> None:
         unpack_labels({**pack_labels(np.array([0, 1])), "crc32": 0}, "trial 3")
 
 
-def test_a_class_that_the_study_lacks_is_damage() -> None:
-    assert unpack_labels(pack_labels(np.array([0, 9])), "trial 3", 10).tolist() == [0, 9]
-    with pytest.raises(CorruptionError, match=r"trial 3 is damaged \(it has class 9 of 9\)"):
-        unpack_labels(pack_labels(np.array([0, 9])), "trial 3", 9)
-
-
 @pytest.mark.parametrize(("labels", "why"), [([], "there are none"), ([0, 2, 1], "it has class 2 of 2")])
 def test_validation_labels_that_no_study_has_are_damage(labels: list[int], why: str) -> None:
     validation = {"labels": pack_labels(np.array(labels, dtype=int)), "classes": ["a", "b"]}

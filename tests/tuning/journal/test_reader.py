@@ -2,6 +2,9 @@
 
 import itertools
 import json
+import math
+import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +22,9 @@ from tests.support.corpora import tiny_corpus
 from tests.support.study_configs import configured, options, plan
 from tuning.analysis.best import curve_of
 from tuning.analysis.trial_detail import trial_text
-from tuning.journal.file import JOURNAL, open_journal
-from tuning.journal.reader import DATA, SPEC, check_schema, read_journal
+from tuning.journal.file import open_journal
+from tuning.journal.folder import JOURNAL
+from tuning.journal.reader import DATA, SPEC, _local, check_schema, check_trial, read_journal
 from tuning.journal.writer import open_study
 from tuning.resources.machine import TrialResources
 from tuning.run_options import DATA_OPTIONS
@@ -66,6 +70,29 @@ def test_a_flag_is_true_or_false_and_no_number(value: object, shape: Any) -> Non
     check_schema(True, bool, "x")
     with pytest.raises(ValueError, match=r"^x is "):
         check_schema(value, shape, "x")
+
+
+@pytest.mark.parametrize("value", [1e308, -1e308, 2.0**53, math.inf, math.nan])
+def test_a_time_whose_sum_may_be_infinite_is_damage(value: float) -> None:
+    with pytest.raises(ValueError, match=r"trial\.segments\.since is "):
+        check_trial({"segments": [{"since": value, "until": 1.0}]})
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+def test_a_local_time_is_the_moment_that_was_written(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in the hour that comes twice at the end of summer time."""
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        for moment in ("2026-10-25T00:30:00+00:00", "2026-10-25T01:30:00+00:00"):
+            local = _local(moment)
+            assert local is not None
+            assert local.timestamp() == datetime.fromisoformat(moment).timestamp()
+        with pytest.raises(ValueError, match="year"):
+            _local("0001-01-01T00:00:00+00:00")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize("name", ["trial", "seed", "fold", "folds"])

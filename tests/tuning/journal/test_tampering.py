@@ -16,7 +16,7 @@ from tests.support.study_configs import configured, options
 from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter
 from tuning.analysis.listing import list_text
-from tuning.journal.file import JOURNAL
+from tuning.journal.folder import JOURNAL
 
 VALUES: tuple[Any, ...] = (None, True, -1, 1e308, 2**70, "x", "", [], [[]], {}, {"a": {"b": 1}}, [None])
 

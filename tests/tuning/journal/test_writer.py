@@ -13,23 +13,12 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from core.config import TrialConfig
 from core.errors import ConfigError, CorruptionError, UserError
 from tests.support.epochs import epoch
 from tests.support.journals import SPEC, add, two_trials
-from tuning.journal.file import JOURNAL
+from tuning.journal.folder import JOURNAL
 from tuning.journal.records import evaluations_on_test, read_study, study_attributes
 from tuning.journal.writer import StudyJournal, open_study, spec_differences
-
-
-def test_what_was_written_is_read_to_the_last_bit(tmp_path: Path) -> None:
-    two_trials(tmp_path / "s")
-    attributes, (first, second) = read_study(tmp_path / "s")
-    assert attributes["spec"] == SPEC
-    assert first.epochs == (epoch(1, 0.5), epoch(2, 0.75))
-    assert (first.state, first.n_parameters, first.best) == ("COMPLETE", 10, epoch(2, 0.75))
-    assert (second.state, second.error) == ("FAIL", "TrainingError: NaN")
-    assert TrialConfig.from_dict(first.config).learning_rate == 0.25
 
 
 def test_an_attribute_that_the_study_lacks_is_a_damaged_journal(tmp_path: Path) -> None:
@@ -115,6 +104,15 @@ def test_a_study_needs_no_symbolic_links(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(read_study(tmp_path / "s")[1]) == 2
 
 
+def test_a_journal_that_is_a_link_is_not_cut(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "notes").write_text("no line break")
+    (tmp_path / "s" / JOURNAL).symlink_to(tmp_path / "notes")
+    with pytest.raises(UserError, match="is a link; replace it by the file"), open_study(tmp_path / "s", SPEC):
+        pass
+    assert (tmp_path / "notes").read_text() == "no line break"
+
+
 def test_a_lock_that_a_killed_process_left_does_not_block(tmp_path: Path) -> None:
     two_trials(tmp_path / "s")
     (tmp_path / "s" / f"{JOURNAL}.lock").symlink_to("gone")
@@ -128,6 +126,7 @@ def test_a_difference_that_follows_from_another_one_is_not_named() -> None:
     assert spec_differences(old, new) == ["seed 1, this command has 2"]
     new = old | {"data": {"seed": 1, "split": "b"}, "fingerprint": "y"}
     assert spec_differences(old, new) == ['data.split "a", this command has "b"']
+    assert spec_differences(old, old | {"\x1b[2J": 1}) == [r"\x1b[2J none, this command has 1"]
     assert spec_differences(old, old | {"fingerprint": "y"}) == ['fingerprint "x", this command has "y"']
     dropout = {"space": {"dimensions": [{"name": "fc_dropout", "high": 0.5}]}}
     wide = {"space": {"dimensions": [{"name": "fc_dropout", "high": 0.6}]}, "threads": 2}

@@ -9,7 +9,8 @@ import pytest
 from benchmarks.inputs.recorded_study import record_study
 from core.errors import UserError
 from core.io.checked_folder import CHECKSUMS
-from tuning.journal.file import JOURNAL, study_lock
+from tuning.journal.file import study_lock
+from tuning.journal.folder import JOURNAL
 from tuning.report import command as verb
 from tuning.report.chart_data import ChartData
 from tuning.report.figures import Figure, figures

@@ -136,5 +136,7 @@ def test_a_torch_without_cuda_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_share_that_leaves_no_memory_is_refused_before_the_search() -> None:
     small = Machine(cpus=8, gpus=1, gpu_list=(Gpu(name="A", bytes=8 * 2**30),))
-    with pytest.raises(ConfigError, match=r"--gpus-per-trial 0\.05 is 0\.40 GiB of a GPU of 8\.00 GiB"):
+    with pytest.raises(
+        ConfigError, match=r"--gpus-per-trial 0\.05 is 0\.40 GiB of a GPU of 8\.00 GiB.* pass at least 0\.11"
+    ):
         TrialResources(gpus_per_trial=0.05).max_parallel(small)

@@ -33,8 +33,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a cache, sentences, and a study: trials 0, 1 and 3 complete, trial 2 stopped."""
     root = tmp_path_factory.mktemp("studies")
     file = write_sentences(root / "tickets.csv")
-    wide = setting(hidden_dim=64, batch_size=91)  # two threads add its batches up in another order
-    trials = setting(), setting(hidden_dim=12, lr_schedule="cosine"), setting(hidden_dim=9), wide
+    trials = setting(), setting(hidden_dim=12, lr_schedule="cosine"), setting(hidden_dim=9), setting(hidden_dim=64)
     make_study(root / "s", file, root / "cache", *trials, stopped=2)
     return root
 
@@ -119,10 +118,9 @@ def test_bf16_on_a_gpu_is_refused_before_the_data_are_read(
         again(study, made, precision="bf16")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("in_study", [False, True])
-def test_more_threads_are_named(study: Path, made: Path, in_study: bool) -> None:
-    """Whether two threads give bit-identical results depends on the processor. By default they are the study's."""
+def test_more_threads_are_named(study: Path, made: Path, in_study: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    """By default they are the study's."""
 
     def of_two_threads(record: dict[str, Any]) -> None:
         if spec := record.get("user_attr", {}).get("spec"):
@@ -130,10 +128,9 @@ def test_more_threads_are_named(study: Path, made: Path, in_study: bool) -> None
 
     if in_study:
         tamper(study, of_two_threads)
-    verdict = str(again(study, made, trial="3", threads=None if in_study else 2))
-    assert "threads 1, now 2" in verdict
-    if verdict.startswith("DIFFERS: "):
-        assert verdict.endswith("; changed since the search: threads 1, now 2")
+    with patch("tuning.retrain.command.train_seed", side_effect=InterruptedError), pytest.raises(InterruptedError):
+        again(study, made, trial="3", threads=None if in_study else 2)
+    assert "changed since the search: threads 1, now 2\n" in capsys.readouterr().out
 
 
 def test_one_changed_sentence_is_named(study: Path, made: Path, tmp_path: Path) -> None:

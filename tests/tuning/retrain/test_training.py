@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from core.config import TrialConfig
-from core.errors import DataError
+from core.errors import DataError, UserError
 from tests.support.corpora import tiny_corpus
 from tests.support.studies import data_of
 from tuning.resources.machine import Machine, TrialResources
@@ -54,6 +54,12 @@ def test_an_error_of_a_passed_path_has_no_hint_to_pass_it(tmp_path: Path) -> Non
     with pytest.raises(DataError, match=r"also-gone\.csv") as error:
         study_corpus(spec, {"dataset": str(tmp_path / "also-gone.csv")}, tmp_path / "cache", print)
     assert "pass --dataset" not in str(error.value)
+
+
+def test_an_option_of_the_data_that_a_later_version_recorded_is_named(tmp_path: Path) -> None:
+    spec = {"data": data_of(tmp_path / "t.csv") | {"language": "de"}}
+    with pytest.raises(UserError, match="have the option 'language', which this version of sentune lacks"):
+        study_corpus(spec, {}, tmp_path / "cache", print)
 
 
 def test_a_task_has_the_threads_and_the_kind_of_device_of_its_study(monkeypatch: pytest.MonkeyPatch) -> None:

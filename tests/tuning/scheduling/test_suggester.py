@@ -266,6 +266,16 @@ def test_cmaes_draws_at_random_until_the_study_itself_has_enough_results(monkeyp
     assert used == ["random"] * 4 + ["sampler"] * 3
 
 
+def test_cmaes_learns_from_the_recorded_parameters_though_it_draws_others() -> None:
+    """As after an upgrade of NumPy, which may round differently."""
+    trials = outcomes(plan(sampler="cmaes", startup=2, seed=8), 12)
+    suggester = suggester_after(plan(sampler="cmaes", startup=2), trials)
+    assert suggester._stateful is not None
+    learned = suggester._stateful.study.get_trials(deepcopy=False)
+    assert trials[-1].params != a_study("cmaes")[1][-1].params
+    assert trials[-1].params.items() <= learned[-1].params.items()
+
+
 def test_a_trial_that_fails_after_its_rung_remains_a_result_to_cmaes() -> None:
     """Optuna's study accepts no second result of a trial."""
     the_plan = plan(sampler="cmaes", startup=2, parallelism=1, baseline=False)
@@ -364,18 +374,6 @@ def test_a_stateful_sampler_gets_a_copy_whose_source_has_a_result(monkeypatch: p
     trials = outcomes(the_plan, 7)
     assert [trial.user_attrs["origin"].startswith("copy of ") for trial in trials] == [False] * 3 + [True] * 4
     assert numbers == list(range(6))
-
-
-@pytest.mark.slow
-def test_knowledge_of_another_study_moves_the_first_suggestions() -> None:
-    """With 20 known results, tpe does not start at random."""
-    knowledge = tuple(
-        again(t, 0.9 if t.user_attrs["config"]["pooling"] == "max" else 0.1) for t in outcomes(plan(seed=1), 20)
-    )
-    warm = plan(prior_trials=knowledge, warm_start={"study": "other", "sha256": "70"}, parallelism=1)
-    poolings = [trial.params["pooling"] for trial in outcomes(warm, 9)[1:]]
-    assert poolings.count("max") >= 5
-    assert outcomes(warm, 4)[3].params == outcomes(warm, 9)[3].params
 
 
 def test_cmaes_starts_where_the_other_study_was_good() -> None:

@@ -188,23 +188,10 @@ def test_each_decision_is_that_of_a_full_order_of_the_visible_scores() -> None:
         while isinstance(job := clock.next_job(), VirtualJob):
             assert row_of(job)[:3] == decision(study, clock.stops, clock.log, jobs)[:3], seed
             jobs.append(job)
+        assert {job.trial for job in jobs} == {n for n, cost in enumerate(study.costs) if cost is not None}, seed
         failed = {result.trial for result in clock.log if result.score == FAILED}
         others = {job.trial for job in jobs} - failed - {0}
         assert not others or [job for job in jobs if job.trial in others and job.last == study.epochs], seed
-
-
-def test_each_trial_is_trained_epoch_by_epoch_and_the_baseline_in_one_job() -> None:
-    for seed in SEEDS:
-        study = random_study(random.Random(seed))
-        next_epoch: Counter[int] = Counter()
-        ends: Counter[int] = Counter()
-        for job in jobs_of(study.clock()):
-            assert job.first == next_epoch[job.trial] + 1, seed
-            assert job.begin >= ends[job.trial], seed
-            next_epoch[job.trial], ends[job.trial] = job.last, job.end  # type: ignore[assignment]
-        assert next_epoch[0] == study.epochs, seed
-        assert [row[:3] for row in study.rows() if row[0] == 0] == [(0, 1, study.epochs)], seed
-        assert set(next_epoch) == {number for number, cost in enumerate(study.costs) if cost is not None}, seed
 
 
 def test_at_most_as_many_jobs_overlap_as_there_are_virtual_workers() -> None:
@@ -275,25 +262,6 @@ def test_a_decision_waits_for_a_result_that_it_uses_and_for_no_other() -> None:
     assert clock.next_job() is NoJob.WAIT
     exist.add((0, 1))
     assert isinstance(clock.next_job(), VirtualJob)
-
-
-def test_to_ask_while_a_result_is_missing_changes_nothing() -> None:
-    """Results arrive one at a time, in any order; the clock is asked many times before each."""
-    for seed in SEEDS:
-        rng = random.Random(seed)
-        study = random_study(rng)
-        exist: set[tuple[int, int]] = set()
-        clock = study.clock_with(exist)
-        missing: list[tuple[int, int]] = []
-        jobs = []
-        while (job := clock.next_job()) is not NoJob.DONE:
-            if isinstance(job, VirtualJob):
-                jobs.append(job)
-                missing += [(job.trial, stop) for stop in clock.stops if job.first <= stop <= job.last]
-            else:
-                assert [clock.next_job() for _ in range(3)] == [NoJob.WAIT] * 3, seed
-                exist.add(missing.pop(rng.randrange(len(missing))))
-        assert [row_of(job) for job in jobs] == study.rows(), seed
 
 
 class Recorded:

@@ -10,7 +10,7 @@ from core.data.readers import read_table
 from core.errors import ConfigError
 from core.inference.predictor import load_model
 from tests.support.models import saved
-from tuning.journal.file import JOURNAL
+from tuning.journal.folder import JOURNAL
 from tuning.serving.options import PredictOptions
 from tuning.serving.outputs import output_problem
 from tuning.serving.predict import predict_texts

@@ -40,14 +40,14 @@ def ended(number: int, *accuracies: float, **changes: Any) -> TrialRecord:
 
 def test_nothing_is_known_before_the_first_epoch() -> None:
     fresh = progress()
-    fresh.start(0, CONFIG)
+    fresh.start(0, TrialConfig())
     assert (fresh.best, fresh.seconds_left(), fresh.epochs_a_second()) == (None, None, 0.0)
 
 
 def test_epochs_of_ended_paused_and_running_trials_are_not_left() -> None:
     """Trial 0 has ended, trial 1 is paused, trial 2 runs; 1.5 s an epoch."""
     later = progress(ended(0, 0.5, 0.6, 0.7, 0.8), record(1, 0.5, 0.6, state="PAUSED", ended=None), workers=1)
-    later.start(2, CONFIG)
+    later.start(2, TrialConfig())
     later.epoch(2, epoch(1, 0.5, seconds=1.5))
     assert later.seconds_left() == pytest.approx((2 + 3 + 3 * 4) * 1.5 + 5 * JOB_SECONDS)
 
@@ -56,7 +56,7 @@ def test_epochs_of_ended_paused_and_running_trials_are_not_left() -> None:
 def test_a_trial_that_patience_has_ended_or_that_failed_has_nothing_left(state: str) -> None:
     """Trial 0 has ended after 2 of 4 epochs; trial 1 did so before this start, and is not closed yet."""
     now = progress(record(1, 0.5, 0.6, state=state, ended=None), workers=1, n_trials=3)
-    now.start(0, CONFIG)
+    now.start(0, TrialConfig())
     for number in (1, 2):
         now.epoch(0, epoch(number, 0.5, seconds=1.5))
     now.end(ended(0, 0.5, 0.5, state=state))
@@ -71,14 +71,14 @@ def test_a_trial_that_repeats_another_one_is_counted_and_has_no_epochs() -> None
 
 def test_a_paused_trial_is_shown_and_continues_with_its_epochs() -> None:
     now = progress()
-    now.start(0, CONFIG)
+    now.start(0, TrialConfig())
     now.epoch(0, epoch(1, 0.5))
     assert status_line(now) == "1/6 trials: 0 done, 0 stopped, 0 failed, 1 running, 0 paused"
     now.pause(0)
     assert (now.running, now.paused) == ({}, {0})
     assert status_line(now) == "1/6 trials: 0 done, 0 stopped, 0 failed, 0 running, 1 paused"
     assert now.best is not None
-    now.start(0, CONFIG)
+    now.start(0, TrialConfig())
     assert now.paused == set()
     assert [each.epoch for each in now.trained[0]] == [1]
     now.end(ended(0, 0.5, state="PRUNED"))
@@ -98,7 +98,7 @@ def test_a_trial_that_was_paused_or_interrupted_before_this_start_may_be_the_bes
 
 def test_epochs_that_a_resumed_worker_reports_again_do_not_count() -> None:
     resumed = progress(record(0, 0.5, 0.7, state="RUNNING", config=CONFIG))
-    resumed.start(0, CONFIG)
+    resumed.start(0, TrialConfig())
     for number, accuracy in enumerate((0.5, 0.7, 0.6), 1):
         resumed.epoch(0, epoch(number, accuracy))
     assert resumed.epochs == 1
@@ -110,7 +110,7 @@ def test_the_best_is_the_tables_first() -> None:
     found = progress(ended(3, 0.8, loss=0.4), ended(2, 0.8, loss=0.4), ended(1, 0.8), ended(4, 0.9, state="FAIL"))
     assert found.best is not None
     assert found.best.trial == 2
-    found.start(5, CONFIG)
+    found.start(5, TrialConfig())
     found.epoch(5, epoch(1, 0.95))
     assert found.best.trial == 5
     found.end(ended(5, 0.95, state="FAIL"))

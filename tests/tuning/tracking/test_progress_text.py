@@ -33,7 +33,7 @@ def busy(n_running: int = 2, **changes: Any) -> SearchProgress:
     ]
     progress = SearchProgress(records=records, **(settings | changes))
     for number in range(3, 3 + n_running):
-        progress.start(number, TrialConfig(hidden_dim=60 + number).to_dict())
+        progress.start(number, TrialConfig(hidden_dim=60 + number))
     progress.epoch(3, epoch(1, 0.75))
     progress.epoch(3, epoch(2, 0.74))
     return progress
@@ -79,7 +79,7 @@ def test_the_time_left_is_known_after_the_first_epoch() -> None:
     remaining = RemainingTime(config=plan(n_trials=2, stopping=None), cost=cost, workers=1)
     fresh = SearchProgress(records=[], remaining=remaining, searched=[])
     assert rate_line(fresh, 3) == "waiting for the first trial ..., 0:03 elapsed"
-    fresh.start(0, TrialConfig().to_dict())
+    fresh.start(0, TrialConfig())
     assert rate_line(fresh, 5) == "waiting for the first epoch ..., 0:05 elapsed"
     fresh.epoch(0, epoch(1, 0.5, seconds=10))
     assert rate_line(fresh, 10).endswith(" epochs/s, 0:10 elapsed, about 1:10 left")

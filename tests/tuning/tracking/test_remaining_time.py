@@ -87,10 +87,6 @@ def test_trials_that_repeat_others_take_no_time_and_are_expected_at_the_same_rat
     assert remaining({0: 1.0}, workers=1).seconds(lambda: {0: rows(4), 1: rows(4)}) == pytest.approx(2 * (40 + J))
 
 
-def test_a_study_in_which_every_trial_has_ended_takes_no_time() -> None:
-    assert remaining(dict.fromkeys(range(6), 1.0)).seconds(lambda: {n: rows(4) for n in range(6)}) == 0.0
-
-
 def ticking(*moments: float) -> SimpleNamespace:
     """Return a module `time` whose clock says these moments one after the other."""
     clock: Iterator[float] = iter(moments)

@@ -15,7 +15,8 @@ function shown(value) {
   return Number.isInteger(value) || Math.abs(value) >= 1000 ? String(value) : value.toPrecision(4);
 }
 const trials = toObjects(rows).reverse();
-const fields = columns.filter((name) => trials.some((trial) => ![null, "no"].includes(trial[name])));
+const nothing = (name) => (["recommended", "baseline"].includes(name) ? [null, "no"] : [null]);
+const fields = columns.filter((name) => trials.some((trial) => !nothing(name).includes(trial[name])));
 const isNumber = (value) => value === null || typeof value === "number";
 const styles = Object.fromEntries(fields.map((name) =>
   [name, `${trials.every((trial) => isNumber(trial[name])) ? "n" : ""} ${more.includes(name) ? "more" : ""}`]));
@@ -57,7 +58,8 @@ function condition(word) {
   if (trials.length && !names.has(name)) return `no column ${said}`;
   if (/[<>]/.test(operator) && Number.isNaN(wanted)) return `write a number after ${operator}`;
   return ({ [name]: value }) => {
-    if (value === null) return operator === "!=";  // as in `best --where`
+    // As in `best --where`.
+    if (value === null) return operator === "!=" ? text !== "none" : operator.startsWith("=") && text === "none";
     // A cell shows a rounded number; = and != also accept that.
     const equal = value === wanted || shown(value) === text;
     if (operator.startsWith("=")) return equal;

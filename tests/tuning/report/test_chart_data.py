@@ -1,6 +1,7 @@
 """A page of many trials: the sample that is shown, and the figures of all trials."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 
@@ -36,6 +37,13 @@ def test_as_many_as_may_be_are_shown_and_the_best_are_among_them(study: Assessed
     rest = {row.trial for row in few} - {row.trial for row in study.rows[:20]}
     assert min(rest) < 20  # from begin to end
     assert max(rest) > 100
+
+
+def test_the_recommended_trial_is_shown_whatever_its_rank(study: AssessedStudy) -> None:
+    for rank in range(21, 61):
+        rows = [replace(row, recommended=row.rank == rank) for row in study.rows]
+        few = sample_trials(replace(study, rows=rows))
+        assert (len(few), sum(row.recommended for row in few)) == (40, 1)
 
 
 @pytest.mark.slow
