@@ -76,9 +76,8 @@ def _table(data: Any, named: Sequence[str | None]) -> Table:
             raise DataError(f"{NAME} has two columns {quoted(name)}; rename one of them")
         try:
             array = frame.get_column(column).to_arrow()
-            if None not in named[:2] and name not in named and pyarrow.types.is_floating(array.type):
-                continue
-            plain = arrow_columns({name: array})
+            unused = None not in named[:2] and name not in named and pyarrow.types.is_floating(array.type)
+            plain = {} if unused else arrow_columns({name: array})
         except UnicodeDecodeError:
             unsupported[name] = "text that is not UTF-8"
         except UnicodeError:

@@ -78,8 +78,7 @@ class NotebookLoop:
     ) -> None:
         self.threads = threads
         self.corrected = corrected
-        self.corpus = corpus = part_of_corpus(corpus, np.arange(len(corpus.labels)))
-        """The corpus without words that occur in no sentence."""
+        corpus = part_of_corpus(corpus, np.arange(len(corpus.labels)))  # without words that occur in no sentence
         torch.manual_seed(seed)
         self.net = NotebookNet(shape, corpus, corrected=corrected)
         wanted = [parameter for parameter in self.net.parameters() if parameter.requires_grad]
@@ -93,7 +92,7 @@ class NotebookLoop:
         torch.set_num_threads(self.threads)
         start = time.perf_counter()
         self._train()
-        accuracy = self.accuracy(self.val_loader)
+        accuracy = self._validate()
         seconds = time.perf_counter() - start
         torch.set_num_threads(before)
         return seconds, accuracy
@@ -108,12 +107,12 @@ class NotebookLoop:
             loss.item()
 
     @torch.no_grad()
-    def accuracy(self, batches: "DataLoader[tuple[Tensor, ...]]") -> float:
-        """Return the accuracy on the sentences of a `loader`."""
+    def _validate(self) -> float:
+        """Return the validation accuracy."""
         self.net.eval()
         hits = [
             (self.net(self._cut(tokens, lengths), lengths).argmax(dim=1) == labels).double()
-            for tokens, lengths, labels in batches
+            for tokens, lengths, labels in self.val_loader
         ]
         return float(torch.cat(hits).mean() if self.corrected else torch.stack([h.mean() for h in hits]).mean())
 

@@ -17,8 +17,6 @@ follow, without repeats.
 """
 
 import json
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -55,7 +53,7 @@ def main() -> None:
             print(f"  {k:2} configuration {chosen[k - 1]:3}: {reached.mean():.3f}")
     if not only_print:
         made = {
-            "command": f"python -m benchmarks.portfolio.build {shlex.join(sys.argv[1:])}".strip(),
+            "command": "python -m benchmarks.portfolio.build",
             "sets": list(recording.sets),
             "curves": recording.scores.size,
         }

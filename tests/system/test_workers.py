@@ -33,7 +33,7 @@ def search() -> Iterator[Searches]:
 def slow(search: Searches, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A study whose storage fails after each epoch, and what it said.
 
-    Ray gives a stopped trial's thread 2 s; here each takes 2.5 s to leave.
+    Ray gives a stopped trial's thread 2 s; here those of trials 0 and 2 take 2.5 s to leave.
     """
     folder = tmp_path_factory.mktemp("slow")
     said = search(
@@ -254,6 +254,11 @@ def test_other_users_cannot_enter_rays_folder(search: Searches) -> None:
     """Else they could replace its sockets: Ray lets everyone write into its session."""
     session = Path(search.execute("interrupt.say(ray._private.worker._global_node.get_session_dir_path())"))
     assert session.parents[1].stat().st_mode & 0o077 == 0, session
+
+
+def test_ray_does_not_record_the_command_line(search: Searches) -> None:
+    """It may have the keys of a storage."""
+    assert search.execute("interrupt.say(*{job['Entrypoint'] for job in ray._private.state.jobs()})") == "sentune"
 
 
 def test_a_program_without_the_token_cannot_use_the_ray_of_a_search(search: Searches) -> None:

@@ -131,6 +131,11 @@ REFUSED: dict[str, tuple[Any, ReadOptions, str]] = {
         ReadOptions(text_column="txt"),
         "the data frame: no column 'txt'; choose --text-column",
     ),
+    "a float with another name": (
+        pd.DataFrame({"review": ["a", "b"], "Stars": [1.0, None]}),
+        ReadOptions(text_column="review", label_column="stars"),
+        "no column 'stars'; choose --label-column from 'review', 'Stars'",
+    ),
     "vectors": (pd.DataFrame(DATA), ReadOptions(text_column="vector"), "column 'vector' contains list<"),
     "long": (
         pd.DataFrame({"body": ["a", "b" * 131_073], "stars": [1, 2]}),

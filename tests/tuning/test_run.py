@@ -27,12 +27,12 @@ from tuning.planned_search import PlannedSearch
 from tuning.resources.machine import Machine, TrialResources
 from tuning.run import (
     BASELINE_SECONDS,
-    _data_options,
     _describe,
     _has_work,
     _new_attributes,
     _resume_hints,
     _run,
+    run_study,
     search_study,
 )
 from tuning.run_options import RunOptions
@@ -255,9 +255,10 @@ def test_a_study_whose_data_have_moved_names_them_and_removes_its_checkpoints_fr
         (left / "00000-0123456789ab").mkdir(parents=True)
         before.rename(after)
         again = dataclasses.replace(run, dataset=str(after))
-        assert search_study(again).finished
+        with patch("tuning.run.table_of", return_value="") as table:
+            assert run_study(again)
     assert not left.exists()
-    assert _data_options(again) == f" --dataset {after} --cache-dir {run.cache_dir}"
+    assert table.call_args.kwargs["ending"] == f" --dataset {after} --cache-dir {run.cache_dir}"
 
 
 @pytest.mark.parametrize(("share", "retried"), [(0.5, True), (1.0, False)])

@@ -22,6 +22,7 @@ from ray.exceptions import ObjectLostError, OutOfMemoryError, RayActorError, Ray
 from ray.job_config import JobConfig
 
 from core.errors import UserError
+from core.io.system_errors import is_out_of_memory
 
 try:
     from ray import _raylet
@@ -33,6 +34,8 @@ try:
     from ray.air.execution._internal.actor_manager import RayActorManager
     from ray.core.generated.gcs_pb2 import GcsNodeInfo
 except ImportError as error:
+    if is_out_of_memory(error):  # for the libraries of pyarrow and pandas, which ray.air imports
+        raise
     raise UserError(f"sentune cannot use Ray {ray.__version__} ({error}); run pip install 'ray[tune]<=2.60'") from error
 
 ANSWER_SECONDS = 10

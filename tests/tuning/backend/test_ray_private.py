@@ -35,7 +35,6 @@ from tuning.backend.ray_private import (
     on_loopback,
     own_import_path,
     without_callback_telemetry,
-    without_command_line,
     without_fault_handler,
     without_runtime_environment,
     without_signal_handlers,
@@ -202,18 +201,32 @@ def test_this_ray_has_each_private_name(owner: Any, name: str) -> None:
     assert name in {*dir(owner), *(made.co_names if made else ())}
 
 
-def test_ray_does_not_get_the_command_line() -> None:
+def test_this_ray_asks_for_the_command_line_through_the_name_that_is_replaced() -> None:
     assert "utils.get_entrypoint_name()" in inspect.getsource(inspect.unwrap(worker.init))
-    with without_command_line():
-        assert utils.get_entrypoint_name() == "sentune"
 
 
-def test_a_ray_without_a_module_that_a_search_needs_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "ray._private.node", None)
+@pytest.mark.parametrize(
+    ("why", "error", "message"),
+    [
+        ("no module named node", UserError, r"cannot use Ray \d\S* \(no module named node\); run pip install 'ray"),
+        ("lib.so: failed to map segment from shared object", ImportError, "^lib.so: failed to map"),  # no memory
+    ],
+)
+def test_a_ray_without_a_module_that_a_search_needs_is_one_line(
+    why: str, error: type[Exception], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Lacks:
+        @staticmethod
+        def find_spec(name: str, *_: object) -> None:
+            if name == "ray._private.node":
+                raise ImportError(why)
+
+    monkeypatch.delitem(sys.modules, "ray._private.node")
+    monkeypatch.setattr(sys, "meta_path", [Lacks, *sys.meta_path])
     spec = importlib.util.find_spec("tuning.backend.ray_private")
     assert spec is not None
     assert spec.loader is not None
-    with pytest.raises(UserError, match=r"cannot use Ray \d\S* \(.*ray._private.node.*\); run pip install 'ray"):
+    with pytest.raises(error, match=message):
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 

@@ -188,16 +188,16 @@ def test_a_study_that_continues_is_not_complete() -> None:
 def test_stopped_trials_may_continue_when_trials_are_added_or_a_target_is_left_out() -> None:
     """Also if all trials of the study have ended."""
     records = [
-        record(0, 0.5, 0.6, 0.7, state="COMPLETE"),
+        record(0, 0.5, 0.7, 0.6, state="COMPLETE"),
         record(1, 0.5, 0.6, state="PRUNED"),
-        record(2, state="FAIL"),
+        record(2, 0.6, state="FAIL"),
         record(3, 0.5, 0.6, state="PAUSED"),
         record(4, 0.5, 0.6, 0.7, state="RUNNING"),
         record(5, 0.5, 0.6, state="PRUNED", origin="copy of 1"),
     ]
-    never = [FAILED] * 8
     assert trained_scores(records, 8) == {
-        0: [0.5, 0.6] + [0.7] * 6, 1: [0.5, 0.6], 2: never, 3: [0.5, 0.6], 4: [0.5, 0.6, 0.7], 5: never
+        0: [0.5] + [0.7] * 7, 1: [0.5, 0.6], 2: [0.6] + [FAILED] * 7, 3: [0.5, 0.6], 4: [0.5, 0.6, 0.7],
+        5: [FAILED] * 8,
     }  # fmt: skip
 
 

@@ -92,13 +92,17 @@ def test_a_study_that_is_complete_takes_its_start_alone() -> None:
 
 
 def test_one_more_trial_trains_what_the_scores_of_the_others_leave() -> None:
-    """It trains two epochs, and a fourth of twelve trials is promoted: two more. Failures and copies are at no rung."""
+    """It trains two epochs, and a fourth of twelve trials is promoted: two more."""
     trained = {number: [1 - number / 100] * (4 if number < 3 else 2) for number in range(11)}
     found = forecast(plan(), SURE, 2, trained)
     assert found.epochs == Range(low=4, middle=4, high=4)
+
+
+def test_trained_trials_keep_their_order_and_those_that_were_promoted_have_the_best_scores() -> None:
+    """Failures and copies are at no rung."""
     scores = np.arange(12.0).reshape(4, 3)
-    rank_as_trained(scores, {0: [0.9, 0.9], 1: [0.2], 2: [FAILED] * 3}, [1, 3])
-    assert scores.tolist() == [[6, 1, 2], [3, 4, 5], [FAILED, 7, FAILED], [9, 10, 11]]
+    rank_as_trained(scores, {0: [0.9] * 3, 1: [0.2], 2: [FAILED] * 3}, [1, 3])
+    assert scores.tolist() == [[6, 1, 8], [3, 4, 5], [FAILED, 7, FAILED], [9, 10, 11]]
 
 
 @pytest.mark.slow

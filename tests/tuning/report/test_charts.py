@@ -338,6 +338,17 @@ def test_a_paused_trial_has_a_mark_of_its_own_in_every_chart_of_trials(tmp_path:
         assert "kind: paused" in drawn
 
 
+@pytest.mark.parametrize(("best", "side"), [(0, "left"), (-1, "right")])
+def test_the_text_of_the_best_epoch_is_within_the_chart(data: ChartData, best: int, side: str) -> None:
+    assert data.study.winner is not None
+    number, records = data.study.winner.trial, list(data.study.records)
+    epochs = list(records[number].epochs)
+    epochs[best] = replace(epochs[best], score=2.0)
+    records[number] = replace(records[number], epochs=tuple(epochs))
+    layers = charts.losses(replace(data, study=replace(data.study, records=records))).to_dict()["layer"]
+    assert [each["mark"]["align"] for each in layers if each["mark"]["type"] == "text"] == [side]
+
+
 def test_the_losses_of_the_best_trial_have_two_lines(data: ChartData) -> None:
     drawn = svg(charts.losses(data))
     assert len(re.findall('aria-roledescription="line mark"', drawn)) == 2

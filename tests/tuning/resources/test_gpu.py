@@ -177,6 +177,8 @@ def test_the_cap_is_the_share_of_the_gpu_that_the_worker_got() -> None:
     cuda = FakeCuda()
     assert claim_gpu(0.5, [1], "0,1", cuda) == ("cuda:1", Gpu(name="GPU cuda:1", bytes=int(80 * GIB)))
     assert cuda.limits == [("empty",), ("cuda:1", 39.41)]
+    claim_gpu(1.0, [1], "0,1", cuda)
+    assert cuda.limits[-1] == ("cuda:1", 80)
 
 
 def test_the_memory_of_one_configuration_is_freed_before_the_next_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,8 +128,10 @@ def test_more_threads_are_named(study: Path, made: Path, in_study: bool, capsys:
 
     if in_study:
         tamper(study, of_two_threads)
-    with patch("tuning.retrain.command.train_seed", side_effect=InterruptedError), pytest.raises(InterruptedError):
+    stopped = patch("tuning.retrain.command.train_seed", side_effect=InterruptedError)
+    with stopped as trained, pytest.raises(InterruptedError):
         again(study, made, trial="3", threads=None if in_study else 2)
+    assert trained.call_args.args[0].threads == 2
     assert "changed since the search: threads 1, now 2\n" in capsys.readouterr().out
 
 

@@ -3,6 +3,8 @@
 import errno
 import os
 import struct
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -123,3 +125,8 @@ def test_what_cannot_be_written_is_said_once_and_ends_no_search(
     assert said == [
         f"cannot write {tmp_path}/s/tensorboard: No space left on device; the search continues without event files"
     ]
+
+
+@pytest.mark.slow
+def test_the_program_that_the_docs_name_can_start() -> None:
+    subprocess.run([sys.executable, "-c", "import tensorboard.default"], check=True, capture_output=True)
