@@ -169,6 +169,11 @@ class TrialConfig:
         }
         return cls(**(settings | changes))
 
+    @property
+    def directions(self) -> int:
+        """Number of directions of each LSTM layer."""
+        return 2 if self.bidirectional else 1
+
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> Self:
         """Return the settings that `to_dict` returned.

@@ -51,7 +51,8 @@ def check_search(options: RunOptions, fits: int, existing: Mapping[str, Any]) ->
     Raises:
         UserError: The options or the study have a problem that the user can fix.
     """
-    length = training_length(*options.given_length, 1, existing.get("spec"))  # of any number of sentences
+    # For one sentence, `auto` is longest: plan_search checks --grace again.
+    length = training_length(*options.given_length, 1, existing.get("spec"))
     study_config(options, fits, existing, length, options.loaded_space)
     if options.warm_start_folder is not None and not existing:
         read_study(options.warm_start_folder)
@@ -115,7 +116,7 @@ def study_config(
         space: The search space.
 
     Raises:
-        ConfigError: The precision is bf16 and the trials train on a GPU, or `--grace` is longer than a trial.
+        ConfigError: An option breaks its rule, such as a `--grace` that is longer than a trial.
     """
     most = f"at most --epochs, {length.epochs} (auto: {length.reason})"  # options has checked it for a given number
     check_rules({"--grace": (options.grace, most, options.grace is None or options.grace <= length.epochs)})

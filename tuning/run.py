@@ -28,8 +28,8 @@ from tuning.backend.storage import check_storage
 from tuning.console import ASSESSING, cache_option, command_line, in_callers_terms, is_terminal, print_note, say_if_slow
 from tuning.journal.folder import JOURNAL, missing_files
 from tuning.journal.predictions import pack_labels
-from tuning.journal.reader import read_journal
-from tuning.journal.records import copied_from, recorded_epochs, study_attributes
+from tuning.journal.reader import copied_from, read_journal
+from tuning.journal.records import counted_trials, recorded_epochs, study_attributes
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.plain_fit import PlainFit
 from tuning.planned_search import PlannedSearch, check_search, plan_search
@@ -199,7 +199,7 @@ def _run(
         journal.set_study_attr("early_end", dataclasses.asdict(ending) if ending else None)
         if complete or ending is not None:
             with say_if_slow("waiting for the plain baseline ...", _say):
-                plain.finish(BASELINE_SECONDS if ending is not None and ending.n_trials is None else None)
+                plain.finish(BASELINE_SECONDS if ending and ending.by_time else None)
         if (options.address or options.storage) and (complete or schedule.has_ended_early()):
             # By each command: an earlier one may have been killed.
             _checkpoint_store(options, key).remove_all(machine, print_note)
@@ -263,10 +263,9 @@ def _new_attributes(search: PlannedSearch) -> dict[str, Any]:
 
 
 def _has_work(options: RunOptions, existing: Mapping[str, Any]) -> bool:
-    """Return whether the study has trials to train, as far as its journal shows before the data are read."""
-    ended = existing.get("early_end") or {"n_trials": None}
+    """Return whether the study probably has trials to train; if not, Ray starts only when a trial needs it."""
     trials = read_journal(options.folder / JOURNAL)[1] if existing else []
-    return ended["n_trials"] is None and _n_done(trials) < max(options.trials, len(trials))
+    return counted_trials(existing) is None and _n_done(trials) < max(options.trials, len(trials))
 
 
 def _n_done(trials: "Iterable[FrozenTrial]") -> int:
@@ -275,7 +274,7 @@ def _n_done(trials: "Iterable[FrozenTrial]") -> int:
 
 def _resume_hints(ending: EarlyEnd, journal: StudyJournal) -> list[str]:
     """Return lines on how to continue a study that a budget has ended."""
-    if ending.n_trials is None:
+    if ending.by_time:
         return ["run the same command again to continue with a new time budget:", f"  {command_line()}"]
     counted = sum(len(record.epochs) for record in journal.records()[: ending.n_trials] if record.copy_of is None)
     own = (trial for trial in journal.trials() if copied_from(trial.user_attrs["origin"]) is None)
@@ -315,7 +314,7 @@ def _search(
     backend = RayBackend(session=session, resources=search.resources, workers=workers, train=checkpoints.run_trial)
     with progress, interrupt.time_limit(seconds, plan.budget.timed_out):
         ending = run_schedule(schedule, search.corpus, backend, interrupt)
-    return None if ending and ending.n_trials is None and _is_complete(schedule) else ending
+    return None if ending and ending.by_time and _is_complete(schedule) else ending
 
 
 def _checkpoint_store(options: RunOptions, key: str) -> "CheckpointStore":

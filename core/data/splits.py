@@ -117,12 +117,15 @@ def stratified_split(
     val, test = percent
     groups = _group(texts, labels, classes, seed, MIN_PER_CLASS if test else MIN_PER_CLASS - 1)
     codes = np.full(len(groups.sizes), TRAIN, dtype=np.uint8)  # of each group
+
+    def quotas(sizes: NDArray[np.int64]) -> dict[int, int]:
+        total = int(sizes.sum())
+        return {code: max(1, round(total * share / 100)) for code, share in ((TEST, test), (VAL, val)) if share}
+
     for members in groups.by_class:
         sizes = groups.sizes[members]
-        for _ in range(2):
-            total = int(sizes.sum())
-            quota = {code: max(1, round(total * share / 100)) for code, share in ((TEST, test), (VAL, val)) if share}
-            sizes = sizes[sizes <= min(quota.values())]  # only once: else few would be left of a skewed class
+        small = sizes[sizes <= min(quotas(sizes).values())]  # only once: else few would be left of a skewed class
+        quota = quotas(small)
         # Groups bigger than a split come last and smallest first: they stay in train wherever others can fill.
         members = members[np.argsort(np.maximum(groups.sizes[members], min(quota.values())), kind="stable")]
         for code, size in quota.items():
@@ -133,7 +136,7 @@ def stratified_split(
 
 
 def _fill(sizes: NDArray[np.int64], quota: int, leave: int) -> list[int]:
-    """Return the places of the groups that fit `quota` one after the other: at least one, and all but `leave`."""
+    """Return the places of the groups that fit `quota` one after the other: from one to all but `leave`."""
     filled, moved = 0, list[int]()
     for place, size in enumerate(sizes.tolist()):
         if filled == 0 or (filled + size <= quota and len(moved) < len(sizes) - leave):

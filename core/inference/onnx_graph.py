@@ -143,7 +143,7 @@ def _layers(graph: _Graph, config: TrialConfig, weights: Weights, words: str) ->
     states = ends = ""
     for layer in range(config.n_layers):
         words = _concat(graph, states) if layer else words
-        parts = _lstm(weights, layer, 2 if config.bidirectional else 1)
+        parts = _lstm(weights, layer, config.directions)
         initializers = [graph.add_initializer(f"lstm.{layer}.{name}", values) for name, values in parts.items()]
         states, ends = f"{graph.prefix}lstm.{layer}.states", f"{graph.prefix}lstm.{layer}.ends"
         node = helper.make_node(

@@ -34,7 +34,7 @@ class SentenceClassifier(nn.Module):
         """
         super().__init__()
         self.config = config
-        directions = 2 if config.bidirectional else 1
+        directions = config.directions
         width = config.hidden_dim * directions
         meta = torch.device("meta")  # on another device, the constructors would draw from the global generator
         # From a given matrix, because drawing one on the meta device imports 70 MB of torch.

@@ -15,7 +15,7 @@ def count_trainable_parameters(config: TrialConfig, vocabulary: int, embedding_d
         embedding_dim: Width of a word vector.
         n_classes: Number of classes.
     """
-    directions = 2 if config.bidirectional else 1
+    directions = config.directions
     hidden, width = config.hidden_dim, config.hidden_dim * directions
     total = 0 if config.freeze_embedding else vocabulary * embedding_dim
     for layer in range(config.n_layers):
@@ -32,7 +32,7 @@ def multiplications_per_word(config: TrialConfig, embedding_dim: int) -> int:
 
     The lookup of a word takes none, whether or not the vectors were trained. The output layer is applied per sentence.
     """
-    directions = 2 if config.bidirectional else 1
+    directions = config.directions
     hidden, width = config.hidden_dim, config.hidden_dim * directions
     inputs = [embedding_dim, *[width] * (config.n_layers - 1)]
     layers = sum(directions * 4 * hidden * (each + hidden) for each in inputs)

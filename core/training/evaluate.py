@@ -101,18 +101,18 @@ def split_logits(
     return torch.cat(scored)[torch.from_numpy(back).to(device)]
 
 
-def evaluate_logits(logits: Tensor, targets: NDArray[np.int64], metric: Metric) -> Evaluation:
-    """Evaluate outputs (n, C) against the classes (n,)."""
-    labels = torch.from_numpy(targets).to(logits.device)
+def evaluate_logits(logits: Tensor, labels: NDArray[np.int64], metric: Metric) -> Evaluation:
+    """Evaluate outputs (n, C) against the labels (n,)."""
+    expected = torch.from_numpy(labels).to(logits.device)
     predictions = logits.argmax(dim=1)
     classes, log_odds = predictions.cpu().numpy(), round_log_odds(logits.cpu().numpy())
     probabilities = to_probabilities(log_odds)
-    each = F.cross_entropy(logits.double(), labels, reduction="none")  # (n,)
+    each = F.cross_entropy(logits.double(), expected, reduction="none")  # (n,)
     return Evaluation(
-        loss=F.cross_entropy(logits.double(), labels).item(),
-        loss_standard_error=(each.std(correction=0) / len(targets) ** 0.5).item(),
-        accuracy=int((predictions == labels).sum()) / len(targets),
-        score=metric.oriented(metric.value(targets, classes, probabilities, logits.shape[1])),
+        loss=F.cross_entropy(logits.double(), expected).item(),
+        loss_standard_error=(each.std(correction=0) / len(labels) ** 0.5).item(),
+        accuracy=int((predictions == expected).sum()) / len(labels),
+        score=metric.oriented(metric.value(labels, classes, probabilities, logits.shape[1])),
         predictions=classes,
         log_odds=log_odds,
     )

@@ -32,9 +32,14 @@ class EpochResult:
     """Wall time of training and validation together."""
 
 
+def epoch_order(epoch: EpochResult) -> tuple[float, float]:
+    """Return the key that sorts epochs best first: higher score, then lower validation loss."""
+    return -epoch.score, epoch.val_loss
+
+
 def best_epoch(epochs: Sequence[EpochResult]) -> EpochResult:
     """Return the epoch with the highest score; ties go to lower validation loss, then to the earlier."""
-    return min(epochs, key=lambda e: (-e.score, e.val_loss, e.epoch))
+    return min(epochs, key=lambda e: (*epoch_order(e), e.epoch))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -13,7 +13,8 @@ from core.training.result import best_epoch
 from tests.support.epochs import epoch
 from tuning.journal.predictions import pack_labels
 from tuning.journal.probabilities import epoch_name, pack_log_odds, save_probabilities
-from tuning.journal.records import PLAIN_BASELINE, SEGMENTS, TrialRecord, copied_from, study_attributes
+from tuning.journal.reader import copied_from
+from tuning.journal.records import PLAIN_BASELINE, SEGMENTS, TrialRecord, study_attributes
 from tuning.journal.writer import open_study
 from tuning.scheduling.asha import Asha
 from tuning.space.load import load_space

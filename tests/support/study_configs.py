@@ -7,7 +7,8 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.config import TrialConfig
-from tuning.journal.records import copied_from, study_attributes
+from tuning.journal.reader import copied_from
+from tuning.journal.records import study_attributes
 from tuning.planned_search import study_config
 from tuning.run_options import RunOptions
 from tuning.scheduling.asha import FAILED, Asha

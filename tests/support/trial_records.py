@@ -6,7 +6,8 @@ from typing import Any
 from core.config import TrialConfig
 from tests.support.epochs import epoch
 from tuning.analysis.assessment import StudyAssessment
-from tuning.journal.records import TrialRecord, copied_from
+from tuning.journal.reader import copied_from
+from tuning.journal.records import TrialRecord
 
 NOT_ASSESSED = StudyAssessment(n_parameters=defaultdict(lambda: 10), multiplications=defaultdict(lambda: 160))
 """Of trials without stored predictions: only their sizes are known."""

@@ -116,6 +116,8 @@ def test_trials_are_runs_with_settings_epochs_and_state(
     assert runs[2].data.tags["error"] == "TrainingError: \x1b[31mNaN"
     assert runs[3].data.tags["origin"] == "copy of 0"
     assert runs[0].info.end_time - runs[0].info.start_time == 3 * 2000
+    points = client_of(uri).get_metric_history(runs[0].info.run_id, "val_accuracy")
+    assert sorted(each.timestamp - runs[0].info.start_time for each in points) == [2000, 4000, 6000]
     sent: list[str] = []
     monkeypatch.setattr("mlflow.MlflowClient.log_batch", lambda client, run_id, **more: sent.append(run_id))
     export_to_mlflow(tmp_path, uri)

@@ -84,7 +84,7 @@ def test_a_path_gives_the_options_of_the_command(run: Run, tmp_path: Path) -> No
         overrides=["hidden_dim=int(4, 16)"], gpus_per_trial="0", time_budget="30m", lag=2.0, results=tmp_path / "mine",
         cache_dir=Path("cache"),
     )  # fmt: skip
-    assert study.folder == tmp_path / "mine" / "reviews-quick"
+    assert (study.folder, study.cache_dir) == (tmp_path / "mine" / "reviews-quick", Path("cache").absolute())
     assert run.command.startswith("search('reviews.csv', text='body', label='stars', trials=24, ")
 
 
@@ -200,6 +200,7 @@ def test_the_table_has_a_column_for_each_field_and_setting(study: Study) -> None
     assert list(study.table(state="stopped")["state"].unique()) == ["PRUNED"]
     assert list(study.table(where="trial=-1").columns) == list(table.columns)
     assert study.table(top=2, where="n_layers=1", sort="-seconds")["n_layers"].eq(1).all()
+    assert study.table(top=2, state="done", sort="trial")["trial"].tolist() == [0, 1]
     assert not (table["test_accuracy"] > 0.5).any()  # numbers, although no trial has one yet
     assert study.table(where="trial=-1")["corrected"].dtype == float
 
@@ -302,13 +303,13 @@ def test_a_wrong_argument_of_a_method_is_named(
         ),
         (
             "ensemble", "ensemble.command.make_ensemble",
-            {"max_cost": 9, "workers": 2, "dataset": "a.csv", "vectors": "none", "out": "model"},
-            "size=5, max_cost=9, on='train', workers=2, dataset='a.csv', vectors='none', out='model'",
+            {"max_cost": 9, "on": "train+val", "workers": 2, "dataset": "a.csv", "vectors": "none", "out": "model"},
+            "size=5, max_cost=9, on='train+val', workers=2, dataset='a.csv', vectors='none', out='model'",
         ),
         (
             "confirm", "confirm.command.confirm_study",
-            {"folds": 3, "workers": 2, "dataset": "a.csv", "vectors": "none"},
-            "top=5, seeds=5, folds=3, workers=2, dataset='a.csv', vectors='none'",
+            {"seeds": 4, "folds": 3, "workers": 2, "dataset": "a.csv", "vectors": "none"},
+            "top=5, seeds=4, folds=3, workers=2, dataset='a.csv', vectors='none'",
         ),
     ],
 )  # fmt: skip

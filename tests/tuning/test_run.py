@@ -300,3 +300,30 @@ def test_a_new_study_records_the_words_whose_vectors_training_changes() -> None:
     corpus = dataclasses.replace(search.corpus, frozen_words=5)
     found = _new_attributes(dataclasses.replace(search, corpus=corpus))
     assert found["vocabulary"] == len(corpus.words) - 5
+
+
+@pytest.mark.slow
+def test_a_search_that_continues_later_keeps_its_checkpoints_in_the_storage(tmp_path: Path) -> None:
+    run = on_reviews(tmp_path, trials=9, storage=str(tmp_path / "storage"))
+    with (
+        patch("tuning.run.BackgroundRay", NoRay),
+        patch("tuning.run.PlainFit"),
+        patch("tuning.run.check_storage"),
+        patch("tuning.run._search", return_value=EarlyEnd(reason="time budget of 1m used up")),
+        patch("tuning.backend.checkpoint_sync.CheckpointStore.remove_all") as removed,
+    ):
+        assert search_study(run).finished
+    removed.assert_not_called()
+
+
+@pytest.mark.slow
+def test_an_earlier_end_is_over_once_the_search_continues(tmp_path: Path) -> None:
+    """Otherwise, after a kill, readers would leave out the later trials."""
+    run = on_reviews(tmp_path, trials=9)
+    with patch("tuning.run.BackgroundRay", NoRay), patch("tuning.run.PlainFit"):
+        with patch("tuning.run._search", return_value=EarlyEnd(reason="a limit", n_trials=2)):
+            search_study(run)
+        assert study_attributes(run.folder)["early_end"]["n_trials"] == 2
+        with patch("tuning.run._search", side_effect=InterruptedError), pytest.raises(InterruptedError):
+            search_study(run)
+    assert study_attributes(run.folder)["early_end"] is None

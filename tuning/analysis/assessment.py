@@ -71,13 +71,12 @@ def held_out_results(
     known = {record.number: record for record in records}
     by_trial: dict[int, dict[int, TestEvaluation]] = {}
     for each in evaluations:
-        trial, seed, epochs = each["trial"], each["seed"], each.get("epochs")
-        if each["on"] == "train" and each["split"] == split and trial is not None and seed is not None:
-            if trial in known and not _is_of_row(known[trial], each):
-                continue
-            first = by_trial.setdefault(trial, {}).setdefault(seed, each)
-            if epochs != first.get("epochs"):
-                by_trial[trial][seed] = each
+        trial, seed, counts = each["trial"], each["seed"], each["on"] == "train" and each["split"] == split
+        if not counts or trial is None or seed is None or (trial in known and not _is_of_row(known[trial], each)):
+            continue
+        seeds = by_trial.setdefault(trial, {})
+        if seed not in seeds or each.get("epochs") != seeds[seed].get("epochs"):
+            seeds[seed] = each
     return {trial: _mean_result(list(seeds.values())) for trial, seeds in by_trial.items()}
 
 
@@ -247,8 +246,8 @@ def assess(
         stored = ((r.number, validation_predictions(r, labels, n_classes)) for r in own)
         shown = {number: predictions for number, predictions in stored if predictions is not None}
     split = attributes["spec"]["data"]["split"]
-    made = [each for each in evaluations if "members" in each and each["on"] == "train" and each["split"] == split]
-    last = [each for each in made[-1:] if each["trial"] is None]
+    of_split = [each for each in evaluations if each["on"] == "train" and each["split"] == split]
+    last = next((each for each in reversed(of_split) if "members" in each), None)
     known = StudyAssessment(
         sentences=len(labels),
         n_candidates=sum(map(is_candidate, records)),
@@ -256,7 +255,7 @@ def assess(
         n_parameters=_sizes(records, attributes),
         multiplications={r.number: multiplications_per_word(r.trial_config, width) for r in records},
         held_out=held_out_results(evaluations, split, records),
-        held_out_ensemble=_mean_result(last) if last else None,
+        held_out_ensemble=_mean_result([last]) if last and last["trial"] is None else None,
         test_evaluations=evaluations,
         references=references(attributes, labels),
     )

@@ -38,10 +38,10 @@ def table_of(
         folder: Folder of the study.
         selection: The rows.
         form: Name of the format.
-        hints: Lines before the last ones of a text.
+        hints: Lines of a text before the remark on the search and the next command.
         finished: Whether the search was not interrupted. Then, and if no trial is open, the last line of a text names
             the next command.
-        ending: Options for the end of the next command.
+        ending: Options for the end of the next command, such as ` --cache-dir DIR`.
 
     Raises:
         UserError: There is no such study, or the selection does not fit it.
@@ -49,8 +49,8 @@ def table_of(
     study = read_assessed(folder)
     rows, assessment = study.rows, study.assessment
     shown, settings = filter_rows(rows, selection), study.space.searched_fields
-    whole = bool(rows) and selection.state is None and not selection.where
-    if rows and not shown and not whole and form not in ("json", "csv"):
+    filtered = selection.state is not None or bool(selection.where)
+    if rows and filtered and not shown and form not in ("json", "csv"):
         return f"no trial matches{'; --where compares exact values, the table rounds them' if selection.where else ''}"
     notes = [*_summary(study, ending), *spec_notes(study.spec)] if rows else []
     notes += early_end_notes(study)
@@ -64,7 +64,8 @@ def table_of(
         notes.append(step.remark)
     if command:
         notes.append(f"next: {command}")
-    return render_table(shown, form, notes=notes, assessment=assessment if whole else None, searched=settings)
+    known = assessment if rows and not filtered else None
+    return render_table(shown, form, notes=notes, assessment=known, searched=settings)
 
 
 def early_end_notes(study: AssessedStudy) -> list[str]:

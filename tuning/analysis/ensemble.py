@@ -155,42 +155,42 @@ def select(
         raise ConfigError(
             f"no model has at most {limit:,.0f} multiplications per word, {cheapest}; pass a larger --max-cost"
         )
-    nothing, losses = np.zeros(len(library.models), dtype=np.int64), library.of_labels()
+    nothing, for_loss = np.zeros(len(library.models), dtype=np.int64), library.of_labels()
     if library.metric is LOG_LOSS:
-        library = losses
+        library = for_loss
     alone = _scores(library, nothing, counts, np.broadcast_to(library.costs <= limit, (len(counts), len(nothing))))
     eligible = _pruned(library, alone)
-    added = _first_best(losses, nothing, counts, np.where(eligible, alone, -np.inf))
+    added = _first_best(for_loss, nothing, counts, np.where(eligible, alone, -np.inf))
     selected = np.zeros(alone.shape, dtype=np.int64)
     selected[np.arange(len(counts)), added] = 1
     for _ in range(size - 1):
         for rows in _equal_rows(selected):
             members = selected[rows[0]]
             affordable = (members > 0) | (library.costs[members > 0].sum() + library.costs <= limit)
-            added[rows] = _additions(library, losses, members, counts[rows], eligible[rows] & affordable)
+            added[rows] = _additions(library, for_loss, members, counts[rows], eligible[rows] & affordable)
         selected[np.arange(len(counts)), added] += 1
     return selected
 
 
 def _additions(
     library: Library,
-    losses: Library,
+    for_loss: Library,
     members: NDArray[np.int64],
     counts: NDArray[np.integer],
     allowed: NDArray[np.bool_],
 ) -> NDArray[np.int64]:
-    """Return (R,) the allowed model that is selected next in each resample; `losses` is the result of `of_labels`."""
+    """Return (R,) the allowed model that is selected next in each resample; `for_loss` is `library.of_labels()`."""
     added = np.full(len(counts), -1)
     if members.sum() % 2 and FIXED in library.models:
         plain = list(library.models).index(FIXED)
         with_plain = members.copy()
         with_plain[plain] += 1
-        before, after = (_score_of(losses, each, counts, LOG_LOSS) for each in (members, with_plain))
+        before, after = (_score_of(for_loss, each, counts, LOG_LOSS) for each in (members, with_plain))
         added[allowed[:, plain] & (after > before)] = plain
     rows = np.flatnonzero(added < 0)
     if len(rows):
         scores = _scores(library, members, counts[rows], allowed[rows])
-        added[rows] = _first_best(losses, members, counts[rows], scores)
+        added[rows] = _first_best(for_loss, members, counts[rows], scores)
     return added
 
 

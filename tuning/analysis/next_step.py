@@ -15,6 +15,7 @@ from tuning.analysis.ensemble import EnsembleEstimate
 from tuning.analysis.ranking import AssessedStudy, TrialRow
 from tuning.analysis.selection_bias import FEW_SENTENCES, FIXED
 from tuning.console import in_callers_terms, study_command
+from tuning.journal.records import counted_trials
 
 NOT_BEATEN = "the search is not shown to beat the plain baseline"
 LONGER = "run more trials, or more epochs under another name"
@@ -80,10 +81,10 @@ def next_step(study: AssessedStudy) -> NextStep | None:
 
 
 def _advice(study: AssessedStudy) -> str:
-    sentences, ended = study.assessment.sentences, study.attributes.get("early_end")
+    sentences = study.assessment.sentences
     if sentences is not None and sentences < FEW_SENTENCES:
         return in_callers_terms(MORE_SENTENCES)
-    return in_callers_terms(WITHOUT_GOAL) if ended and ended["n_trials"] is not None else LONGER
+    return LONGER if counted_trials(study.attributes) is None else in_callers_terms(WITHOUT_GOAL)
 
 
 def _is_worse(row: TrialRow, assessment: StudyAssessment, plain: Reference) -> bool:

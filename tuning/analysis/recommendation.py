@@ -46,6 +46,7 @@ class Recommendation:
             rows = best == place
             limit = allowed[rows, place][:, None] - self.resamples.errors(int(place))
             near[rows] = useful & (allowed[rows] >= limit)
+        # With paired errors, a worse trial may be near and a better one not: the better one counts, too.
         near |= useful & (allowed >= np.where(near, allowed, np.inf).min(axis=1, keepdims=True))
         cheapest = np.where(near, self.multiplications, np.inf).min(axis=1, keepdims=True)
         alike = np.where(near & (self.multiplications <= ALIKE * cheapest), scores, -np.inf)

@@ -277,7 +277,7 @@ class Resamples:
         self._chosen = [each[place - part.start] for each, place, part in zip(outputs, chosen, slices, strict=True)]
         self._labels, self._n_classes = labels.astype(np.int64), n_classes
         self.best = np.empty((repeats, len(slices)))
-        """(R, T) score of the epoch of each trial that is the best one in the resample."""
+        """(R, T) score, on the resample, of the epoch of each trial that is the best one there."""
         self.base = np.empty((repeats, len(slices)))
         """(R, T) score of that epoch on the sentences themselves."""
         self.own_change = np.empty((repeats, len(slices)))
@@ -296,7 +296,7 @@ class Resamples:
         # A metric that is no mean over sentences has another expectation on resamples than on the sentences.
         shift = self.own_change.mean(axis=0)
         self.change = self.best - self.base - shift
-        """(R, T) change of this score by the resample."""
+        """(R, T) change of the score in `base` by the resample."""
         self.own_change -= shift
         self._variances = (self.own_change**2).mean(axis=0)
 

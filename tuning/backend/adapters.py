@@ -21,7 +21,7 @@ from core.io.system_errors import CANNOT_TRAIN
 from core.training.result import EpochResult
 from tuning.backend.ray_private import drop_finished_trials, keep_idle_workers
 from tuning.journal.probabilities import trial_name
-from tuning.scheduling.schedule import Schedule
+from tuning.scheduling.schedule import DIED, Schedule
 from tuning.scheduling.virtual_clock import NoJob
 
 _NOT_LOADED = re.compile("failed to import on the worker|error raised in its creation task")
@@ -76,7 +76,7 @@ class RaySearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             segment["worker"] = f"{result['hostname']}/{result['pid']}"
         ended = unflatten(result or {}, "result")
         if cause := self._gpu_failures.pop(trial_id, None):
-            ended = {"error": f"its worker died three times ({cause})"}
+            ended = {"error": DIED.format(cause)}  # counts only if its worker is not restarted again
         self.schedule.end(number, ended, segment, worker_died=error)
 
     def save(self, checkpoint_path: str) -> None:

@@ -17,7 +17,7 @@ from tuning.forecast.simulation import Forecast, Range, forecast
 from tuning.formatting import enumerated, format_duration, format_gigabytes, format_megabytes
 from tuning.journal.folder import JOURNAL
 from tuning.journal.reader import read_journal
-from tuning.journal.records import TrialRecord, study_attributes, to_record
+from tuning.journal.records import TrialRecord, counted_trials, study_attributes, to_record
 from tuning.journal.writer import spec_differences
 from tuning.planned_search import check_search, plan_search
 from tuning.resources.allocation import heaviest_configs
@@ -227,11 +227,11 @@ def ending_of(existing: Mapping[str, Any], plan: StudyConfig, records: Sequence[
         plan: Configuration of the study.
         records: Its trials.
     """
-    ended = existing.get("early_end") or {"n_trials": None}
-    if any(record.ended is None for record in records[: ended["n_trials"]]):
+    counted = counted_trials(existing)
+    if any(record.ended is None for record in records[:counted]):
         return None
-    if ended["n_trials"] is not None:
-        return f"has ended: {ended['reason']}" if existing.get(GOAL) == plan.goal else None
+    if counted is not None:
+        return f"has ended: {existing['early_end']['reason']}" if existing.get(GOAL) == plan.goal else None
     n = len(records)
     return f"is complete: {n} trial{'s' * (n != 1)}" if n == plan.n_trials else None
 
@@ -290,7 +290,7 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
     workers = min(search.fits, options.workers or search.fits, plan.n_trials)
     heavy = heaviest_configs(plan.space, plan.baseline, **plan.shared_settings)
     # The probe uses one GPU, with as many processes as share it.
-    shared = int(1 / resources.gpus_per_trial + 1e-9) if resources.gpus_per_trial else workers
+    shared = resources.trials_per_gpu if resources.gpus_per_trial else workers
     side_by_side = min(workers, shared, MAX_PROCESSES)
     say(f"measuring configurations for at most {PROBE_SECONDS:.0f} s, {side_by_side} in parallel ...")
     found = probe(

@@ -15,7 +15,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from core.errors import UserError
 from core.io.atomic import atomic_write, os_errors_as_user_errors, read_regular
 from core.io.text import printable
-from tuning.journal.predictions import journal_damage
+from tuning.journal.predictions import DAMAGE, journal_damage
 
 
 @contextlib.contextmanager
@@ -168,8 +168,5 @@ def open_journal(journal: Path) -> JournalStorage:
     """
     try:
         return JournalStorage(_JournalFile(journal))
-    except (
-        *(LookupError, TypeError, ValueError, AttributeError, AssertionError, ArithmeticError),
-        RecursionError,  # a line of many brackets
-    ) as error:
+    except (*DAMAGE, AssertionError) as error:
         raise journal_damage(str(journal), error) from error

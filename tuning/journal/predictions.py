@@ -65,6 +65,10 @@ def unpack_validation_labels(attributes: Mapping[str, Any]) -> NDArray[np.int64]
     return labels
 
 
+DAMAGE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
+"""What reading a damaged record raises; RecursionError: a line of many brackets."""
+
+
 def journal_damage(what: str, reason: Exception | str) -> CorruptionError:
     """Return the error for a damaged part of the journal.
 

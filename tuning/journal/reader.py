@@ -21,7 +21,7 @@ from core.errors import UserError
 from core.io.atomic import read_regular
 from core.io.text import quoted
 from tuning.journal.file import parse_lines
-from tuning.journal.predictions import journal_damage
+from tuning.journal.predictions import DAMAGE, journal_damage
 
 N_EPOCHS = "n_epochs"
 """User attribute of a closed trial: the number of its epochs that count, if it has more. Later epochs were trained when
@@ -178,13 +178,13 @@ def check_schema(value: Any, shape: Shape, where: str) -> None:
         check_schema(value, list, where)
         for item in value:
             check_schema(item, shape[0], where)
-    elif isinstance(shape, range):
-        if isinstance(value, bool) or not isinstance(value, int) or value not in shape:
+    else:
+        if isinstance(shape, range):
+            fits = isinstance(value, int) and value in shape
+        else:
+            fits = isinstance(value, shape) if isinstance(shape, type | tuple) else shape(value)
+        if not fits or isinstance(value, bool) != (shape is bool):  # True is an int
             raise ValueError(f"{where} is {str(value)[:40]!r}")
-    elif isinstance(value, bool) != (shape is bool) or not (
-        isinstance(value, shape) if isinstance(shape, type | tuple) else shape(value)
-    ):
-        raise ValueError(f"{where} is {str(value)[:40]!r}")
 
 
 def check_study(attributes: Mapping[str, Any]) -> None:
@@ -221,6 +221,11 @@ NEEDED: Mapping[TrialState, Shape] = {
     TrialState.FAIL: {"result": {"error": str}},
 }
 """Further user attributes that a trial of this state has."""
+
+
+def copied_from(origin: str) -> int | None:
+    """Return the trial whose result a trial with this origin copies; None if it is trained."""
+    return int(origin.removeprefix("copy of ")) if origin.startswith("copy of ") else None
 
 
 def check_written_trial(state: TrialState, attributes: Mapping[str, Any]) -> None:
@@ -272,7 +277,7 @@ def read_journal(path: Path, *, trials: bool = True) -> tuple[dict[str, Any], li
         try:
             if trials or record["op_code"] == Operation.SET_STUDY_USER_ATTR:
                 _apply(record, study, found)
-        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+        except DAMAGE as error:
             raise journal_damage(f"line {at} of {path}", error) from error
     return study, found
 
@@ -310,8 +315,8 @@ def _apply(record: dict[str, Any], study: dict[str, Any], trials: list[FrozenTri
         case Operation.CREATE_TRIAL:
             attributes = record["user_attrs"]
             check_trial(attributes)
-            if (copy := re.fullmatch(r"copy of (\d+)", attributes["origin"])) and int(copy[1]) >= len(trials):
-                raise ValueError(f"trial.origin is {copy[0]!r}, which is no earlier trial")
+            if (source := copied_from(attributes["origin"])) is not None and source >= len(trials):
+                raise ValueError(f"trial.origin is {attributes['origin']!r}, which is no earlier trial")
             trials.append(
                 FrozenTrial(
                     number=len(trials),

@@ -14,10 +14,10 @@ from core.config import TrialConfig
 from core.errors import ConfigError, CorruptionError, UserError
 from core.io.atomic import file_mode
 from core.metrics import METRICS
-from core.training.result import EpochResult, best_epoch
+from core.training.result import EpochResult, best_epoch, epoch_order
 from tuning.journal.folder import JOURNAL
 from tuning.journal.predictions import Packed, journal_damage
-from tuning.journal.reader import N_EPOCHS, TEST_EVALUATION, read_journal
+from tuning.journal.reader import N_EPOCHS, TEST_EVALUATION, copied_from, read_journal
 
 Spec = Mapping[str, Any]
 STUDY_FORMAT = 10
@@ -150,11 +150,6 @@ class TrialRecord:
         return sum(epoch.seconds for epoch in self.epochs)
 
 
-def copied_from(origin: str) -> int | None:
-    """Return the trial whose result a trial with this origin copies; None if it is trained."""
-    return int(origin.removeprefix("copy of ")) if origin.startswith("copy of ") else None
-
-
 RANKED = ("COMPLETE", "PRUNED", "PAUSED")
 """States of the trials that are ranked."""
 NO_VALUE = (
@@ -171,7 +166,7 @@ def is_candidate(record: TrialRecord) -> bool:
 def rank_trials(records: Sequence[TrialRecord]) -> list[TrialRecord]:
     """Return the trials that ended or paused with an epoch, best first: by score, then lower loss, then number."""
     ranked = [(best, r) for r in records if (best := r.best) is not None and r.state in RANKED]
-    return [r for best, r in sorted(ranked, key=lambda e: (-e[0].score, e[0].val_loss, e[1].number))]
+    return [r for best, r in sorted(ranked, key=lambda e: (*epoch_order(e[0]), e[1].number))]
 
 
 def read_study(folder: Path) -> tuple[Mapping[str, Any], list[TrialRecord]]:
@@ -194,8 +189,12 @@ def read_study(folder: Path) -> tuple[Mapping[str, Any], list[TrialRecord]]:
     if "spec" not in study:
         raise UserError(f"study {folder.name!r} has not begun; run its command again")
     check_format(study, folder)
-    ended = study.get("early_end") or {"n_trials": None}
-    return study, [to_record(trial) for trial in trials[: ended["n_trials"]]]
+    return study, [to_record(trial) for trial in trials[: counted_trials(study)]]
+
+
+def counted_trials(attributes: Mapping[str, Any]) -> int | None:
+    """Return how many trials count, the first ones, after a target or a patience has ended the study; None for all."""
+    return (attributes.get("early_end") or {}).get("n_trials")
 
 
 def _no_study(folder: Path) -> str:

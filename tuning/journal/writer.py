@@ -27,7 +27,7 @@ from core.training.result import EpochResult
 from tuning.formatting import truncate
 from tuning.journal.file import open_journal, study_lock, truncate_partial_line
 from tuning.journal.folder import JOURNAL
-from tuning.journal.predictions import Packed, journal_damage
+from tuning.journal.predictions import DAMAGE, Packed, journal_damage
 from tuning.journal.probabilities import epoch_name, save_probabilities, trial_name
 from tuning.journal.reader import N_EPOCHS, TEST_EVALUATION, check_written_trial, closes_trial, strict
 from tuning.journal.records import (
@@ -262,7 +262,7 @@ def open_study(
                     check_written_trial(trial.state, trial.user_attrs)
             except UserError:
                 raise
-            except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+            except DAMAGE as error:
                 raise journal_damage(str(journal), error) from error
         yield StudyJournal(folder, storage, study_id)
 

@@ -56,7 +56,7 @@ def _heaviest_value(dimension: Dimension, allowed: tuple[Value, ...] | None) -> 
 
 def _size(config: TrialConfig) -> int:
     """Return a number that grows with the activations of a batch and the weights of the layers."""
-    directions = 2 if config.bidirectional else 1
+    directions = config.directions
     return config.hidden_dim * directions * config.n_layers * (config.batch_size * 20 + config.hidden_dim * 8)
 
 

@@ -93,8 +93,12 @@ class TrialResources:
             return by_cpu
         for gpu in machine.gpu_list:
             allocator_fraction(self.gpus_per_trial, gpu.bytes)
-        # A trial uses one GPU: of a fraction of 0.6, one fits on each GPU.
-        return min(by_cpu, machine.gpus * math.floor(1 / self.gpus_per_trial + 1e-9))
+        return min(by_cpu, machine.gpus * self.trials_per_gpu)
+
+    @property
+    def trials_per_gpu(self) -> int:
+        """Number of trials that share a GPU. Each uses one GPU: of a fraction of 0.6, one fits."""
+        return math.floor(1 / self.gpus_per_trial + 1e-9)
 
 
 def parse_gpu_share(text: str) -> tuple[float, bool]:

@@ -42,6 +42,11 @@ class EarlyEnd:
     """Number of trials that had started; later ones, of a command with another budget, do not count. None if the time
     budget ended the study, which the same command continues."""
 
+    @property
+    def by_time(self) -> bool:
+        """Whether the time budget ended the command; the same command then continues the study."""
+        return self.n_trials is None
+
 
 @dataclass
 class StopSignal:

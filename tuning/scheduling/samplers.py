@@ -196,8 +196,9 @@ def cmaes_dimensions(space: Space) -> dict[str, BaseDistribution]:
 def needed_settings(sampler: str, space: Space) -> set[str]:
     """Return the settings that a trial must have so that a sampler uses it. A trial lacks those outside their range.
 
-    With a trial that lacks one of each suggestion, tpe (by `group`) would model the setting separately for the whole
-    study, and gp would not model it. cmaes uses a trial of another study if it has the numbers of `cmaes_dimensions`.
+    If a trial lacked a setting that each suggestion has, tpe (by `group`) would model this setting separately for the
+    whole study, and gp would not model it. cmaes uses a trial of another study if it has the numbers of
+    `cmaes_dimensions`.
     """
     if sampler == "cmaes":
         return set(cmaes_dimensions(space))

@@ -30,7 +30,8 @@ from core.config import TrialConfig
 from core.errors import UserError
 from core.training.result import EpochResult
 from tuning.journal.predictions import Packed
-from tuning.journal.records import SEGMENTS, TrialRecord, copied_from, recorded_epochs
+from tuning.journal.reader import copied_from
+from tuning.journal.records import SEGMENTS, TrialRecord, recorded_epochs
 from tuning.scheduling.asha import FAILED
 from tuning.scheduling.budget import BudgetCheck, EarlyEnd, StopSignal
 from tuning.scheduling.study_config import StudyConfig
@@ -43,14 +44,14 @@ if TYPE_CHECKING:
 SAME_FAILURES = 3
 """Number of first trials; if all of them fail with one cause, the study ends."""
 MAX_RESTARTS = 2
-"""Maximum number of restarts of a run whose worker died, and of a trial without a new epoch between them."""
-WORKER_DIED = "its worker died three times (killed, or out of memory)"
+"""Maximum number of restarts after a worker's death: of a task, or of a trial without a new epoch in between."""
+DIED = "its worker died three times ({})"
+WORKER_DIED = DIED.format("killed, or out of memory")
 KEPT_PAUSED = 4
 """Number of best paused trials per rung and virtual worker that keep their checkpoints. Another trial that is promoted
 is trained again from its first epoch, with the same results."""
 OOM = "oom"
 """User attribute of a trial that runs again alone on a whole GPU: the error on its share of a GPU."""
-
 GOAL = "goal"
 """User attribute of the study: number of trials, target and patience of the latest command."""
 
@@ -242,11 +243,11 @@ class Schedule:
                 for trial in self._last:  # trials that are still paused
                     self._finish(trial, None)
                 break
-            if self._needs_training(job):
+            if self._record_decision(job):
                 return job.trial
         return NoJob.DONE
 
-    def _needs_training(self, job: VirtualJob) -> bool:
+    def _record_decision(self, job: VirtualJob) -> bool:
         """Record a decision of the clock; return whether a worker must train it now."""
         trial = job.trial
         self._last[trial] = job.last
@@ -330,7 +331,7 @@ class Schedule:
             return
         if worker_died:
             last = self._deaths[trial] > MAX_RESTARTS and self.stop.reason is None
-            result = {"error": WORKER_DIED} | result if last else {}
+            result = {"error": WORKER_DIED, **result} if last else {}
         if result:
             self._results[trial] = result | segment
             self._finish(trial, self._results[trial])

@@ -95,11 +95,11 @@ class VirtualClock:
                 it repeats an earlier trial. It may use `log`.
             score: Called with a trial and a number of epochs; returns the best score of these epochs, FAILED if the
                 trial failed earlier, or None if neither is known yet.
-            ended: Called before each decision; returns whether none is made now: the visible results end the study, or
-                a stop was requested.
+            ended: Called before each decision; returns True for no further decision: the visible results end the study,
+                or a stop was requested.
         """
         self.n_trials, self.epochs, self.lag = n_trials, epochs, lag
-        self.stops = [*(rule.rungs(epochs) if rule else ()), epochs]
+        self.stops = [*(rule.rungs(epochs) if rule else ()), epochs]  # epochs at each rung, then the last epoch
         self.log: list[VisibleResult] = []
         self.n_started = 0
         self._start, self._score, self._ended = start, score, ended
@@ -173,7 +173,7 @@ class VirtualClock:
         return None
 
     def _assign(self, trial: int, done: int, stop: int) -> VirtualJob:
-        """Give the next free virtual worker the epochs of a trial from `done` + 1 to a stop."""
+        """Give the next free virtual worker the epochs of a trial from `done` + 1 to `stops[stop]`."""
         begin, cost = self._free[0], self._costs[trial]
         end = begin + cost * (self.stops[stop] - done)
         heapq.heapreplace(self._free, end)

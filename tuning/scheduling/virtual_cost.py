@@ -58,7 +58,7 @@ def cost_terms(config: TrialConfig, shape: CorpusShape) -> tuple[float, ...]:
     millions of weights that the optimizer updates, without word vectors, and of word vectors that it updates in full;
     millions of state values; and words.
     """
-    directions = 2 if config.bidirectional else 1
+    directions = config.directions
     batches, steps = shape.sentences / config.batch_size, shape.words / config.batch_size
     weights = count_trainable_parameters(
         config.replace(freeze_embedding=True), shape.vocabulary, shape.embedding_dim, shape.classes

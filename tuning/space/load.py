@@ -68,10 +68,10 @@ def load_space(name_or_path: str, overrides: Sequence[str] = (), *, random_vecto
         raise ConfigError("; ".join(problems))
     space = build(name, entries, written.tries, {entry.name for entry in written.entries})
     if layer:
-        written_space, space = space, build(name, merge(entries, layer), [], set(names))
-        space = dataclasses.replace(space, overridden=frozenset(names))
-        tries = tuple(override_entry(entry, written_space, space) for entry in written_space.try_first)
-        space = dataclasses.replace(space, try_first=tries)
+        changed = build(name, merge(entries, layer), [], set(names))
+        changed = dataclasses.replace(changed, overridden=frozenset(names))
+        tries = tuple(override_entry(entry, space, changed) for entry in space.try_first)
+        space = dataclasses.replace(changed, try_first=tries)
     if not space.dimensions:
         raise ConfigError(f"{place}: nothing is searched; write a range for at least one setting")
     return space

@@ -7,7 +7,7 @@ from dataclasses import InitVar, dataclass, field
 from typing import Any
 
 from core.config import TrialConfig
-from core.training.result import EpochResult, best_epoch
+from core.training.result import EpochResult, best_epoch, epoch_order
 from tuning.journal.records import TrialRecord
 from tuning.tracking.remaining_time import RemainingTime
 
@@ -109,7 +109,7 @@ class SearchProgress:
     def best(self) -> BestSoFar | None:
         """The best so far, ranked as in the table; None before the first epoch."""
         found = self.bests.values()
-        return min(found, key=lambda b: (-b.epoch.score, b.epoch.val_loss, b.trial), default=None)
+        return min(found, key=lambda b: (*epoch_order(b.epoch), b.trial), default=None)
 
     def seconds_left(self) -> float | None:
         """Estimate the time until the search ends; None before the first epoch."""

@@ -7,6 +7,7 @@ five epochs without a gain.
 
 import copy
 import json
+import os
 from importlib.metadata import version
 
 import pandas as pd
@@ -73,6 +74,7 @@ def main():
     CONFIGURATION["trainer"]["epochs"] = round(TRAINING_SENTENCES / (table["split"] == "train").sum())
     table["split"] = table["split"].map(CODES)
     table.to_csv(FOLDER / "ludwig.csv", index=False)
+    os.environ["OMP_NUM_THREADS"] = "1"  # of each of two trials at once; torch here has read the 2 of the last training
     # Otherwise Ludwig joins any Ray that runs on the machine.
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     place = {"output_directory": str(FOLDER / "ludwig"), "skip_save_log": True, "random_seed": 42}

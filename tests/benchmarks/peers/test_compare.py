@@ -124,3 +124,8 @@ def test_scores_are_accuracy_and_the_mean_of_the_classes_f1() -> None:
     found = dict.fromkeys(("seconds", "megabytes", "milliseconds", "trials", "version", "chosen"), 1)
     scores = compare.scores(["a", "a", "b", "b"], {**found, "predictions": ["a", "a", "a", "b"]})
     assert (scores["test_accuracy"], scores["macro_f1"]) == (0.75, pytest.approx((0.8 + 2 / 3) / 2, abs=1e-5))
+
+
+def test_ludwigs_two_trials_at_once_have_one_thread_each() -> None:
+    text = (compare.SCRIPTS / "ludwig_peer.py").read_text()
+    assert 0 < text.find('os.environ["OMP_NUM_THREADS"] = "1"') < text.find("ray.init(")

@@ -12,7 +12,7 @@ import pytest
 from core.config import TrialConfig
 from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.data.load import load_corpus
-from core.errors import DataError, TrainingError
+from core.errors import DataError, TrainingError, UserError
 from core.metrics import METRICS
 from core.plain_baseline import evaluate_plain, fit_plain_baseline
 from core.training.evaluate import evaluate
@@ -30,6 +30,7 @@ from tuning.confirm.command import confirm_study, estimate_cost
 from tuning.confirm.execution import execute, fit_run, record_result, remove_checkpoints, sentence_figures, train_run
 from tuning.confirm.runs import ConfirmRun, candidates, plan_runs
 from tuning.journal.predictions import unpack_labels
+from tuning.journal.probabilities import file_name
 from tuning.journal.records import evaluations_on_test, study_attributes
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.resources.machine import TrialResources
@@ -282,12 +283,12 @@ def test_a_trial_that_another_process_has_just_trained_is_compared(
     assert "changed since the search: sentune's version 0, now " in capsys.readouterr().out
 
 
-def split_by_column(folder: Path) -> tuple[Path, dict[str, Any]]:
+def split_by_column(folder: Path, validation: str = "split") -> tuple[Path, dict[str, Any]]:
     """A study of a file whose label column is found by its content, and whose split column looks like labels too."""
     rows = [f"a film of number {i},{'train' if i % 4 else 'val'},{1000 + i % 2}" for i in range(24)]
     (folder / "t.csv").write_text("\n".join(["sentence,side,y", *rows]))
     data = {"dataset": str(folder / "t.csv"), "vectors": "none", "split": "column", "split_column": "side"}
-    data |= {"seed": 42, "validation": "split"}
+    data |= {"seed": 42, "validation": validation}
     corpus = load_corpus(**data, cache_dir=folder / "cache")
     spec = {**FULL_SPEC, "data": data, "fingerprint": corpus.fingerprint}
     write_study(folder / "s", [trial(0, range(80))], attributes(spec=spec, inputs=corpus.source["inputs"]))
@@ -340,12 +341,18 @@ def test_more_folds_than_a_class_has_sentences_are_refused_before_a_training(
 FOLD = ConfirmRun(trial=None, seed=None, config={}, split="folds:3 fold 2", fold=2, folds=3)
 
 
-def test_a_fold_has_the_columns_of_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, inputs = split_by_column(tmp_path)
+@pytest.mark.parametrize("validation", ["split", "folds:3"])
+def test_a_fold_has_the_columns_of_the_study_and_a_split_of_its_own(
+    validation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, inputs = split_by_column(tmp_path, validation)
     found: list[Corpus] = []
     over_folds(monkeypatch, tmp_path, lambda corpus_of: found.append(corpus_of(FOLD)))
     assert found[0].classes == ("1000", "1001")
     assert found[0].source["inputs"]["data"] == inputs
+    given: dict[str, Any] = {"vectors": "none", "split_column": "side", "cache_dir": tmp_path / "cache"}
+    assert found[0].folds is None
+    np.testing.assert_array_equal(found[0].split, load_corpus(path, split="folds:3", fold=2, **given).split)
 
 
 def test_data_that_change_before_a_fold_is_loaded_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -370,3 +377,40 @@ def test_settings_that_cannot_be_trained_are_kept_and_other_failures_are_tried_a
         record_result(journal, RUN, failure_result(TrainingError("NaN")))
         assert journal.attributes[RUN.key]["error"] == "TrainingError: NaN"
         assert journal.test_evaluations == []
+
+
+def test_a_result_that_cannot_be_recorded_keeps_its_checkpoints_and_counts_its_evaluation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_trials(tmp_path)
+    fold = dataclasses.replace(RUN, split="folds:3 fold 0", fold=0, folds=3)
+    with open_study(tmp_path, JOURNAL_SPEC) as journal:
+        place, write = journal.checkpoint_dir(file_name(fold.key)), journal.set_study_attr
+
+        def full(name: str, value: Any) -> None:
+            if name == fold.key:
+                raise UserError("the disk is full")
+            write(name, value)
+
+        outcome = train_run(fold.config, tiny_corpus(), TrialResources(), str(place))
+        monkeypatch.setattr(journal, "set_study_attr", full)
+        with pytest.raises(UserError, match="the disk is full"):
+            record_result(journal, fold, outcome)
+        assert place.is_dir()
+        assert len(journal.test_evaluations) == 1
+    assert (tmp_path / "probabilities" / f"{file_name(fold.key)}.npz").is_file()
+
+
+def test_a_run_books_the_cores_and_the_gpu_of_a_trial(tmp_path: Path) -> None:
+    booked: list[dict[str, Any]] = []
+
+    class Ray(NoRay):
+        def remote(self, **booking: Any) -> Callable[[Callable[..., Any]], Any]:
+            booked.append(booking)
+            return super().remote(**booking)
+
+    two_trials(tmp_path)
+    on_gpu = TrialResources(cpus_per_trial=2, gpus_per_trial=1.0)
+    with open_study(tmp_path, JOURNAL_SPEC) as journal:
+        execute([], lambda run: tiny_corpus(), journal, on_gpu, Ray().session, 1, print, InterruptHandler(say=print))
+    assert [(each["num_cpus"], each.get("num_gpus")) for each in booked] == [(2, 1.0), (1, None)]

@@ -13,11 +13,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from optuna.trial import TrialState
 
 from core.config import TrialConfig
+from core.data.corpus import TRAIN
 from core.data.load import load_corpus
 from core.log_odds import round_log_odds
 from core.nn.model_size import max_checkpoint_bytes
+from core.plain_baseline import max_fit_bytes
+from tests.support.small_study import add
 from tests.support.studies import write_sentences
 from tests.support.study_configs import options, plan
 from tests.support.trial_records import record
@@ -34,6 +38,8 @@ from tuning.forecast.probe import Probe
 from tuning.forecast.simulation import EpochCosts, Forecast, Range, forecast
 from tuning.journal.predictions import pack_labels
 from tuning.journal.probabilities import pack_log_odds
+from tuning.journal.writer import open_study
+from tuning.planned_search import plan_search
 from tuning.resources.gpu import GIB, Gpu
 from tuning.resources.machine import Machine
 from tuning.scheduling.asha import FAILED
@@ -104,6 +110,7 @@ def test_json_has_the_same_figures() -> None:
     assert content["parallelism"] == 8
     assert content["seconds"]["low"] < content["seconds"]["middle"] < content["seconds"]["high"]
     assert content["memory_bytes"] == {"worker": 700_088_000, "all": 2_200_176_000, "machine": 24_000_000_000}
+    assert content["disk_bytes"]["running"] > 400e6 > 1e6 > content["disk_bytes"]["afterwards"]
     assert content["warnings"] == []
 
 
@@ -204,6 +211,7 @@ def test_stopped_trials_may_continue_when_trials_are_added_or_a_target_is_left_o
 def test_memory_that_is_too_small_is_warned_of_with_what_would_fit() -> None:
     (warning,) = outlook(worker_bytes=15_000_000_000).warnings()
     assert warning == "the search may not fit the machine's memory of 24.00 GB; pass --workers 1"
+    assert outlook(worker_bytes=11_800_000_000).warnings()[0].endswith("; pass --workers 1")  # others need 0.8 GB
     (hopeless,) = outlook(worker_bytes=30_000_000_000).warnings()
     assert "choose smaller settings for a new study, such as --set 'hidden_dim=int(32,128)'" in hopeless
     assert outlook(memory_bytes=0).warnings() == []
@@ -238,30 +246,52 @@ def test_a_worker_needs_memory_for_the_vectors_of_words_that_train_lacks() -> No
 @pytest.mark.parametrize(
     ("changes", "how", "models"),
     [
-        ({"gpus_per_trial": "0.5"}, [2, "cuda:0"], 1),  # the probe uses one GPU
-        ({"workers": 3}, [3, "cpu"], 1),
-        ({"validation": "folds:3"}, [5, "cpu"], 3),
+        ({"gpus_per_trial": "0.5", "cpus_per_trial": 2}, [2, 2, "cuda:0", 4], 1),  # the probe uses one of two GPUs
+        ({"workers": 3}, [3, 1, "cpu", 3], 1),
+        ({"validation": "folds:3"}, [5, 1, "cpu", 5], 3),
     ],
 )
 def test_the_probe_shares_a_machine_as_trials_do_and_a_checkpoint_has_the_models_of_all_folds(
     changes: dict[str, Any], how: list[Any], models: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Five trials on eight cores and two GPUs."""
-    machine = Machine(cpus=8, gpus=2, gpu_list=(Gpu(name="A", bytes=int(24 * GIB)),) * 2)
+    gpus = (Gpu(name="A", bytes=int(24 * GIB)),) * 2
+    machine = Machine(cpus=8, gpus=2, gpu_list=gpus, memory_bytes=64_000_000_000)
     asked: list[Any] = []
 
     def probed(_: object, heavy: Sequence[TrialConfig], *__: object, **given: Any) -> Any:
-        asked.extend((heavy, given["side_by_side"], given["device"]))
+        asked.extend((heavy, given["side_by_side"], given["threads"], given["device"]))
         return SimpleNamespace(costs=None)
 
     monkeypatch.setattr(Machine, "here", lambda **_: machine)
     monkeypatch.setattr("tuning.forecast.command.probe", probed)
-    monkeypatch.setattr("tuning.forecast.command.forecast", lambda *_: None)
+    monkeypatch.setattr("tuning.forecast.command.forecast", lambda _, __, workers, ___: asked.append(workers))
     data = {"dataset": str(write_sentences(tmp_path / "t.csv")), "vectors": "none", "embedding_dim": 8}
     here = options(tmp_path, trials=5, cache_dir=tmp_path / "cache", **data, **changes)
     report = make_forecast(here, lambda line: None)
     assert isinstance(report, ForecastReport)
     assert asked[1:] == how
-    words = len(load_corpus(**here.data, cache_dir=tmp_path / "cache").words)
-    largest = max(max_checkpoint_bytes(config, words, 8, 2) for config in asked[0])
+    corpus = load_corpus(**here.data, cache_dir=tmp_path / "cache")
+    largest = max(max_checkpoint_bytes(config, len(corpus.words), 8, 2) for config in asked[0])
+    tokens = int(corpus.lengths()[corpus.indices(TRAIN)].sum())
+    assert report.shared_bytes == corpus.n_bytes + max_fit_bytes(tokens, report.outputs.sentences, 2)
+    assert report.memory_bytes == machine.memory_bytes
     assert report.checkpoint_bytes - report.outputs.checkpoint_bytes(4) == models * largest
+
+
+def test_open_trials_are_not_done_and_another_search_takes_nothing_from_the_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(cpus=8, gpus=0)
+    monkeypatch.setattr(Machine, "here", lambda **_: machine)
+    monkeypatch.setattr("tuning.forecast.command.probe", lambda *_, **__: SimpleNamespace(costs=None))
+    monkeypatch.setattr("tuning.forecast.command.forecast", lambda *_: None)
+    data = {"dataset": str(write_sentences(tmp_path / "t.csv")), "vectors": "none", "embedding_dim": 8}
+    here = options(tmp_path, trials=5, parallelism=3, cache_dir=tmp_path / "cache", **data)
+    with open_study(here.folder, plan_search(here, machine, 8, {}, lambda line: None).spec) as journal:
+        journal.finish_trial(add(journal, 0.6), TrialState.COMPLETE, {}, 4)
+        add(journal, 0.5)
+    for seed, expected in ((1, (1, 2, 3)), (2, (0, 0, 8))):
+        report = make_forecast(dataclasses.replace(here, parallelism=None, seed=seed), lambda line: None)
+        assert isinstance(report, ForecastReport)
+        assert (report.done, report.started, report.plan.parallelism) == expected

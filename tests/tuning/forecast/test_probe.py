@@ -8,10 +8,12 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
+import torch
 
 from core.config import TrialConfig
 from core.data.corpus import TRAIN, VAL, Corpus
@@ -20,7 +22,7 @@ from core.nn.model_size import max_checkpoint_bytes
 from tests.support.corpora import in_folds, tiny_corpus
 from tests.support.patience import PATIENCE_SECONDS
 from tests.support.study_configs import outcomes, plan
-from tuning.forecast.probe import MAX_OWN, OTHERS, _probe_process, probe, settings_to_try
+from tuning.forecast.probe import MAX_OWN, OTHERS, _peak_bytes, _probe_process, probe, settings_to_try
 from tuning.resources.profiling import (
     BATCHES,
     DISK_BYTES_A_SECOND,
@@ -220,3 +222,42 @@ def test_each_cost_is_that_of_its_configuration_with_any_number_of_processes(mon
     assert costs.own == tuple(each.learning_rate for each in own)
     assert costs.others == tuple(each.learning_rate for each in others)
     assert costs.start == 2
+
+
+def test_configurations_are_measured_with_the_threads_of_a_trial_and_share_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measured: list[tuple[int, float]] = []
+
+    def measure(config: TrialConfig, corpus: Corpus, device: str, seconds: float) -> float:
+        measured.append((torch.get_num_threads(), seconds))
+        return 1.0
+
+    monkeypatch.setattr("tuning.forecast.probe.load_corpus", lambda **options: tiny_corpus())
+    monkeypatch.setattr("tuning.forecast.probe.measure_epoch_seconds", measure)
+    in_an_hour = time.monotonic() + 3600
+    _probe_process(
+        configs=[TrialConfig()] * 4, heavy=(), data={}, cache_dir=None, threads=3, device="cpu", began=in_an_hour
+    )
+    assert {threads for threads, _ in measured} == {3}
+    assert 4 * measured[0][1] == pytest.approx(measured[-1][1], rel=0.2)
+
+
+def test_too_little_memory_of_the_machine_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    def steps(*_: object, **__: object) -> Iterator[int]:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes.")
+        yield 1
+
+    monkeypatch.setattr("tuning.forecast.probe.training_steps", steps)
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        probed(monkeypatch)
+
+
+@pytest.mark.parametrize(("platform", "unit"), [("darwin", 1), ("linux", 1024)])
+def test_the_peak_memory_is_in_bytes_where_proc_lacks_it(
+    platform: str, unit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuning.forecast.probe.Path", lambda _: tmp_path / "none")
+    monkeypatch.setattr("tuning.forecast.probe.sys", SimpleNamespace(platform=platform))
+    monkeypatch.setattr("resource.getrusage", lambda _: SimpleNamespace(ru_maxrss=5000))
+    assert _peak_bytes() == 5000 * unit

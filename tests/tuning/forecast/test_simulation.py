@@ -136,3 +136,11 @@ def test_the_same_probe_gives_the_same_forecast() -> None:
 def test_a_range_has_nine_of_ten_simulations() -> None:
     found = Range.of(np.arange(101.0))
     assert (found.low, found.middle, found.high) == pytest.approx((5, 50, 95))
+
+
+def test_patience_saves_epochs_and_time() -> None:
+    whole_plan = plan(stopping=None, parallelism=12, epochs=6)
+    costs = EpochCosts(own=(10.0,) * 12, others=(), start=0.0)
+    whole, patient = (forecast(dataclasses.replace(whole_plan, patience=each), costs, 1) for each in (None, 1))
+    assert patient.epochs.middle < whole.epochs.middle == 72
+    assert patient.seconds.middle < 0.95 * whole.seconds.middle

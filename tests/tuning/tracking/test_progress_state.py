@@ -2,6 +2,7 @@
 
 import math
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -131,3 +132,16 @@ def test_the_best_of_an_earlier_start_has_no_time() -> None:
     found = progress(ended(0, 0.5, 0.8, 0.7)).best
     assert found is not None
     assert (found.epoch.epoch, found.found) == (2, None)
+
+
+def test_the_rate_is_since_the_first_trial_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    played = SimpleNamespace(monotonic=lambda: clock[0], time=lambda: 0.0)
+    monkeypatch.setattr("tuning.tracking.progress_state.time", played)
+    now = progress()
+    now.start(0, TrialConfig())
+    clock[0] = 120.0
+    now.start(1, TrialConfig())
+    now.epoch(0, epoch(1, 0.5))
+    clock[0] = 140.0
+    assert now.epochs_a_second() == 1 / 40

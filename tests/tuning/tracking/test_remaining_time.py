@@ -162,3 +162,14 @@ def test_a_trial_that_failed_without_an_epoch_says_nothing_about_later_rungs() -
     )
     study.closed.add(0)
     assert study.seconds(lambda: {0: [], 1: rows(1, 0.9), 2: rows(1, 0.5)}) == pytest.approx(30 + 2 * J)
+
+
+def test_an_estimate_is_of_the_moment_of_its_request() -> None:
+    left, known = remaining({0: 1.0}, workers=1, n_trials=2), {0: rows(2)}
+    work = left.new_estimate(lambda: dict(known))
+    assert work is not None
+    left.add(1, TrialConfig(learning_rate=9.0))
+    left.closed.add(0)
+    known[0] = rows(4)
+    work()
+    assert left._kept == pytest.approx(20 + 40 + 2 * J)

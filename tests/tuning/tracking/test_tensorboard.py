@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from core.config import TrialConfig
 from tests.support.epochs import epoch
@@ -55,6 +56,10 @@ def test_every_trial_of_the_journal_is_a_run(tmp_path: Path) -> None:
             1,
         )
         assert hparams(folder / "trial-00002")[1] == 2
+        events, began = EventAccumulator(str(folder / "trial-00000")), journal.records()[0].started_at
+        events.Reload()
+        assert began is not None
+        assert [each.wall_time - began for each in events.Scalars("val_loss")] == pytest.approx([2, 4, 6], abs=0.01)
 
 
 def test_a_running_trial_is_seen_while_it_runs(tmp_path: Path) -> None:
