@@ -27,8 +27,8 @@ from tuning.backend.interrupt import InterruptHandler
 from tuning.backend.storage import check_storage
 from tuning.console import ASSESSING, cache_option, command_line, in_callers_terms, is_terminal, print_note, say_if_slow
 from tuning.journal.folder import JOURNAL, missing_files
-from tuning.journal.predictions import pack_labels
-from tuning.journal.reader import copied_from, read_journal
+from tuning.journal.predictions import copied_from, pack_labels
+from tuning.journal.reader import read_journal
 from tuning.journal.records import counted_trials, recorded_epochs, study_attributes
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.plain_fit import PlainFit

@@ -136,7 +136,7 @@ class RunOptions:
         SearchOption(
             help="Trials after the baseline: portfolio, random (none: the sampler draws at random until it has six "
             "results), or a YAML or JSON file with a list of configurations. The portfolio has those that "
-            "were good on other data."
+            "were good on several datasets."
         ),
     ] = "portfolio"
     warm_start: Annotated[

@@ -81,7 +81,7 @@ def _too_few(config: StudyConfig, n_finished: int, n_usable: int) -> Sequence[st
     if not n_finished:
         return ["none of its trials is finished"]
     if config.sampler == "cmaes" and n_usable < MIN_SOURCE_TRIALS:
-        return [f"--sampler cmaes needs {MIN_SOURCE_TRIALS} finished trials, and can use {n_usable} of this study"]
+        return [f"--sampler cmaes needs {MIN_SOURCE_TRIALS} finished trials, and can use {n_usable} of its trials"]
     if not n_usable:
         return [f"the sampler can use none of its finished trials ({n_finished}): each has a value outside a range"]
     return []
@@ -112,7 +112,8 @@ def _mismatches(plan: StudyConfig, spec: Spec, fingerprint: str, embedding_dim: 
     elif spec["embedding_dim"] != embedding_dim:
         problems.append(f"its word vectors have {spec['embedding_dim']} dimensions, this study's {embedding_dim}")
     if not plan.space.equals_in_any_order(theirs):
-        problems.append(f"it searches another space ({theirs.name})")
+        other = "other values of the space" if theirs.name == plan.space.name else "another space,"
+        problems.append(f"it searches {other} {theirs.name}")
     if spec["metric"] != plan.metric:
         problems.append(f"it optimises {spec['metric']}, this study {plan.metric}")
     if spec["epochs"] != plan.epochs:

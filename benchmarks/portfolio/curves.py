@@ -46,8 +46,8 @@ class RecordedSet:
     def scores(self) -> NDArray[np.float64]:
         """(N,) mean of validation and test accuracy at the best validation epoch.
 
-        The mean of two splits has half the noise of one. A portfolio is evaluated on a set that it was not chosen on,
-        so it may be chosen on the test sentences of its own sets.
+        The mean of two splits has half the noise of one. benchmarks.portfolio.search evaluates a portfolio on a set
+        that it was not chosen on; other measurements with the shipped one must say that it was chosen on these sets.
         """
         return np.array([np.mean(self.best(number)) for number in range(len(self.curves))])
 

@@ -262,7 +262,7 @@ def _suggest(table: Table, bad: str) -> str:
         if name != bad and _looks_like_labels(cells) and not _is_split(cells)
     ]
     if not good:
-        return ", and no other column of the file has few values"
+        return ", and no other column has few values; add a column of labels, or merge classes"
     return f"; pass --label-column {' or '.join(good)} (few distinct values)"
 
 

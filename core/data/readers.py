@@ -131,7 +131,10 @@ def _jsonl_rows(lines: Iterator[str], name: str, nested: dict[str, str]) -> Iter
         try:
             value = json.loads(line, object_pairs_hook=partial(_unique, where=f"{name}, line {number}"))
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{name}, line {number}: not JSON ({printable(str(error), 80)}); fix the line") from None
+            reason = str(error)
+            if isinstance(error, json.JSONDecodeError):  # its own line number is that within this line
+                reason = f"{error.msg} at character {error.pos + 1:,}"
+            raise DataError(f"{name}, line {number}: not JSON ({printable(reason, 80)}); fix the line") from None
         if not isinstance(value, dict):
             raise DataError(f"{name}, line {number}: must be a JSON object, got {printable(line.strip(), 40)}")
         for key, cell in value.items():

@@ -52,6 +52,8 @@ _EXPLANATIONS = {
     "teacher": "the model whose probabilities, averaged with the labels, this one was trained on",
     "teacher_members": "the members of the teacher with their shares",
     "teacher_digest": "digest of the teacher's files, without its card and figures",
+    "teacher_test_fingerprint": "digest of the teacher's test split; if it is not `test_fingerprint`, the teacher may "
+    "have learned from sentences of this test split",
     "study_fingerprint": "digest of everything that shaped the data of the study",
     "unlabelled_sentences": "sentences without labels that were added to the training sentences",
     "unlabelled_digest": "digest of these sentences",

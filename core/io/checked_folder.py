@@ -124,10 +124,11 @@ def check_output_folder(path: Path, files: Sequence[str], kind: str) -> Path:
         if not target.is_dir():
             raise UserError(f"{path} is a file; choose another folder for the {word}")
         found = {each.name for each in target.iterdir()} - {_FINDER}
-    if foreign := _foreign(found, files) if CHECKSUMS in found else sorted(found):
+    foreign = _foreign(found, files)
+    if foreign or (found and CHECKSUMS not in found):
+        why = f"contains {foreign[0]!r}" if foreign else f"lacks {CHECKSUMS}"
         raise UserError(
-            f"{path} is no {kind}, because it contains {foreign[0]!r}, so it is not replaced; "
-            "choose another folder, or empty this one"
+            f"{path} is no {kind}, because it {why}, so it is not replaced; choose another folder, or empty this one"
         )
     return target
 

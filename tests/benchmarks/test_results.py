@@ -1,11 +1,13 @@
 """benchmarks.results: a file of results survives an interruption, and a short form decides no claim."""
 
+import fcntl
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.results import add_result, has_result, measure_missing, read_results, table_head, verdict
+from benchmarks.results import add_result, has_result, measure_missing, read_results, run_step, table_head, verdict
 
 
 def test_a_partial_last_line_is_ignored_until_a_result_takes_its_place(tmp_path: Path) -> None:
@@ -50,3 +52,26 @@ def test_a_table_begins_with_its_columns_and_a_rule() -> None:
 def test_a_short_form_does_not_decide() -> None:
     assert [verdict(True), verdict(False)] == ["holds", "DOES NOT HOLD"]
     assert verdict(True, conclusive=False) == "run too small to decide"
+
+
+def test_a_step_has_one_thread_and_answers_in_its_last_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "import json, os, sys\nprint('a note')\nprint(json.dumps({sys.argv[1]: os.environ['OMP_NUM_THREADS']}))"
+    (tmp_path / "a_step.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert run_step("a_step", "word") == {"word": "1"}
+
+
+def test_a_result_waits_while_another_command_writes(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    thread = threading.Thread(target=add_result, args=(path, {"number": 1}))
+    with path.open("ab+") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        other.write(b'{"number": 0}')
+        other.flush()
+        thread.start()
+        thread.join(0.05)
+        assert thread.is_alive()
+        other.write(b"\n")
+    thread.join()
+    assert read_results(path) == [{"number": 0}, {"number": 1}]

@@ -11,9 +11,8 @@ from benchmarks.inputs.recorded_study import some_audit
 from core.config import TrialConfig
 from core.training.result import best_epoch
 from tests.support.epochs import epoch
-from tuning.journal.predictions import pack_labels
+from tuning.journal.predictions import copied_from, pack_labels
 from tuning.journal.probabilities import epoch_name, pack_log_odds, save_probabilities
-from tuning.journal.reader import copied_from
 from tuning.journal.records import PLAIN_BASELINE, SEGMENTS, TrialRecord, study_attributes
 from tuning.journal.writer import open_study
 from tuning.scheduling.asha import Asha

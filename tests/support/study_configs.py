@@ -7,7 +7,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from core.config import TrialConfig
-from tuning.journal.reader import copied_from
+from tuning.journal.predictions import copied_from
 from tuning.journal.records import study_attributes
 from tuning.planned_search import study_config
 from tuning.run_options import RunOptions

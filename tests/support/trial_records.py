@@ -6,7 +6,7 @@ from typing import Any
 from core.config import TrialConfig
 from tests.support.epochs import epoch
 from tuning.analysis.assessment import StudyAssessment
-from tuning.journal.reader import copied_from
+from tuning.journal.predictions import copied_from
 from tuning.journal.records import TrialRecord
 
 NOT_ASSESSED = StudyAssessment(n_parameters=defaultdict(lambda: 10), multiplications=defaultdict(lambda: 160))

@@ -227,6 +227,7 @@ def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^cannot export to sqlite:.*/notes\.txt: .*not a database") as caught:
         export_to_mlflow(tmp_path / "s", f"sqlite:///{tmp_path}/notes.txt")
     assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith("; start or repair the store, or pass another --uri")
 
 
 @pytest.mark.parametrize("place", ["bogus://me:secret@host/x", "http://me:secret@127.0.0.1:9"])

@@ -11,9 +11,11 @@ import ray
 from ray.exceptions import AuthenticationError
 
 from core.errors import ConfigError, UserError
+from core.io.text import quoted
 from tuning.backend.ray_private import alive_nodes, bootstrap_address, cluster_metadata
 
 TIMEOUT_SECONDS = 5.0
+HOST_PORT = r"[^/:\s]+:\d{1,5}"
 
 
 def resolve_address(address: str) -> str:
@@ -24,22 +26,23 @@ def resolve_address(address: str) -> str:
 
     Raises:
         ConfigError: The address has another form.
-        UserError: `auto` is given, and there is no cluster.
+        UserError: `auto` is given, and there is no cluster, or RAY_ADDRESS is no address of one.
     """
     if address == "auto":
+        chosen = os.environ.get("RAY_ADDRESS") or "auto"
+        if chosen != "auto" and not re.fullmatch(HOST_PORT, chosen):
+            raise UserError(
+                f"--address auto: RAY_ADDRESS is {quoted(chosen)}, not HOST:PORT of a cluster's head; unset it, or "
+                "pass --address HOST:PORT"
+            )
         try:
-            found = bootstrap_address("auto")
+            address = str(bootstrap_address("auto"))
         except Exception as error:
             raise UserError(
                 "--address auto: no Ray cluster runs on this machine; start one with `ray start --head`, or pass "
                 "--address HOST:PORT"
             ) from error
-        if found is None:
-            raise UserError(
-                "--address auto: RAY_ADDRESS is 'local', which is no cluster; unset it, or pass --address HOST:PORT"
-            )
-        address = found
-    if not re.fullmatch(r"[^/:\s]+:\d{1,5}", address):
+    if not re.fullmatch(HOST_PORT, address):
         client = "; ray:// would run the search on the head, pass the address that `ray start --head` printed"
         hint = client if address.startswith("ray://") else ""
         raise ConfigError(f"--address must be HOST:PORT of the cluster's head, or auto, got {address!r}{hint}")

@@ -118,22 +118,23 @@ def prune(where: str, folder: str, spared: Callable[[str], bool]) -> None:
 
 def remove(where: str, folder: str) -> None:
     """Remove a folder of the storage; it need not exist."""
-    with errors_as_user_errors(where):
+    with errors_as_user_errors(where, "no access to", f"run the same command again, or remove {folder} there"):
         delete(open_storage(where), folder)
 
 
 @contextlib.contextmanager
-def errors_as_user_errors(where: str) -> Iterator[None]:
-    """Raise an error of a storage as a UserError of one line."""
+def errors_as_user_errors(
+    where: str,
+    what: str = "cannot keep checkpoints in",
+    advice: str = "pass another --storage, or fix the permissions to read, write and delete there",
+) -> Iterator[None]:
+    """Raise an error of a storage as a UserError of one line: `what` precedes the storage, `advice` ends the line."""
     from pyarrow import ArrowException
 
     try:
         yield
     except (OSError, ArrowException) as error:
-        raise UserError(
-            f"cannot keep checkpoints in {redact_uris(f'{where} ({error_summary(error)})')}; pass another --storage, "
-            "or fix the permissions to read, write and delete there"
-        ) from error
+        raise UserError(f"{what} {redact_uris(f'{where} ({error_summary(error)})')}; {advice}") from error
 
 
 def delete(system: Any, path: str) -> None:

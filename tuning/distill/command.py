@@ -95,6 +95,7 @@ def distill_model(model: Path, options: DistillOptions) -> Reproduction | None:
             "on": options.on,
             **({} if verdict is None else {"verdict": str(verdict)}),
             **facts,
+            "teacher_test_fingerprint": teacher.metrics.get("test_fingerprint") or "not known",
             "test_evaluations": len(journal.test_evaluations),
         }
         save_members(target, [trained.member], {**trained.metrics, **about}, corpus, command_line())
@@ -147,7 +148,11 @@ def _student(
     soft = np.zeros((len(texts), len(corpus.classes)))
     print(f"labelling {len(taught):,} sentences with the teacher ...", flush=True)
     soft[taught] = teacher_probabilities(teacher, [tokens[place] for place in taught], spec["threads"])
-    trained = ", which was trained on train and val" if "verified_val_accuracy" in teacher.metrics else ""
+    trained, known = "", teacher.metrics
+    if "verified_val_accuracy" in known:
+        trained = ", which was trained on train and val"
+    elif known.get("study_fingerprint", known.get("data_fingerprint")) != corpus.fingerprint:
+        trained = ", which may have learned from val: its data, splits, word vectors or tokenizer are not the study's"
     print(f"val  accuracy {(soft[val].argmax(axis=1) == corpus.labels[val]).mean():.4f} of the teacher{trained}")
     unlabelled = _tokenized(extra, tokenizer)
     if unlabelled:

@@ -48,13 +48,15 @@ def _why_none(assessment: StudyAssessment) -> str:
     if not assessment.n_candidates:
         return f"no trial {NO_VALUE}"
     if assessment.corrected is None:
-        lost = "; restore the study's folder `probabilities`" if assessment.sentences != 1 else ""
-        return f"{why_not_corrected(assessment)}{lost}"
+        more = "search with more of them under another --name"
+        advice = more if assessment.sentences == 1 else "restore the study's folder `probabilities`"
+        return f"{why_not_corrected(assessment)}; {advice}"
     if assessment.nothing_learned:
         return f"{NOTHING_LEARNED}; run more trials"
     return (
         "no trial has ended with stored probabilities, or those of two trials are too large to compare (validation "
-        "sentences times classes); run more trials, or search with fewer validation sentences under another --name"
+        "sentences times classes); restore the study's folder `probabilities`, or search with fewer validation "
+        "sentences under another --name"
     )
 
 

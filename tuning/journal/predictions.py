@@ -65,6 +65,11 @@ def unpack_validation_labels(attributes: Mapping[str, Any]) -> NDArray[np.int64]
     return labels
 
 
+def copied_from(origin: str) -> int | None:
+    """Return the trial whose result a trial with this origin copies; None if it is trained."""
+    return int(origin.removeprefix("copy of ")) if origin.startswith("copy of ") else None
+
+
 DAMAGE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 """What reading a damaged record raises; RecursionError: a line of many brackets."""
 

@@ -21,7 +21,7 @@ from core.errors import UserError
 from core.io.atomic import read_regular
 from core.io.text import quoted
 from tuning.journal.file import parse_lines
-from tuning.journal.predictions import DAMAGE, journal_damage
+from tuning.journal.predictions import DAMAGE, copied_from, journal_damage
 
 N_EPOCHS = "n_epochs"
 """User attribute of a closed trial: the number of its epochs that count, if it has more. Later epochs were trained when
@@ -221,11 +221,6 @@ NEEDED: Mapping[TrialState, Shape] = {
     TrialState.FAIL: {"result": {"error": str}},
 }
 """Further user attributes that a trial of this state has."""
-
-
-def copied_from(origin: str) -> int | None:
-    """Return the trial whose result a trial with this origin copies; None if it is trained."""
-    return int(origin.removeprefix("copy of ")) if origin.startswith("copy of ") else None
 
 
 def check_written_trial(state: TrialState, attributes: Mapping[str, Any]) -> None:

@@ -16,8 +16,8 @@ from core.io.atomic import file_mode
 from core.metrics import METRICS
 from core.training.result import EpochResult, best_epoch, epoch_order
 from tuning.journal.folder import JOURNAL
-from tuning.journal.predictions import Packed, journal_damage
-from tuning.journal.reader import N_EPOCHS, TEST_EVALUATION, copied_from, read_journal
+from tuning.journal.predictions import Packed, copied_from, journal_damage
+from tuning.journal.reader import N_EPOCHS, TEST_EVALUATION, read_journal
 
 Spec = Mapping[str, Any]
 STUDY_FORMAT = 10

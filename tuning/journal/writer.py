@@ -292,7 +292,7 @@ def _advice(differences: Sequence[str]) -> str:
     data = [line for line in differences if line.startswith(("fingerprint ", "data.dataset "))]
     advice = ["install the same versions"] if versions else []
     if len(versions) + len(data) < len(differences):
-        advice.append("pass the same options as before")
+        advice.append("pass the same options and files as before")
     elif data:
         moved = any(line.startswith("data.dataset ") for line in data)
         advice.append("pass the same data" + ("" if moved else ", with the same versions of NLTK and regex"))

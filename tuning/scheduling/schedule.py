@@ -29,8 +29,7 @@ from optuna.trial import FrozenTrial, TrialState
 from core.config import TrialConfig
 from core.errors import UserError
 from core.training.result import EpochResult
-from tuning.journal.predictions import Packed
-from tuning.journal.reader import copied_from
+from tuning.journal.predictions import Packed, copied_from
 from tuning.journal.records import SEGMENTS, TrialRecord, recorded_epochs
 from tuning.scheduling.asha import FAILED
 from tuning.scheduling.budget import BudgetCheck, EarlyEnd, StopSignal

@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from core.config import TrialConfig
 from core.io.checked_folder import canonical_json
-from tuning.journal.reader import copied_from
+from tuning.journal.predictions import copied_from
 from tuning.scheduling.samplers import (
     SAMPLERS,
     Params,

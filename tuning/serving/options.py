@@ -109,7 +109,7 @@ class PredictOptions:
             problems.append(f"--out is written as text, got {self.out}; choose a name that ends in {written} or .txt")
         if ending in (".csv", ".tsv", ".jsonl") and ending != written:
             other = "be used with --format json, or " * (ending == ".jsonl")
-            problems.append(f"--out {self.out} must {other}end in {written} or .txt, as it is written")
+            problems.append(f"--out {self.out} must {other}end in {written} or .txt, the format of its content")
         if problems:
             raise ConfigError("; ".join(problems))
 

@@ -77,7 +77,8 @@ def export_to_mlflow(folder: Path, uri: str) -> str:
                 if number >= len(records):  # a trial after an early end does not count
                     client.delete_run(run.info.run_id)
     except (MlflowException, SQLAlchemyError) as error:
-        raise UserError(redact_uris(f"cannot export to {uri}: {error_summary(error)}")) from error
+        reason = redact_uris(f"cannot export to {uri}: {error_summary(error)}")
+        raise UserError(f"{reason}; start or repair the store, or pass another --uri") from error
     except ImportError as error:  # the driver of a database
         raise UserError(redact_uris(f"cannot export to {uri}: {error_summary(error)}; install the package")) from error
     new = sum(record.number not in runs for record in records)

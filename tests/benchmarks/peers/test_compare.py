@@ -5,11 +5,13 @@ import csv
 import dataclasses
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import optuna
 import pytest
+import torch
 from optuna.distributions import CategoricalDistribution
 
 from benchmarks.peers import compare
@@ -129,3 +131,49 @@ def test_scores_are_accuracy_and_the_mean_of_the_classes_f1() -> None:
 def test_ludwigs_two_trials_at_once_have_one_thread_each() -> None:
     text = (compare.SCRIPTS / "ludwig_peer.py").read_text()
     assert 0 < text.find('os.environ["OMP_NUM_THREADS"] = "1"') < text.find("ray.init(")
+
+
+SETTINGS = {"freeze_embedding": True, "n_layers": 1, "bidirectional": True, "pooling": "last", "hidden_dim": 4,
+            "lstm_dropout": 0.0, "fc_dropout": 0.0, "learning_rate": 0.5, "batch_size": 2}  # fmt: skip
+
+
+@pytest.mark.parametrize("pooling", ["last", "max"])
+def test_plain_torch_reads_a_sentence_alike_next_to_a_longer_one(pooling: str) -> None:
+    from plain_lstm import Net  # type: ignore[import-not-found]
+
+    net = Net({**SETTINGS, "pooling": pooling}, torch.randn(9, 3), 2).eval()
+    short, long = torch.tensor([2, 3]), torch.tensor([4, 5, 6, 7, 8])
+    assert torch.allclose(net([short]), net([short, long])[:1], atol=1e-6)
+
+
+def test_plain_torch_keeps_the_best_epoch_and_ends_where_the_report_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    import plain_lstm
+
+    class Descent:
+        """The first Adam imports for seconds."""
+
+        def __init__(self, parameters: Any, lr: float) -> None:
+            self.parameters, self.lr = list(parameters), lr
+
+        def zero_grad(self) -> None:
+            for each in self.parameters:
+                each.grad = None
+
+        def step(self) -> None:
+            for each in self.parameters:
+                each.data -= self.lr * each.grad
+
+    seen: list[torch.Tensor] = []
+
+    def predict(net: Any, _: object) -> list[bool]:
+        seen.append(net.output.bias.clone())
+        return [len(seen) == 2]
+
+    monkeypatch.setattr(torch.optim, "Adam", Descent)
+    monkeypatch.setattr(plain_lstm, "predict", predict)
+    splits = {"train": [(torch.tensor([2, 3]), 1), (torch.tensor([4]), 1)], "val": [(torch.tensor([2]), 1)]}
+    task = SimpleNamespace(vectors=torch.randn(5, 3), classes=["a", "b"], epochs=9, splits=splits)
+    weights, accuracy = plain_lstm.train(SETTINGS, task, lambda epoch, accuracy: epoch == 3)
+    assert (accuracy, len(seen)) == (1.0, 3)
+    assert torch.equal(weights["output.bias"], seen[1])
+    assert not torch.equal(seen[1], seen[2])

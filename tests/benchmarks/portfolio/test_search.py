@@ -1,10 +1,14 @@
 """Replayed searches that begin with the portfolio of the other sets."""
 
+import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from benchmarks.portfolio import search
 from benchmarks.portfolio.search import (
     LONG,
     RANDOM,
@@ -18,6 +22,8 @@ from benchmarks.portfolio.search import (
     rule_cells,
 )
 from benchmarks.simulation.replay import Policy, replay
+from tests.support.curves import table
+from tests.support.epochs import epoch
 from tests.support.portfolio_recording import recording, write_curves
 from tuning.scheduling.asha import Asha
 
@@ -70,3 +76,11 @@ def test_the_cells_of_a_rule_have_means_and_counts_where_each_claim_holds() -> N
 
     found = {"a": searched(0.8, 20, 40), "b": searched(0.7, 20, 50), "c": searched(0.9, 21, 60)}
     assert rule_cells(found) == ["50", "80.00", "60.00", "2 of 3", "2 of 3"]
+
+
+def test_the_test_accuracy_is_that_of_the_best_validation_epoch_that_was_trained() -> None:
+    pairs = zip(table(2).curves, ((0.7, 0.9), (0.6, 0.8)), strict=True)
+    curves = tuple(dataclasses.replace(each, epochs=(epoch(1, a), epoch(2, b))) for each, (a, b) in pairs)
+    searched: Any = SimpleNamespace(curves=[1, 0], epochs_by_trial=[2, 1])
+    tests = [[0.9, 0.2], [0.3, 0.4]]
+    assert search.test_of_best(dataclasses.replace(table(2), curves=curves), searched, tests) == 0.4

@@ -1,11 +1,15 @@
 """Replayed searches: their trainings, visible results and times."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 
 from benchmarks.simulation.replay import CLOCK, STOPPING, UNORDERED, Policy, band, replay, trial_order
+from benchmarks.simulation.unordered import Unordered
 from tests.support.curves import EPOCHS, table
+from tuning.scheduling.asha import Asha
+from tuning.scheduling.simulated_backend import simulate
 
 WITHOUT_RULE = Policy(rule=None, trials=10, noise=0, error=0)
 
@@ -75,3 +79,16 @@ def test_epochs_until_an_accuracy_is_reached_and_their_band() -> None:
     assert found.epochs_until(2.0) == found.seconds_until(2.0) == float("inf")
     assert found.seconds_until(found.best[7]) == found.seconds[found.best.index(found.best[7])]
     assert band(range(100)) == (10, 50, 90)
+
+
+def test_rays_form_continues_the_upper_part_of_the_reduction() -> None:
+    """0.38 is above 0.35, which is above 75% of 0.1, 0.2, 0.3 and 0.5."""
+    scores, epochs = (0.5, 0.1, 0.2, 0.3, 0.38), [0] * 5
+    rule = Asha(grace=1, reduction=4)
+
+    def clock(score: Any) -> Unordered:
+        return Unordered(n_trials=5, epochs=8, rule=rule, stops=True, start=lambda trial: None, score=score)
+
+    for end in simulate(clock, lambda trial, epoch: scores[trial], lambda trial, epoch: 1.0, 1):
+        epochs[end.trial] += 1
+    assert epochs == [8, 1, 1, 1, 4]

@@ -278,7 +278,7 @@ def test_ids_without_another_column_to_offer() -> None:
     cells: list[str | None] = [str(i) for i in range(30)]
     with pytest.raises(
         DataError,
-        match=r"in 30 rows, more than 10, so it looks like .*, and no other column of the file has few values$",
+        match=r"in 30 rows, more than 10, so it looks like .*, and no other column has few values; add a column of la",
     ):
         encode_labels(table(id=cells, text=cells), "id")
 

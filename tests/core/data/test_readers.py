@@ -189,7 +189,7 @@ def test_columns_of_jsonl_with_lists_or_objects_are_not_read(tmp_path: Path) -> 
 
 def test_jsonl_with_a_bad_line_names_it(tmp_path: Path) -> None:
     lines = ['{"text": "a", "label": 1}'] * 1000 + ['{"text": "a", "label": }']
-    with pytest.raises(DataError, match=r"a\.jsonl, line 1001: not JSON \(Expecting value"):
+    with pytest.raises(DataError, match=r"line 1001: not JSON \(Expecting value at character 24\); fix the"):
         read(tmp_path, "a.jsonl", "\n".join(lines).encode())
 
 

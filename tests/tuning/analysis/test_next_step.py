@@ -30,6 +30,11 @@ BETTER = "the plain baseline is better than the best trial"
 EXPECTED = f"{BETTER}; an ensemble with it is expected to be better"
 NOT_SHOWN = "the search is not shown to beat the plain baseline"
 LONGER = "run more trials, or more epochs under another name"
+TRIALS = [
+    trial(0, range(30, 110)),
+    trial(1, range(40), origin="random"),
+    trial(2, range(1, 42), config=CONFIG.replace(hidden_dim=2).to_dict(), origin="random"),
+]
 
 
 def text_of(folder: Path, **options: Any) -> str:
@@ -53,13 +58,7 @@ def test_a_trial_is_trained_again_unless_the_plain_baseline_is_better(
     wrong: int, remark: str | None, retrains: bool, tmp_path: Path
 ) -> None:
     """Trial 2 is recommended. It is wrong on 41 sentences, which corrected are 41.5."""
-    small = CONFIG.replace(hidden_dim=2).to_dict()
-    trials = [
-        trial(0, range(30, 110)),
-        trial(1, range(40), origin="random"),
-        trial(2, range(1, 42), config=small, origin="random"),
-        trial(3, range(60, 160), origin="random"),
-    ]
+    trials = [*TRIALS, trial(3, range(60, 160), origin="random")]
     write_study(tmp_path / "s", trials, attributes(plain_baseline={"val_predictions": predicting(range(wrong))}))
     with called_from_python("search(...)"):
         assert text_of(tmp_path / "s").endswith("next: study.retrain(trial=2)") == retrains
@@ -70,25 +69,16 @@ def test_a_trial_is_trained_again_unless_the_plain_baseline_is_better(
 def test_a_study_that_its_patience_has_ended_is_not_advised_to_train_more_trials(tmp_path: Path) -> None:
     ended = {"reason": "5 new trials without a better one", "n_trials": 2}
     plain = {"val_predictions": predicting(range(20))}
-    write_study(
-        tmp_path / "s", [trial(0, range(30, 110)), trial(1, range(40), origin="random")],
-        attributes(plain_baseline=plain, early_end=ended),
-    )  # fmt: skip
+    write_study(tmp_path / "s", TRIALS[:2], attributes(plain_baseline=plain, early_end=ended))
     advice = "search without the --target or --patience-trials that ended it, or for more epochs under another --name"
     assert text_of(tmp_path / "s").endswith(f"{BETTER}; {advice}")
 
 
 def test_the_test_results_are_those_of_the_best_trial_and_of_the_one_to_use(tmp_path: Path) -> None:
-    small = CONFIG.replace(hidden_dim=2).to_dict()
-    trials = [
-        trial(0, range(30, 110)),
-        trial(1, range(40), origin="random"),
-        trial(2, range(1, 42), config=small, origin="random"),
-    ]
     readings = [reading(2, 0.625), reading(0, 0.5)]
 
     def tested(name: str) -> list[tuple[float, str]]:
-        write_study(tmp_path / name, trials, attributes(test_evaluations=readings))
+        write_study(tmp_path / name, TRIALS, attributes(test_evaluations=readings))
         found = cards(read_assessed(tmp_path / name))
         return [(card.value, card.detail.split(";")[0]) for card in found if card.title == "Test accuracy"]
 
@@ -175,13 +165,7 @@ def test_a_plain_baseline_that_is_better_is_named_although_nothing_was_learned(
 
 def test_without_corrected_figures_the_value_of_the_recommended_trial_counts(tmp_path: Path) -> None:
     """Trial 1 is as good as the plain baseline, trial 2 is worse by a sentence. Trial 3 has no stored predictions."""
-    small = CONFIG.replace(hidden_dim=2).to_dict()
-    trials = [
-        trial(0, range(30, 110)),
-        trial(1, range(40), origin="random"),
-        trial(2, range(1, 42), config=small, origin="random"),
-        trial(3, range(60, 160), origin="random", predictions=()),
-    ]
+    trials = [*TRIALS, trial(3, range(60, 160), origin="random", predictions=())]
     write_study(tmp_path / "s", trials, attributes(plain_baseline={"val_predictions": predicting(range(40))}))
     assert text_of(tmp_path / "s").endswith(f" {NOT_SHOWN}; {LONGER}")
 

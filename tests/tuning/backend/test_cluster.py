@@ -355,9 +355,11 @@ def test_auto_is_what_ray_says(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_address("auto") == "10.0.0.1:6379"
 
 
-def test_auto_is_no_local_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_ADDRESS", "local")
-    with pytest.raises(UserError, match=r"^--address auto: RAY_ADDRESS is 'local', which is no cluster; unset it, or "):
+@pytest.mark.parametrize("chosen", ["local", "http://127.0.0.1:8265", "ray://head:10001", "10.0.0.1"])
+def test_auto_names_a_variable_that_is_no_address(monkeypatch: pytest.MonkeyPatch, chosen: str) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", chosen)
+    message = f"^--address auto: RAY_ADDRESS is '{chosen}', not HOST:PORT of a cluster's head; unset it, or pass --add"
+    with pytest.raises(UserError, match=message):
         resolve_address("auto")
 
 

@@ -21,7 +21,7 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *w
 
 
 @pytest.mark.parametrize("verb", ["", *VERBS])
-def test_each_help_ends_with_two_commands_to_copy(
+def test_each_help_has_groups_of_options_and_ends_with_commands_to_copy(
     verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = said(monkeypatch, capsys, *verb.split(), "--help")
@@ -29,6 +29,12 @@ def test_each_help_ends_with_two_commands_to_copy(
     assert foot == [f"    {command}" for command in EXAMPLES[verb]]
     assert len(foot) == (2 if verb else 4)
     assert [line for line in lines if len(line) > 80] == []
+    if verb:
+        options = [each for each in COMMAND.commands[verb].params if each.param_type_name == "option"]  # type: ignore[attr-defined]
+        assert [each.name for each in options if each.rich_help_panel not in GROUPS] == []
+        shown = [line.rstrip(":") for line in lines if re.fullmatch(r"[A-Z]\w+:", line)]
+        used = {each.rich_help_panel for each in options}
+        assert [title for title in shown if title != "Arguments"] == [group for group in GROUPS if group in used]
 
 
 def test_the_list_of_verbs_cuts_no_sentence_short(
@@ -48,18 +54,6 @@ def test_the_help_of_each_option_is_a_sentence_with_its_default(verb: str) -> No
     assert [each.name for each in parameters if not re.fullmatch(r"[A-Z].*\.", each.help or "")] == []
     silent = [each for each in parameters if each.default is None and not each.required]
     assert [each.name for each in silent if "Default: " not in each.help] == []
-
-
-@pytest.mark.parametrize("verb", VERBS)
-def test_each_option_is_in_a_group(
-    verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    options = [each for each in COMMAND.commands[verb].params if each.param_type_name == "option"]  # type: ignore[attr-defined]
-    assert [each.name for each in options if each.rich_help_panel not in GROUPS] == []
-    lines = said(monkeypatch, capsys, verb, "--help")
-    shown = [line.rstrip(":") for line in lines if re.fullmatch(r"[A-Z]\w+:", line)]
-    used = {each.rich_help_panel for each in options}
-    assert [title for title in shown if title != "Arguments"] == [group for group in GROUPS if group in used]
 
 
 def test_a_search_has_five_groups_of_options() -> None:

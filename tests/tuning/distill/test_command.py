@@ -186,7 +186,14 @@ def test_a_teacher_of_another_test_split_is_pointed_out(
 ) -> None:
     note = "the teacher was trained with another test split, so it may know sentences of this one"
     distil(study, made)
-    assert note in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert note in out
+    assert "of the teacher, which may have learned from val: its data, " in out
+    made_of = metrics(study, "small")
+    assert made_of["teacher_test_fingerprint"] != made_of["test_fingerprint"]
+    with patch("tuning.distill.command.train_seed", side_effect=InterruptedError), pytest.raises(InterruptedError):
+        distil(study, made, model=study / "small", out=study / "smaller")
+    assert " of the teacher\n" in capsys.readouterr().out  # a student of the same study
     retrain_trial(RetrainOptions(study=str(study), trial="0", cache_dir=made / "cache"))
     distil(study, made, model=study / "model")
     out = capsys.readouterr().out

@@ -348,7 +348,8 @@ def test_a_cost_below_that_of_each_model_is_refused(study: Path, made: Path) -> 
 def test_a_study_without_probabilities_is_refused(study: Path, made: Path) -> None:
     shutil.rmtree(study / "probabilities")
 
-    with pytest.raises(UserError, match="there is no ensemble: no trial has ended with stored probabilities"):
+    lost = r"there is no ensemble: no trial has ended with stored probabilities, .*; restore the study's folder `prob"
+    with pytest.raises(UserError, match=lost):
         ensemble(study, made)
 
 
@@ -356,6 +357,9 @@ def test_why_there_is_no_ensemble(study: Path, made: Path, monkeypatch: pytest.M
     found = SimpleNamespace(ensemble=None, nothing_learned=False, corrected=None, n_candidates=3, sentences=200)
     monkeypatch.setattr("tuning.ensemble.command.assess", lambda *_, **__: found)
     with pytest.raises(UserError, match=r"there is no ensemble: some predictions were not stored; restore"):
+        ensemble(study, made)
+    found.sentences = 1
+    with pytest.raises(UserError, match=r"only one validation sentence; search with more of them under another --name"):
         ensemble(study, made)
     found.n_candidates = 0
     with pytest.raises(UserError, match=r"there is no ensemble: no trial has ended with a value; run the study first"):

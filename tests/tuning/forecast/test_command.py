@@ -211,18 +211,11 @@ def test_stopped_trials_may_continue_when_trials_are_added_or_a_target_is_left_o
 def test_memory_that_is_too_small_is_warned_of_with_what_would_fit() -> None:
     (warning,) = outlook(worker_bytes=15_000_000_000).warnings()
     assert warning == "the search may not fit the machine's memory of 24.00 GB; pass --workers 1"
+    assert str(outlook(worker_bytes=15_000_000_000)).splitlines()[-1] == f"warning: {warning}"
     assert outlook(worker_bytes=11_800_000_000).warnings()[0].endswith("; pass --workers 1")  # others need 0.8 GB
     (hopeless,) = outlook(worker_bytes=30_000_000_000).warnings()
     assert "choose smaller settings for a new study, such as --set 'hidden_dim=int(32,128)'" in hopeless
     assert outlook(memory_bytes=0).warnings() == []
-
-
-def test_a_warning_is_below_the_text() -> None:
-    assert (
-        str(outlook(worker_bytes=15_000_000_000))
-        .splitlines()[-1]
-        .startswith("warning: the search may not fit the machine's")
-    )
 
 
 def test_without_stopping_there_are_no_rungs() -> None:

@@ -143,40 +143,35 @@ def test_a_difference_that_follows_from_another_one_is_not_named() -> None:
     assert spec_differences(old, old | fewer | {"warm_start": "x"}) == ['warm_start none, this command has "x"']
 
 
-def test_another_spec_is_refused_with_each_difference(tmp_path: Path) -> None:
-    two_trials(tmp_path / "s")
-    other = SPEC | {"seed": 43, "stopping": None}
-    with (
-        pytest.raises(
-            ConfigError,
-            match=r"created with seed 42, this command has 43; stopping \{\"grace\": 2\}, this command has none; "
-            "pass the same options as before, or choose another --name",
-        ),
-        open_study(tmp_path / "s", other),
-    ):
-        pass
-
-
 @pytest.mark.parametrize(
-    ("changes", "advice"),
+    ("changes", "said"),
     [
-        ({"seed": 43}, "pass the same options as before"),
-        ({"versions": {"torch": "3"}}, "install the same versions"),
-        ({"versions": {"torch": "3"}, "seed": 43}, "install the same versions and pass the same options as before"),
-        ({"fingerprint": "e" * 64}, "pass the same data, with the same versions of NLTK and regex"),
-        ({"fingerprint": "e" * 64, "data": {"dataset": "other"}}, "pass the same data"),
+        (
+            {"seed": 43, "stopping": None},
+            r"created with seed 42, this command has 43; stopping \{\"grace\": 2\}, this command has none; pass the "
+            "same options and files as before",
+        ),
+        ({"versions": {"torch": "3"}}, "; install the same versions"),
+        (
+            {"versions": {"torch": "3"}, "seed": 43},
+            "; install the same versions and pass the same options and files as before",
+        ),
+        ({"fingerprint": "e" * 64}, "; pass the same data, with the same versions of NLTK and regex"),
+        ({"fingerprint": "e" * 64, "data": {"dataset": "other"}}, "; pass the same data"),
         (
             {"fingerprint": "e" * 64, "data": {"dataset": "tiny", "split": "70/20/10"}},
-            "pass the same options as before",
+            "; pass the same options and files as before",
         ),
     ],
 )
-def test_the_advice_follows_from_what_differs(tmp_path: Path, changes: dict[str, Any], advice: str) -> None:
+def test_another_spec_is_refused_with_each_difference_and_the_advice_that_follows(
+    tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
     spec = SPEC | {"versions": {"torch": "2"}}
     with open_study(tmp_path / "s", spec):
         pass
     with (
-        pytest.raises(ConfigError, match=f"; {advice}, or choose another --name$"),
+        pytest.raises(ConfigError, match=f"{said}, or choose another --name$"),
         open_study(tmp_path / "s", spec | changes),
     ):
         pass

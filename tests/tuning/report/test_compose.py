@@ -167,13 +167,6 @@ def test_nothing_is_loaded_from_elsewhere(page: Page) -> None:
     assert "url(" not in page.raw["style"]
 
 
-def test_a_study_without_trials_has_a_page(tmp_path: Path) -> None:
-    record_study(tmp_path / "s", trials=0)
-    page = made(tmp_path / "s")
-    assert "No trial has ended with a value yet." in page.text
-    assert page.rows == []
-
-
 @pytest.mark.slow
 def test_many_classes_are_listed_as_confusions(tmp_path: Path) -> None:
     record_study(tmp_path / "s", classes=tuple(f"class {i}" for i in range(20)))
@@ -197,14 +190,15 @@ def test_each_class_has_its_scores(page: Page, folder: Path) -> None:
         assert f"{row}{each.support}" in page.text
 
 
-@pytest.mark.slow
-def test_the_page_names_no_folder(tmp_path: Path) -> None:
+def test_a_study_without_trials_has_a_page_that_names_no_folder(tmp_path: Path) -> None:
     data = {"dataset": "/home/anna/t.csv"}
     record_study(tmp_path / "s", trials=0, data=data, command="sentune run /home/anna/t.csv")
     page = made(tmp_path / "s", command="sentune report s --out /home/anna/page.html")
     assert "/home/anna" not in page.source
     for shown in ("sentune run t.csv", "sentune report s --out page.html", "datasett.csv"):
         assert shown in page.text
+    assert "No trial has ended with a value yet." in page.text
+    assert page.rows == []
 
 
 def luminance(colour: str) -> float:

@@ -68,12 +68,23 @@ def test_cpus_are_those_of_the_affinity_and_of_the_control_groups(
     assert available_cpus() == cpus
 
 
-def test_gpus_are_those_that_torch_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("environ", "nvml", "cuda", "found"),
+    [
+        ({}, 2, 2, (0, 1)),
+        ({}, 2, 1, (0,)),  # in MIG mode, CUDA shows one instance
+        ({"CUDA_VISIBLE_DEVICES": "MIG-a,MIG-b"}, 1, 1, (0, 0)),  # an instance that is not seen here is like the first
+    ],
+)
+def test_gpus_are_those_that_cuda_shows(
+    environ: dict[str, str], nvml: int, cuda: int, found: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = [nvml]
     monkeypatch.setattr("importlib.metadata.version", {"torch": "2.6.0+cu124"}.__getitem__)
-    monkeypatch.setattr("torch.cuda.init", lambda: None)
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: shown[0])
+    monkeypatch.setattr("torch.cuda.init", lambda: shown.__setitem__(0, cuda))
     monkeypatch.setattr("torch.cuda.get_device_properties", lambda at: SimpleNamespace(name=f"G{at}", total_memory=at))
-    assert local_gpus({}) == (Gpu(name="G0", bytes=0), Gpu(name="G1", bytes=1))
+    assert local_gpus(environ) == tuple(Gpu(name=f"G{at}", bytes=at) for at in found)
 
 
 @pytest.mark.parametrize(
@@ -96,25 +107,6 @@ def test_gpus_that_cuda_cannot_use_are_not_counted(error: Exception, monkeypatch
     assert local_gpus({"CUDA_VISIBLE_DEVICES": "0,1"}) == ()
     with pytest.raises(ConfigError, match="CUDA_VISIBLE_DEVICES=0,0 names a GPU twice"):
         local_gpus({"CUDA_VISIBLE_DEVICES": "0,0"})
-
-
-def test_several_gpus_in_mig_mode_are_the_one_instance_that_cuda_shows(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = [2]  # what NVML counts
-    instance = SimpleNamespace(name="G0 MIG 1g.10gb", total_memory=10)
-    monkeypatch.setattr("importlib.metadata.version", {"torch": "2.6.0+cu124"}.__getitem__)
-    monkeypatch.setattr("torch.cuda.device_count", lambda: shown[0])
-    monkeypatch.setattr("torch.cuda.init", lambda: shown.__setitem__(0, 1))
-    monkeypatch.setattr("torch.cuda.get_device_properties", [instance].__getitem__)
-    assert local_gpus({}) == (Gpu(name=instance.name, bytes=10),)
-
-
-def test_mig_instances_that_this_process_does_not_see_are_like_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    instance = SimpleNamespace(name="G0 MIG 1g.10gb", total_memory=10)
-    monkeypatch.setattr("importlib.metadata.version", {"torch": "2.6.0+cu124"}.__getitem__)
-    monkeypatch.setattr("torch.cuda.init", lambda: None)
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
-    monkeypatch.setattr("torch.cuda.get_device_properties", [instance].__getitem__)
-    assert local_gpus({"CUDA_VISIBLE_DEVICES": "MIG-a,MIG-b"}) == (Gpu(name=instance.name, bytes=10),) * 2
 
 
 def test_gpus_are_looked_for_only_if_trials_use_them(monkeypatch: pytest.MonkeyPatch) -> None:

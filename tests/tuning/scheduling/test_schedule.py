@@ -273,6 +273,7 @@ def test_a_trial_that_is_too_large_runs_again_on_a_whole_gpu_and_the_decisions_a
     schedule.end(job.trial, {"error": "out of memory", "oom": True}, SEGMENT)
     assert (len(store.trials()), store.trials()[0].user_attrs[OOM]) == (1, "out of memory")
     assert store.trials()[0].user_attrs[SEGMENTS] == [SEGMENT], "its time and its worker are kept"
+    assert job_of(schedule_of(store, config, retry_oom=True)).whole_gpu  # also after a kill
     again = job_of(schedule)
     assert (again.trial, again.whole_gpu) == (0, True)
     assert schedule.next_job() is NoJob.WAIT
@@ -280,14 +281,6 @@ def test_a_trial_that_is_too_large_runs_again_on_a_whole_gpu_and_the_decisions_a
     rest = [job_of(schedule)]
     assert not rest[0].whole_gpu
     assert train(schedule, rest[0], 0.5)
-
-
-def test_after_a_kill_a_trial_that_was_too_large_still_gets_a_whole_gpu() -> None:
-    store = MemoryStore()
-    config = plan(n_trials=3, parallelism=1, lag=0.0, stopping=None)
-    schedule = schedule_of(store, config, retry_oom=True)
-    schedule.end(job_of(schedule).trial, {"error": "out of memory", "oom": True}, SEGMENT)
-    assert job_of(schedule_of(store, config, retry_oom=True)).whole_gpu
 
 
 @pytest.mark.parametrize("retry_oom", [False, True])

@@ -85,20 +85,11 @@ def test_the_notebook_lies_inside_two_presets(name: str) -> None:
             assert getattr(searched, dimension.field) == getattr(TrialConfig.notebook(), dimension.field)
 
 
-def test_the_notebook_preset_reproduces_the_notebook() -> None:
+def test_the_notebook_preset_searches_what_the_notebook_invites_to_change_and_reproduces_it() -> None:
     space = load_space("notebook")
+    names = ["n_layers", "hidden_dim", "lstm_dropout", "fc_dropout", "learning_rate", "freeze_embedding"]
+    assert [dimension.name for dimension in space.dimensions] == names
     assert space.to_config(space.to_params(TrialConfig.notebook())) == TrialConfig.notebook()
-
-
-def test_the_notebook_preset_searches_what_the_notebook_invites_to_change() -> None:
-    assert [dimension.name for dimension in load_space("notebook").dimensions] == [
-        "n_layers",
-        "hidden_dim",
-        "lstm_dropout",
-        "fc_dropout",
-        "learning_rate",
-        "freeze_embedding",
-    ]
 
 
 def test_the_default_preset_searches_everything_but_what_its_comment_leaves_out() -> None:
