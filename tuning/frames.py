@@ -62,7 +62,7 @@ def store_frame(data: Any, options: ReadOptions, folder: Path) -> tuple[Path, Re
 def _table(data: Any, named: Sequence[str | None]) -> Table:
     """Return the columns of a frame or of two sequences, with the values as a file has them.
 
-    If the first two of the `named` columns, text and label, are not None, other columns of floats are left out: as
+    If the first two of the `named` columns, text and label, are not None, other columns of floats are not read: as
     texts, those of an embedding take ten times their memory.
     """
     import pyarrow
