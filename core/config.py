@@ -137,7 +137,7 @@ class TrialConfig:
     epoch_sentences: int | None = _setting(None, _optional(_whole(1, MAX_EPOCH_SENTENCES)))
     """Number of training sentences in an epoch; the next one continues in the same shuffle. None: a whole pass."""
     patience: int | None = _setting(None, _optional(_whole(1, MAX_EPOCHS)))
-    """Stop after this many epochs without a better value of `metric`; None for never."""
+    """End the training after this many epochs without a better value of `metric`; None for never."""
     metric: str = _setting("accuracy", _choice(METRIC_NAMES))
     """Metric of the best epoch on validation: accuracy, macro_f1, balanced_accuracy, mcc, log_loss or roc_auc."""
     precision: str = _setting("fp32", _choice(PRECISIONS))

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from core.errors import DataError
 
-Scores = NDArray[np.float64]
-"""(R, M) scores by resample and candidate."""
+Values = NDArray[np.float64]
+"""(R, M) values of a metric by resample and candidate, in its own direction: `Metric.oriented` makes them scores."""
 Labels = NDArray[np.integer]
 Counts = NDArray[np.integer]
-Compute = Callable[[Labels, NDArray[Any], Counts, int], Scores]
+Compute = Callable[[Labels, NDArray[Any], Counts, int], Values]
 """Function of the labels (n,), the outputs of M candidates, the counts (R, n) and the number of classes."""
 
 MAX_GROUPS = 500
@@ -63,7 +63,7 @@ class Metric:
             raise ValueError(f"{self.name} needs probabilities, got none")
         return float(self.compute(labels, outputs[None], np.ones((1, len(labels)), dtype=np.int64), n_classes)[0, 0])
 
-    def resampled(self, labels: Labels, outputs: NDArray[Any], counts: Counts, n_classes: int) -> Scores:
+    def resampled(self, labels: Labels, outputs: NDArray[Any], counts: Counts, n_classes: int) -> Values:
         """Return (R, M): the metric of M candidates on R resamples of the n sentences.
 
         It equals `value` on the repeated sentences. A class that a resample lacks is left out of the mean of roc_auc.
@@ -187,24 +187,24 @@ def _ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np
     return np.divide(above, below, out=np.zeros(above.shape), where=below != 0)
 
 
-def _accuracy(labels: Labels, predictions: Labels, counts: Counts, n_classes: int) -> Scores:
+def _accuracy(labels: Labels, predictions: Labels, counts: Counts, n_classes: int) -> Values:
     weights = _exact_floats(counts)
     hits = (weights @ (predictions == labels).astype(weights.dtype).T).astype(np.float64)  # (R, M)
     return np.asarray(hits / counts.sum(axis=1, keepdims=True))
 
 
-def _macro_f1(labels: Labels, predictions: Labels, counts: Counts, n_classes: int) -> Scores:
+def _macro_f1(labels: Labels, predictions: Labels, counts: Counts, n_classes: int) -> Values:
     hits, predicted, labelled = class_counts(labels, predictions, counts, n_classes)
     present = (predicted + labelled > 0).sum(axis=-1)
     return np.asarray(_ratio(2 * hits, predicted + labelled).sum(axis=-1) / present)
 
 
-def _balanced_accuracy(labels: Labels, predictions: Labels, counts: Counts, n_classes: int) -> Scores:
+def _balanced_accuracy(labels: Labels, predictions: Labels, counts: Counts, n_classes: int) -> Values:
     hits, _, labelled = class_counts(labels, predictions, counts, n_classes)
     return np.asarray(_ratio(hits, labelled).sum(axis=-1) / (labelled > 0).sum(axis=-1))
 
 
-def _mcc(labels: Labels, predictions: Labels, counts: Counts, n_classes: int) -> Scores:
+def _mcc(labels: Labels, predictions: Labels, counts: Counts, n_classes: int) -> Values:
     """Return Matthews' correlation of several classes (Gorodkin 2004); 0 if labels or predictions are constant."""
     hits, predicted, labelled = class_counts(labels, predictions, counts, n_classes)
     total = labelled.sum(axis=-1)  # (R, 1)
@@ -227,14 +227,14 @@ def sentence_losses(labels: Labels, probabilities: NDArray[np.floating]) -> NDAr
     return np.asarray(-np.log(np.clip(chosen, limit, 1 - limit).astype(np.float64)))
 
 
-def _log_loss(labels: Labels, probabilities: NDArray[np.floating], counts: Counts, n_classes: int) -> Scores:
+def _log_loss(labels: Labels, probabilities: NDArray[np.floating], counts: Counts, n_classes: int) -> Values:
     losses = sentence_losses(labels, probabilities)  # (M, n)
     # Without BLAS, whose sums depend on the number of threads: retraining must be bit-identical.
-    totals: Scores = np.einsum("rn,mn->rm", counts.astype(np.float64), losses)
+    totals: Values = np.einsum("rn,mn->rm", counts.astype(np.float64), losses)
     return np.asarray(totals / counts.sum(axis=1, keepdims=True))
 
 
-def _roc_auc(labels: Labels, probabilities: NDArray[np.floating], counts: Counts, n_classes: int) -> Scores:
+def _roc_auc(labels: Labels, probabilities: NDArray[np.floating], counts: Counts, n_classes: int) -> Values:
     """Return the area under the ROC curve: of class 1 if there are two, else the mean of each class against the rest.
 
     It is NaN if the labels lack a class.

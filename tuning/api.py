@@ -108,7 +108,7 @@ class Study:
     def table(
         self, top: int | None = None, *, state: str | None = None, where: str | Sequence[str] = (), sort: str = "rank"
     ) -> "pd.DataFrame":
-        """Return the trials that ended, best first; the arguments are the options of `sentune best`.
+        """Return all trials but running ones, best first; the arguments are the options of `sentune best`.
 
         The columns are the fields of `sentune best --format json`, with a column for each searched setting.
         """
@@ -139,7 +139,7 @@ class Study:
 
     @property
     def recommended(self) -> TrialRow | None:
-        """The recommended trial, see tuning.analysis.recommendation; None if no trial has learned anything."""
+        """The recommended trial, see tuning.analysis.recommendation; None if no trial can be recommended."""
         with self._call("recommended"):
             return read_assessed(self.folder).recommended
 

@@ -169,7 +169,7 @@ def _run(
         # Trials are never removed: a smaller --trials than the study has completes these.
         plan = dataclasses.replace(search.config, n_trials=max(search.config.n_trials, len(journal.trials())))
         key = study_id(folder.name, journal.attributes)  # this command's spec may have another path of the data
-        n_done = _n_done(journal.trials())
+        n_ended = _n_ended(journal.trials())
         reopen_trials(journal, plan)
         callbacks: list[Callback] = []
         if options.tensorboard:
@@ -185,8 +185,8 @@ def _run(
         if schedule.has_job():
             if any(record.epochs or record.ended for record in journal.records()):
                 # An earlier command may have opened all of them again.
-                n_done = max(n_done, _n_done(journal.trials()))
-                _say(f"continuing study {folder.name}: {n_done} of {plan.n_trials} trials are done")
+                n_ended = max(n_ended, _n_ended(journal.trials()))
+                _say(f"continuing study {folder.name}: {n_ended} of {plan.n_trials} trials have ended")
             journal.set_study_attr("early_end", None)
             ending = _search(options, schedule, interrupt, search, session, began, key)
         elif (ending := schedule.early_end) is not None:
@@ -265,10 +265,10 @@ def _new_attributes(search: PlannedSearch) -> dict[str, Any]:
 def _has_work(options: RunOptions, existing: Mapping[str, Any]) -> bool:
     """Return whether the study probably has trials to train; if not, Ray starts only when a trial needs it."""
     trials = read_journal(options.folder / JOURNAL)[1] if existing else []
-    return counted_trials(existing) is None and _n_done(trials) < max(options.trials, len(trials))
+    return counted_trials(existing) is None and _n_ended(trials) < max(options.trials, len(trials))
 
 
-def _n_done(trials: "Iterable[FrozenTrial]") -> int:
+def _n_ended(trials: "Iterable[FrozenTrial]") -> int:
     return sum(trial.state.is_finished() for trial in trials)
 
 

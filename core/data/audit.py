@@ -336,8 +336,8 @@ def audit_warnings(found: Mapping[str, Any], metric: str | None = None) -> list[
     coverage = found["coverage"]
     if coverage is not None and coverage["by_token"] < LOW_COVERAGE:
         lines.append(
-            f"words of train without a word vector: {1 - coverage['by_token']:.1%}; pass --vectors FILE if the texts "
-            "are not English; of the English vectors, fasttext has the most words"
+            f"words of train without a word vector: {1 - coverage['by_token']:.1%}; choose --vectors in the language "
+            "of the texts, with more of their words; of the named ones, all English, fasttext has the most"
         )
     return lines
 

@@ -25,6 +25,7 @@ from core.data.tokenizer import (
     choose_tokenizer,
     count_letters,
     describe_letters,
+    tokenize,
     tokenizer_version,
 )
 from core.data.vocabulary import MAX_WORDS, encode_corpus, tokenize_all, train_words
@@ -227,9 +228,10 @@ def build_arrays(
     words, has, more = train_words(tokenized, split), None, list[str]()
     arrays: dict[str, NDArray[Any]] = {"split": split}
     if table is not None:
-        forms = pretrained.lookup_forms(words)
-        rows = table.read(forms, MAX_WORDS - len(words))
-        more = [word for word in rows[0] if word not in forms]
+        rows = table.read(pretrained.lookup_forms(words), MAX_WORDS - len(words))
+        more = pretrained.other_words(words, rows)
+        if tokenizer == "characters":  # it cuts most words of such a file
+            more = [word for word in more if tokenize(word, tokenizer) == [word]]
         words += more
         arrays["vectors"], has = pretrained.embedding_matrix(words, rows)
     arrays["tokens"], arrays["offsets"] = encode_corpus(tokenized, words)

@@ -55,7 +55,7 @@ def normalize_text(text: str) -> str:
 
     A text of punctuation only, such as ":)", keeps it, so that it does not equal ":(".
     """
-    lowered = text.lower()
+    lowered = text.lower().replace("i\u0307", "i")  # the lower case of the Turkish İ
     kept = lowered.translate(_DROPPING)
     return (kept if kept.isascii() else unicodedata.ucd_3_2_0.normalize("NFC", kept)) or lowered.strip()
 

@@ -25,6 +25,7 @@ AUTO = "auto"
 _VOWELS = "aeiouyhœæàáâäèéêëìíîïòóôöùúûü"
 """Letters that follow an elided French or Italian article."""
 _UNICODE = (
+    ("i\u0307", 0, "i"),  # the lower case of the Turkish İ
     (r"[\u200b\ufeff]", 0, " "),
     (r"\u00ad", 0, ""),  # soft hyphen
     (r"[’＇]", 0, "'"),

@@ -210,21 +210,28 @@ def _member(path: Path, embedding_dim: int) -> str:
 
 def lookup_forms(words: Sequence[str]) -> set[str]:
     """Return every form that `embedding_matrix` looks up for these words."""
-    return {form for word in words[2:] for form in (word, word.lower())}
+    return {form for word in words[2:] for form in (word, word.capitalize())}
+
+
+def other_words(words: Sequence[str], rows: Rows) -> list[str]:
+    """Return the words with a vector that are not in a vocabulary, in lower case as all tokens are."""
+    places, known = rows[0], set(words)
+    lowered = dict.fromkeys(word.lower() for word in places)
+    return [word for word in lowered if word not in known and (word in places or word.capitalize() in places)]
 
 
 def embedding_matrix(words: Sequence[str], rows: Rows) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return the vectors of a vocabulary, (V, width), and whether each word has a pretrained one, (V,).
 
-    A word is looked up as it is, then in lower case. `<pad>` is zero; `<unk>` and every word without a vector get
-    `hashed_random_vector`.
+    A word, which is in lower case, is looked up as it is, then with a capital, as German nouns are. `<pad>` is zero;
+    `<unk>` and every word without a vector get `hashed_random_vector`.
     """
     places, found = rows
     width = found.shape[1]
     table = np.zeros((len(words), width), dtype=np.float32)
     has = np.zeros(len(words), dtype=np.bool_)
     for row, word in enumerate(words[1:], start=1):
-        place = places.get(word, places.get(word.lower())) if row > 1 else None
+        place = places.get(word, places.get(word.capitalize())) if row > 1 else None
         has[row] = place is not None
         table[row] = hashed_random_vector(word, width) if place is None else found[place]
     return table, has

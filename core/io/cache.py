@@ -31,7 +31,7 @@ from core.io.atomic import read_regular, sha256_file
 from core.io.checked_folder import canonical_json, remove_partial_writes, verify_files
 from core.io.text import Notify, printable
 
-FORMAT = 5
+FORMAT = 6
 """Version of the entries; raise it when the same inputs result in other bytes."""
 MANIFEST = "manifest.json"
 ENTRY_KINDS = ("corpora", "sources")

@@ -63,11 +63,11 @@ def _find_misfit(blocks: Iterable[bytes], encoding: str) -> tuple[int, str] | No
     decoder, line = codecs.getincrementaldecoder(encoding)(), 1
     try:
         for block in blocks:
-            decoder.decode(block)
-            line += block.count(b"\n")
+            line += decoder.decode(block).count("\n")  # in UTF-16, other characters also have the byte of a line feed
         decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
-        return line + error.object.count(b"\n", 0, error.start), error.reason
+        before = error.object[: error.start].decode(error.encoding, "ignore")
+        return line + before.count("\n"), error.reason
     except UnicodeError as error:
         return line, str(error)
     return None

@@ -55,7 +55,7 @@ def memoize_by_stat(path: Path, cache: Path, what: str, find_out: Callable[[], s
         DataError: The file is absent or cannot be read.
     """
     with open_file(path) as file:
-        seen = _stamp(os.fstat(file.fileno()))
+        seen, now = _stamp(os.fstat(file.fileno())), time.time_ns()
     if seen[0] < SMALL_BYTES:
         return find_out()
     note = _note(cache, f"{what}\0{path.resolve()}")
@@ -65,7 +65,7 @@ def memoize_by_stat(path: Path, cache: Path, what: str, find_out: Callable[[], s
             return str(content["value"])
     value = find_out()
     with contextlib.suppress(OSError):
-        if seen == _stamp(path.stat()) and time.time_ns() - seen[1] > _MTIME_GRACE_NS:
+        if seen == _stamp(path.stat()) and now - seen[1] > _MTIME_GRACE_NS:
             _keep(note, {"stamp": seen, "value": value})
     return value
 

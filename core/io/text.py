@@ -10,12 +10,14 @@ from typing import Any
 
 Notify = Callable[[str], None]
 """Called with one line of progress or a warning for the user."""
+MAX_MESSAGE = 1500
+"""Number of characters of a message from which its middle is left out."""
 
 
 def printable(text: str, limit: int | None = None) -> str:
     r"""Return `text` on one line that cannot control a terminal: control, format and bidi characters become escapes.
 
-    The two characters that join and separate letters, as in Persian and in emoji, stay.
+    The two characters that join and separate letters, as in Persian and in emoji, stay, and so does the Japanese space.
     "a\x1b[31m\u202eb" becomes r"a\x1b[31m\u202eb". Longer than `limit` characters, it is cut and ends in "...".
     """
     if limit is not None and len(text) > limit:
@@ -24,7 +26,7 @@ def printable(text: str, limit: int | None = None) -> str:
         return text
     return "".join(
         char
-        if char in " \u200c\u200d" or unicodedata.category(char)[0] not in "CZ"
+        if char in " \u3000\u200c\u200d" or unicodedata.category(char)[0] not in "CZ"
         else char.encode("unicode_escape").decode()
         for char in text
     )
@@ -46,13 +48,14 @@ def listed(names: Sequence[str], most: int) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def one_line(message: str, most: int = 1500) -> str:
-    """Return a message as `printable` text; a longer one than `most` characters loses its middle.
+def one_line(message: str) -> str:
+    """Return a message as `printable` text; a longer one than MAX_MESSAGE characters loses its middle.
 
     A path may have 4,096 characters, and a value that a message quotes any number.
     """
     text = printable(message)
-    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-(most // 2) :]}"
+    half = MAX_MESSAGE // 2
+    return text if len(text) <= MAX_MESSAGE else f"{text[:half]} ... {text[-half:]}"
 
 
 def error_summary(error: BaseException, most: int = 300) -> str:

@@ -14,6 +14,8 @@ from core.errors import ConfigError
 
 FILES = ("config.py", "data/corpus.py", "log_odds.py", "metrics.py")
 """Other files of core on which the epochs of a training depend."""
+INSTRUCTION_VARIABLES = ("MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+"""Environment variables by which MKL and oneDNN compute with other instructions than the best ones of the processor."""
 
 
 @functools.cache
@@ -97,12 +99,16 @@ def runtime_environment(precision: str, threads: int, device: str) -> dict[str, 
         "torch": str(torch.__version__),  # a TorchVersion would import torch wherever it is read
         "threads": threads,
         "precision": precision,
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "cpu_capability": ", ".join([torch.backends.cpu.get_cpu_capability(), *_chosen_instructions()]),
         "cpu": cpu_model(),
         "device": torch.cuda.get_device_name(device) if is_gpu(device) else "cpu",
         "tf32": is_gpu(device) and _allows_tf32(),
         "code": code_digest(),
     }
+
+
+def _chosen_instructions() -> list[str]:
+    return [f"{name}={os.environ[name]}" for name in INSTRUCTION_VARIABLES if os.environ.get(name)]
 
 
 def _allows_tf32() -> bool:

@@ -325,6 +325,7 @@ def test_it_is_printed_without_scroll_boxes(tab: Chrome, report: Path) -> None:
     assert boxes
     assert all(high <= 1 and wide <= 1 for high, wide in boxes)
     assert not tab.find_element(By.ID, "filter").is_displayed()
+    assert tab.find_element(By.ID, "count").is_displayed()  # of a filter's rows, which hold on paper, too
     # The 27 columns fit, and no cell is cut into several lines.
     lines = tab.execute_script(
         "const all = document.createRange(); const lines = cell => {"

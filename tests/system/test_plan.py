@@ -27,7 +27,7 @@ def test_a_plan_counts_the_trials_of_its_own_study_and_not_of_another_search(com
     words = ("--vectors", "none", "--embedding-dim", "8", "--set", "hidden_dim=8", "--epochs", "1")
     command.train_here("run", str(sentences), *words, "--trials", "2")
     more = command.train_here("plan", str(sentences), *words, "--trials", "3")
-    assert "3 trials, 2 of them done, of up to 1 epochs" in more
+    assert "3 trials, 2 of them ended, of up to 1 epochs" in more
     assert "\nepochs: at most 1, " in more
     other = command.run_here("plan", str(sentences), *words, "--trials", "2", "--seed", "7")
     assert other.returncode == 0

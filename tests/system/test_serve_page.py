@@ -236,7 +236,9 @@ def saved_file(page: Any, folder: Path) -> str:
     page.find_element("id", "save").click()
     file = folder / "labels.csv"
     until(page, lambda: file.exists() and file.stat().st_size > 0)
-    return file.read_text(encoding="utf-8")
+    content = file.read_text(encoding="utf-8")
+    assert content[0] == "\ufeff"  # otherwise a spreadsheet does not read UTF-8
+    return content[1:]
 
 
 def test_hostile_text_and_class_names_are_shown_as_text(page: Any) -> None:
@@ -313,3 +315,9 @@ def test_nothing_is_logged_and_nothing_asked_of_anyone_else(page: Any, address: 
     urls = requested(page)
     assert urls
     assert [url for url in urls if not url.startswith((address, "data:"))] == []
+
+
+def test_a_sentence_from_right_to_left_is_shown_so(page: Any) -> None:
+    label(page, "סרט טוב.")
+    script = "return getComputedStyle(document.querySelector(arguments[0])).direction"
+    assert [page.execute_script(script, each) for each in ("#text", "blockquote")] == ["rtl", "rtl"]

@@ -26,7 +26,7 @@ def test_epochs_of_a_third_of_a_pass_are_those_of_the_study_when_it_continues(
     journal = command.results / "continued" / JOURNAL
     trained = b"".join(line for line in journal.read_bytes().splitlines(keepends=True) if not closes_trial(line))
     said = command.train_here(*search(sentences, "continued"))
-    assert "continuing study continued: 2 of 3 trials are done" in said
+    assert "continuing study continued: 2 of 3 trials have ended" in said
     assert journal.read_bytes().startswith(trained)  # the trials are opened again
     assert "epochs      6 of 100 sentences (auto: as recorded in the study)" in said
     assert command.content("continued") == command.content("whole")

@@ -79,7 +79,9 @@ def test_three_failures_from_the_start_with_one_cause_end_the_study_and_no_track
                 interrupt.say(f"MLflow is loaded: {'mlflow' in sys.modules}")
         """,
     )
-    assert "the first trials all failed with one cause, so the study stopped (TrainingError: no luck in step 0)" in said
+    assert (
+        "the first 3 trials all failed with one cause, so the study stopped (TrainingError: no luck in step 0)" in said
+    )
     assert [record.state for record in read_study(tmp_path / "failing")[1]] == ["FAIL"] * 3
     assert "MLflow is loaded: False" in said
     assert "MLflow is loaded: True" not in said

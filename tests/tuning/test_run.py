@@ -192,7 +192,7 @@ def test_fewer_trials_than_the_study_has_complete_these(tmp_path: Path, capsys: 
         assert make_forecast(fewer, print).plan.n_trials == 3
         assert search_study(fewer).finished
     out = capsys.readouterr().out
-    assert "continuing study s: 2 of 3 trials are done\n" in out
+    assert "continuing study s: 2 of 3 trials have ended\n" in out
     assert "\n3/3 trials: 3 done," in out
     attributes, records = read_study(run.folder)
     assert attributes["goal"]["trials"] == 3
@@ -206,12 +206,12 @@ def test_plan_says_that_a_study_of_failures_has_stopped(tmp_path: Path) -> None:
     with (
         trained_here(Path(run.dataset)),
         patch("tests.support.local_backend.train", side_effect=TrainingError("no luck")),
-        pytest.raises(UserError, match="the first trials all failed with one cause"),
+        pytest.raises(UserError, match="the first 3 trials all failed with one cause"),
     ):
         search_study(run)
     forecast = make_forecast(run, print)
     assert forecast.to_dict()["warnings"]
-    stopped = "study s has stopped: the first trials all failed with one cause (TrainingError: no luck)"
+    stopped = "study s has stopped: the first 3 trials all failed with one cause (TrainingError: no luck)"
     assert str(forecast).startswith(stopped)
 
 

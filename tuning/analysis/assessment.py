@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from statistics import NormalDist
+from statistics import NormalDist, fmean
 from typing import Any
 
 import numpy as np
@@ -92,9 +92,10 @@ def _is_of_row(record: TrialRecord, each: TestEvaluation) -> bool:
 
 
 def _mean_result(found: Sequence[TestEvaluation]) -> HeldOutResult:
-    mean, n = sum(each["test_accuracy"] for each in found) / len(found), int(found[0]["test_sentences"])
+    # The result of fmean does not depend on which run ended first.
+    mean, n = fmean(each["test_accuracy"] for each in found), int(found[0]["test_sentences"])
     values = [each["test_metric"] for each in found if "test_metric" in each]
-    metric = sum(values) / len(values) if len(values) == len(found) else None
+    metric = fmean(values) if len(values) == len(found) else None
     seeds, members = len(found), found[-1].get("members")
     return HeldOutResult(accuracy=mean, interval=wilson(mean * n, n), metric=metric, seeds=seeds, members=members)
 

@@ -46,8 +46,8 @@ class TrialRow:
     baseline: bool
     """True for the baseline: two LSTM layers of 128, not tuned."""
     origin: str
-    """How the settings were chosen: `baseline`, `try_first`, `portfolio` (--first-trials), `random` (drawn without any
-    result), `sampler`, or `copy of N`."""
+    """How the settings were chosen: `baseline`, `try_first`, `portfolio` (--first-trials), `random` (drawn at random,
+    whatever the results are), `sampler`, or `copy of N`."""
     copy_of: int | None
     """Number of the earlier trial with the same settings, whose result this trial takes."""
     error: str | None

@@ -131,7 +131,7 @@ def _fold_files(attributes: Mapping[str, Any]) -> list[str]:
     metric = METRICS[attributes["spec"]["metric"]]
     name = f"test_{metric.name}"
     runs: dict[tuple[int, int, int], dict[int, tuple[str, float]]] = {}
-    for key, run in attributes.items():
+    for key, run in sorted(attributes.items()):  # the journal has the runs in the order in which they ended
         trained = key.startswith("confirm:") and run.get("trial") is not None and name in run
         if trained and run["fold"] is not None:
             found = runs.setdefault((run["trial"], run["seed"], run["folds"]), {})

@@ -21,6 +21,7 @@ from core.io.atomic import atomic_folder
 from core.io.checked_folder import CHECKSUMS, canonical_json
 from core.training.checkpoint import FILES, checkpoint_names, is_intact, load
 from tuning.backend.cluster import Cluster
+from tuning.backend.local_ray import root_cause
 from tuning.backend.storage import delete, errors_as_user_errors, make_folder, node_root, open_storage, prune, remove
 from tuning.journal.probabilities import trial_name
 from tuning.resources.machine import Machine, TrialResources
@@ -147,7 +148,11 @@ class CheckpointStore:
             say: Called with the reason if a checkpoint could not be removed.
         """
         if isinstance(machine, Cluster):
-            machine.with_present_nodes().run_on_each_node(_remove_here, self.study, seconds=REMOVE_SECONDS)
+            present = machine.with_present_nodes()
+            results = present.run_on_each_node(_remove_here, self.study, seconds=REMOVE_SECONDS)
+            for node, result in zip(present.nodes, results, strict=True):
+                if isinstance(result, Exception):
+                    say(f"the study has ended, but its checkpoints on {node.address} remain: {root_cause(result)}")
         if self.storage:
             problem = _problem(lambda: remove(str(self.storage), self.study))
             if problem:

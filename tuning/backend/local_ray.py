@@ -124,7 +124,7 @@ def _only_session(ray: Any, problem: str, options: Mapping[str, Any]) -> Iterato
                 raise UserError(why) from error
             raise UserError(problem.format(root_cause(error))) from error
 
-    with call_watched(start, problem):
+    with call_watched(start, problem, ray.shutdown):
         silence_error_thread()
         try:
             yield ray

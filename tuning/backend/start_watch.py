@@ -29,7 +29,7 @@ LINE_LENGTH = 200
 
 
 @contextmanager
-def call_watched(start: Callable[[], object], problem: str) -> Iterator[None]:
+def call_watched(start: Callable[[], object], problem: str, undo: Callable[[], object]) -> Iterator[None]:
     """Call `start` in a thread that lives until the block ends; run the block after `start` has returned.
 
     Linux kills Ray's processes when the thread that started them ends.
@@ -37,12 +37,13 @@ def call_watched(start: Callable[[], object], problem: str) -> Iterator[None]:
     Args:
         start: Starts or joins Ray. It may hang.
         problem: Message of the UserError; `{}` is replaced by the reason.
+        undo: Called if `start` returns after it was given up or interrupted.
 
     Raises:
         UserError: A process of Ray has died, Ray does not answer, or `start` has raised an exception. The processes
             that `start` has started are killed.
     """
-    started, over = Future[None](), threading.Event()
+    started, over, given_up = Future[None](), threading.Event(), True
 
     def hold() -> None:
         try:
@@ -53,6 +54,8 @@ def call_watched(start: Callable[[], object], problem: str) -> Iterator[None]:
         threading.current_thread().name = "ray"
         started.set_result(None)
         over.wait()
+        if given_up:
+            undo()
 
     thread = threading.Thread(target=hold, name=STARTS_RAY, daemon=True)
     try:
@@ -64,6 +67,7 @@ def call_watched(start: Callable[[], object], problem: str) -> Iterator[None]:
                 kill_processes(node)
             thread.join(END_SECONDS)
             raise UserError(problem.format(reason))
+        given_up = False
         yield
     finally:
         over.set()

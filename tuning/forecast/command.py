@@ -25,7 +25,7 @@ from tuning.resources.machine import Machine
 from tuning.run_options import RunOptions
 from tuning.scheduling.asha import FAILED
 from tuning.scheduling.budget import MAX_BUDGET_SECONDS
-from tuning.scheduling.schedule import GOAL, KEPT_PAUSED, common_failure
+from tuning.scheduling.schedule import GOAL, KEPT_PAUSED, SAME_FAILURES, common_failure
 from tuning.scheduling.study_config import StudyConfig
 
 RAY_BYTES = 500_000_000
@@ -172,7 +172,7 @@ class ForecastReport:
 
     def __str__(self) -> str:
         plan, forecast = self.plan, self.forecast
-        begun = f", {self.done} of them done," if self.done else ""
+        begun = f", {self.done} of them ended," if self.done else ""
         long = "" if plan.epoch_sentences is None else f" of {plan.epoch_sentences:,} sentences"
         rungs = "none"
         if plan.stopping is not None and forecast.rungs:
@@ -264,7 +264,7 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
         UserError: A check of `run` fails, or a process of the probe died.
     """
     if options.address is not None:
-        raise ConfigError("plan measures settings on this machine only; leave out --address")
+        raise ConfigError("plan measures configurations on this machine only; leave out --address")
     machine = Machine.here(gpus=bool(options.resources.gpus_per_trial))
     existing = study_attributes(options.folder)
     fits = options.resources.max_parallel(machine)
@@ -280,7 +280,7 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
     done = sum(record.ended is not None for record in records)
     plan = dataclasses.replace(search.config, n_trials=max(search.config.n_trials, len(trials)))
     cause = common_failure(trials)
-    stopped = f"has stopped: the first trials all failed with one cause ({cause}); fix the cause"
+    stopped = f"has stopped: the first {SAME_FAILURES} trials all failed with one cause ({cause}); fix the cause"
     ending = f"{stopped}, and choose another --name" if cause else None
     if ending := ending or ending_of(existing, plan, records):
         return NothingToTrain(name=options.folder.name, plan=plan, done=done, ending=ending)

@@ -294,7 +294,8 @@ class EpochPoint:
 
     epoch: int
     time: float
-    """Seconds since 1970: the start of the trial plus the duration of its epochs up to the end of this one."""
+    """Seconds since 1970: the start of the trial plus the duration of its epochs up to the end of this one. The epochs
+    of a trial that repeats another one take no time."""
     values: dict[str, float]
     """`val_accuracy`, `val_loss`, `train_loss`, `seconds`; `best_val_accuracy` up to this epoch. Another metric has
     values under its own name, too: `val_macro_f1`, `best_val_macro_f1`."""
@@ -306,7 +307,7 @@ def epoch_points(record: TrialRecord) -> list[EpochPoint]:
     points: list[EpochPoint] = []
     seconds, best = 0.0, dict[str, float]()
     for epoch in record.epochs:
-        seconds += epoch.seconds
+        seconds += epoch.seconds if record.copy_of is None else 0.0
         shown = {"val_accuracy": epoch.val_accuracy, f"val_{metric.name}": metric.oriented(epoch.score)}
         for name, value in shown.items():
             better = max if name == "val_accuracy" or metric.higher_is_better else min

@@ -191,7 +191,8 @@ def parallel(data: ChartData) -> alt.LayerChart:
     )
     ticks = base.transform_aggregate(groupby=["setting", "value", "place", "top", "height"])
     ticks = ticks.transform_filter("(datum.place - 1) % ceil(datum.top / 7) == 0")
-    ticks = ticks.transform_calculate(text="isNumber(datum.value) ? format(datum.value, '.3~g') : datum.value")
+    number = "format(datum.value, datum.value < 1000 ? '.3~g' : 'd')"  # 1024, not 1.02e+3
+    ticks = ticks.transform_calculate(text=f"isNumber(datum.value) ? {number} : datum.value")
     halo = {"stroke": CARD, "strokeWidth": 3}
     texts = [
         ticks.encode(text=alt.Text("text:N")).mark_text(align="right", dx=-4, fontSize=10, **each)

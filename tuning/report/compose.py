@@ -68,7 +68,7 @@ def render_page(
         "scripts": [Markup(vega), Markup(js)],
         "data": Markup(page_data({"charts": charts, "config": CONFIG}, {"datasets": datasets, **table}, css)),
         "every_seconds": every_seconds,
-        "made": f"{datetime.now():%Y-%m-%d %H:%M:%S}",
+        "made": f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S %Z}",
         "version": version("sentune"),
         "state_counts": ", ".join(counts) or "no trial yet",
         "verdict": page_verdict(study),

@@ -32,6 +32,8 @@ class MistakesSection:
     """The first MAX_SUSPECTS."""
     n_suspects: int = 0
     """Number of all suspects."""
+    n_checked: int = 0
+    """Number of sentences that were checked."""
     note: str | None = None
     """Reason why there are no suspects."""
 
@@ -61,11 +63,13 @@ def mistakes_section(study: AssessedStudy, cache_dir: Path | None) -> MistakesSe
         CorruptionError: Stored predictions are damaged.
     """
     found: Sequence[Suspect] = ()
-    note = None
+    n_checked, note = 0, None
     try:
-        found = suspects_of(study.folder, study.attributes, study.records, cache_dir)[0]
+        found, n_checked = suspects_of(study.folder, study.attributes, study.records, cache_dir)
     except UserError as error:
         note = f"The sentences cannot be shown: {in_callers_terms(without_folders(str(error)))}"
     classes = tuple(study.attributes["validation"]["classes"])
     results, suspects = default_results(study), found[:MAX_SUSPECTS]
-    return MistakesSection(classes=classes, results=results, suspects=suspects, n_suspects=len(found), note=note)
+    return MistakesSection(
+        classes=classes, results=results, suspects=suspects, n_suspects=len(found), n_checked=n_checked, note=note
+    )

@@ -248,7 +248,7 @@ class SamplerInfo:
     ignores_stopped: bool = False
     """Whether it ignores stopped trials."""
     independent_draws: bool = True
-    """Whether its suggestions are independent random draws as long as it has no result."""
+    """Whether its suggestions are independent random draws as long as it uses no result: see StudyConfig.startup."""
 
 
 SAMPLERS = {

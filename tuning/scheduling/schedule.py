@@ -174,8 +174,8 @@ class Schedule:
             raise self.stop.reason
         if cause := self._common_failure():
             raise UserError(
-                f"the first trials all failed with one cause, so the study stopped ({cause}); fix the cause, and "
-                "choose another --name, because this study keeps the failures"
+                f"the first {SAME_FAILURES} trials all failed with one cause, so the study stopped ({cause}); fix the "
+                "cause, and choose another --name, because this study keeps the failures"
             )
 
     def report(

@@ -16,7 +16,7 @@ HEADER_SECONDS = 4.0
 IDLE_SECONDS = 10
 """Time limit in seconds from an answer to the first byte of the next request."""
 READ_SECONDS = 60.0
-"""Time limit in seconds for reading most of an answer."""
+"""Time limit in seconds for reading an answer."""
 _OTHER_FILES = 64
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
@@ -32,6 +32,7 @@ class GuardedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Close another connection if there are too many, or this one if all others are being answered."""
         super().connection_made(transport)
+        transport.set_write_buffer_limits(0)  # what a client leaves unread has a time limit, however small it is
         self._since = self.loop.time()
         self._watch_headers()
         if len(self.connections) <= MAX_PER_ADDRESS and len(self.connections) <= max_connections():

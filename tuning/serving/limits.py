@@ -123,7 +123,8 @@ class Gate:
             await refuse(send, 408, f"the request took longer than {BODY_SECONDS:g} seconds", closes=True)
             return
         except _TooLargeError as error:
-            await refuse(send, error.status, str(error), closes=True)
+            again = 1 if error.status == 503 else None
+            await refuse(send, error.status, str(error), retry_after=again, closes=True)
             return
         if body is None:
             return

@@ -29,6 +29,7 @@ MAX_WORDS = 5000
 CLASSES_PER_WORD = 20
 """Number of probabilities in an answer that count as one word, because they take time and memory too."""
 NO_OBJECT = 'body: must be a JSON object such as {"texts": ["..."]}, with the header Content-Type: application/json'
+UNREADABLE = "body: is compressed, not in UTF-8, nested too deeply, or has too long a number; send plain JSON in UTF-8"
 STOP_SECONDS = 10
 """Time limit in seconds for the answers to pending requests when the server stops."""
 
@@ -120,6 +121,10 @@ def _make_routes(
         if not place or first["type"] == "json_invalid":
             return answer({"detail": NO_OBJECT}, 422)
         return answer({"detail": f"{place}: {first['msg']}"}, 422)
+
+    @app.exception_handler(400)
+    async def refuse_unreadable(request: Request, error: Exception) -> Response:
+        return answer({"detail": UNREADABLE}, 400)
 
     return app
 

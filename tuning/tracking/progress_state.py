@@ -116,7 +116,7 @@ class SearchProgress:
         return self.remaining.seconds(self._scores)
 
     def new_estimate(self) -> Callable[[], None] | None:
-        """Return the slow part of `seconds_left`, which needs no lock; None if the last estimate is recent."""
+        """Return the slow part of `seconds_left`, which needs no lock; None if the last estimate holds."""
         return self.remaining.new_estimate(self._scores)
 
     def _scores(self) -> dict[int, list[tuple[float, float]]]:

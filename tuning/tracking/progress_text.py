@@ -108,5 +108,6 @@ def failures(failed: Mapping[int, str]) -> list[str]:
 
 def wrap_titled(text: str, width: int) -> str:
     """Wrap lines with a title of TITLE_WIDTH characters each; continuation lines are indented by that width."""
-    settings = {"width": max(width, 2 * TITLE_WIDTH), "subsequent_indent": " " * TITLE_WIDTH, "break_on_hyphens": False}
-    return "\n".join(textwrap.fill(line, **settings) for line in text.splitlines())  # type: ignore[arg-type]
+    width, indent = max(width, 2 * TITLE_WIDTH), " " * TITLE_WIDTH
+    lines = (textwrap.fill(line, width, subsequent_indent=indent, break_on_hyphens=False) for line in text.splitlines())
+    return "\n".join(lines)

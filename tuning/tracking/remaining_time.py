@@ -25,7 +25,8 @@ UNKNOWN = -1e6
 class RemainingTime:
     """Estimates the remaining time of one study.
 
-    It keeps an estimate for a while, because a new one takes long if many trials are left.
+    It keeps an estimate until something changes, so that the time counts down within an epoch. It also keeps it for a
+    while, because a new one takes long if many trials are left.
     """
 
     config: StudyConfig
@@ -39,6 +40,7 @@ class RemainingTime:
     _kept: float | None = field(default=None, init=False)
     _made: float = field(default=0.0, init=False)
     _valid_until: float = field(default=-math.inf, init=False)
+    _state: object = field(default=None, init=False)
 
     def add(self, number: int, config: TrialConfig) -> None:
         """Record a trial that has started."""
@@ -57,15 +59,18 @@ class RemainingTime:
         return None if self._kept is None else max(0.0, self._kept - max(0.0, now - self._made))
 
     def new_estimate(self, epochs: Callable[[], Epochs]) -> Callable[[], None] | None:
-        """Return the work for a new estimate, as a function of a copy of this state; None if the last one is recent."""
+        """Return the work for a new estimate, as a function of a copy of this state; None if the last one holds."""
         now = time.monotonic()
         if self._kept is not None and now < self._valid_until:
             return None
         known, copied = epochs(), dataclasses.replace(self, costs=dict(self.costs), closed=set(self.closed))
+        state = known, copied.costs, copied.closed
+        if self._kept is not None and state == self._state:
+            return None
 
         def work() -> None:
             began = time.monotonic()
-            self._kept, self._made = copied._estimate(known), now
+            self._kept, self._made, self._state = copied._estimate(known), now, state
             self._valid_until = began + (time.monotonic() - began) / SHARE
 
         return work

@@ -152,8 +152,8 @@ def test_the_lines_say_what_was_found() -> None:
         "            empty texts: 2; pass --drop-missing, or fill them in",
         "            texts that have near copies with another label: 1; check these labels",
         "            classes with fewer than 15 sentences: 'neg' 5, 'pos' 6; add sentences, or merge classes",
-        "            words of train without a word vector: 66.7%; pass --vectors FILE if the texts are not English; "
-        "of the English vectors, fasttext has the most words",
+        "            words of train without a word vector: 66.7%; choose --vectors in the language of the "
+        "texts, with more of their words; of the named ones, all English, fasttext has the most",
     ]
 
 
@@ -233,8 +233,8 @@ def test_a_clean_corpus_has_no_warning() -> None:
         ),
         (
             {"coverage": {"by_token": 0.512}},
-            "words of train without a word vector: 48.8%; pass --vectors FILE if the texts are not English; of the "
-            "English vectors, fasttext has the most words",
+            "words of train without a word vector: 48.8%; choose --vectors in the language of the texts, with more of "
+            "their words; of the named ones, all English, fasttext has the most",
         ),
         (
             classes(a=910, b=90),

@@ -13,9 +13,10 @@ from core import Corpus, load_corpus
 from core.data import datasets
 from core.data.audit import render_audit
 from core.data.corpus import TEST, TRAIN, VAL
-from core.data.load import load_texts
+from core.data.load import build_arrays, load_texts
 from core.data.readers import Table
 from core.data.tokenizer import tokenize, tokenizer_name
+from core.data.vectors import resolve_vectors
 from core.errors import DataError, UserError
 from core.io import cache
 from tests.support.archives import tar_gz
@@ -343,3 +344,10 @@ def test_texts_of_a_file_that_has_changed_or_is_gone_are_refused(load: Load, tmp
     path.unlink()
     with pytest.raises(DataError, match=r"reviews\.csv: no such file"):
         load_texts({"dataset": str(path)}, fingerprint, tmp_path / "cache")
+
+
+def test_words_of_the_vectors_that_are_cut_into_characters_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "v.vec").write_text("3 1\n我们 1\n很 2\n累 3\n", encoding="utf-8")
+    table = resolve_vectors(str(tmp_path / "v.vec"), tmp_path, 1)
+    _, words, frozen, _ = build_arrays(["很好"], np.full(1, TRAIN, dtype=np.uint8), table, "characters")
+    assert (words, frozen) == (["<pad>", "<unk>", "很", "好", "累"], 1)

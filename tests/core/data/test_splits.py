@@ -396,3 +396,7 @@ def test_texts_that_have_a_row_for_each_of_their_labels_are_counted() -> None:
 
 def test_accents_are_normalised_to_one_form() -> None:
     assert normalize_text("Cafe\u0301!") == normalize_text("caf\xe9")
+
+
+def test_a_turkish_capital_i_with_its_dot_equals_the_small_letter() -> None:
+    assert normalize_text("İyi film") == normalize_text("iyi film")

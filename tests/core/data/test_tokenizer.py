@@ -116,6 +116,7 @@ def test_the_rule_says_which_tokenizer_it_is(tokenizer: str) -> None:
         ("한국어 문장입니다.", "한국어 문장입니다 ."),
         ("Zwei\u00adfel\u200bsatz \ufeff", "zweifel satz"),
         ("नमस्ते दुनिया", "नमस्ते दुनिया"),
+        ("İyi, İSTANBUL", "iyi , istanbul"),
     ],
 )
 def test_words_end_at_unicodes_boundaries(text: str, tokens: str) -> None:

@@ -9,12 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.data.vectors import ARCHIVES, WIDTHS, embedding_matrix, hashed_random_vector, lookup_forms, resolve_vectors
+from core.data.vectors import (
+    ARCHIVES,
+    WIDTHS,
+    embedding_matrix,
+    hashed_random_vector,
+    lookup_forms,
+    other_words,
+    resolve_vectors,
+)
 from core.errors import ConfigError, DataError, UserError
 from tests.support.archives import zipped
 
-WORDS = ("<pad>", "<unk>", "good", "Paris", "lost")
-ROWS = ({"good": 1, "paris": 0}, np.array([[1, 2], [3, 4]], dtype=np.float32))
+WORDS = ("<pad>", "<unk>", "good", "paris", "lost")
+ROWS = ({"good": 1, "Paris": 0}, np.array([[1, 2], [3, 4]], dtype=np.float32))
 
 
 def test_found_words_keep_their_row_and_others_draw_their_own() -> None:
@@ -23,15 +31,15 @@ def test_found_words_keep_their_row_and_others_draw_their_own() -> None:
     assert has.tolist() == [False, False, True, True, False]
     assert table[0].tolist() == [0, 0]
     assert table[2].tolist() == [3, 4]
-    assert table[3].tolist() == [1, 2]  # exact, then lower case
+    assert table[3].tolist() == [1, 2]  # exact, then with a capital
     assert (table[1] == hashed_random_vector("<unk>", 2)).all()
     assert (table[4] == hashed_random_vector("lost", 2)).all()
 
 
-def test_the_exact_form_comes_before_the_lower_one() -> None:
+def test_the_exact_form_comes_before_that_with_a_capital() -> None:
     rows = ({"Paris": 0, "paris": 1}, np.array([[1], [2]], dtype=np.float32))
-    assert embedding_matrix(("<pad>", "<unk>", "Paris", "paris"), rows)[0][2:].tolist() == [[1], [2]]
-    assert lookup_forms(WORDS) == {"good", "Paris", "paris", "lost"}
+    assert embedding_matrix(("<pad>", "<unk>", "paris"), rows)[0][2:].tolist() == [[2]]
+    assert lookup_forms(WORDS) == {"good", "Good", "paris", "Paris", "lost", "Lost"}
 
 
 def test_a_vector_named_after_the_mark_of_unknown_words_is_not_it() -> None:
@@ -148,3 +156,9 @@ def test_a_file_that_changes_before_it_is_read_is_refused(tmp_path: Path) -> Non
 
 def test_each_archive_has_its_width() -> None:
     assert WIDTHS.keys() == {"glove-50d", *ARCHIVES}
+
+
+def test_other_words_are_in_lower_case_and_only_those_that_are_looked_up() -> None:
+    places = {word: place for place, word in enumerate(("Haus", "das", "Das", "USA", "Paris"))}
+    rows = (places, np.zeros((5, 1), dtype=np.float32))
+    assert other_words(("<pad>", "<unk>", "paris"), rows) == ["haus", "das"]

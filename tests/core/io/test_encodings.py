@@ -126,3 +126,9 @@ def test_an_encoding_has_one_name() -> None:
 def test_a_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
     for data, encoding in ((b"\xef\xbb\xbfa", "utf-8"), ("a".encode("utf-16"), "utf-16")):
         assert lines_of(tmp_path, data, encoding) == "a"
+
+
+def test_the_line_of_a_misfit_in_utf16_counts_no_bytes_of_letters(tmp_path: Path) -> None:
+    """U+4E0A has the byte of a line feed."""
+    with pytest.raises(DataError, match=r"a\.csv, line 3: is not utf-16"):
+        lines_of(tmp_path, "上\n上\n".encode("utf-16") + b"A", "utf-16")

@@ -5,6 +5,7 @@ import hashlib
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -127,3 +128,18 @@ def test_each_content_has_its_own_answer(tmp_path: Path) -> None:
     assert memoize_by_content("b", tmp_path, "what", lambda: "2") == "2"
     assert memoize_by_content("a", tmp_path, "other", lambda: "3") == "3"
     assert memoize_by_content("a", tmp_path, "what", never) == "1"
+
+
+def test_the_age_of_a_file_is_that_before_it_is_read(
+    large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading it takes ten seconds."""
+    clock = [large.stat().st_mtime_ns + file_hash._MTIME_GRACE_NS // 2]
+
+    def slow() -> str:
+        clock[0] += 10_000_000_000
+        return "old"
+
+    monkeypatch.setattr(file_hash, "time", SimpleNamespace(time_ns=lambda: clock[0]))
+    memoize_by_stat(large, tmp_path / "cache", "what", slow)
+    assert memoize_by_stat(large, tmp_path / "cache", "what", lambda: "new") == "new"

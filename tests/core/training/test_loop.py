@@ -16,7 +16,7 @@ from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.errors import ConfigError, DataError, StopTraining, TrainingError
 from core.log_odds import to_probabilities
 from core.metrics import METRICS
-from core.nn.environment import code_digest, cpu_model
+from core.nn.environment import code_digest, cpu_model, runtime_environment
 from core.training.evaluate import evaluate
 from core.training.loop import train
 from core.training.result import EpochResult, TrainResult, patience_exhausted, weights_digest
@@ -197,6 +197,12 @@ def test_the_environment_names_what_bit_identical_results_depend_on() -> None:
         "tf32": False,
         "code": code_digest(),
     }
+
+
+def test_the_environment_names_variables_that_choose_other_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
+    found = runtime_environment("fp32", 1, "cpu")["cpu_capability"]
+    assert found == f"{torch.backends.cpu.get_cpu_capability()}, MKL_CBWR=COMPATIBLE"
 
 
 def read_only(corpus: Corpus, folder: Path) -> Corpus:

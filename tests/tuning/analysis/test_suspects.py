@@ -17,7 +17,14 @@ from core.log_odds import round_log_odds
 from tests.support.assessed_studies import SPEC, attributes, trial, write_study
 from tests.support.cli import sentune
 from tests.support.epochs import epoch
-from tuning.analysis.suspects import find_suspects, mean_probabilities, suspects_of, suspects_table, suspects_text
+from tuning.analysis.suspects import (
+    _fold_files,
+    find_suspects,
+    mean_probabilities,
+    suspects_of,
+    suspects_table,
+    suspects_text,
+)
 from tuning.confirm.runs import ConfirmRun
 from tuning.journal.predictions import pack_labels
 from tuning.journal.probabilities import epoch_name, file_name, pack_log_odds, save_probabilities
@@ -204,3 +211,14 @@ def test_a_study_without_probabilities_is_one_line(
     status, _, err = sentune(monkeypatch, capsys, "data", "--suspects", str(study))
     assert status == 2
     assert "study 'tickets' has no probabilities yet; run its command until a trial has ended, or restore" in err
+
+
+def test_which_run_ended_first_does_not_choose_the_setting() -> None:
+    accuracies = {3: (0.81, 0.79, 0.80, 0.82, 0.78), 8: (0.78, 0.82, 0.80, 0.79, 0.81)}  # with equal means
+    runs = {
+        f"confirm:{trial}:7:{fold}/5": {"trial": trial, "seed": 7, "folds": 5, "fold": fold, "test_accuracy": value}
+        for trial, values in accuracies.items()
+        for fold, value in enumerate(values)
+    }
+    spec = {"spec": {"metric": "accuracy"}}
+    assert _fold_files({**spec, **runs}) == _fold_files({**spec, **dict(reversed(runs.items()))})

@@ -15,6 +15,7 @@ from tests.support.corpora import tiny_corpus
 from tuning.backend import worker
 from tuning.backend.checkpoint_sync import CheckpointStore, RemoteCheckpoints
 from tuning.backend.cluster import Cluster, node_info
+from tuning.backend.cluster import Node as ClusterNode
 from tuning.backend.storage import node_root
 from tuning.resources.machine import Machine, TrialResources
 from tuning.scheduling.study_config import study_id
@@ -208,9 +209,19 @@ def test_a_study_that_has_ended_asks_the_nodes_that_are_there_at_its_end(monkeyp
     monkeypatch.setattr("ray.nodes", lambda: nodes)
     asked: list[str] = []
 
-    def ask(cluster: Cluster, *_: object, **__: object) -> None:
+    def ask(cluster: Cluster, *_: object, **__: object) -> list[None]:
         asked.extend(node.node_id for node in cluster.nodes)
+        return [None] * len(cluster.nodes)
 
     monkeypatch.setattr(Cluster, "run_on_each_node", ask)
     CheckpointStore(study="s", on_node=True, storage=None).remove_all(Cluster(address="", raylet="", nodes=()), print)
     assert asked == ["new"]
+
+
+def test_a_node_that_keeps_its_checkpoints_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = ClusterNode(node_id="a", address="10.0.0.2", machine=Machine(cpus=1, gpus=0))
+    joined, said = Cluster(address="", raylet="", nodes=(node,)), list[str]()
+    monkeypatch.setattr(Cluster, "with_present_nodes", lambda cluster: cluster)
+    monkeypatch.setattr(Cluster, "run_on_each_node", lambda *_, **__: [UserError("no access to /tmp/x")])
+    CheckpointStore(study="s", on_node=True, storage=None).remove_all(joined, said.append)
+    assert said == ["the study has ended, but its checkpoints on 10.0.0.2 remain: no access to /tmp/x"]

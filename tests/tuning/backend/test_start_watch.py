@@ -62,11 +62,15 @@ def hangs() -> Iterator[threading.Event]:
         thread.join()
 
 
+def never() -> None:
+    raise AssertionError("a start was undone")
+
+
 def test_the_thread_of_a_start_lives_as_long_as_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
     """Linux kills Ray's processes when the thread that started them ends."""
     play(monkeypatch)
     started: list[threading.Thread] = []
-    with call_watched(lambda: started.append(threading.current_thread()), PROBLEM):
+    with call_watched(lambda: started.append(threading.current_thread()), PROBLEM, never):
         assert started[0].is_alive()
         assert started[0] is not threading.current_thread()
         assert starts() == []  # it hangs no more
@@ -78,7 +82,7 @@ def test_what_a_start_raises_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
         raise UserError("Ray did not start (no room)")
 
     play(monkeypatch)
-    with pytest.raises(UserError, match="no room"), call_watched(fails, PROBLEM):
+    with pytest.raises(UserError, match="no room"), call_watched(fails, PROBLEM, never):
         raise AssertionError("the block has run")
 
 
@@ -94,7 +98,10 @@ def test_a_process_that_has_ended_is_one_line_with_the_last_error_of_its_log(
     monkeypatch.setattr(start_watch, "END_SECONDS", 0.1)
     message = rf"^Ray did not start \(its process {name} has ended: pthread_create failed: .x1b\[31mno threads\): try"
     # The start hangs until the processes are killed, as Ray's may.
-    with pytest.raises(UserError, match=message), call_watched(lambda: node.killed.wait(PATIENCE_SECONDS), PROBLEM):
+    with (
+        pytest.raises(UserError, match=message),
+        call_watched(lambda: node.killed.wait(PATIENCE_SECONDS), PROBLEM, lambda: None),
+    ):
         raise AssertionError("the block has run")
     assert node.killed.is_set()
 
@@ -112,7 +119,7 @@ def test_a_start_without_an_answer_is_given_up(
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     with (
         pytest.raises(UserError, match=r"^Ray did not start \(no answer in 1 s from raylet: starting\): try again$"),
-        call_watched(hangs.wait, PROBLEM),
+        call_watched(hangs.wait, PROBLEM, lambda: None),
     ):
         raise AssertionError("the block has run")
     assert node.killed.is_set()
@@ -131,7 +138,7 @@ def test_an_overloaded_machine_has_more_time(
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     with (
         pytest.raises(UserError, match=r"no answer in 1 s from raylet\): try again$"),
-        call_watched(hangs.wait, PROBLEM),
+        call_watched(hangs.wait, PROBLEM, lambda: None),
     ):
         raise AssertionError("the block has run")
 
@@ -144,6 +151,24 @@ def test_an_interrupt_does_not_wait_for_a_start_that_hangs(
 
     play(monkeypatch)
     monkeypatch.setattr(start_watch, "_wait", interrupted)
-    with pytest.raises(KeyboardInterrupt), call_watched(hangs.wait, PROBLEM):
+    with pytest.raises(KeyboardInterrupt), call_watched(hangs.wait, PROBLEM, lambda: None):
         raise AssertionError("the block has run")
     assert len(starts()) == 1  # it hangs still
+
+
+def test_a_start_that_returns_after_an_interrupt_is_undone(
+    monkeypatch: pytest.MonkeyPatch, hangs: threading.Event
+) -> None:
+    """Otherwise the process stays connected to the cluster."""
+
+    def interrupted(*_: Any) -> str:
+        raise KeyboardInterrupt
+
+    play(monkeypatch)
+    monkeypatch.setattr(start_watch, "_wait", interrupted)
+    undone = threading.Event()
+    with pytest.raises(KeyboardInterrupt), call_watched(hangs.wait, PROBLEM, undone.set):
+        raise AssertionError("the block has run")
+    assert not undone.is_set()
+    hangs.set()
+    assert undone.wait(PATIENCE_SECONDS)

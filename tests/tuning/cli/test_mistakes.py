@@ -87,7 +87,7 @@ MISTAKES = {
     "list --results CSV": "--results must be a folder, or a new one, got '",
     "data CSV --clear": "--list, --verify and --clear are for the whole cache; leave out DATASET and its options",
     "data --verify --seed 7": "--list, --verify and --clear are for the whole cache; leave out DATASET and its options",
-    "plan --address auto": "plan measures settings on this machine only; leave out --address",
+    "plan --address auto": "plan measures configurations on this machine only; leave out --address",
     "plan --gpus-per-trial auto": "--gpus-per-trial auto needs a GPU, and this machine has none",
     "plan no-such.csv": "no-such.csv",
     "run --gpus-per-trial half": "--gpus-per-trial must be a number such as 0.5, or auto, got 'half'",

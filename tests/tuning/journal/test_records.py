@@ -35,6 +35,12 @@ def test_a_point_for_each_epoch_at_the_time_it_ended() -> None:
     assert {"val_loss": 0.5, "train_loss": 0.1 + 0.2, "seconds": 1.5}.items() <= curve[0].values.items()
 
 
+def test_the_epochs_of_a_trial_that_repeats_another_one_take_no_time() -> None:
+    """They would be in the future, because it ends at once."""
+    curve = epoch_points(record(1, 0.6, 0.8, origin="copy of 0", started=datetime.fromtimestamp(1000.0)))
+    assert [point.time for point in curve] == [1000.0, 1000.0]
+
+
 def test_a_setting_that_is_off_is_named() -> None:
     trial = record(0, config={"ema_decay": None, "n_layers": 2, "bidirectional": False, "other": 1})
     assert searched_values(trial, ["ema_decay", "n_layers", "bidirectional"]) == {

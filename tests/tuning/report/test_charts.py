@@ -504,3 +504,12 @@ def test_a_trial_with_another_value_of_a_fixed_setting_is_not_in_the_searched_ra
     records[other] = replace(records[other], params={}, config={**records[other].config, "optimizer": "adadelta"})
     found = [row.trial for row, _ in searched_trials(replace(data.study, space=space, records=records))]
     assert found == [row.trial for row, _ in data.study.ranked if row.trial != other and row.copy_of is None]
+
+
+def test_a_large_size_in_parallel_coordinates_is_no_power_of_ten(tmp_path: Path) -> None:
+    """The text of 1024 was 1.02e+3."""
+    (tmp_path / "space.yaml").write_text("settings: {hidden_dim: [512, 1024, 2048]}")
+    record_study(tmp_path / "s", trials=9, space=str(tmp_path / "space.yaml"))
+    drawn = svg(charts.parallel(chart_data_of(tmp_path / "s")))
+    assert all(f">{size}<" in drawn for size in (512, 1024, 2048))
+    assert "e+" not in "".join(re.findall(">([^<>]+)</text>", drawn))

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+import time
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -225,3 +226,14 @@ def test_the_page_begins_with_a_verdict_and_the_classes(page: Page, folder: Path
     assert re.search(
         r"An ensemble is 0\.\d{4} better than the best trial: sentune ensemble s --out DIR", made(tmp_path / "s").text
     )
+
+
+def test_the_page_names_the_zone_of_its_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The browser draws the timeline in the reader's zone."""
+    monkeypatch.setenv("TZ", "CET-1")
+    time.tzset()
+    try:
+        assert re.search(r"Created \d{4}-\d\d-\d\d \d\d:\d\d:\d\d CET by sentune", made(folder).text)
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -78,6 +78,16 @@ def test_doubtful_labels_are_shown_with_their_sentence(study: Path, tmp_path: Pa
     [(number, *shown)] = re.findall(cells, page.text)
     other, label = ("negative", "positive") if int(number) % 2 else ("positive", "negative")
     assert shown == [label, "0.100", other, "0.900"]
+    assert f"{read_assessed(study).assessment.sentences} sentences were checked." in page.text
+
+
+@pytest.mark.slow
+def test_without_doubtful_labels_the_page_says_how_many_were_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record_study(tmp_path / "s", trials=3)
+    monkeypatch.setattr("tuning.report.mistakes.suspects_of", lambda *_: ([], 1234))
+    assert "None of the 1,234 checked sentences." in made(tmp_path / "s").text
 
 
 @pytest.mark.slow
@@ -98,6 +108,6 @@ def test_only_the_first_mistakes_are_listed(tmp_path: Path, monkeypatch: pytest.
     labels, predictions = np.divmod(np.arange(36), 6)
     assert len(section(labels.tolist(), predictions.tolist(), tuple("abcdef")).confusions) == 20
     record_study(tmp_path / "s", trials=0)
-    monkeypatch.setattr("tuning.report.mistakes.suspects_of", lambda *_: (range(100), 100))
+    monkeypatch.setattr("tuning.report.mistakes.suspects_of", lambda *_: (range(100), 1000))
     found = mistakes_section(read_assessed(tmp_path / "s"), tmp_path)
-    assert (found.suspects, found.n_suspects) == (range(60), 100)
+    assert (found.suspects, found.n_suspects, found.n_checked) == (range(60), 100, 1000)

@@ -258,7 +258,9 @@ def test_first_trials_that_all_fail_with_one_cause_are_an_error() -> None:
     for _ in range(3):
         schedule.end(job_of(schedule).trial, {"error": "no such file"}, SEGMENT)
     assert schedule.next_job() is NoJob.DONE
-    message = r"the first trials all failed with one cause.*\(no such file\); fix the cause, and choose another --name"
+    message = (
+        r"the first 3 trials all failed with one cause.*\(no such file\); fix the cause, and choose another --name"
+    )
     for n_trials in (12, 13):  # trials that are opened again keep their failures
         with pytest.raises(UserError, match=message):
             resume(store, plan(n_trials=n_trials))

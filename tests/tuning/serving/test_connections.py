@@ -201,3 +201,40 @@ def test_the_time_limit_of_a_client_that_reads_again_ends(monkeypatch: pytest.Mo
             pass
     assert ended
     assert all(ended)
+
+
+def test_a_client_that_leaves_a_small_rest_unread_is_dropped_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default asyncio lets 64 kB wait, without an end."""
+    monkeypatch.setattr(connections, "READ_SECONDS", 0.05)
+    dropped, protocols = threading.Event(), list[GuardedProtocol]()
+    made, drop = GuardedProtocol.connection_made, GuardedProtocol._drop
+
+    def noted(self: GuardedProtocol, transport: asyncio.Transport) -> None:
+        made(self, transport)
+        protocols.append(self)
+
+    def observed(self: GuardedProtocol) -> None:
+        drop(self)
+        dropped.set()
+
+    async def much(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while not protocols[0].transport.get_write_buffer_size():
+            await send({"type": "http.response.body", "body": b"x" * 4096, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    monkeypatch.setattr(GuardedProtocol, "connection_made", noted)
+    monkeypatch.setattr(GuardedProtocol, "_drop", observed)
+    with running(much) as port, opened(port, REQUEST):
+        assert dropped.wait(PATIENCE_SECONDS)
+
+
+def test_a_connection_that_was_just_answered_does_not_make_room(port: int) -> None:
+    with opened(port) as used, opened(port, HALF) as half, opened(port, HALF):
+        used.sendall(REQUEST)
+        assert answered(used)
+        with opened(port, REQUEST) as client:
+            assert answered(client)
+        assert is_closed(half)
+        used.sendall(REQUEST)
+        assert answered(used)

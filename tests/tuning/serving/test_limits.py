@@ -147,7 +147,7 @@ def test_the_bodies_of_all_clients_are_bounded(monkeypatch: pytest.MonkeyPatch) 
     app, _ = gate()
     app.bodies_bytes["another"] = 6
     status, headers, body = ask(app, b"xxx", b"xx")
-    assert (status, headers[b"connection"]) == (503, b"close")
+    assert (status, headers[b"connection"], headers[b"retry-after"]) == (503, b"close", b"1")
     assert json.loads(body) == {"detail": "too many bytes arrive, try again later"}
     assert app.bodies_bytes == {"another": 6}
     assert ask(app, b"xxx")[0] == 200

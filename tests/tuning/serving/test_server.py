@@ -29,7 +29,7 @@ from tests.support.servers import running, started
 from tuning.serving import request_queue
 from tuning.serving.abstention import Abstention
 from tuning.serving.schema import MAX_CHARACTERS, Answer
-from tuning.serving.server import NO_OBJECT, bind_socket, make_app, serve_model
+from tuning.serving.server import NO_OBJECT, UNREADABLE, bind_socket, make_app, serve_model
 
 pytest.importorskip("uvicorn", reason="needs the extra `serve`")
 pytest.importorskip("fastapi", reason="needs the extra `serve`")
@@ -99,7 +99,7 @@ def test_health_names_the_model_and_its_classes(ask: Ask) -> None:
     [
         (b"", NO_OBJECT),
         (b"{", NO_OBJECT),
-        (b"\xff\xfe", ""),
+        (b'{"texts": ["na\xefve"]}', UNREADABLE),
         (b"[]", NO_OBJECT),
         (b"{}", "texts: Field required"),
         (b'{"texts": []}', "texts: List should have at least 1 item"),
@@ -108,9 +108,9 @@ def test_health_names_the_model_and_its_classes(ask: Ask) -> None:
         (b'{"texts": ["\\ud800"]}', "texts.0: "),
         (json.dumps({"texts": ["a"] * 1001}).encode(), "texts: List should have at most 1000 items"),
         (json.dumps({"texts": ["a" * (MAX_CHARACTERS + 1)]}).encode(), "texts.0: String should have at most 20000"),
-        (b'{"texts": ' + b"[" * 100_000, ""),
+        (b'{"texts": ' + b"[" * 100_000, UNREADABLE),
         (b'{"texts": [NaN]}', "texts.0: Input should be a valid string"),
-        (b'{"texts": ' + b"1" * 10_000 + b"}", "There was an error parsing the body"),
+        (b'{"texts": ' + b"1" * 10_000 + b"}", UNREADABLE),
         (b'{"texts": [' + b"1," * 500_000 + b"1]}", "texts: List should have at most 1000 items"),
     ],
 )
@@ -242,6 +242,24 @@ def test_a_full_queue_refuses_and_says_when_to_come_again(monkeypatch: pytest.Mo
         model.may_end.set()
         assert [each.getresponse().status for each in waiting] == [200, 200]
         for each in (refused, *waiting):
+            each.close()
+
+
+def test_a_large_request_is_refused_while_many_words_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is large by its words, or by its bytes before it is parsed; a small one is accepted."""
+    monkeypatch.setattr(request_queue, "MAX_LARGE_WORDS", 1)
+    model = BlockedModel()
+    with running(make_app(model, "x", rate=10**9)) as port:  # type: ignore[arg-type]
+        waiting = [post(port, "one"), post(port, "two")]
+        until(port, "sentune_queue_requests", 2)
+        for text, reason in (("!" * 1001, "too many requests wait"), ("x" * 5000, "too many words wait")):
+            with contextlib.closing(post(port, text)) as refused:
+                reply = refused.getresponse()
+                assert (reply.status, reply.getheader("retry-after")) == (503, "1")
+                assert json.loads(reply.read()) == {"detail": f"{reason}, try again later"}
+        model.may_end.set()
+        assert [each.getresponse().status for each in waiting] == [200, 200]
+        for each in waiting:
             each.close()
 
 
@@ -476,3 +494,20 @@ def test_without_its_terminal_a_server_ends_as_with_it(
     with os.fdopen(os.open(os.devnull, os.O_RDONLY), "w") as gone:  # each write fails
         monkeypatch.setattr("sys.stderr", gone)
         assert sentune(monkeypatch, capsys, "serve", str(saved(tmp_path)), "--port=0")[0] == 0
+
+
+def test_a_request_that_is_no_http_is_not_logged(
+    model: Predictor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Clients could fill the log."""
+
+    def ask(server: Any, sockets: list[socket.socket]) -> None:
+        monkeypatch.undo()
+        with started(server, sockets[0]) as port, socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"\x16\x03\x01\r\n\r\n")  # TLS
+            while client.recv(1000):
+                pass
+
+    monkeypatch.setattr("uvicorn.Server.run", ask)
+    serve_model(lambda: model, pytest.fail, "m", **LOCAL)
+    assert capsys.readouterr().err == "stopped\n"

@@ -23,7 +23,7 @@ CONFIG = TrialConfig().to_dict()
 
 @pytest.fixture(autouse=True)
 def kept_for_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each question makes a new estimate."""
+    """Each change makes a new estimate."""
     monkeypatch.setattr(remaining_time, "SHARE", math.inf)
 
 

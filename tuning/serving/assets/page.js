@@ -8,6 +8,7 @@ const show = (selector, text) => { document.querySelector(selector).textContent 
 const cell = (row, text, kind) => {
   const made = row.appendChild(document.createElement(kind === "name" ? "th" : "td"));
   if (kind === "name") made.scope = "row"; else made.className = kind;
+  if (kind === "name" || kind === "label") made.dir = "auto"; // Arabic and Hebrew
   made.textContent = text;
   return made;
 };
@@ -46,7 +47,8 @@ const drawMany = (found, texts) => {
   const lines = found.map(({ label, probability }, place) => [texts[place], label ?? "", probability]);
   const csv = [["text", "label", "probability"], ...lines].map((line) => line.map(quoted).join(",") + "\r\n");
   URL.revokeObjectURL(document.querySelector("#save").href);
-  document.querySelector("#save").href = URL.createObjectURL(new Blob(csv, { type: "text/csv" }));
+  // Without the mark, a spreadsheet does not read UTF-8.
+  document.querySelector("#save").href = URL.createObjectURL(new Blob(["\ufeff", ...csv], { type: "text/csv" }));
   labels.hidden = false;
 };
 
