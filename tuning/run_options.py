@@ -14,10 +14,10 @@ from typer import Argument, Option
 
 from core.config import METRIC_NAMES, PRECISIONS
 from core.errors import check_rules, in_range
-from core.io.atomic import expand_user, file_mode
+from core.io.atomic import expand_user
 from tuning.arguments import path_option
 from tuning.console import worker_niceness
-from tuning.journal.folder import study_folder
+from tuning.journal.folder import absolute_data_path, study_folder
 from tuning.resources.machine import MAX_WORKERS, TrialResources, parse_gpu_share
 
 if TYPE_CHECKING:
@@ -378,20 +378,6 @@ def corpus_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
     given = options["split_column"] is not None
     by_column = given and options["split"] == RunOptions.split  # load_corpus refuses another split
     return {**options, **paths, **({"split": "column"} if by_column else {})}
-
-
-def absolute_data_path(name: str) -> str:
-    """Make the path of a dataset or of word vectors absolute; return a name unchanged.
-
-    A name is never a path, even if the current folder has a file of this name; nor is an empty text.
-    """
-    from core.data.vectors import VECTOR_NAMES
-
-    if name in ("", "snippets", "mr", AUTO, *VECTOR_NAMES):
-        return name
-    prefix = "mr:" if name.startswith("mr:") else ""
-    path = expand_user(name.removeprefix(prefix))
-    return f"{prefix}{path.absolute()}" if prefix or file_mode(path) or len(path.parts) > 1 else name
 
 
 def _slug(text: str) -> str:

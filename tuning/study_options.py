@@ -14,7 +14,7 @@ from typer import Argument, Option
 from core.config import MAX_THREADS, PRECISIONS
 from core.errors import check_rules, in_range
 from core.io.atomic import expand_user
-from tuning.journal.folder import study_folder
+from tuning.journal.folder import absolute_data_path, study_folder
 from tuning.resources.machine import MAX_WORKERS
 from tuning.run_options import (
     CacheDir,
@@ -24,7 +24,6 @@ from tuning.run_options import (
     OutputPath,
     ResourcesOption,
     Results,
-    absolute_data_path,
 )
 
 BOTH, RECOMMENDED = "train+val", "recommended"

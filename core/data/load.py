@@ -228,8 +228,9 @@ def build_arrays(
     words, has, more = train_words(tokenized, split), None, list[str]()
     arrays: dict[str, NDArray[Any]] = {"split": split}
     if table is not None:
-        rows = table.read(pretrained.lookup_forms(words), MAX_WORDS - len(words))
-        more = pretrained.other_words(words, rows)
+        forms = pretrained.lookup_forms(words)
+        rows = table.read(forms, MAX_WORDS - len(words))
+        more = [word.lower() for word in rows[0] if word not in forms]
         if tokenizer == "characters":  # it cuts most words of such a file
             more = [word for word in more if tokenize(word, tokenizer) == [word]]
         words += more

@@ -126,7 +126,8 @@ def tokenizer_version(tokenizer: str) -> str:
 
     package = "nltk" if tokenizer == "english" else "regex"
     number = _LOADED.get(package) or version(package)
-    return f"{package}-{number}/{'word_tokenize/stops' if package == 'nltk' else tokenizer}/lower/nfc"
+    options = "word_tokenize/stops/lower/nfc" if package == "nltk" else f"{tokenizer}/lower/nfc/i"
+    return f"{package}-{number}/{options}"
 
 
 def tokenizer_name(version: str) -> str:

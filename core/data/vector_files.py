@@ -64,7 +64,7 @@ def read_vectors(
         words: Words without spaces.
         member: Name of the file in a `.zip`.
         notify: Called with the progress every few seconds.
-        more: Maximum number of other words, which are the first of the file in lower case.
+        more: Maximum number of other words, which are the first of the file in lower case or with a capital.
 
     Raises:
         DataError: A row has another width than the header or the first row, or a value that is no finite number; the
@@ -76,12 +76,14 @@ def read_vectors(
 
 
 def is_other(word: str, words: Collection[str]) -> bool:
-    """Return whether a word of a file may be kept besides `words`: texts are read in lower case."""
-    return word not in words and word == word.lower() and word not in ("", "<pad>", "<unk>", "</s>")
+    """Return whether a word of a file may be kept besides `words`: one in lower case or with a capital, not both."""
+    lower = word.lower()
+    forms = (lower, lower.capitalize())
+    return word in forms and not any(form in words for form in forms) and word not in ("", "<pad>", "<unk>", "</s>")
 
 
 def _rows(pieces: Iterator[_Piece], words: Collection[str], name: str, more: int) -> Rows:
-    encoded = {word.encode("utf-8", "surrogatepass"): word for word in words}
+    encoded, known = {word.encode("utf-8", "surrogatepass"): word for word in words}, set(words)
     first = next(pieces, _Piece(b"", 0, 0))
     layout = _layout(first.text[: first.stop], name)
     first = _Piece(first.text, layout.header_bytes, first.stop)
@@ -90,7 +92,7 @@ def _rows(pieces: Iterator[_Piece], words: Collection[str], name: str, more: int
     line, rows = (2 if layout.header_bytes else 1), 0
     for piece in itertools.chain([first], pieces):
         spaces = _spaces(piece)  # first: it releases the lock, so that the thread unpacks the next piece
-        more -= _add_others(piece, encoded, words, more)
+        more -= _add_others(piece, encoded, known, more)
         kept, count = _matching_lines(piece, encoded)
         rows += count if spaces == count * layout.spaces else _check_widths(piece, layout.width, name, line)
         for offset, start, stop in kept:
@@ -107,15 +109,16 @@ def _rows(pieces: Iterator[_Piece], words: Collection[str], name: str, more: int
     return places, table[: len(places)]
 
 
-def _add_others(piece: _Piece, encoded: dict[bytes, str], words: Collection[str], more: int) -> int:
-    """Add up to `more` other words of a piece to `encoded`; return their number."""
+def _add_others(piece: _Piece, encoded: dict[bytes, str], known: set[str], more: int) -> int:
+    """Add up to `more` other words of a piece to `encoded` and `known`; return their number."""
     start, before = piece.start, len(encoded)
     while start < piece.stop and len(encoded) - before < more:
         stop = piece.text.find(b"\n", start)
         field = piece.text[start:stop].partition(b" ")[0]
         with contextlib.suppress(UnicodeDecodeError):
-            if is_other(word := field.decode(), words):
+            if is_other(word := field.decode(), known):
                 encoded[field] = word
+                known.add(word)
         start = stop + 1
     return len(encoded) - before
 

@@ -60,7 +60,7 @@ class VectorSource:
     licence: str
     read: Callable[[Collection[str], int], Rows]
     """Called with words and a number. Returns the vectors of those words that have one, and of up to this number of
-    other words: the first of the file that are in lower case, in its order. Files are ordered by frequency."""
+    other words: the first of the file, in lower case or with a capital. Files are ordered by frequency."""
 
 
 def resolve_vectors(
@@ -211,13 +211,6 @@ def _member(path: Path, embedding_dim: int) -> str:
 def lookup_forms(words: Sequence[str]) -> set[str]:
     """Return every form that `embedding_matrix` looks up for these words."""
     return {form for word in words[2:] for form in (word, word.capitalize())}
-
-
-def other_words(words: Sequence[str], rows: Rows) -> list[str]:
-    """Return the words with a vector that are not in a vocabulary, in lower case as all tokens are."""
-    places, known = rows[0], set(words)
-    lowered = dict.fromkeys(word.lower() for word in places)
-    return [word for word in lowered if word not in known and (word in places or word.capitalize() in places)]
 
 
 def embedding_matrix(words: Sequence[str], rows: Rows) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

@@ -110,7 +110,7 @@ def normalize_encoding(encoding: str) -> str:
         io.TextIOWrapper(io.BytesIO(), encoding)  # hex, for example, is known but no text encoding
         b"\xff\xfe\x00\x00".decode(encoding, "replace")  # undefined decodes nothing
         name = codecs.lookup(encoding).name
-        if name not in ("idna", "punycode"):  # encodings of host names, not of texts
+        if name not in ("idna", "punycode", "unicode-escape", "raw-unicode-escape"):  # of host names and source code
             return name
     raise ConfigError(f"encoding must be one that Python knows, such as utf-8 or cp1252, got {quoted(encoding)}")
 

@@ -89,6 +89,14 @@ def check_precision(precision: str, device: str) -> None:
         raise ConfigError("precision bf16 is for CPUs: on a GPU, torch's autocast computes LSTMs in fp16; choose fp32")
 
 
+def cpu_capability() -> str:
+    """Return the instructions that torch uses, and the variables by which MKL and oneDNN use others."""
+    import torch
+
+    chosen = (f"{name}={os.environ[name]}" for name in INSTRUCTION_VARIABLES if os.environ.get(name))
+    return ", ".join([torch.backends.cpu.get_cpu_capability(), *chosen])
+
+
 def runtime_environment(precision: str, threads: int, device: str) -> dict[str, Any]:
     """Return everything besides settings and corpus on which a result depends, for JSON."""
     import torch  # only here: reading a study loads no torch
@@ -99,16 +107,12 @@ def runtime_environment(precision: str, threads: int, device: str) -> dict[str, 
         "torch": str(torch.__version__),  # a TorchVersion would import torch wherever it is read
         "threads": threads,
         "precision": precision,
-        "cpu_capability": ", ".join([torch.backends.cpu.get_cpu_capability(), *_chosen_instructions()]),
+        "cpu_capability": cpu_capability(),
         "cpu": cpu_model(),
         "device": torch.cuda.get_device_name(device) if is_gpu(device) else "cpu",
         "tf32": is_gpu(device) and _allows_tf32(),
         "code": code_digest(),
     }
-
-
-def _chosen_instructions() -> list[str]:
-    return [f"{name}={os.environ[name]}" for name in INSTRUCTION_VARIABLES if os.environ.get(name)]
 
 
 def _allows_tf32() -> bool:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.config import TrialConfig
 from core.errors import ConfigError, CorruptionError, UserError
 from core.io.checked_folder import remove_partial_writes, verify_checksums, write_checked_folder
 
@@ -95,9 +96,12 @@ def load_latest(folder: Path, training: Mapping[str, Any]) -> Checkpoint | None:
 
 
 def _check_same(theirs: Mapping[str, Any], ours: Mapping[str, Any], folder: Path) -> None:
+    usual = TrialConfig().to_dict()  # for a setting that is newer than the checkpoint
     names = sorted(theirs.keys() | ours.keys())
     different = [
-        f"{name} {theirs.get(name)}, now {ours.get(name)}" for name in names if theirs.get(name) != ours.get(name)
+        f"{name} {theirs.get(name)}, now {ours.get(name)}"
+        for name in names
+        if theirs.get(name, usual.get(name)) != ours.get(name, usual.get(name))
     ]
     if different:
         raise ConfigError(

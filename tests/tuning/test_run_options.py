@@ -14,12 +14,13 @@ from tests.support.corpora import tiny_corpus
 from tests.support.studies import write_sentences
 from tests.support.study_configs import configured, options, outcomes
 from tuning.cli.app import app
+from tuning.journal.folder import absolute_data_path
 from tuning.journal.records import study_attributes
 from tuning.journal.writer import open_study
 from tuning.planned_search import check_search, data_of_study, plan_search
 from tuning.resources.gpu import GIB, Gpu
 from tuning.resources.machine import Machine, TrialResources
-from tuning.run_options import RunOptions, absolute_data_path
+from tuning.run_options import RunOptions
 from tuning.scheduling.asha import Asha
 from tuning.scheduling.budget import Budget
 from tuning.scheduling.study_config import StudyConfig, study_spec

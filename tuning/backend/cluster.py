@@ -15,7 +15,7 @@ from typing import Any
 import core
 import tuning
 from core.errors import ConfigError, UserError
-from core.nn.environment import cpu_model
+from core.nn.environment import cpu_capability, cpu_model
 from tuning.backend.connect import check_head, is_listening, local_raylet, resolve_address
 from tuning.backend.local_ray import RAY_ENV, environment, ray_session, root_cause
 from tuning.backend.storage import check_storage, marker_file, node_root
@@ -233,6 +233,6 @@ def node_info(storage: str | None, mark: str | None) -> dict[str, str]:
     return {
         "torch": version,
         "cuda": torch.version.cuda or "",
-        "cpu": f"{cpu_model()} with {torch.backends.cpu.get_cpu_capability()}",
+        "cpu": f"{cpu_model()} with {cpu_capability()}",
         "problem": problem,
     }

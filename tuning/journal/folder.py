@@ -40,6 +40,21 @@ def is_in_study(path: Path) -> bool:
     return file_mode(Path(os.path.realpath(path)).parent / JOURNAL) != 0
 
 
+def absolute_data_path(name: str) -> str:
+    """Make the path of a dataset or of word vectors absolute; return a name unchanged.
+
+    A name is never a path, even if the current folder has a file of this name; nor is an empty text.
+    """
+    from core.data.tokenizer import AUTO
+    from core.data.vectors import VECTOR_NAMES
+
+    if name in ("", "snippets", "mr", AUTO, *VECTOR_NAMES):
+        return name
+    prefix = "mr:" if name.startswith("mr:") else ""
+    path = expand_user(name.removeprefix(prefix))
+    return f"{prefix}{path.absolute()}" if prefix or file_mode(path) or len(path.parts) > 1 else name
+
+
 def missing_files(data: Mapping[str, object]) -> list[str]:
     """Return those of `dataset` and `vectors` that are the path of a file that does not exist.
 

@@ -54,7 +54,10 @@ REFUSED: dict[int | str, dict[str, Any]] = {
 }
 """Answers that each path may give."""
 UNUSABLE: dict[int | str, dict[str, Any]] = {
-    400: {"description": "The body is not in UTF-8, nested too deeply, or has too long a number.", "model": Problem},
+    400: {
+        "description": "The body is compressed, not in UTF-8, nested too deeply, or has too long a number.",
+        "model": Problem,
+    },
     422: {"description": "The body is no JSON, or its texts cannot be used.", "model": Problem},
 }
 """Answers to a request to label texts that has none."""

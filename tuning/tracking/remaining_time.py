@@ -66,6 +66,8 @@ class RemainingTime:
         known, copied = epochs(), dataclasses.replace(self, costs=dict(self.costs), closed=set(self.closed))
         state = known, copied.costs, copied.closed
         if self._kept is not None and state == self._state:
+            compared = time.monotonic()
+            self._valid_until = compared + (compared - now) / SHARE
             return None
 
         def work() -> None:

@@ -195,7 +195,7 @@ def test_a_file_that_is_not_utf8_is_read_with_a_note_that_cannot_steer_the_termi
 
 
 def test_vectors_of_a_file_fill_the_rows_of_their_words(load: Load, tmp_path: Path) -> None:
-    (tmp_path / "v.vec").write_text("good 1 2\nfilm 3 4\nUnused 0 0\nunused 5 6\n")
+    (tmp_path / "v.vec").write_text("good 1 2\nfilm 3 4\nUNUSED 0 0\nUnused 5 6\nunused 7 8\n")
     corpus = load(vectors=str(tmp_path / "v.vec"))
     assert corpus.vectors is not None
     assert corpus.embedding_dim == 2
@@ -351,3 +351,11 @@ def test_words_of_the_vectors_that_are_cut_into_characters_are_left_out(tmp_path
     table = resolve_vectors(str(tmp_path / "v.vec"), tmp_path, 1)
     _, words, frozen, _ = build_arrays(["很好"], np.full(1, TRAIN, dtype=np.uint8), table, "characters")
     assert (words, frozen) == (["<pad>", "<unk>", "很", "好", "累"], 1)
+
+
+def test_words_that_the_file_of_vectors_has_with_a_capital_are_known(tmp_path: Path) -> None:
+    (tmp_path / "v.vec").write_text("4 1\nHaus 1\ndas 2\nBaum 3\nUSA 4\n", encoding="utf-8")
+    table = resolve_vectors(str(tmp_path / "v.vec"), tmp_path, 1)
+    arrays, words, frozen, _ = build_arrays(["das Haus"], np.full(1, TRAIN, dtype=np.uint8), table, "unicode")
+    assert (words, frozen) == (["<pad>", "<unk>", "das", "haus", "baum"], 1)
+    assert arrays["vectors"][2:, 0].tolist() == [2, 1, 3]

@@ -15,7 +15,6 @@ from core.data.vectors import (
     embedding_matrix,
     hashed_random_vector,
     lookup_forms,
-    other_words,
     resolve_vectors,
 )
 from core.errors import ConfigError, DataError, UserError
@@ -88,15 +87,15 @@ def test_the_most_frequent_other_words_of_glove_50d_come_too(tmp_path: Path) -> 
     assert table.shape == (5, 50)
 
 
-def test_the_first_other_words_of_a_file_in_lower_case_come_too(tmp_path: Path) -> None:
+def test_the_first_other_words_of_a_file_come_too(tmp_path: Path) -> None:
     path = tmp_path / "v.vec"
-    path.write_bytes(b"The 0\n</s> 1\n<unk> 9\n<pad> 9\n 9\nthe 2\n\xff 3\nof 4\nof 5\nto 6\nbad 7\nin 8\n")
+    path.write_bytes(b"The 0\nUSA 8\n</s> 1\n<unk> 9\n<pad> 9\n 9\nthe 2\n\xff 3\nof 4\nof 5\nto 6\nbad 7\nin 8\n")
     located = resolve_vectors(str(path), tmp_path, 300)
     assert located is not None
-    for more, words in ((0, ["bad"]), (1, ["the", "bad"]), (3, ["the", "of", "to", "bad"])):
+    for more, words in ((0, ["bad"]), (1, ["The", "bad"]), (3, ["The", "of", "to", "bad"])):
         places, table = located.read({"bad", "absent"}, more)
         assert list(places) == words
-        assert table[:, 0].tolist() == [{"the": 2, "of": 4, "to": 6, "bad": 7}[word] for word in words]
+        assert table[:, 0].tolist() == [{"The": 0, "of": 4, "to": 6, "bad": 7}[word] for word in words]
 
 
 def test_glove_50d_without_its_package_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,9 +155,3 @@ def test_a_file_that_changes_before_it_is_read_is_refused(tmp_path: Path) -> Non
 
 def test_each_archive_has_its_width() -> None:
     assert WIDTHS.keys() == {"glove-50d", *ARCHIVES}
-
-
-def test_other_words_are_in_lower_case_and_only_those_that_are_looked_up() -> None:
-    places = {word: place for place, word in enumerate(("Haus", "das", "Das", "USA", "Paris"))}
-    rows = (places, np.zeros((5, 1), dtype=np.float32))
-    assert other_words(("<pad>", "<unk>", "paris"), rows) == ["haus", "das"]

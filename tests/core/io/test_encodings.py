@@ -113,7 +113,7 @@ def test_a_line_without_an_end_is_refused_with_its_number(tmp_path: Path) -> Non
         lines_of(tmp_path, b"a\n" + b"x" * (MAX_LINE + 1), "utf-8")
 
 
-@pytest.mark.parametrize("encoding", ["klingon", "", "hex", "utf\0", "undefined", "idna", "punycode"])
+@pytest.mark.parametrize("encoding", ["klingon", "", "hex", "utf\0", "undefined", "idna", "punycode", "unicode_escape"])
 def test_an_unknown_encoding_is_refused(encoding: str) -> None:
     with pytest.raises(ConfigError, match="encoding must be one that Python knows, such as utf-8 or cp1252, got"):
         normalize_encoding(encoding)

@@ -194,3 +194,10 @@ def test_what_a_dead_process_left_half_written_goes_away(tmp_path: Path) -> None
         os.utime(tmp_path / name, (then, then))
     save(tmp_path, checkpoint(1))
     assert sorted(os.listdir(tmp_path)) == [".epoch-00001.alive000", "epoch-00001"]
+
+
+def test_a_setting_that_is_newer_than_the_checkpoint_has_its_default(tmp_path: Path) -> None:
+    save(tmp_path, checkpoint(1))
+    assert_equal(load_latest(tmp_path, {**TRAINING, "weight_dropout": 0.0}), 1)
+    with pytest.raises(ConfigError, match=r"\(weight_dropout None, now 0\.5\)"):
+        load_latest(tmp_path, {**TRAINING, "weight_dropout": 0.5})

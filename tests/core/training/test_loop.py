@@ -16,7 +16,7 @@ from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.errors import ConfigError, DataError, StopTraining, TrainingError
 from core.log_odds import to_probabilities
 from core.metrics import METRICS
-from core.nn.environment import code_digest, cpu_model, runtime_environment
+from core.nn.environment import INSTRUCTION_VARIABLES, code_digest, cpu_capability, cpu_model
 from core.training.evaluate import evaluate
 from core.training.loop import train
 from core.training.result import EpochResult, TrainResult, patience_exhausted, weights_digest
@@ -191,7 +191,7 @@ def test_the_environment_names_what_bit_identical_results_depend_on() -> None:
         "torch": torch.__version__,
         "threads": 1,
         "precision": "fp32",
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "cpu_capability": cpu_capability(),
         "cpu": cpu_model(),
         "device": "cpu",
         "tf32": False,
@@ -200,9 +200,11 @@ def test_the_environment_names_what_bit_identical_results_depend_on() -> None:
 
 
 def test_the_environment_names_variables_that_choose_other_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in INSTRUCTION_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    assert cpu_capability() == torch.backends.cpu.get_cpu_capability()
     monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
-    found = runtime_environment("fp32", 1, "cpu")["cpu_capability"]
-    assert found == f"{torch.backends.cpu.get_cpu_capability()}, MKL_CBWR=COMPATIBLE"
+    assert cpu_capability() == f"{torch.backends.cpu.get_cpu_capability()}, MKL_CBWR=COMPATIBLE"
 
 
 def read_only(corpus: Corpus, folder: Path) -> Corpus:

@@ -166,6 +166,13 @@ def test_two_models_with_the_same_instructions_differ_too(monkeypatch: pytest.Mo
     assert "Another with " in said
 
 
+def test_nodes_that_use_other_instructions_differ_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = node_info(None, None)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
+    (said,) = reported(ours, node_info(None, None))
+    assert "ONEDNN_MAX_CPU_ISA=SSE41" in said
+
+
 def test_the_processor_of_a_machine_that_gets_no_trials_does_not_matter() -> None:
     other = node_info(None, None) | {"cpu": "ANCIENT"}
     assert reported(other, other) == []

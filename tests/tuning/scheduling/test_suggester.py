@@ -14,6 +14,7 @@ import torch
 from optuna.samplers import BaseSampler, CmaEsSampler
 from optuna.trial import FrozenTrial
 
+from core.config import TrialConfig
 from tests.support.loaded import ROOT
 from tests.support.study_configs import (
     ONE_OR_TWO_LAYERS,
@@ -29,7 +30,7 @@ from tests.support.study_configs import (
 from tuning.scheduling.asha import FAILED
 from tuning.scheduling.samplers import SAMPLERS, Params, StatefulSampler, derive_seed, make_sampler, suggest_once
 from tuning.scheduling.study_config import StudyConfig
-from tuning.scheduling.suggester import MAX_SHOWN, Suggester, Suggestion
+from tuning.scheduling.suggester import MAX_SHOWN, Suggester, Suggestion, _key
 from tuning.scheduling.virtual_clock import VisibleResult
 from tuning.space.initial_trials import fit_settings
 from tuning.space.load import load_space
@@ -394,3 +395,8 @@ def test_a_warm_start_does_not_draw_the_random_trials_of_the_other_study_again(s
     warm = dataclasses.replace(cold, prior_trials=prior, warm_start={"study": "other", "sha256": "70"})
     tried = [trial.params for trial in theirs]
     assert not [trial for trial in outcomes(warm, 5)[1:] if trial.params in tried]
+
+
+def test_a_trial_that_lacks_a_newer_setting_is_equal_to_one_with_its_default() -> None:
+    settings = TrialConfig().to_dict()
+    assert _key({name: value for name, value in settings.items() if name != "weight_dropout"}) == _key(settings)

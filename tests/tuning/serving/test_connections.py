@@ -231,8 +231,9 @@ def test_a_client_that_leaves_a_small_rest_unread_is_dropped_too(monkeypatch: py
 
 def test_a_connection_that_was_just_answered_does_not_make_room(port: int) -> None:
     with opened(port) as used, opened(port, HALF) as half, opened(port, HALF):
-        used.sendall(REQUEST)
-        assert answered(used)
+        for _ in range(2):  # the others may be accepted only after the first answer
+            used.sendall(REQUEST)
+            assert answered(used)
         with opened(port, REQUEST) as client:
             assert answered(client)
         assert is_closed(half)

@@ -110,7 +110,7 @@ def test_an_estimate_that_took_a_second_is_kept_for_50_and_counts_down(monkeypat
 
 def test_an_estimate_counts_down_until_the_next_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is asked at 0, 8 and 12 seconds; the third epoch ends in between."""
-    monkeypatch.setattr(remaining_time, "time", ticking(0, 0, 0, 0, 8, 8, 12, 12, 12, 12))
+    monkeypatch.setattr(remaining_time, "time", ticking(0, 0, 0, 0, 8, 8, 8, 12, 12, 12, 12))
     left = remaining({0: 1.0}, workers=1, n_trials=2)
     assert left.seconds(lambda: {0: rows(2)}) == pytest.approx(60 + 2 * J)
     assert left.seconds(lambda: {0: rows(2)}) == pytest.approx(52 + 2 * J)
