@@ -159,14 +159,14 @@ def program_name() -> str:
 
 
 def study_command(verb: str, folder: Path, options: str, *, trial: int | None = None) -> str:
-    """Return a command on a study, such as `sentune retrain mine --trial 3 --out model`.
+    """Return a command on a study, such as `sentune retrain mine --trial 3`.
 
     In Python it is `study.retrain(trial=3)`, whose other arguments have defaults.
     """
     if _python_call() is not None:
         return f"study.{verb}({'' if trial is None else f'trial={trial}'})"
-    options = options if trial is None else f"--trial {trial} {options}"
-    return f"{program_name()} {verb} {study_argument(folder)} {options}"
+    number = "" if trial is None else f"--trial {trial}"
+    return " ".join(filter(None, (program_name(), verb, study_argument(folder), number, options.strip())))
 
 
 def cache_option(cache_dir: Path | None) -> str:

@@ -66,7 +66,7 @@ def choose_columns(
         needed = {"--text-column (which column holds the text)": text, "--label-column (which holds the labels)": label}
         missing = [option for option, found in needed.items() if found is None][: 1 + label_needed]
         one = len(table.columns) == 1 and format_of(Path(table.name)) == "csv"
-        hint = "; a CSV file has commas, semicolons or tabs between its columns" if one else ""
+        hint = "; a CSV file has commas, semicolons or tabs between its columns, and no title above" if one else ""
         if splits := [name for name in names if name not in (text, label) and _is_split(table.columns[name])]:
             hint = f"; pass --split-column {quoted(splits[0])} if it holds the splits"
         raise DataError(f"{table.name}: pass {' and '.join(missing)}; it has {_names(table)}{hint}")
@@ -142,7 +142,7 @@ def encode_labels(table: Table, column: str) -> tuple[NDArray[np.int64], tuple[s
         values.append(cell.strip())
     values = class_names(values)
     distinct = set(values)
-    in_brackets = {value for value in distinct if value[0] in "[{"}
+    in_brackets = {value for value in distinct if value[0] + value[-1] in ("[]", "{}")}
     if lists := in_brackets if in_brackets == distinct else set(filter(_is_json, in_brackets)):
         where = table.location(next(row for row, value in enumerate(values) if value in lists))
         raise DataError(f"{where}: column {quoted(column)} contains lists; choose a column with one label per row")

@@ -358,15 +358,17 @@ class SplitRule:
         codes = self._codes(read)
         if self.validation_folds is not None:
             codes[codes == VAL] = TRAIN
-        elif self.name == "column" and (absent := [name for name in ("train", "val") if SPLITS[name] not in codes]):
+        elif self.name == "column" and (without := [name for name in ("train", "val") if SPLITS[name] not in codes]):
             raise DataError(
-                f"the split column has no row {absent[0]}; pass --validation folds:5, add some, or leave out "
+                f"the split column has no row {without[0]}; pass --validation folds:5, add some, or leave out "
                 "--split-column for a split of 80/10/10"
             )
         counts = np.bincount(read.labels[codes == TRAIN], minlength=len(read.classes))
-        if not counts.all():
-            name = read.classes[int(counts.argmin())]
-            raise DataError(f"class {quoted(name)} has no sentence in train; add some, or leave out the class")
+        if absent := [quoted(name) for name, count in zip(read.classes, counts, strict=True) if not count]:
+            which, them = ("classes", "have") if len(absent) > 1 else ("class", "has")
+            raise DataError(
+                f"{which} {listed(absent, 5)} {them} no sentence in train; add some, or leave out the {which}"
+            )
         if self.validation_folds is None:
             return codes, None
         places = np.flatnonzero(codes == TRAIN)

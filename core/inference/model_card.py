@@ -58,13 +58,14 @@ _EXPLANATIONS = {
     "unlabelled_sentences": "sentences without labels that were added to the training sentences",
     "unlabelled_digest": "digest of these sentences",
     "data_fingerprint": "digest of everything that shaped the data; an equal digest means a bit-identical corpus",
-    "verdict": "comparison of this training with the recorded one, epoch by epoch",
+    "verdict": "comparison of a training with the recorded one, which has the same seed and splits, epoch by epoch; "
+    "with `--on train+val`, folds or several seeds, the saved weights may be those of another training",
     "changed_since_the_search": "changes since the search: machine, versions, threads, data",
     "on": "splits on which the saved weights were trained",
     "steps": "number of optimizer steps: as many as the verified training took up to its best epoch",
     "passes": "number of passes over the training sentences; the last may be cut short, for the exact number of steps",
-    "seeds": "results of the same settings on other seeds; the saved weights are those of the median by the setting "
-    "`metric` on validation",
+    "seeds": "results of the same settings on several seeds, first that of the trial; the saved weights are those of "
+    "the median by the setting `metric` on validation",
     "test_evaluations": "number of evaluations of this study on test sentences, of any split, including this one",
 }
 
@@ -170,6 +171,8 @@ def _meaning(name: str) -> str:
     """Return the explanation of a figure; empty if it has none."""
     if name in _EXPLANATIONS:
         return _EXPLANATIONS[name]
+    if name.endswith("_over_seeds"):
+        return "mean and standard deviation over the models of all seeds, of which one is saved"
     of_split = _EXPLANATIONS.get(name.removeprefix("verified_"))
     return f"{of_split}. {_VERIFIED}" if of_split else ""
 

@@ -9,6 +9,7 @@ example.py        twenty lines that use it
 SHA256SUMS        digests of the files above
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def export_onnx(model: Predictor, source: Path, out: Path, notify: Callable[[str
 
     Args:
         model: The model, loaded from `source`.
-        source: Folder of the model, for messages.
+        source: Folder of the model.
         out: The folder to write; an earlier export is replaced as a whole.
         notify: Called if the probabilities will differ because the model predicts in bf16.
 
@@ -69,9 +70,11 @@ def export_onnx(model: Predictor, source: Path, out: Path, notify: Callable[[str
 
     Raises:
         UserError: A package is missing, the model is too large for the format, the probabilities differ, or `out`
-            contains something else or cannot be written.
+            contains something else, is in the folder of the model, or cannot be written.
     """
     target = check_output_folder(out, ONNX_FILES, "ONNX export")
+    if Path(os.path.realpath(source)) in target.parents:  # `retrain` would not replace that folder any more
+        raise UserError(f"{out} is in the folder of the model; choose another folder")
     size = sum(value.nbytes for member in model.members for value in tensors_of(member).values())
     if size > MAX_ONNX_BYTES:
         most = f"more than the {MAX_ONNX_BYTES >> 20:,} MiB of an ONNX file"

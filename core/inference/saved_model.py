@@ -156,6 +156,12 @@ def _read_folder(path: Path) -> ModelParts:
 
 def _check_folder(path: Path) -> None:
     """Raise UserError unless this is a folder with a file of a model."""
+    try:
+        path.stat()
+    except PermissionError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); {_GIVE}") from error
+    except (OSError, ValueError):
+        pass  # is_folder waits for a folder that is being replaced
     if not is_folder(path):
         raise UserError(f"there is no saved model at {path}; {_GIVE}")
     try:

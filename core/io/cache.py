@@ -31,10 +31,10 @@ from core.io.atomic import read_regular, sha256_file
 from core.io.checked_folder import canonical_json, remove_partial_writes, verify_files
 from core.io.text import Notify, printable
 
-FORMAT = 6
-"""Version of the entries; raise it when the same inputs result in other bytes."""
+FORMATS = {"corpora": 6, "sources": 5}
+"""Version of the entries of each kind; raise it when the same inputs result in other bytes. The sources are downloads
+of up to 1.5 GB."""
 MANIFEST = "manifest.json"
-ENTRY_KINDS = ("corpora", "sources")
 OTHER_CACHE = " (pass --cache-dir, or set SENTUNE_CACHE)"
 _NO_FILE = (errno.EISDIR, errno.EINVAL, errno.ELOOP)
 """Errors of `open_regular` for a folder, a pipe or a device, and a circle of links."""
@@ -46,15 +46,17 @@ class CacheEntry:
 
     path: Path
     key: str
+    format: int
+    """Version of the entry; it is used only if this is that of FORMATS."""
     inputs: Mapping[str, Any]
     """Inputs from which the key is computed."""
     files: Mapping[str, str]
     """File name to sha256 (hex)."""
 
 
-def cache_key(inputs: Mapping[str, Any]) -> str:
-    """Return the sha256 (hex) of the canonical JSON of `inputs` and the format version."""
-    return hashlib.sha256(canonical_json({"format": FORMAT, "inputs": inputs})).hexdigest()
+def cache_key(inputs: Mapping[str, Any], kind: str = "corpora") -> str:
+    """Return the sha256 (hex) of the canonical JSON of `inputs` and the format version of the kind."""
+    return hashlib.sha256(canonical_json({"format": FORMATS[kind], "inputs": inputs})).hexdigest()
 
 
 def verify_entry(path: Path) -> CacheEntry:
@@ -119,6 +121,7 @@ def read_manifest(path: Path) -> CacheEntry:
         return CacheEntry(
             path=path,
             key=body["key"],
+            format=body["format"],
             inputs=body["inputs"],
             files={name: digest for name, (_, digest) in body["files"].items()},
         )
@@ -154,7 +157,7 @@ def get_or_build(
     Raises:
         UserError: The disk is full, the cache folder cannot be written, or this user may not read the entry.
     """
-    path = cache / kind / cache_key(inputs)
+    path = cache / kind / cache_key(inputs, kind)
     with contextlib.suppress(FileNotFoundError, CorruptionError):
         return verify_entry(path)
     with locked(cache, path.name, notify, advice=OTHER_CACHE):
@@ -169,7 +172,7 @@ def get_or_build(
         with atomic.atomic_folder(path) as folder:
             fill(folder)
             listing = {file.name: [file.stat().st_size, sha256_file(file)] for file in sorted(folder.iterdir())}
-            body = {"format": FORMAT, "key": path.name, "inputs": inputs, "files": listing}
+            body = {"format": FORMATS[kind], "key": path.name, "inputs": inputs, "files": listing}
             (folder / MANIFEST).write_bytes(_manifest_bytes(body))
         return read_manifest(path)
 
@@ -177,13 +180,19 @@ def get_or_build(
 def read_cached(cache: Path, kind: str, inputs: Mapping[str, Any]) -> CacheEntry | None:
     """Return the entry of `inputs` without reading its files; None if it is absent, damaged or unreadable."""
     with contextlib.suppress(FileNotFoundError, UserError):
-        return read_manifest(cache / kind / cache_key(inputs))
+        return read_manifest(cache / kind / cache_key(inputs, kind))
     return None
 
 
 def entries(cache: Path) -> list[Path]:
     """Return the folders of all entries, complete or not, by kind and key."""
     return [path for path in _owned_paths(cache) if not path.name.startswith(".")]
+
+
+def unfinished_bytes(cache: Path) -> int:
+    """Return the number of bytes of unfinished downloads and entries."""
+    hidden = [path for path in _owned_paths(cache) if path.name.startswith(".")]
+    return sum(map(size_bytes, (*hidden, cache / ".parts")))
 
 
 def verify(cache: Path) -> dict[Path, str | None]:
@@ -218,7 +227,7 @@ def clear(cache: Path, notify: Notify | None = None) -> int:
 
 def _owned_paths(cache: Path) -> list[Path]:
     """Return entries and the hidden folders that builders fill, but no other files next to them."""
-    paths = (path for kind in ENTRY_KINDS for path in sorted((cache / kind).glob("*")))
+    paths = (path for kind in FORMATS for path in sorted((cache / kind).glob("*")))
     return [path for path in paths if re.match(r"[0-9a-f]{64}$|\.[0-9a-f]{64}\.", path.name) and path.is_dir()]
 
 

@@ -16,6 +16,7 @@ _QUOTED = re.compile('(?<![^,;\t])"(?:[^"]|"")*"?')
 """A quoted cell: its quote is the first character of the header, or after a separator."""
 _SEPARATOR_LINE = re.compile(r'"?sep=([^\w\s"]|\t)"?[\r\n]*')
 """First line of a CSV file for Excel, which names the separator."""
+_ONE_LINE = "a quoted cell must end on its line; save the file as CSV"
 _SAMPLE = 20
 """Number of lines after the header that decide about the separator."""
 
@@ -87,7 +88,7 @@ def tsv_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
         for number, line in enumerate(lines, start=1):
             cells = line.rstrip("\n").split("\t")
             if len(cells) == 1 and line.startswith('"') and line.count('"') % 2:  # pandas quotes a text of two lines
-                raise DataError(f"{name}, line {number}: a quoted cell must end on its line; save the file as CSV")
+                raise DataError(f"{name}, line {number}: {_ONE_LINE}")
             if line.strip() or len(cells) > 1:
                 yield number, [_unquote(cell) for cell in cells]
 
@@ -116,10 +117,12 @@ def _named(rows: Iterator[tuple[int, list[str]]], name: str, *, tabs_only: bool)
             raise DataError(
                 f"{name}, line {first}: the header has one column, but line {line} has {len(cells)} cells; separate "
                 "columns by commas, semicolons or tabs, and put a cell with commas in quotes, or write sep=| in a "
-                "first line"
+                "first line; if the header is a title, remove it"
             )
         if len(cells) != len(header):
-            raise DataError(f"{name}, line {line}: has {len(cells)} cells, the header has {len(header)}; fix the line")
+            is_cut = tabs_only and any(cell.startswith('"') != cell.endswith('"') for cell in cells)
+            advice = _ONE_LINE if is_cut else "fix the line"
+            raise DataError(f"{name}, line {line}: has {len(cells)} cells, the header has {len(header)}; {advice}")
         row: dict[str, str | None] = dict(zip(header, cells, strict=True))
         if several:
             left_out = [cell for column, cell in zip(header, cells, strict=True) if not column]

@@ -28,7 +28,7 @@ _CANDIDATES = ["cp1252", *_LATIN, "cp1251", "koi8_r", "cp1253", "cp1255", "cp125
 _CANDIDATES += ["big5", "euc_jp", "cp932", "cp949", "gb18030"]
 """Encodings, one of each script: among all that Python knows, a rare one such as cp775 often has the best score."""
 _SAMPLE_BYTES = 100_000
-_MIN_LINES, _UTF8_SHARE = 10, 0.9
+_MIN_LINES, _UTF8_SHARE = 10, 0.5
 """Number of lines with other characters than ASCII, and share of them in UTF-8, from which a file is damaged UTF-8."""
 MAX_LINE = 1 << 20
 """Maximum number of characters in a line: a longer one is no sentence, and would be read into memory as a whole."""
@@ -40,7 +40,7 @@ def detect_encoding(path: Path) -> str:
     A guess can be wrong, so the caller must report it: of 25 languages and encodings tried, 22 were right.
 
     Raises:
-        DataError: As `file_blocks`, no encoding fits, or a few lines of a file in UTF-8 are not UTF-8; the message
+        DataError: As `file_blocks`, no encoding fits, or less than half of the lines are not UTF-8; the message
             names the first of them.
     """
     first = next(file_blocks(path), b"")
@@ -54,7 +54,7 @@ def detect_encoding(path: Path) -> str:
     fitting = sum(_find_misfit([line], "utf-8") is None for line in sample)
     if len(sample) >= _MIN_LINES and fitting >= _UTF8_SHARE * len(sample):
         line, reason = misfit
-        raise DataError(f"{path}, line {line}: is not utf-8 ({reason}), as nearly all other lines are; fix the line")
+        raise DataError(f"{path}, line {line}: is not utf-8 ({reason}), as most other lines are; fix such lines")
     return _guess(path, b"".join(sample))
 
 

@@ -107,7 +107,7 @@ def similar_labels(names: Sequence[str]) -> list[str]:
         seen = (c for c in unicodedata.normalize("NFKC", name) if not c.isspace() and unicodedata.category(c) != "Cf")
         form: str | float = "".join(seen).casefold()
         with contextlib.suppress(ValueError):
-            form = float(form)
+            form = form if form == "nan" else float(form)  # as a number, NaN equals nothing
         if form in forms:
             pairs.append(f"{quoted(forms[form])} and {quoted(name)}")
         forms.setdefault(form, name)

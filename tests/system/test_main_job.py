@@ -86,7 +86,7 @@ def test_run_shows_baseline_progress_table_and_the_next_command(said: str) -> No
     assert "* the baseline: two LSTM layers of width 128, not tuned" in said
     recommended = re.search(r"Trial (\d+) is recommended", said)
     assert recommended is not None
-    steps = (f"retrain quick --trial {recommended[1]} --out model", "ensemble quick --out model")
+    steps = (f"retrain quick --trial {recommended[1]}", "ensemble quick")
     longer = "the plain baseline is better than the best trial; run more trials, or more epochs under another name"
     ends = [*(f"next: python -m tuning {step}" for step in steps), longer]
     assert " ".join(said.split()).endswith(tuple(ends))

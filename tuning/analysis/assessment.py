@@ -103,14 +103,15 @@ def _mean_result(found: Sequence[TestEvaluation]) -> HeldOutResult:
 def evaluations_elsewhere(folder: Path, attributes: Mapping[str, Any]) -> dict[str, int]:
     """Return how often other studies of the same results folder used this study's test split, by their names.
 
-    A study that cannot be read is left out, and so are the uses that a copy of this study has from it.
+    A study that cannot be read is left out, and so are the uses that a copy of a study has from it.
     """
-    fingerprint, own, counts = attributes["test_fingerprint"], evaluations_on_test(attributes), {}
+    fingerprint, known, counts = attributes["test_fingerprint"], evaluations_on_test(attributes), {}
     for journal in sorted(folder.absolute().parent.glob(f"*/{JOURNAL}")):
         if journal.parent == folder.absolute():
             continue
         with contextlib.suppress(UserError):
-            others = [each for each in evaluations_on_test(study_attributes(journal.parent)) if each not in own]
+            others = [each for each in evaluations_on_test(study_attributes(journal.parent)) if each not in known]
+            known = [*known, *others]
             counts[journal.parent.name] = sum(each.get("test_fingerprint") == fingerprint for each in others)
     return {name: count for name, count in counts.items() if count}
 

@@ -222,7 +222,7 @@ def ensemble_note(study: AssessedStudy, ending: str = "") -> list[str]:
         return ["The best ensemble is the plain baseline alone."]
     if not found.gains:
         return ["An ensemble is not expected to be better than the best trial."]
-    return [ensemble_line(found), f"  {study_command('ensemble', study.folder, f'--out DIR{ending}')}"]
+    return [ensemble_line(found), f"  {study_command('ensemble', study.folder, ending)}"]
 
 
 def ensemble_line(ensemble: EnsembleEstimate) -> str:

@@ -45,7 +45,7 @@ class NextStep:
         if self.verb is None:
             return None
         trial = self.trial if self.verb == "retrain" else None
-        return study_command(self.verb, folder, f"--out model{ending}", trial=trial)
+        return study_command(self.verb, folder, ending, trial=trial)
 
 
 def next_step(study: AssessedStudy) -> NextStep | None:

@@ -183,8 +183,8 @@ def suspects_text(folder: Path, cache_dir: Path | None, form: str, **places: str
     corpus = load_corpus(**data_arguments(spec), cache_dir=cache_dir)
     if corpus.fingerprint != spec["fingerprint"]:
         raise DataError(
-            f"{spec['data']['dataset']}, the word vectors, or the version of NLTK or regex, has changed since the "
-            "study was created; restore the old one"
+            f"{spec['data']['dataset']}, the word vectors, or the version of sentune, NLTK or regex, has changed since "
+            "the study was created; restore the old one"
         )
     found, n_sentences = suspects_of(folder, {**attributes, "spec": spec}, records, cache_dir)
     if form == "json":

@@ -35,7 +35,9 @@ def _show_cache(folder: Path, verify: bool) -> None:
     for path, state in states.items():
         print(f"{path.parent.name}/{path.name[:12]}  {format_megabytes(sizes[path]):>10}  {printable(state)}")
     count = f"{len(sizes)} entr{'y' if len(sizes) == 1 else 'ies'}"
-    print(f"{folder}: {count}, {format_megabytes(sum(sizes.values()))}")
+    unfinished = cache.unfinished_bytes(folder)
+    more = f"; unfinished downloads and entries: {format_megabytes(unfinished)}" if unfinished else ""
+    print(f"{folder}: {count}, {format_megabytes(sum(sizes.values()))}{more}")
     if damaged:
         raise CorruptionError(
             f"entries in {folder} that are damaged or cannot be read: {len(damaged)}; run the command that needs one, "
@@ -45,12 +47,15 @@ def _show_cache(folder: Path, verify: bool) -> None:
 
 def _contents(path: Path) -> str:
     """Return one line about the inputs of a cache entry."""
-    from core.io.cache import read_manifest
+    from core.io.cache import FORMATS, read_manifest
 
     try:
-        inputs = read_manifest(path).inputs
+        entry = read_manifest(path)
     except (UserError, FileNotFoundError) as damage:
         return str(damage)
+    if entry.format != FORMATS[path.parent.name]:
+        return "of another version of sentune; this one does not use it"
+    inputs = entry.inputs
     if "data" not in inputs:
         return str(inputs.get("source", "?"))
     vectors, split = inputs["vectors"] or {"vectors": "none"}, inputs["split"]

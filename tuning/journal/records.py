@@ -1,6 +1,5 @@
 """Records of a study's trials, read from its journal at any time. Loads neither torch nor Ray."""
 
-import os
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -179,8 +178,12 @@ def read_study(folder: Path) -> tuple[Mapping[str, Any], list[TrialRecord]]:
         CorruptionError: The journal is damaged before its last line.
     """
     journal = folder / JOURNAL
-    if not os.path.lexists(journal):  # false for a name that is too long
-        raise UserError(_no_study(folder))
+    try:
+        journal.lstat()
+    except PermissionError as error:
+        raise UserError(f"cannot read {journal} ({error.strerror}); ask its owner for access") from error
+    except (OSError, ValueError):  # also for a name that is too long
+        raise UserError(_no_study(folder)) from None
     try:
         study, trials = read_journal(journal)
     except CorruptionError:

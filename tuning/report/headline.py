@@ -144,4 +144,4 @@ def remarks(study: AssessedStudy) -> list[str]:
 
 def _ensemble_command(study: AssessedStudy) -> str:
     """Return the command without folders, which name users and machines."""
-    return f"sentune ensemble {shlex.quote(study.name)} --out DIR"
+    return f"sentune ensemble {shlex.quote(study.name)}"

@@ -250,8 +250,13 @@ def test_a_clean_corpus_has_no_warning() -> None:
             "classes: 21, with 19.0 sentences on average; merge classes",
         ),
         (
-            {"classes": [{"name": name, "sentences": 100} for name in ("1", "Very good", "1.0", "very  good", "2")]},
-            "labels that may be the same: '1' and '1.0', 'Very good' and 'very  good'; write them in one way",
+            {
+                "classes": [
+                    {"name": name, "sentences": 100} for name in ("1", "Very good", "1.0", "very  good", "NaN", "nan")
+                ]
+            },
+            "labels that may be the same: '1' and '1.0', 'Very good' and 'very  good', 'NaN' and 'nan'; write them in "
+            "one way",
         ),
         (
             {

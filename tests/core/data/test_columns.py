@@ -198,6 +198,10 @@ def test_words_in_brackets_are_labels() -> None:
     assert encode_labels(table(label=["a", "[b]", "{c}"]), "label")[1] == ("[b]", "a", "{c}")
 
 
+def test_labels_that_begin_with_a_word_in_brackets_are_labels() -> None:
+    assert encode_labels(table(label=["[IT] disk", "[HR] pay"]), "label")[1] == ("[HR] pay", "[IT] disk")
+
+
 def test_names_of_columns_cannot_steer_the_terminal() -> None:
     with pytest.raises(DataError, match=r"choose --text-column from 'a\\x1b\[2J', 'b'"):
         require_column(table(**{"a\x1b[2J": ["x"], "b": ["y"]}), "c", "--text-column")

@@ -124,6 +124,15 @@ def test_a_quoted_cell_of_two_lines_is_refused_in_a_tsv_of_one_column(tmp_path: 
     assert table.columns == {"text": ['"Hello," she said', '5" disk', 'so "b"']}
 
 
+@pytest.mark.parametrize(("row", "line"), [(b'1\t"a\nb"\tx\n', 2), (b'1\tx\t"a\n\nb"\n', 4)])
+def test_a_line_break_in_a_cell_explains_a_wrong_number_of_cells_in_a_tsv(
+    tmp_path: Path, row: bytes, line: int
+) -> None:
+    advice = "a quoted cell must end on its line; save the file as CSV"
+    with pytest.raises(DataError, match=rf"a\.tsv, line {line}: has \d cells, the header has 3; {advice}$"):
+        read(tmp_path, "a.tsv", b"id\ttext\tlabel\n" + row)
+
+
 def test_a_column_that_occurs_twice_is_named_with_the_line_of_the_header(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.csv, line 3: several columns are named 'tag', 'text'; remove or rename"):
         read(tmp_path, "a.csv", b"\n\ntext,tag,text,tag\na,b,c,d\n")
@@ -283,7 +292,7 @@ def test_a_column_that_a_file_gets_while_it_is_read_in_parts_is_refused(tmp_path
 
 
 def test_a_header_that_is_not_separated_as_its_rows_is_refused_with_its_line(tmp_path: Path) -> None:
-    quotes = r"put a cell with commas in quotes, or write sep=\| in a first line"
+    quotes = r"put a cell with commas in quotes, or write sep=\| in a first line; if the header is a title, remove it"
     advice = f"separate columns by commas, semicolons or tabs, and {quotes}"
     with pytest.raises(
         DataError, match=rf"a\.csv, line 2: the header has one column, but line 4 has 2 cells; {advice}$"

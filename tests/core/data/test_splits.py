@@ -400,3 +400,10 @@ def test_accents_are_normalised_to_one_form() -> None:
 
 def test_a_turkish_capital_i_with_its_dot_equals_the_small_letter() -> None:
     assert normalize_text("İyi film") == normalize_text("iyi film")
+
+
+def test_all_classes_without_a_sentence_in_train_are_named() -> None:
+    data = dataclasses.replace(rows(["train", "val", "test"], [0, 1, 2]), classes=("neg", "new", "pos"))
+    expected = "classes 'new', 'pos' have no sentence in train; add some, or leave out the classes$"
+    with pytest.raises(DataError, match=expected):
+        SplitRule.of("column", 42, None, "part").assign(data)

@@ -239,3 +239,13 @@ def test_the_graph_names_its_dimensions() -> None:
         "logits": ["batch", 3],
         "probabilities": ["batch", 3],
     }
+
+
+def test_an_export_into_the_folder_of_the_model_is_refused(tmp_path: Path) -> None:
+    """`retrain` would not replace that folder any more."""
+    source = saved(tmp_path)
+    (tmp_path / "link").symlink_to(source)
+    for folder in (source, tmp_path / "link"):
+        with pytest.raises(UserError, match="onnx is in the folder of the model; choose another folder"):
+            export_onnx(load_model(source), source, folder / "onnx", print)
+    assert not (source / "onnx").exists()

@@ -386,3 +386,9 @@ def test_clear_does_not_report_what_it_may_not_remove(tmp_path: Path, monkeypatc
     monkeypatch.setattr(os, "rmdir", refused)
     with pytest.raises(UserError, match=f"cannot write {path}: permission denied"):
         cache.clear(tmp_path)
+
+
+def test_a_new_format_of_the_corpora_downloads_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = cache.get_or_build(tmp_path, "sources", INPUTS, fill)
+    monkeypatch.setitem(cache.FORMATS, "corpora", 99)
+    assert cache.read_cached(tmp_path, "sources", INPUTS) == made

@@ -75,16 +75,18 @@ def test_a_bad_byte_in_utf8_is_refused_with_its_line_and_not_read_in_another_enc
     whole = "only ascii here\n" + "le café était à l'été\n" * before
     with pytest.raises(
         DataError,
-        match=rf"a\.csv, line {before + 2}: is not utf-8 \(.*\), as nearly all other lines are; fix the line$",
+        match=rf"a\.csv, line {before + 2}: is not utf-8 \(.*\), as most other lines are; fix such lines$",
     ):
         detect(whole.encode() + b"le caf\xe9 ferme\n" + "déjà\n".encode() * 5)
 
 
 def test_a_few_lines_in_utf8_do_not_decide() -> None:
-    """Fewer than 10 lines, or than 90% of the lines."""
+    """Fewer than 10 lines, or than half of the lines."""
     odd = "Où est le café ?\n".encode("cp1252")
-    for some in ("Où\n".encode() * 8 + odd, "Où\n".encode() * 17 + odd * 2):
+    for some in ("Où\n".encode() * 8 + odd, "Où\n".encode() * 9 + odd * 10):
         assert detect(some).startswith("cp125")
+    with pytest.raises(DataError, match="line 18: is not utf-8"):
+        detect("Où\n".encode() * 17 + odd * 2)
 
 
 def test_bytes_that_are_no_text_are_refused() -> None:

@@ -206,6 +206,8 @@ def test_a_copy_of_a_study_adds_only_its_own_uses_of_the_test_split(tmp_path: Pa
     own = study_attributes(tmp_path / "study")
     assert evaluations_elsewhere(tmp_path / "study", own) == {"copy": 1}
     assert evaluations_elsewhere(tmp_path / "copy", study_attributes(tmp_path / "copy")) == {}
+    third = evaluations_elsewhere(tmp_path / "third", attributes(test_fingerprint="same"))
+    assert third == {"copy": 2}  # and none by the other one again
 
 
 def test_the_size_of_a_stopped_trial_is_worked_out_and_that_of_a_complete_one_taken() -> None:

@@ -129,8 +129,8 @@ def test_the_plain_baseline_and_the_majority_class_have_rows_below_the_trials(tm
 def test_the_table_says_what_an_ensemble_would_gain_and_how_to_make_it(tmp_path: Path) -> None:
     write_study_with_ensemble(tmp_path / "s", (range(40), range(60, 110), range(120, 180)), range(100, 150))
     lines = table_of(tmp_path / "s", RowFilter(), "table").splitlines()
-    at = lines.index(f"  {study_command('ensemble', tmp_path / 's', '--out DIR')}")
-    assert "--out DIR --cache-dir /c\n" in table_of(tmp_path / "s", RowFilter(), "table", ending=" --cache-dir /c")
+    at = lines.index(f"  {study_command('ensemble', tmp_path / 's', '')}")
+    assert "/s --cache-dir /c\n" in table_of(tmp_path / "s", RowFilter(), "table", ending=" --cache-dir /c")
     figures = r"corrected 0\.\d{4} \(95% interval 0\.\d{4} to [01]\.\d{4}\), 0\.\d{4} better than the best"
     text = " ".join(lines[:at])
     assert re.search(rf" Ensemble of trials 0 \(\d+%\), 1 \(\d+%\).*, plain \(\d+%\): {figures} trial \(.*\)\.$", text)
@@ -155,7 +155,7 @@ def test_an_ensemble_that_gains_nothing_is_not_proposed(tmp_path: Path) -> None:
     write_study_with_ensemble(tmp_path / "s", (range(40), range(41), range(42)), range(90))
     text = table_of(tmp_path / "s", RowFilter(), "table")
     assert "\nAn ensemble is not expected to be better than the best trial.\n" in text
-    assert "--out DIR" not in text
+    assert " ensemble s" not in text
 
 
 def test_references_show_the_metric_of_the_study(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_a_trial_is_trained_again_unless_the_plain_baseline_is_better(
     write_study(tmp_path / "s", trials, attributes(plain_baseline={"val_predictions": predicting(range(wrong))}))
     with called_from_python("search(...)"):
         assert text_of(tmp_path / "s").endswith("next: study.retrain(trial=2)") == retrains
-    lines = ["go on", remark, command(tmp_path / "s", "retrain", "--trial 2 --out model") if retrains else None]
+    lines = ["go on", remark, command(tmp_path / "s", "retrain", "--trial 2") if retrains else None]
     assert text_of(tmp_path / "s", hints=["go on"]).endswith(" ".join(line for line in lines if line))
 
 
@@ -187,12 +187,12 @@ def test_the_ensemble_comes_first_if_it_is_as_good_as_a_better_plain_baseline(
     wrong: tuple[range, ...], plain: range, remark: str, tmp_path: Path
 ) -> None:
     write_study_with_ensemble(tmp_path / "s", wrong, plain)
-    assert text_of(tmp_path / "s").endswith(f" {remark} {command(tmp_path / 's', 'ensemble', '--out model')}")
+    assert text_of(tmp_path / "s").endswith(f" {remark} {command(tmp_path / 's', 'ensemble', '')}")
     with called_from_python("search(...)"):
         assert text_of(tmp_path / "s").endswith("next: study.ensemble()")
     page = read_assessed(tmp_path / "s")
     verdict = " ".join([*page_verdict(page), *remarks(page)])
-    assert "Use the ensemble: sentune ensemble s --out DIR. Its expected accuracy on new sentences is 0." in verdict
+    assert "Use the ensemble: sentune ensemble s. Its expected accuracy on new sentences is 0." in verdict
     assert f"{remark[0].upper()}{remark[1:]}." in verdict
     assert "Use trial" not in verdict
     assert ("The best ensemble is the plain baseline alone." in verdict) == remark.endswith("alone")
@@ -207,7 +207,7 @@ def test_a_study_whose_only_trial_failed_after_an_epoch_has_no_next_step(tmp_pat
 def test_a_study_that_has_not_ended_has_no_next_step(tmp_path: Path) -> None:
     trials = [trial(0, range(40)), trial(1, range(30))]
     write_study(tmp_path / "s", trials, attributes())
-    assert text_of(tmp_path / "s").endswith(command(tmp_path / "s", "retrain", "--trial 1 --out model"))
+    assert text_of(tmp_path / "s").endswith(command(tmp_path / "s", "retrain", "--trial 1"))
     assert "next: " not in table_of(tmp_path / "s", RowFilter(), "table", finished=False)
     write_study(tmp_path / "open", [*trials, trial(2, (), state="RUNNING", epochs=(epoch(1, 0.5),))], attributes())
     assert "next: " not in table_of(tmp_path / "open", RowFilter(), "table")

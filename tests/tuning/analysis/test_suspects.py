@@ -185,7 +185,9 @@ def test_data_that_were_moved_are_read_at_their_new_path(
     moved.write_text(moved.read_text().replace("Ticket", "Note"))
     status, _, err = sentune(monkeypatch, capsys, *words, str(moved))
     assert status == 2
-    assert "moved.csv, the word vectors, or the version of NLTK or regex, has changed since the study was" in err
+    assert (
+        "moved.csv, the word vectors, or the version of sentune, NLTK or regex, has changed since the study was" in err
+    )
 
 
 def test_vectors_that_were_moved_are_named_with_their_option(study: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import TrainingError
+from core.io import cache
 from tests.support.cli import COMMAND, sentune
 from tests.support.journals import two_trials
 from tests.support.models import saved
@@ -163,6 +164,19 @@ def test_the_list_of_the_cache_names_a_seed_only_if_the_split_has_one(
     listed = sentune(monkeypatch, capsys, "data", "--list", f"--cache-dir={tmp_path / 'cache'}")[1]
     found = {line.split("csv, ")[1] for line in listed.splitlines() if "csv, " in line}
     assert found == {"split column, vectors none", "split 70/15/15 seed 7, vectors none"}
+    monkeypatch.setitem(cache.FORMATS, "corpora", 99)
+    listed = sentune(monkeypatch, capsys, "data", "--list", f"--cache-dir={tmp_path / 'cache'}")[1]
+    assert listed.count("of another version of sentune; this one does not use it") == 2
+
+
+def test_the_list_of_the_cache_has_what_was_not_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in (tmp_path / ".parts", tmp_path / "corpora" / f".{'a' * 64}.12345678"):
+        folder.mkdir(parents=True)
+        (folder / "half").write_bytes(bytes(5_000_000))
+    listed = sentune(monkeypatch, capsys, "data", "--list", f"--cache-dir={tmp_path}")[1]
+    assert listed == f"{tmp_path}: 0 entries, 0.0 MB; unfinished downloads and entries: 10.0 MB\n"
 
 
 def test_a_split_column_that_leaks_is_audited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:

@@ -1,5 +1,6 @@
 """tuning.journal.records: points for trackers, formats of studies, and the states of trials."""
 
+import errno
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -133,3 +134,14 @@ def test_trials_after_the_end_of_the_study_do_not_count(tmp_path: Path) -> None:
         ):
             journal.set_study_attr("early_end", ended)
             assert [record.number for record in read_study(tmp_path / "s")[1]] == numbers
+
+
+def test_a_study_that_this_user_may_not_read_is_not_called_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "lstat", refused)
+    with pytest.raises(UserError, match=r"cannot read .*journal \(Permission denied\); ask its owner for access"):
+        read_study(tmp_path / "theirs")

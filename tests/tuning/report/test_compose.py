@@ -92,11 +92,11 @@ def test_an_ensemble_that_gains_is_a_figure_and_one_that_does_not_a_remark(tmp_p
     page = made(tmp_path / "good study")
     assert ensemble["corrected"] in [float(each["value"] or "nan") for each in page.named("data")]
     assert f"Corrected gain over the best trial: {ensemble['difference']:+.4f}; 95% interval" in page.text
-    assert "Run sentune ensemble 'good study' --out DIR" in page.text
+    assert "Run sentune ensemble 'good study'" in page.text
     write_study_with_ensemble(tmp_path / "bad", (range(40), range(41), range(42)), range(90))
     page = made(tmp_path / "bad")
     assert "An ensemble is not expected to be better than the best trial" in page.text
-    assert "--out DIR" not in page.text
+    assert "sentune ensemble" not in page.text
 
 
 def best_and_others(folder: Path) -> dict[Any, dict[str, Any]]:
@@ -224,7 +224,7 @@ def test_the_page_begins_with_a_verdict_and_the_classes(page: Page, folder: Path
     assert text.index("Verdict") < text.index(f"Scores of trial {used['trial']} for each class") < text.index("Filter")
     write_study_with_ensemble(tmp_path / "s", (range(50), range(50, 100), range(100, 150)), range(80, 180))
     assert re.search(
-        r"An ensemble is 0\.\d{4} better than the best trial: sentune ensemble s --out DIR", made(tmp_path / "s").text
+        r"An ensemble is 0\.\d{4} better than the best trial: sentune ensemble s\n", made(tmp_path / "s").text
     )
 
 

@@ -204,6 +204,9 @@ def test_several_seeds_are_all_reported_and_the_median_is_kept(
     assert f"val  accuracy over 3 seeds: {sum(accuracies) / 3:.4f} +- " in out
     assert [reading["seed"] for reading in evaluations_on_test(study_attributes(study))] == [7, *fresh_seeds(7, 2)]
     assert "REPRODUCED 3/3 epochs" in out
+    rows = (study / "model" / "card.md").read_text().split("## Figures\n\n")[1].split("\n\n")[0].splitlines()[2:]
+    assert any(row.startswith("| val accuracy over seeds |") for row in rows)
+    assert [row for row in rows if row.endswith(" |  |")] == []  # each figure has a meaning
 
 
 @pytest.mark.slow

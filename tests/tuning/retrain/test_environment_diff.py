@@ -95,6 +95,10 @@ def test_the_part_of_the_data_that_changed_is_named() -> None:
     ]
     vectors = dataclasses.replace(corpus, source={"inputs": {**was, "vectors": {"sha256": "c" * 64}}})
     assert "word vectors sha256 none, now cccccccccccc..." in map(str, data_changes(SPEC, was, vectors))
+    same = dataclasses.replace(corpus, source={"inputs": was})
+    (change,) = map(str, data_changes(SPEC, was, same))
+    assert change.startswith("data fingerprint by another version of sentune ")
+    assert change.endswith(", now 111111111111...")
 
 
 def test_the_machine_of_the_epochs_before_a_trial_was_resumed_counts() -> None:
