@@ -213,3 +213,9 @@ COST_ORDER: dict[str, tuple[bool | str, ...]] = {
     name: facts["cost_order"] for name, facts in _FACTS.items() if facts["cost_order"]
 }
 """Choices of a setting by falling cost in time and memory."""
+
+
+def changed_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that do not have their default, so that a digest of them stays with a newer setting."""
+    usual = TrialConfig().to_dict()
+    return {name: value for name, value in settings.items() if value != usual[name]}

@@ -27,6 +27,7 @@ from tests.support.page_blocks import (
 )
 from tests.support.reference_pages import COMMAND, REFERENCE, with_parts
 from tuning.cli.app import app
+from tuning.journal.folder import STUDY_FORMAT
 from tuning.journal.reader import (
     EARLY_END,
     EPOCH,
@@ -38,7 +39,7 @@ from tuning.journal.reader import (
     STUDY_SHAPE,
     TRIAL_SHAPE,
 )
-from tuning.journal.records import STUDY_FORMAT, rank_trials, read_study
+from tuning.journal.records import rank_trials, read_study
 from tuning.scheduling.samplers import SAMPLERS
 from tuning.space.load import load_space
 from tuning.space.presets import PRESETS

@@ -121,8 +121,9 @@ class Study:
         first, others = ([each.field for each in COLUMNS if each.main == main] for main in (True, False))
         records = [row.to_dict() | dict(row.params) for row in rows]
         table = pd.DataFrame(records, columns=[*first, *found.space.searched_fields, *others])
-        numbers = [name for name, kind in get_type_hints(TrialRow).items() if float in get_args(kind)]
-        return table.astype(dict.fromkeys(numbers, float))  # a column of None alone would hold objects
+        numbers = [name for name, kind in get_type_hints(TrialRow).items() if {int, float} & {*get_args(kind)}]
+        # A column of None alone would hold objects.
+        return table.astype({name: float for name in numbers if table[name].dtype == object})
 
     @property
     def best(self) -> TrialRow:

@@ -28,7 +28,7 @@ class Corpus:
     """(n_sentences,) each in 0..len(classes) - 1."""
     split: NDArray[np.uint8]
     """(n_sentences,) TRAIN, VAL or TEST."""
-    words: tuple[str, ...]
+    words: tuple[str, ...] = dataclasses.field(repr=False)
     """(V,) the vocabulary: words[0] is `<pad>`, words[1] is `<unk>`, then the words of the train split, then
     `frozen_words` more words of the file of word vectors."""
     vectors: NDArray[np.float32] | None

@@ -104,7 +104,7 @@ def encoding_of(
         return ""
     if given is not None:
         return normalize_encoding(given)
-    detector = f"encoding 2 {version('charset-normalizer')}"
+    detector = f"encoding 3 {version('charset-normalizer')}"
     encoding = file_hash.memoize_by_stat(path, folder, detector, lambda: detect_encoding(path))
     if notify and not encoding.startswith("utf"):
         notify(f"{printable(str(path))}: is not UTF-8, read as {encoding}; if letters are wrong, {advice}")

@@ -230,7 +230,7 @@ def build_arrays(
     if table is not None:
         forms = pretrained.lookup_forms(words)
         rows = table.read(forms, MAX_WORDS - len(words))
-        more = [word.lower() for word in rows[0] if word not in forms]
+        more = list(dict.fromkeys(word.lower() for word in rows[0] if word not in forms))
         if tokenizer == "characters":  # it cuts most words of such a file
             more = [word for word in more if tokenize(word, tokenizer) == [word]]
         words += more

@@ -64,7 +64,7 @@ def read_vectors(
         words: Words without spaces.
         member: Name of the file in a `.zip`.
         notify: Called with the progress every few seconds.
-        more: Maximum number of other words, which are the first of the file in lower case or with a capital.
+        more: Maximum number of other words, which are the first of the file, each in lower case and with a capital.
 
     Raises:
         DataError: A row has another width than the header or the first row, or a value that is no finite number; the
@@ -76,7 +76,7 @@ def read_vectors(
 
 
 def is_other(word: str, words: Collection[str]) -> bool:
-    """Return whether a word of a file may be kept besides `words`: one in lower case or with a capital, not both."""
+    """Return whether a word of a file may be kept besides `words`: one in lower case or with a capital."""
     lower = word.lower()
     forms = (lower, lower.capitalize())
     return word in forms and not any(form in words for form in forms) and word not in ("", "<pad>", "<unk>", "</s>")
@@ -88,7 +88,7 @@ def _rows(pieces: Iterator[_Piece], words: Collection[str], name: str, more: int
     layout = _layout(first.text[: first.stop], name)
     first = _Piece(first.text, layout.header_bytes, first.stop)
     places: dict[str, int] = {}
-    table = np.empty((len(encoded) + more, layout.width), dtype=np.float32)  # unused pages need no memory
+    table = np.empty((len(encoded) + 2 * more, layout.width), dtype=np.float32)  # unused pages need no memory
     line, rows = (2 if layout.header_bytes else 1), 0
     for piece in itertools.chain([first], pieces):
         spaces = _spaces(piece)  # first: it releases the lock, so that the thread unpacks the next piece
@@ -110,17 +110,20 @@ def _rows(pieces: Iterator[_Piece], words: Collection[str], name: str, more: int
 
 
 def _add_others(piece: _Piece, encoded: dict[bytes, str], known: set[str], more: int) -> int:
-    """Add up to `more` other words of a piece to `encoded` and `known`; return their number."""
-    start, before = piece.start, len(encoded)
-    while start < piece.stop and len(encoded) - before < more:
+    """Add both forms of up to `more` other words of a piece to `encoded` and `known`; return the number of words."""
+    start, count = piece.start, 0
+    while start < piece.stop and count < more:
         stop = piece.text.find(b"\n", start)
         field = piece.text[start:stop].partition(b" ")[0]
         with contextlib.suppress(UnicodeDecodeError):
             if is_other(word := field.decode(), known):
-                encoded[field] = word
-                known.add(word)
+                lower = word.lower()
+                forms = (lower, lower.capitalize())
+                encoded.update((form.encode(), form) for form in forms)
+                known.update(forms)
+                count += 1
         start = stop + 1
-    return len(encoded) - before
+    return count
 
 
 def _whole_lines(stream: Iterator[bytes], name: str) -> Iterator[_Piece]:

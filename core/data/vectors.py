@@ -60,7 +60,7 @@ class VectorSource:
     licence: str
     read: Callable[[Collection[str], int], Rows]
     """Called with words and a number. Returns the vectors of those words that have one, and of up to this number of
-    other words: the first of the file, in lower case or with a capital. Files are ordered by frequency."""
+    other words: the first of the file, each in lower case and with a capital. Files are ordered by frequency."""
 
 
 def resolve_vectors(

@@ -117,6 +117,7 @@ class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_rules(
             {
                 "config": (self.config, "a TrialConfig or None", isinstance(self.config, TrialConfig | None)),
+                "vectors": (self.vectors, "a text or a path", isinstance(self.vectors, str | os.PathLike)),
                 "tokenizer": tokenizer_rule(self.tokenizer),
                 "embedding_dim": whole(self.embedding_dim, 1, MAX_EMBEDDING_DIM),
                 "threads": whole(self.threads, 1, MAX_THREADS),

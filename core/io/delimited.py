@@ -120,8 +120,9 @@ def _named(rows: Iterator[tuple[int, list[str]]], name: str, *, tabs_only: bool)
                 "first line; if the header is a title, remove it"
             )
         if len(cells) != len(header):
-            is_cut = tabs_only and any(cell.startswith('"') != cell.endswith('"') for cell in cells)
-            advice = _ONE_LINE if is_cut else "fix the line"
+            is_cut = tabs_only and any('"' in (cell[:1], cell[-1:]) and cell.count('"') % 2 for cell in cells)
+            advice = "fix the line" if len(header) > 1 else "put tabs into the header, or remove a title above it"
+            advice = _ONE_LINE if is_cut else advice
             raise DataError(f"{name}, line {line}: has {len(cells)} cells, the header has {len(header)}; {advice}")
         row: dict[str, str | None] = dict(zip(header, cells, strict=True))
         if several:

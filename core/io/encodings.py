@@ -40,8 +40,8 @@ def detect_encoding(path: Path) -> str:
     A guess can be wrong, so the caller must report it: of 25 languages and encodings tried, 22 were right.
 
     Raises:
-        DataError: As `file_blocks`, no encoding fits, or less than half of the lines are not UTF-8; the message
-            names the first of them.
+        DataError: As `file_blocks`, no encoding fits, or the file is mostly UTF-8; the message names the first line
+            that is not.
     """
     first = next(file_blocks(path), b"")
     for mark, encoding in _MARKS:
@@ -52,7 +52,7 @@ def detect_encoding(path: Path) -> str:
         return "utf-8"
     sample = _sample_lines(path)
     fitting = sum(_find_misfit([line], "utf-8") is None for line in sample)
-    if len(sample) >= _MIN_LINES and fitting >= _UTF8_SHARE * len(sample):
+    if len(sample) >= _MIN_LINES and fitting > _UTF8_SHARE * len(sample):
         line, reason = misfit
         raise DataError(f"{path}, line {line}: is not utf-8 ({reason}), as most other lines are; fix such lines")
     return _guess(path, b"".join(sample))

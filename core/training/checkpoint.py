@@ -97,11 +97,10 @@ def load_latest(folder: Path, training: Mapping[str, Any]) -> Checkpoint | None:
 
 def _check_same(theirs: Mapping[str, Any], ours: Mapping[str, Any], folder: Path) -> None:
     usual = TrialConfig().to_dict()  # for a setting that is newer than the checkpoint
+    theirs, ours = {**usual, **theirs}, {**usual, **ours}
     names = sorted(theirs.keys() | ours.keys())
     different = [
-        f"{name} {theirs.get(name)}, now {ours.get(name)}"
-        for name in names
-        if theirs.get(name, usual.get(name)) != ours.get(name, usual.get(name))
+        f"{name} {theirs.get(name)}, now {ours.get(name)}" for name in names if theirs.get(name) != ours.get(name)
     ]
     if different:
         raise ConfigError(

@@ -203,6 +203,7 @@ def test_the_table_has_a_column_for_each_field_and_setting(study: Study) -> None
     assert study.table(top=2, state="done", sort="trial")["trial"].tolist() == [0, 1]
     assert not (table["test_accuracy"] > 0.5).any()  # numbers, although no trial has one yet
     assert study.table(where="trial=-1")["corrected"].dtype == float
+    assert study.table(where="trial=0")["copy_of"].dtype == float
 
 
 def test_best_and_recommended_are_rows_of_the_table(study: Study) -> None:

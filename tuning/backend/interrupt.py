@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
@@ -9,6 +11,7 @@ from typing import NoReturn
 
 from core.io.text import one_line
 from tuning.console import (
+    ENDING,
     LATER_SECONDS,
     call_later,
     command_line,
@@ -36,11 +39,13 @@ class InterruptHandler(StopSignal):
     """Whether a trial is being trained. Otherwise the first signal stops at once."""
     again: bool = False
     """Whether the command stops at once: Ray is being shut down, and further signals are ignored."""
+    arrived: Callable[[], bool] = lambda: False
+    """Whether a signal has arrived, even if Python has not handled it yet; `installed` sets it."""
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
         """Handle the signals while the block runs; Python allows this only in the main thread."""
-        with signals_handled_by(self._handle):
+        with signals_handled_by(self._handle), _arrivals() as self.arrived:
             try:
                 yield
             except Exception:
@@ -90,7 +95,7 @@ class InterruptHandler(StopSignal):
         if self.reason is not None:
             self.say(f"sentune: {one_line(str(self.reason))}")
             os._exit(2)
-        if self.requested and not self.ended:  # Ray's processes received the signal, too
+        if self.arrived() or (self.requested and not self.ended):  # Ray's processes received the signal, too
             say_interrupted()
             os._exit(130)
         self.say(
@@ -118,3 +123,31 @@ class InterruptHandler(StopSignal):
             pass
         except RuntimeError:  # the signal met another print
             call_later(LATER_SECONDS, self.say, line)
+
+
+@contextlib.contextmanager
+def _arrivals() -> Iterator[Callable[[], bool]]:
+    """Yield a function that returns whether a signal has arrived since its last call; any thread may call it.
+
+    Python handles a signal only when the main thread returns from C, as from ray.wait after half a second. Ray's
+    processes, which also get the SIGTERM of a batch system, end in less than a tenth of a second.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    os.set_blocking(writing, False)
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+
+    def arrived() -> bool:
+        with contextlib.suppress(OSError):  # nothing to read
+            return not set(ENDING).isdisjoint(os.read(reading, 4096))
+        return False
+
+    try:
+        yield arrived
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(reading)
+        os.close(writing)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.config import TrialConfig
+from core.config import TrialConfig, changed_settings
 from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.data.load import load_texts
 from core.data.splits import normalize_text
@@ -261,7 +261,8 @@ def add_sentences(corpus: Corpus, sentences: Sequence[Sequence[str]], soft: NDAr
 
 def _record_key(context: RetrainContext, facts: Mapping[str, Any]) -> str:
     """Return the name of the study attribute that has the first run with these inputs."""
-    inputs = [context.config.to_dict(), LABEL_SHARE, {name: facts[name] for name in facts if name != "teacher"}]
+    settings = changed_settings(context.config.to_dict())
+    inputs = [settings, LABEL_SHARE, {name: facts[name] for name in facts if name != "teacher"}]
     return f"{VERB}:{hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]}"
 
 

@@ -12,6 +12,8 @@ from core.errors import ConfigError
 from core.io.atomic import expand_user, file_mode
 
 JOURNAL = "study.journal"
+STUDY_FORMAT = 10
+"""Version of the names and the layout of a journal's attributes."""
 
 
 def study_folder(study: str, results: Path) -> Path:

@@ -21,6 +21,7 @@ from core.errors import UserError
 from core.io.atomic import read_regular
 from core.io.text import quoted
 from tuning.journal.file import parse_lines
+from tuning.journal.folder import STUDY_FORMAT
 from tuning.journal.predictions import DAMAGE, copied_from, journal_damage
 
 N_EPOCHS = "n_epochs"
@@ -188,7 +189,9 @@ def check_schema(value: Any, shape: Shape, where: str) -> None:
 
 
 def check_study(attributes: Mapping[str, Any]) -> None:
-    """Check user attributes of the study; raise ValueError as `check_schema` does."""
+    """Check user attributes of the study; raise ValueError as `check_schema` does. Another format is not checked."""
+    if attributes.get("spec", {}).get("format", STUDY_FORMAT) != STUDY_FORMAT:
+        return
     check_schema(attributes, STUDY_SHAPE, "study")
     if stopping := attributes.get("spec", {}).get("stopping"):
         check_schema(stopping, STOPPING, "study.spec.stopping")

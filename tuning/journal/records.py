@@ -12,15 +12,14 @@ from optuna.trial import FrozenTrial, TrialState
 from core.config import TrialConfig
 from core.errors import ConfigError, CorruptionError, UserError
 from core.io.atomic import file_mode
+from core.io.text import quoted
 from core.metrics import METRICS
 from core.training.result import EpochResult, best_epoch, epoch_order
-from tuning.journal.folder import JOURNAL
+from tuning.journal.folder import JOURNAL, STUDY_FORMAT
 from tuning.journal.predictions import Packed, copied_from, journal_damage
 from tuning.journal.reader import N_EPOCHS, TEST_EVALUATION, read_journal
 
 Spec = Mapping[str, Any]
-STUDY_FORMAT = 10
-"""Version of the names and the layout of a journal's attributes."""
 PLAIN_BASELINE = "plain_baseline"
 """The study's user attribute with the plain baseline's results (tuning.plain_fit)."""
 SEGMENTS = "segments"
@@ -120,8 +119,14 @@ class TrialRecord:
         """`config`, checked.
 
         Raises:
-            CorruptionError: The journal has a setting that no trial can have.
+            CorruptionError: The journal has a value that no trial can have.
+            UserError: A later version of sentune recorded a setting that this version lacks.
         """
+        if unknown := sorted(self.config.keys() - TrialConfig().to_dict().keys()):
+            raise UserError(
+                f"trial {self.number} has the setting {quoted(unknown[0])}, which this version of sentune lacks; "
+                "install the version that made the study"
+            )
         try:
             return TrialConfig.from_dict(self.config)
         except ConfigError as error:

@@ -295,7 +295,7 @@ def _advice(differences: Sequence[str]) -> str:
         advice.append("pass the same options and files as before")
     elif data:
         moved = any(line.startswith("data.dataset ") for line in data)
-        advice.append("pass the same data" + ("" if moved else ", with the same versions of NLTK and regex"))
+        advice.append("pass the same data" + ("" if moved else ", with the same versions of sentune, NLTK and regex"))
     return " and ".join(advice)
 
 

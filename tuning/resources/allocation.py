@@ -34,11 +34,20 @@ def heaviest_configs(space: Space, baseline: bool = True, **settings: Any) -> li
     def corner(when: Mapping[str, tuple[Value, ...]]) -> TrialConfig:
         return space.to_config(space.resolve(lambda each: _heaviest_value(each, when.get(each.name))), **settings)
 
-    largest, others = corner({}), [corner(dict(each.when)) for each in space.dimensions if each.when]
+    largest, others = corner({}), [corner(_conditions(space, each)) for each in space.dimensions if each.when]
     others += [TrialConfig.from_dict({**entry, **settings}) for entry in initial_trials(space, baseline)]
     words = stored_word_vectors(largest)
     larger = (c for c in others if _size(c) > _size(largest) or stored_word_vectors(c) > words)
     return [largest, *dict.fromkeys(larger)]
+
+
+def _conditions(space: Space, dimension: Dimension) -> dict[str, tuple[Value, ...]]:
+    """Return the allowed values of each setting on which a dimension depends, directly or through another one."""
+    found = dict(dimension.when)
+    for each in reversed(space.dimensions):  # a condition is on earlier dimensions
+        for name, allowed in each.when if each.name in found else ():
+            found[name] = tuple(value for value in found.get(name, allowed) if value in allowed) or allowed
+    return found
 
 
 def _heaviest_value(dimension: Dimension, allowed: tuple[Value, ...] | None) -> Value:

@@ -14,7 +14,7 @@ from core.data.corpus import Corpus
 from core.data.tokenizer import AUTO, tokenizer_name
 from core.errors import check_rules, in_range
 from core.io.checked_folder import canonical_json
-from tuning.journal.records import STUDY_FORMAT
+from tuning.journal.folder import STUDY_FORMAT
 from tuning.resources.machine import MAX_WORKERS, TrialResources
 from tuning.scheduling.asha import Asha
 from tuning.scheduling.budget import MAX_TRIALS, Budget

@@ -163,10 +163,10 @@ def _possible(
     ranges = [dimension.name for dimension in dimensions if dimension.field == name]
     if ranges:
         return f"{name} has several ranges; name one of {', '.join(ranges)}"
-    if name in fixed or name in DEFAULTS:
-        return (fixed.get(name, DEFAULTS.get(name)),)
     if name in left_out:
         return ()
+    if name in fixed or name in DEFAULTS:
+        return (fixed.get(name, DEFAULTS.get(name)),)
     return unknown_setting(name, [dimension.name for dimension in dimensions])
 
 

@@ -15,6 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from core.config import changed_settings
 from core.errors import ConfigError
 from core.io.checked_folder import canonical_json
 from core.io.text import error_summary, quoted
@@ -43,7 +44,7 @@ class FirstTrials:
         """Return the part of the study's spec; None for `random`."""
         if self.source == RANDOM:
             return None
-        digest = hashlib.sha256(canonical_json([dict(each) for each in self.settings])).hexdigest()
+        digest = hashlib.sha256(canonical_json([changed_settings(each) for each in self.settings])).hexdigest()
         return {"source": self.source, "trials": len(self.settings), "sha256": digest}
 
 

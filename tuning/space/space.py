@@ -20,7 +20,7 @@ from optuna.distributions import (
 from optuna.trial import Trial
 
 from core.config import TrialConfig
-from core.errors import ConfigError, CorruptionError, is_number
+from core.errors import ConfigError, CorruptionError, UserError, is_number
 from core.io.text import error_summary, printable
 from tuning.space.expressions import Condition, Value, equal, show_distribution, show_value
 
@@ -209,7 +209,7 @@ def midpoint(distribution: BaseDistribution) -> Value:
     low, high, step = distribution.low, distribution.high, distribution.step
     value = math.sqrt(low * high) if distribution.log else (low + high) / 2
     if step is not None:
-        value = low + step * round((value - low) / step)
+        value = min(low + step * round((value - low) / step), high)  # 0.27 + 0.03 is above 0.3
     return int(value) if isinstance(distribution, IntDistribution) else value
 
 
@@ -315,7 +315,7 @@ class Space:
 
         Raises:
             CorruptionError: `to_dict` did not return the content.
-            ConfigError: The space breaks a rule of this version.
+            UserError: Another version of sentune has written the content.
         """
         try:
             return cls(
@@ -324,6 +324,11 @@ class Space:
                 fixed=dict(content["fixed"]),
                 try_first=tuple(dict(entry) for entry in content["try_first"]),
             )
+        except ConfigError as error:
+            raise UserError(
+                f"another version of sentune has written the study's search space ({error}); install the version that "
+                "made the study"
+            ) from error
         except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, Warning) as error:
             reason = printable(error_summary(error, 100))
             raise CorruptionError(

@@ -109,7 +109,7 @@ class ProgressDisplay(Callback):
         self._write([*self._new_failures(), self._summary()])
 
     def _show_in_notebook(self) -> None:
-        """Replace one output of the cell; failures are in another output, which remains."""
+        """Replace one output of the cell; its first lines are all failures so far."""
         from IPython.display import display
 
         failed: list[str] = []

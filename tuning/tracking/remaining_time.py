@@ -16,7 +16,7 @@ from tuning.scheduling.study_config import StudyConfig
 Epochs = Mapping[int, Sequence[tuple[float, float]]]
 """Score and seconds of each epoch, by trial."""
 SHARE = 0.02
-"""Share of the time that simulations may take: the result of one that took a second is used for 50."""
+"""Share of the time that simulations and comparisons may take: the result of one that took a second is used for 50."""
 UNKNOWN = -1e6
 """Below each score: that of an epoch that no trial has reached is no new best, and reaches no target."""
 

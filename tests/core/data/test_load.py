@@ -39,6 +39,7 @@ def test_a_corpus_keeps_its_promises(load: Load) -> None:
     assert [len(corpus.indices(code)) for code in (TRAIN, VAL, TEST)] == [32, 4, 4]
     assert corpus.labels.tolist() == [0, 1] * 20
     assert (corpus.vectors, corpus.embedding_dim) == (None, 300)
+    assert "<unk>" not in repr(corpus)  # a notebook would show all words
 
 
 def test_paths_may_be_objects_and_begin_with_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +203,7 @@ def test_vectors_of_a_file_fill_the_rows_of_their_words(load: Load, tmp_path: Pa
     assert corpus.vectors.shape == (len(corpus.words), 2)
     assert corpus.vectors[corpus.words.index("film")].tolist() == [3, 4]
     assert corpus.vectors[0].tolist() == [0, 0]
-    assert (corpus.words[-1], corpus.vectors[-1].tolist(), corpus.frozen_words) == ("unused", [5, 6], 1)
+    assert (corpus.words[-1], corpus.vectors[-1].tolist(), corpus.frozen_words) == ("unused", [7, 8], 1)
     coverage = corpus.source["audit"]["coverage"]
     assert (coverage["found"], coverage["vocabulary"]) == (2, corpus.trained_words - 2)
     assert ["the", 32] in coverage["missing"]

@@ -133,6 +133,11 @@ def test_a_line_break_in_a_cell_explains_a_wrong_number_of_cells_in_a_tsv(
         read(tmp_path, "a.tsv", b"id\ttext\tlabel\n" + row)
 
 
+def test_a_quotation_at_the_end_of_a_cell_is_not_cut(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a\.tsv, line 2: has 2 cells, the header has 3; fix the line$"):
+        read(tmp_path, "a.tsv", b'id\ttext\tlabel\n1\tHe said "hi"\n')
+
+
 def test_a_column_that_occurs_twice_is_named_with_the_line_of_the_header(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.csv, line 3: several columns are named 'tag', 'text'; remove or rename"):
         read(tmp_path, "a.csv", b"\n\ntext,tag,text,tag\na,b,c,d\n")
@@ -298,7 +303,9 @@ def test_a_header_that_is_not_separated_as_its_rows_is_refused_with_its_line(tmp
         DataError, match=rf"a\.csv, line 2: the header has one column, but line 4 has 2 cells; {advice}$"
     ):
         read(tmp_path, "a.csv", b"\ntext|label\na film|1\na film, or two|0\n")
-    with pytest.raises(DataError, match=r"a\.tsv, line 2: has 2 cells, the header has 1; fix the line$"):
+    with pytest.raises(
+        DataError, match=r"a\.tsv, line 2: has 2 cells, the header has 1; put tabs into the header, or remove a "
+    ):
         read(tmp_path, "a.tsv", b"text,label\na film\t0\n")
 
 

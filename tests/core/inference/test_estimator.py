@@ -190,6 +190,7 @@ def test_values_that_are_no_texts_are_named(fitted: SentenceEstimator, texts: An
     ("changes", "message"),
     [
         ({"config": {"hidden_dim": 64}}, r"config must be a TrialConfig or None, got {'hidden_dim': 64}"),
+        ({"vectors": None}, "vectors must be a text or a path, got None"),
         ({"threads": 0}, "threads must be a whole number from 1 to 1024, got 0"),
         (
             {"threads": "2", "embedding_dim": 0, "tokenizer": "x"},

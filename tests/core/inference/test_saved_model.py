@@ -300,3 +300,14 @@ def test_a_failed_save_leaves_the_copy_that_a_killed_save_has_left(
     monkeypatch.undo()
     saved(tmp_path)
     assert not old.exists()
+
+
+def test_a_model_that_this_user_may_not_read_is_not_called_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path, **_: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", refused)
+    with pytest.raises(UserError, match=r"theirs cannot be read \(Permission denied\); pass a folder that"):
+        read_model(tmp_path / "theirs")

@@ -105,8 +105,8 @@ def test_one_that_cannot_be_read_now_is_not_skipped(
     ("training", "message"),
     [
         ({**TRAINING, "hidden_dim": 5}, r"belongs to another training \(hidden_dim 4, now 5\); choose another folder"),
-        ({"corpus": "abc"}, r"\(hidden_dim 4, now None\)"),
-        ({**TRAINING, "seed": 1}, r"\(seed None, now 1\)"),
+        ({"corpus": "abc"}, r"\(hidden_dim 4, now 128\)"),
+        ({**TRAINING, "seed": 1}, r"\(seed 42, now 1\)"),
     ],
 )
 def test_another_trainings_checkpoint_is_refused_with_the_difference(
@@ -199,5 +199,5 @@ def test_what_a_dead_process_left_half_written_goes_away(tmp_path: Path) -> None
 def test_a_setting_that_is_newer_than_the_checkpoint_has_its_default(tmp_path: Path) -> None:
     save(tmp_path, checkpoint(1))
     assert_equal(load_latest(tmp_path, {**TRAINING, "weight_dropout": 0.0}), 1)
-    with pytest.raises(ConfigError, match=r"\(weight_dropout None, now 0\.5\)"):
+    with pytest.raises(ConfigError, match=r"\(weight_dropout 0\.0, now 0\.5\)"):
         load_latest(tmp_path, {**TRAINING, "weight_dropout": 0.5})

@@ -155,7 +155,7 @@ def test_an_ensemble_that_gains_nothing_is_not_proposed(tmp_path: Path) -> None:
     write_study_with_ensemble(tmp_path / "s", (range(40), range(41), range(42)), range(90))
     text = table_of(tmp_path / "s", RowFilter(), "table")
     assert "\nAn ensemble is not expected to be better than the best trial.\n" in text
-    assert " ensemble s" not in text
+    assert study_command("ensemble", tmp_path / "s", "") not in text
 
 
 def test_references_show_the_metric_of_the_study(tmp_path: Path) -> None:

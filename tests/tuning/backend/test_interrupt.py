@@ -1,6 +1,7 @@
 """tuning.backend.interrupt: effects of signals before, during and after training, and of a time limit."""
 
 import contextlib
+import hashlib
 import os
 import signal
 import threading
@@ -204,3 +205,28 @@ def test_after_ctrl_c_a_budget_changes_nothing() -> None:
     interrupt.requested = True
     interrupt.end_study(EarlyEnd(reason="target"))
     assert interrupt.ended is None
+
+
+def test_a_signal_that_python_has_not_handled_yet_explains_the_loss_of_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray's processes also got the SIGTERM of a batch system, and end while the main thread waits in C."""
+    codes: list[int] = []
+
+    def leave(code: int) -> None:
+        codes.append(code)
+        raise SystemExit
+
+    def lose_ray() -> None:
+        time.sleep(0.05)
+        signal.raise_signal(signal.SIGTERM)  # C's handler runs here, Python's in the main thread only
+        with contextlib.suppress(SystemExit):
+            handler.on_ray_lost("raylet")
+
+    monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setattr("tuning.backend.interrupt.say_interrupted", lambda: None)
+    handler, other = InterruptHandler(say=lambda line: None), threading.Thread(target=lose_ray)
+    with handler.installed(), handler.while_training():
+        other.start()
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 300_000)  # a quarter of a second without the GIL, as ray.wait
+        other.join()
+    assert codes == [130]
+    assert signal.set_wakeup_fd(-1) == -1

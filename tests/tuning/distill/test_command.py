@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -431,3 +432,11 @@ def test_unlabelled_sentences_are_read_in_the_given_encoding(
     ):
         distil(study, made, unlabelled=str(tmp_path / name), text_column=column, encoding="cp437")
     assert asked.call_args.args[0] == ["naïve"]
+
+
+def test_a_newer_setting_does_not_hide_the_record_of_the_first_run() -> None:
+    newer = setting(hidden_dim=6).to_dict()
+    older = {name: value for name, value in newer.items() if name != "inexact_lazy_adam"}
+    found = [SimpleNamespace(config=SimpleNamespace(to_dict=partial(dict, each))) for each in (newer, older)]
+    one, two = (_record_key(context, {}) for context in found)  # type: ignore[arg-type]
+    assert one == two

@@ -10,12 +10,13 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.trial import TrialState
 
+from core.config import TrialConfig
 from core.errors import UserError
 from tests.support.small_study import SPEC, add, small_study
 from tests.support.studies import tamper
 from tests.support.trial_records import record
+from tuning.journal.folder import STUDY_FORMAT
 from tuning.journal.records import (
-    STUDY_FORMAT,
     TrialRecord,
     epoch_points,
     is_candidate,
@@ -54,7 +55,7 @@ def test_a_setting_that_is_off_is_named() -> None:
 @pytest.mark.parametrize("read", [read_study, study_attributes, lambda folder: open_study(folder, SPEC).__enter__()])
 def test_a_study_of_an_older_format_is_refused_in_one_line(tmp_path: Path, read: Callable[[Path], object]) -> None:
     """Its trials may lack what this version's have."""
-    with small_study(tmp_path / "old", {**SPEC, "format": 5}):
+    with small_study(tmp_path / "old", {**SPEC, "format": 5, "metric": "f1"}):
         pass
     tamper(tmp_path / "old", lambda record: record.get("user_attr", {}).get("epoch:1", {}).pop("score", None))
     message = rf"^study 'old' has format 5, this version of sentune reads {STUDY_FORMAT}; run the search again with "
@@ -145,3 +146,9 @@ def test_a_study_that_this_user_may_not_read_is_not_called_absent(
     monkeypatch.setattr(Path, "lstat", refused)
     with pytest.raises(UserError, match=r"cannot read .*journal \(Permission denied\); ask its owner for access"):
         read_study(tmp_path / "theirs")
+
+
+def test_a_setting_of_a_later_version_is_no_damage() -> None:
+    trial = record(0, config={**TrialConfig().to_dict(), "zoneout": 0.1})
+    with pytest.raises(UserError, match=r"^trial 0 has the setting 'zoneout', which this version of sentune lacks; in"):
+        _ = trial.trial_config

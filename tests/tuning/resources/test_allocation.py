@@ -138,3 +138,15 @@ settings:
 """)
     found = heaviest_configs(load_space(str(path)), baseline=False)
     assert [(config.n_layers, config.hidden_dim) for config in found] == [(3, 64), (1, 512)]
+
+
+def test_a_larger_range_whose_condition_depends_on_another_one_is_looked_at(tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text("""
+settings:
+  n_layers: int(1, 3)
+  bidirectional: {range: [true, false], when: n_layers == 1}
+  hidden_dim: {range: "int(256, 512)", when: not bidirectional}
+""")
+    found = heaviest_configs(load_space(str(path)), baseline=False)
+    assert [(config.n_layers, config.hidden_dim) for config in found] == [(3, 128), (1, 512)]

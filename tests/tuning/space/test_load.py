@@ -148,6 +148,17 @@ settings:
     assert by_name(read(tmp_path, text, "optimizer=adadelta")).keys() == {"hidden_dim"}
 
 
+def test_set_drops_what_depends_on_a_setting_that_it_drops(tmp_path: Path) -> None:
+    text = """
+settings:
+  n_layers: int(1, 3)
+  bidirectional: {range: [true, false], when: n_layers == 1}
+  hidden_dim: {range: "int(8, 16)", when: bidirectional}
+  fc_dropout: float(0, 0.5)
+"""
+    assert by_name(read(tmp_path, text, "n_layers=2")).keys() == {"fc_dropout"}
+
+
 @pytest.mark.parametrize("name", ["lr", "learning_rate"])
 def test_set_on_a_setting_with_several_ranges_replaces_them_all(name: str) -> None:
     space = load_space("default", [f"{name}=log(1e-4,1e-2)"])

@@ -15,7 +15,7 @@ from tuning.analysis.filters import RowFilter
 from tuning.space.initial_trials import NOTEBOOK, fit_settings
 from tuning.space.load import load_space
 from tuning.space.portfolio import MAX_SETTINGS, FirstTrials, first_trials, portfolio
-from tuning.space.space import Space, validate
+from tuning.space.space import DEFAULTS, Space, validate
 
 QUICK = load_space("quick")
 
@@ -203,3 +203,11 @@ def test_an_equal_number_in_another_form_does_not_change_the_first_trials_of_a_s
     recorded = load_space("quick", ["clip_norm=5"])
     again = load_space("quick", ["clip_norm=5.0"]).ordered_as(Space.from_dict(recorded.to_dict()))
     assert first_trials("portfolio", again).to_dict() == first_trials("portfolio", recorded).to_dict()
+
+
+def test_a_newer_setting_leaves_the_digest_of_the_spec_as_it_is() -> None:
+    """Otherwise no study with first trials continues."""
+    newer = {**DEFAULTS, "hidden_dim": 50}
+    older = {name: value for name, value in newer.items() if name != "inexact_lazy_adam"}
+    one, two = (FirstTrials(source="a.yaml", settings=(each,)).to_dict() for each in (newer, older))
+    assert one == two

@@ -240,3 +240,11 @@ def test_a_midpoint_is_in_its_range_and_on_its_grid() -> None:
     values = {dimension.name: midpoint(dimension.distribution) for dimension in space.dimensions}
     assert all(dimension.contains(values[dimension.name]) for dimension in space.dimensions)
     assert values["learning_rate"] == pytest.approx(0.1**0.5)
+    assert midpoint(FloatDistribution(0.27, 0.3, step=0.03)) == 0.3  # 0.27 + 0.03 is above it
+
+
+def test_a_space_with_a_setting_of_a_later_version_is_no_damage() -> None:
+    content = copy.deepcopy(JSON)
+    content["fixed"] = {"zoneout": 0.1}
+    with pytest.raises(UserError, match=r"^another version of sentune has written .*'zoneout'.*; install the version"):
+        Space.from_dict(content)

@@ -93,14 +93,14 @@ def ticking(*moments: float) -> SimpleNamespace:
     return SimpleNamespace(monotonic=lambda: next(clock))
 
 
+def unused() -> Epochs:
+    raise AssertionError("the epochs are not needed for an estimate that is kept")
+
+
 def test_an_estimate_that_took_a_second_is_kept_for_50_and_counts_down(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is asked at 0, 10, 49.9 and 50 seconds; each estimate takes a second."""
     monkeypatch.setattr(remaining_time, "SHARE", 0.02)
     monkeypatch.setattr(remaining_time, "time", ticking(0, 0, 0, 1, 10, 10, 49.9, 49.9, 50, 50, 50, 51))
-
-    def unused() -> Epochs:
-        raise AssertionError("the epochs are not needed for an estimate that is kept")
-
     left = remaining({0: 1.0}, workers=1, n_trials=2)
     assert left.seconds(lambda: {0: rows(2)}) == pytest.approx(60 + 2 * J)
     assert left.seconds(unused) == pytest.approx(50 + 2 * J)
@@ -115,6 +115,16 @@ def test_an_estimate_counts_down_until_the_next_epoch(monkeypatch: pytest.Monkey
     assert left.seconds(lambda: {0: rows(2)}) == pytest.approx(60 + 2 * J)
     assert left.seconds(lambda: {0: rows(2)}) == pytest.approx(52 + 2 * J)
     assert left.seconds(lambda: {0: rows(3)}) == pytest.approx(50 + 2 * J)
+
+
+def test_a_comparison_that_took_a_second_is_not_repeated_for_50(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked at 0, 8 and 58 seconds; the comparison at 8 takes a second."""
+    monkeypatch.setattr(remaining_time, "SHARE", 0.02)
+    monkeypatch.setattr(remaining_time, "time", ticking(0, 0, 0, 0, 8, 8, 9, 58, 58))
+    left = remaining({0: 1.0}, workers=1, n_trials=2)
+    assert left.seconds(lambda: {0: rows(2)}) == pytest.approx(60 + 2 * J)
+    assert left.seconds(lambda: {0: rows(2)}) == pytest.approx(52 + 2 * J)
+    assert left.seconds(unused) == pytest.approx(2 + 2 * J)
 
 
 def error_of_estimate(seed: int, share: float, workers: int) -> float:
