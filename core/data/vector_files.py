@@ -75,10 +75,16 @@ def read_vectors(
         return _rows(_whole_lines(stream, name), words, name, more)
 
 
+def word_forms(word: str) -> tuple[str, ...]:
+    """Return the forms of a word in a file: in lower case, and with a capital if that is the same word."""
+    lower = word.lower()
+    capital = lower.capitalize()
+    return (lower, capital) if capital.lower() == lower else (lower,)  # the capital of ß is Ss
+
+
 def is_other(word: str, words: Collection[str]) -> bool:
     """Return whether a word of a file may be kept besides `words`: one in lower case or with a capital."""
-    lower = word.lower()
-    forms = (lower, lower.capitalize())
+    forms = word_forms(word)
     return word in forms and not any(form in words for form in forms) and word not in ("", "<pad>", "<unk>", "</s>")
 
 
@@ -117,8 +123,7 @@ def _add_others(piece: _Piece, encoded: dict[bytes, str], known: set[str], more:
         field = piece.text[start:stop].partition(b" ")[0]
         with contextlib.suppress(UnicodeDecodeError):
             if is_other(word := field.decode(), known):
-                lower = word.lower()
-                forms = (lower, lower.capitalize())
+                forms = word_forms(word)
                 encoded.update((form.encode(), form) for form in forms)
                 known.update(forms)
                 count += 1

@@ -103,9 +103,11 @@ def drop_finished_trials(controller: Any) -> None:
     Args:
         controller: Ray's TuneController.
     """
-    trials = controller.get_trials()
-    ended = {trial for trial in trials if trial.is_finished()} - controller.get_live_trials()
+    trials, live = controller.get_trials(), controller.get_live_trials()
+    # For Ray, a trial whose worker has died remains live.
+    ended = {trial for trial in trials if trial.is_finished() and (trial.status == "ERROR" or trial not in live)}
     trials[:] = [trial for trial in trials if trial not in ended]
+    live.difference_update(ended)
     for name in ("_stopped_trials", "_failed_trials", "_trials_to_cache"):
         getattr(controller, name, set()).difference_update(ended)
     for trial in ended:

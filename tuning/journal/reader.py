@@ -256,7 +256,9 @@ class Operation(IntEnum):
     SET_TRIAL_USER_ATTR = 8
 
 
-def read_journal(path: Path, *, trials: bool = True) -> tuple[dict[str, Any], list[FrozenTrial]]:
+def read_journal(
+    path: Path, *, trials: bool = True, part: bytes = b'"study_id"'
+) -> tuple[dict[str, Any], list[FrozenTrial]]:
     """Return the study's user attributes and its trials by number; both are empty if there is no such file.
 
     The trials have no values and distributions. A partial last line is ignored. Writes nothing.
@@ -264,6 +266,7 @@ def read_journal(path: Path, *, trials: bool = True) -> tuple[dict[str, Any], li
     Args:
         path: The journal.
         trials: False to read only the user attributes, which takes a tenth of the time.
+        part: Without the trials, read only the lines that contain this.
 
     Raises:
         CorruptionError: The journal is damaged before its last line; the message names the line.
@@ -271,7 +274,7 @@ def read_journal(path: Path, *, trials: bool = True) -> tuple[dict[str, Any], li
     """
     study: dict[str, Any] = StrictDict()
     found: list[FrozenTrial] = []
-    for at, record in _records(path, b"" if trials else b'"study_id"'):
+    for at, record in _records(path, b"" if trials else part):
         try:
             if trials or record["op_code"] == Operation.SET_STUDY_USER_ATTR:
                 _apply(record, study, found)

@@ -122,14 +122,14 @@ class TrialRecord:
             CorruptionError: The journal has a value that no trial can have.
             UserError: A later version of sentune recorded a setting that this version lacks.
         """
-        if unknown := sorted(self.config.keys() - TrialConfig().to_dict().keys()):
-            raise UserError(
-                f"trial {self.number} has the setting {quoted(unknown[0])}, which this version of sentune lacks; "
-                "install the version that made the study"
-            )
         try:
             return TrialConfig.from_dict(self.config)
         except ConfigError as error:
+            if unknown := sorted(self.config.keys() - TrialConfig().to_dict().keys()):
+                raise UserError(
+                    f"trial {self.number} has the setting {quoted(unknown[0])}, which this version of sentune lacks; "
+                    "install the version that made the study"
+                ) from error
             raise journal_damage(f"the study's journal in trial {self.number}", str(error)) from error
 
     @property
@@ -221,7 +221,11 @@ def study_attributes(folder: Path) -> Mapping[str, Any]:
 
     Empty if there is no study, or if its creation was interrupted before the spec was written.
     """
-    attributes = read_journal(folder / JOURNAL, trials=False)[0]
+    try:
+        attributes = read_journal(folder / JOURNAL, trials=False)[0]
+    except CorruptionError:  # the attributes of another format may have other shapes
+        check_format(read_journal(folder / JOURNAL, trials=False, part=b'"spec"')[0], folder)
+        raise
     check_format(attributes, folder)
     return attributes if "spec" in attributes else {}
 

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from optuna.distributions import BaseDistribution
 
+from core.config import changed_settings
 from core.errors import ConfigError
 from tuning.space.expressions import Condition, Value, choice, show_value
 from tuning.space.initial_trials import complete_settings
@@ -86,8 +87,7 @@ def build(
     if problems:
         lines = [f"{e.place}: {message}" for e in entries.values() for broken, message in problems if broken == e.name]
         raise ConfigError("; ".join(lines))
-    kept = {setting: value for setting, value in fixed.items() if value != DEFAULTS[setting]}
-    space = Space(name=name, dimensions=tuple(dimensions), fixed=kept)
+    space = Space(name=name, dimensions=tuple(dimensions), fixed=changed_settings(fixed))
     return dataclasses.replace(space, try_first=_tries(space, tries))
 
 

@@ -360,3 +360,10 @@ def test_words_that_the_file_of_vectors_has_with_a_capital_are_known(tmp_path: P
     arrays, words, frozen, _ = build_arrays(["das Haus"], np.full(1, TRAIN, dtype=np.uint8), table, "unicode")
     assert (words, frozen) == (["<pad>", "<unk>", "das", "haus", "baum"], 1)
     assert arrays["vectors"][2:, 0].tolist() == [2, 1, 3]
+
+
+def test_a_word_whose_capital_is_another_word_has_one_form(tmp_path: Path) -> None:
+    (tmp_path / "v.vec").write_text("ŉ 1\nʼn 2\nʼN 3\nof 4\n", encoding="utf-8")
+    table = resolve_vectors(str(tmp_path / "v.vec"), tmp_path, 1)
+    words = build_arrays(["ʼn boek"], np.full(1, TRAIN, dtype=np.uint8), table, "unicode")[1]
+    assert len({*words}) == len(words)

@@ -45,9 +45,10 @@ from tuning.backend.ray_private import (
 
 def controller(trials: list[Trial], live: list[Trial]) -> Any:
     kept = {"_stopped_trials": set(trials) - set(live), "_failed_trials": set(), "_trials_to_cache": set(trials)}
+    known_live = set(live)
     return SimpleNamespace(
         get_trials=lambda: trials,
-        get_live_trials=lambda: set(live),
+        get_live_trials=lambda: known_live,
         _trial_metadata={trial.trial_id: "{}" for trial in trials},
         _actor_cache=_ObjectCache(may_keep_one=True),
         **kept,
@@ -70,10 +71,12 @@ def test_ray_does_not_ask_for_the_descriptor_of_standard_error() -> None:
 
 
 def test_trials_that_ended_are_forgotten_and_no_others() -> None:
+    """For Ray, a trial whose worker has died remains live."""
     known = trials("TERMINATED", "RUNNING", "TERMINATED", "ERROR", "PENDING")
-    ray = controller(known, live=[known[1], known[2], known[4]])  # one is ending: it is still live
+    ray = controller(known, live=known[1:])  # one is ending: it is still live
     drop_finished_trials(ray)
     assert [trial.trial_id for trial in known] == ["1", "2", "4"]
+    assert {trial.trial_id for trial in ray.get_live_trials()} == {"1", "2", "4"}
     assert sorted(ray._trial_metadata) == ["1", "2", "4"]
     assert {trial.trial_id for trial in ray._trials_to_cache} == {"1", "2", "4"}
 

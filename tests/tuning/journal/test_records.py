@@ -54,9 +54,9 @@ def test_a_setting_that_is_off_is_named() -> None:
 
 @pytest.mark.parametrize("read", [read_study, study_attributes, lambda folder: open_study(folder, SPEC).__enter__()])
 def test_a_study_of_an_older_format_is_refused_in_one_line(tmp_path: Path, read: Callable[[Path], object]) -> None:
-    """Its trials may lack what this version's have."""
-    with small_study(tmp_path / "old", {**SPEC, "format": 5, "metric": "f1"}):
-        pass
+    """Its trials may lack what this version's have, and its attributes have other shapes."""
+    with small_study(tmp_path / "old", {**SPEC, "format": 5, "metric": "f1"}) as journal:
+        journal.set_study_attr("plain_baseline", {"val_accuracy": 0.5})
     tamper(tmp_path / "old", lambda record: record.get("user_attr", {}).get("epoch:1", {}).pop("score", None))
     message = rf"^study 'old' has format 5, this version of sentune reads {STUDY_FORMAT}; run the search again with "
     with pytest.raises(UserError, match=message):
