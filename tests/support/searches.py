@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import select
 import subprocess
 import sys
@@ -121,12 +122,15 @@ class Searches:
 @contextlib.contextmanager
 def searches(machine: Machine) -> Iterator[Searches]:
     """A Ray with a machine's CPUs and GPUs, and what runs searches on it."""
+    # Ray refuses more GPUs than this variable names, also logical ones.
+    environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
     with subprocess.Popen(
         [sys.executable, "-c", HOST, str(machine.cpus), str(machine.gpus)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         cwd=Path(__file__).parents[2],
+        env=environment,
     ) as process:
         try:
             yield Searches(process)

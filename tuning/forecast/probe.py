@@ -141,7 +141,7 @@ def _probe_process(
             left = max(0.0, began + PROBE_SECONDS - time.monotonic())  # less for each if the process started late
             costs.append(measure_epoch_seconds(config, corpus, device, left / (len(configs) - at)))
         for config in heavy:
-            learners = [training_steps(config, member, device, longest_first=True) for member in corpus.fold_corpora()]
+            learners = [training_steps(config, member, device, most_memory=True) for member in corpus.fold_corpora()]
             try:
                 for steps in learners:  # with validation in folds, a trial has all of them in memory at once
                     next(steps)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from core.config import MAX_THREADS
 from core.errors import ConfigError, check_rules, in_range
 from core.io.memory import available_memory, control_groups
+from core.io.text import error_summary
 from tuning.resources.gpu import MIN_SHARE, Gpu, allocator_fraction, count_visible
 
 MAX_WORKERS = 10_000
@@ -119,7 +120,8 @@ def local_gpus(environment: Mapping[str, str]) -> tuple[Gpu, ...]:
     """Return the GPUs that workers can use. Each MIG instance counts, and is assumed to be like the first.
 
     Raises:
-        ConfigError: CUDA_VISIBLE_DEVICES names a GPU twice or one that torch does not find, or mixes kinds.
+        ConfigError: CUDA_VISIBLE_DEVICES names a GPU twice or one that torch does not find, or mixes kinds; or torch
+            counts GPUs that CUDA does not show.
     """
     from importlib.metadata import version  # its import would take a tenth of the start of each command
 
@@ -135,6 +137,11 @@ def local_gpus(environment: Mapping[str, str]) -> tuple[Gpu, ...]:
         seen = torch.cuda.device_count()
     except (RuntimeError, AssertionError):  # no GPU, a driver that is too old, or a torch without CUDA
         seen = 0
+    except torch.cuda.DeferredCudaCallError as error:  # in MIG mode, of a torch that asks NVML for the number
+        raise ConfigError(
+            f"torch cannot use the GPUs ({error_summary(error, 100)}); name the GPUs or MIG instances in "
+            "CUDA_VISIBLE_DEVICES"
+        ) from error
     count = count_visible(seen, visible)
     known = [torch.cuda.get_device_properties(min(at, seen - 1)) for at in range(count)]
     return tuple(Gpu(name=each.name, bytes=each.total_memory) for each in known)

@@ -68,7 +68,7 @@ def measure_epoch_seconds(
 
 
 def training_steps(
-    config: TrialConfig, corpus: Corpus, device: str, *, longest_first: bool = False, different: int | None = None
+    config: TrialConfig, corpus: Corpus, device: str, *, most_memory: bool = False, different: int | None = None
 ) -> Generator[int]:
     """Train without end; yield the number of tokens after each step.
 
@@ -76,7 +76,8 @@ def training_steps(
         config: Configuration to train.
         corpus: The data.
         device: "cpu" or a CUDA device.
-        longest_first: Take the batches with the longest sentences first, which need the most memory.
+        most_memory: Do what needs the most memory: take the batches with the longest sentences first, and compute the
+            weights to evaluate after each step.
         different: Number of batches that are repeated, at equal distances by their longest sentence; None for all.
     """
     from core.nn.seeding import Dropout, seeded_generator  # torch, which the driver does not load
@@ -85,7 +86,7 @@ def training_steps(
 
     lengths, sentences = corpus.lengths(), corpus.indices(TRAIN)
     batches = shuffled_batches(lengths[sentences], config.batch_size, seeded_generator(config.seed, "order", 1))
-    if longest_first or different:
+    if most_memory or different:
         batches.sort(key=lambda places: -int(lengths[sentences[places]].max()))
     if different and different < len(batches):
         batches = [batches[(2 * at + 1) * len(batches) // (2 * different)] for at in range(different)]
@@ -93,6 +94,8 @@ def training_steps(
     dropout = Dropout(seeded_generator(config.seed, "dropout", 1, device))
     for places in itertools.cycle(batches):
         float(learner.step(source.batch(sentences[places]), config.learning_rate, dropout))  # waits for a GPU
+        if most_memory:
+            learner.evaluation_weights()
         yield int(lengths[sentences[places]].sum())
 
 
@@ -160,7 +163,7 @@ def measure_gpu(configs: Sequence[TrialConfig], corpus: Corpus, device: str = "c
         try:
             with deterministic_kernels(device), contextlib.ExitStack() as stack:
                 learners = [  # with validation in folds, a trial has all of them in memory at once
-                    stack.enter_context(contextlib.closing(training_steps(config, member, device, longest_first=True)))
+                    stack.enter_context(contextlib.closing(training_steps(config, member, device, most_memory=True)))
                     for member in corpus.fold_corpora()
                 ]
                 for _ in range(STEPS):

@@ -104,7 +104,7 @@ def test_a_step_that_outlasts_the_time_counts_alone() -> None:
 def test_the_longest_sentences_come_first_where_memory_is_measured() -> None:
     corpus = tiny_corpus()
     sentences = corpus.indices(TRAIN)
-    first = next(training_steps(TrialConfig(hidden_dim=4, batch_size=10), corpus, "cpu", longest_first=True))
+    first = next(training_steps(TrialConfig(hidden_dim=4, batch_size=10), corpus, "cpu", most_memory=True))
     assert first >= 10 * sorted(corpus.lengths()[sentences])[-10] * 0.9
     assert first >= max(itertools.islice(training_steps(TrialConfig(hidden_dim=4, batch_size=10), corpus, "cpu"), 8))
 
@@ -167,7 +167,7 @@ def test_memory_is_measured_with_all_learners_of_a_trial(monkeypatch: pytest.Mon
     """With validation in folds, a trial has one learner for each fold at the same time."""
     alive, counts = list[TrialConfig](), []
 
-    def steps(config: TrialConfig, corpus: Corpus, device: str, *, longest_first: bool) -> Iterator[int]:
+    def steps(config: TrialConfig, corpus: Corpus, device: str, *, most_memory: bool) -> Iterator[int]:
         alive.append(config)
         counts.append(len(alive))
         try:

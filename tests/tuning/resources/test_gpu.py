@@ -11,6 +11,7 @@ import pytest
 
 from core.config import TrialConfig
 from core.errors import ConfigError
+from core.training.learner import Learner
 from tests.support.corpora import in_folds, tiny_corpus
 from tuning.resources import profiling
 from tuning.resources.gpu import (
@@ -26,7 +27,7 @@ from tuning.resources.gpu import (
     needed_bytes,
     out_of_memory,
 )
-from tuning.resources.profiling import measure_gpu
+from tuning.resources.profiling import STEPS, measure_gpu
 
 SIZES = {"cuda:0": 24, "cuda:1": 80}
 
@@ -208,8 +209,8 @@ def test_the_learners_of_all_folds_are_in_memory_together(monkeypatch: pytest.Mo
     """As in a trial of a study with `--validation folds:3`."""
     learners, counts = [0], []
 
-    def steps(*_: Any, longest_first: bool = False) -> Iterator[int]:
-        assert longest_first  # these batches need the most memory
+    def steps(*_: Any, most_memory: bool = False) -> Iterator[int]:
+        assert most_memory
         learners[0] += 1
         try:
             while True:
@@ -221,6 +222,18 @@ def test_the_learners_of_all_folds_are_in_memory_together(monkeypatch: pytest.Mo
     monkeypatch.setattr(profiling, "training_steps", steps)
     measure_gpu([TrialConfig(), TrialConfig()], in_folds(tiny_corpus(), 3), "cpu", FakeCuda())
     assert (max(counts), learners) == (3, [0])
+
+
+def test_the_probe_computes_averaged_weights_as_an_evaluation_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual, computed = Learner.evaluation_weights, list[int]()
+
+    def counted(learner: Learner) -> dict[str, Any]:
+        computed.append(1)
+        return usual(learner)
+
+    monkeypatch.setattr(Learner, "evaluation_weights", counted)
+    measure_gpu([TrialConfig(hidden_dim=4, ema_decay=0.9)], tiny_corpus(), "cpu", FakeCuda())
+    assert len(computed) == STEPS
 
 
 def test_settings_that_no_gpu_holds_count_as_all_of_it() -> None:

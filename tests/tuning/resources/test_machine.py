@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from core.errors import ConfigError
 from core.io.memory import available_memory
@@ -72,7 +73,7 @@ def test_cpus_are_those_of_the_affinity_and_of_the_control_groups(
     ("environ", "nvml", "cuda", "found"),
     [
         ({}, 2, 2, (0, 1)),
-        ({}, 2, 1, (0,)),  # in MIG mode, CUDA shows one instance
+        ({}, 2, 1, (0,)),  # in MIG mode, CUDA shows one instance, and a newer torch asks CUDA
         ({"CUDA_VISIBLE_DEVICES": "MIG-a,MIG-b"}, 1, 1, (0, 0)),  # an instance that is not seen here is like the first
     ],
 )
@@ -132,3 +133,17 @@ def test_a_share_that_leaves_no_memory_is_refused_before_the_search() -> None:
         ConfigError, match=r"--gpus-per-trial 0\.05 is 0\.40 GiB of a GPU of 8\.00 GiB.* pass at least 0\.11"
     ):
         TrialResources(gpus_per_trial=0.05).max_parallel(small)
+
+
+def test_gpus_that_an_older_torch_cannot_count_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks NVML, and fails where CUDA shows fewer, as in MIG mode. This is no RuntimeError."""
+
+    def init() -> None:
+        raise torch.cuda.DeferredCudaCallError("CUDA call failed lazily: device < num_gpus\n\nCUDA call was")
+
+    monkeypatch.setattr("importlib.metadata.version", {"torch": "2.6.0+cu124"}.__getitem__)
+    monkeypatch.setattr("torch.cuda.init", init)
+    with pytest.raises(
+        ConfigError, match=r"^torch cannot use the GPUs \(CUDA call .*\); name the GPUs or MIG instances"
+    ):
+        local_gpus({})
