@@ -60,15 +60,12 @@ def add_warm_start(
         ended = [_row(record, best) for record in records if record.state in RANKED and (best := record.best)]
         needed = needed_settings(config.sampler, config.space)
         rows = [row for row in ended if needed <= row["params"].keys()]
+        again = f"`{program_name()} best {study_argument(folder)} --top 5 --format json > best.json`"
+        hint = f", or begin with its best trials: {again}, then --first-trials best.json" if problems and ended else ""
         if not problems:
             problems = _too_few(config, len(ended), len(rows))
         if problems:
-            again = f"`{program_name()} best {study_argument(folder)} --top 5 --format json > best.json`"
-            hint = f", or begin with its best trials: {again}, then --first-trials best.json"
-            changed = theirs["spec"]["fingerprint"] != fingerprint
-            raise ConfigError(
-                f"--warm-start {other} cannot be used: {'; '.join(problems)}; leave it out{hint if changed else ''}"
-            )
+            raise ConfigError(f"--warm-start {other} cannot be used: {'; '.join(problems)}; leave it out{hint}")
         start = {"study": other, "trials": len(rows), "sha256": _digest(rows)}
     prior_trials = tuple(_trial(row, config.space) for row in rows)
     first_trials = _without(config, [row["params"] for row in rows])

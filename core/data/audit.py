@@ -259,8 +259,9 @@ def _lines(found: Mapping[str, Any], metric: str | None) -> Iterator[tuple[str, 
     torn = found["conflicts"]["texts"]
     yield "conflicts", f"{torn:,} {'text has' if torn == 1 else 'texts have'} near copies with another label"
     for example in found["conflicts"]["examples"]:
-        labels = " and ".join(printable(label, 40) for label in example["labels"])
-        yield "", f"{labels}: {printable(example['text'], MAX_SHOWN)}"
+        labels = [printable(label, 40) for label in example["labels"]]
+        shown = " and ".join(labels) if len(labels) <= _EXAMPLES else listed(labels, _EXAMPLES)
+        yield "", f"{shown}: {printable(example['text'], MAX_SHOWN)}"
     if soft := found.get("soft_labels"):
         use = "train uses probabilities instead of labels: the most probable class is the label in"
         yield "soft labels", f"{use} {soft['agree']:.1%}, its mean probability is {soft['mean_probability']:.2f}"

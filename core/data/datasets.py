@@ -58,7 +58,7 @@ def _resolve_file(
         endings = ", ".join(f".{kind}" for kind in FORMATS)
         raise ConfigError(
             f"dataset must be snippets, mr, mr:PATH or a file ending in {endings} (text also in .gz), "
-            f"got {quoted(dataset, 80)}"
+            f"got {quoted(dataset, None)}"
         )
     probabilities = parse_names(options.probability_columns)
     digest = file_hash.input_digest(path, folder)

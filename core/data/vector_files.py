@@ -64,7 +64,7 @@ def read_vectors(
         words: Words without spaces.
         member: Name of the file in a `.zip`.
         notify: Called with the progress every few seconds.
-        more: Maximum number of other words, which are the first of the file, each in lower case and with a capital.
+        more: Maximum number of other words, which are the first of the file, each in its `word_forms`.
 
     Raises:
         DataError: A row has another width than the header or the first row, or a value that is no finite number; the
@@ -83,7 +83,7 @@ def word_forms(word: str) -> tuple[str, ...]:
 
 
 def is_other(word: str, words: Collection[str]) -> bool:
-    """Return whether a word of a file may be kept besides `words`: one in lower case or with a capital."""
+    """Return whether a word of a file may be kept besides `words`: one of its own `word_forms`."""
     forms = word_forms(word)
     return word in forms and not any(form in words for form in forms) and word not in ("", "<pad>", "<unk>", "</s>")
 
@@ -116,7 +116,7 @@ def _rows(pieces: Iterator[_Piece], words: Collection[str], name: str, more: int
 
 
 def _add_others(piece: _Piece, encoded: dict[bytes, str], known: set[str], more: int) -> int:
-    """Add both forms of up to `more` other words of a piece to `encoded` and `known`; return the number of words."""
+    """Add the forms of up to `more` other words of a piece to `encoded` and `known`; return the number of words."""
     start, count = piece.start, 0
     while start < piece.stop and count < more:
         stop = piece.text.find(b"\n", start)

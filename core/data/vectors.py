@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.data.vector_files import TO_TEXT, Rows, is_other, read_vectors
+from core.data.vector_files import TO_TEXT, Rows, is_other, read_vectors, word_forms
 from core.errors import ConfigError, DataError, UserError
 from core.io import cache, file_hash
 from core.io.atomic import expand_user
@@ -60,7 +60,7 @@ class VectorSource:
     licence: str
     read: Callable[[Collection[str], int], Rows]
     """Called with words and a number. Returns the vectors of those words that have one, and of up to this number of
-    other words: the first of the file, each in lower case and with a capital. Files are ordered by frequency."""
+    other words: the first of the file, each in its `word_forms`. Files are ordered by frequency."""
 
 
 def resolve_vectors(
@@ -210,7 +210,7 @@ def _member(path: Path, embedding_dim: int) -> str:
 
 def lookup_forms(words: Sequence[str]) -> set[str]:
     """Return every form that `embedding_matrix` looks up for these words."""
-    return {form for word in words[2:] for form in (word, word.capitalize())}
+    return {form for word in words[2:] for form in word_forms(word)}
 
 
 def embedding_matrix(words: Sequence[str], rows: Rows) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -224,7 +224,7 @@ def embedding_matrix(words: Sequence[str], rows: Rows) -> tuple[NDArray[np.float
     table = np.zeros((len(words), width), dtype=np.float32)
     has = np.zeros(len(words), dtype=np.bool_)
     for row, word in enumerate(words[1:], start=1):
-        place = places.get(word, places.get(word.capitalize())) if row > 1 else None
+        place = next((places[form] for form in word_forms(word) if form in places), None) if row > 1 else None
         has[row] = place is not None
         table[row] = hashed_random_vector(word, width) if place is None else found[place]
     return table, has

@@ -92,7 +92,7 @@ def system_problem(error: Exception) -> str | None:
             return _LIMITS[error.errno]
         if error.errno in _REASONS and error.filename is not None:
             file = f"file {error.filename}" if isinstance(error.filename, int) else os.fsdecode(error.filename)
-            return f"{quoted(file, 80)}: {_REASONS[error.errno]}"
+            return f"{quoted(file, None)}: {_REASONS[error.errno]}"
         if error.errno == errno.ENOENT and error.filename is None and _is_in_no_folder():
             return "the working folder has been removed; change to another folder, and run the command again"
         if error.errno in _OPEN_FILE:

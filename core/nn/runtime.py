@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from core.config import MAX_THREADS
-from core.errors import check_rules, whole
+from core.errors import ConfigError, check_rules, whole
+from core.io.text import error_summary
 
 TRAINING_KERNELS, TORCH_KERNELS = 512, 64
 """Number of compiled kernels that oneDNN keeps in a training, and that torch keeps for each kind of product in bf16.
@@ -207,6 +208,24 @@ def _without_mkldnn() -> Iterator[None]:
             torch.backends.mkldnn.enabled = before
 
 
+def count_gpus() -> int:
+    """Return the number of GPUs that CUDA shows; 0 without a GPU, a driver that is new enough or a torch with CUDA.
+
+    Raises:
+        ConfigError: torch counts GPUs that CUDA does not show.
+    """
+    try:
+        torch.cuda.init()  # type: ignore[no-untyped-call]  # before it, device_count also counts GPUs that CUDA cannot use
+        return torch.cuda.device_count()
+    except (RuntimeError, AssertionError):
+        return 0
+    except torch.cuda.DeferredCudaCallError as error:  # in MIG mode, of a torch that asks NVML for the number
+        raise ConfigError(
+            f"torch cannot use the GPUs ({error_summary(error, 100)}); name the GPUs or MIG instances in "
+            "CUDA_VISIBLE_DEVICES"
+        ) from error
+
+
 def check_device(device: str) -> None:
     """Check that this machine has a device.
 
@@ -214,7 +233,7 @@ def check_device(device: str) -> None:
         ConfigError: It does not, or it is neither the CPU nor a CUDA device.
     """
     if is_gpu(device):
-        count = torch.cuda.device_count()
+        count = count_gpus()
         rule = f"cpu, or one of this machine's CUDA devices ({count})"
         check_rules({"device": (device, rule, (torch.device(device).index or 0) < count)})
 

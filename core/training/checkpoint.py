@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.config import TrialConfig
-from core.errors import ConfigError, CorruptionError, UserError
+from core.errors import CorruptionError, UserError
 from core.io.checked_folder import remove_partial_writes, verify_checksums, write_checked_folder
 
 if TYPE_CHECKING:
@@ -81,8 +81,7 @@ def load_latest(folder: Path, training: Mapping[str, Any]) -> Checkpoint | None:
         None if there is no complete one.
 
     Raises:
-        ConfigError: The checkpoint belongs to another training.
-        UserError: A file may not be read, or too many are open.
+        UserError: The checkpoint belongs to another training, a file may not be read, or too many are open.
     """
     for path in (folder / name for name in checkpoint_names(folder)):
         try:
@@ -103,9 +102,9 @@ def _check_same(theirs: Mapping[str, Any], ours: Mapping[str, Any], folder: Path
         f"{name} {theirs.get(name)}, now {ours.get(name)}" for name in names if theirs.get(name) != ours.get(name)
     ]
     if different:
-        raise ConfigError(
+        raise UserError(  # for a ConfigError, a search would end the trial as failed
             f"the checkpoint in {folder} belongs to another training ({'; '.join(different)}); "
-            "choose another folder, or remove the checkpoint"
+            "choose another folder, or remove the checkpoint and run the same command again"
         )
 
 

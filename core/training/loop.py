@@ -41,6 +41,7 @@ def train(
     checkpoint_dir: str | os.PathLike[str] | None = None,
     threads: int = 1,
     device: str = "cpu",
+    reported: int = 0,
 ) -> TrainResult:
     """Train one classifier.
 
@@ -53,20 +54,20 @@ def train(
             model for each fold trains on the other folds and evaluates that fold.
         report: Called after each epoch, once its checkpoint is on disk. It may raise StopTraining to end cleanly;
             any other exception passes through and leaves a whole checkpoint. After a resume, it is first called
-            again for the epochs in the checkpoint, so it must be idempotent.
+            again for the epochs in the checkpoint but the first `reported`, so it must be idempotent.
         on_validation: Called before `report` for each epoch with its number, its predicted classes (n,) and its
             log-odds (core.log_odds). The order is that of `corpus.validation()`. The log-odds are None unless the epoch
             is the best so far. After a resume, only the best epoch of the checkpoint has them.
         checkpoint_dir: Folder for the state after each epoch; a whole checkpoint in it is resumed.
         threads: CPU threads to use; the process's setting is restored.
         device: "cpu" or a CUDA device.
+        reported: Number of epochs, from the first on, whose reports the caller has kept.
 
     Raises:
         DataError: The corpus has no training or no validation sentences, or the metric is undefined on their labels.
-        ConfigError: The checkpoint belongs to another training, the precision is bf16 on a GPU, or there is no such
-            number of threads or device.
+        ConfigError: The precision is bf16 on a GPU, or there is no such number of threads or device.
         TrainingError: The loss is not a finite number.
-        UserError: The checkpoint cannot be written.
+        UserError: The checkpoint belongs to another training, or cannot be written.
     """
     check_precision(config.precision, device)
     check_device(device)
@@ -79,7 +80,7 @@ def train(
         folder = None if checkpoint_dir is None else expand_user(os.fspath(checkpoint_dir))
         if folder is not None:
             run.resume(folder)
-        stopped = run.run(report or (lambda epoch: None), on_validation or (lambda *_: None), folder)
+        stopped = run.run(report or (lambda epoch: None), on_validation or (lambda *_: None), folder, reported)
         return run.result(stopped)
 
 
@@ -98,7 +99,11 @@ class _TrainingRun:
         self.label_type = np.uint8 if len(corpus.classes) <= 256 else np.int32  # what safetensors can hold
 
     def run(
-        self, report: Callable[[EpochResult], None], on_validation: OnValidation, checkpoint_dir: Path | None
+        self,
+        report: Callable[[EpochResult], None],
+        on_validation: OnValidation,
+        checkpoint_dir: Path | None,
+        reported: int,
     ) -> str:
         """Train until there is a reason to stop, and return this reason."""
 
@@ -108,7 +113,7 @@ class _TrainingRun:
             report(epoch)
 
         try:
-            for epoch in tuple(self.epochs):
+            for epoch in tuple(self.epochs[reported:]):
                 announce(epoch)
             while len(self.epochs) < self.config.epochs:
                 if self.config.patience is not None and patience_exhausted(self.epochs, self.config.patience):

@@ -321,3 +321,12 @@ def test_a_sentence_from_right_to_left_is_shown_so(page: Any) -> None:
     label(page, "סרט טוב.")
     script = "return getComputedStyle(document.querySelector(arguments[0])).direction"
     assert [page.execute_script(script, each) for each in ("#text", "blockquote")] == ["rtl", "rtl"]
+
+
+def test_of_many_classes_the_first_ones_are_named(browser: Any, folder: Path) -> None:
+    model = load_model(folder)
+    model.classes = tuple(f"class {number}" for number in range(60))
+    with running(make_app(model, "model", rate=10**9)) as port:
+        browser.get(f"http://127.0.0.1:{port}/")
+        until(browser, lambda: "classes:" in text(browser, "#model"))
+        assert text(browser, "#model").endswith("class 18, class 19 and 40 more")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.cells import cell_len
 
 from core.class_report import WIDEST_MATRIX, ClassScores, class_report, confusion_matrix
 from core.errors import UserError
@@ -89,23 +90,27 @@ def class_tables(results: ClassResults, where: str) -> list[str]:
     rows = [
         [
             name,
-            *_with_interval(each.precision, each.precision_interval),
-            *_with_interval(each.recall, each.recall_interval),
-            *_with_interval(each.f1, each.f1_interval),
+            _with_interval(each.precision, each.precision_interval),
+            _with_interval(each.recall, each.recall_interval),
+            _with_interval(each.f1, each.f1_interval),
             str(each.support),
         ]
         for name, each in zip(names, results.scores, strict=True)
     ]
-    titles = ["class", "precision", "", "recall", "", "F1", "", "support"]
-    scores = [*text_table(titles, rows), ""]
+    scores = [*text_table(["class", "precision", "recall", "F1", "support"], rows), ""]
     if len(names) > WIDEST_MATRIX:
         return [*scores, f"{len(names):,} classes are too many for a confusion matrix here; it is in {where}"]
-    matrix = [[name, *map(str, row)] for name, row in zip(names, results.confusion.tolist(), strict=True)]
-    return [*scores, *text_table(["label \\ predicted", *names], matrix)]
+    corner, counts = "label \\ predicted", [list(map(str, row)) for row in results.confusion.tolist()]
+    matrix = text_table([corner, *names], [[name, *row] for name, row in zip(names, counts, strict=True)])
+    if cell_len(matrix[0]) > shutil.get_terminal_size().columns:  # numbers in place of the names above
+        numbers = [str(number) for number in range(1, len(names) + 1)]
+        numbered = [[f"{name} {at}", *row] for name, at, row in zip(names, numbers, counts, strict=True)]
+        matrix = text_table([corner, *numbers], numbered)
+    return [*scores, *matrix]
 
 
-def _with_interval(value: float, interval: Interval | None) -> tuple[str, str]:
-    return f"{value:.3f}", f"{interval.low:.3f}-{interval.high:.3f}" if interval else "-"
+def _with_interval(value: float, interval: Interval | None) -> str:
+    return f"{value:.3f} {f'{interval.low:.3f}-{interval.high:.3f}' if interval else '-':>11}"
 
 
 def _state(record: TrialRecord) -> str:

@@ -58,6 +58,7 @@ class RaySearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
             "number": job.trial,
             "config": job.config,
             "checkpoint_dir": str(self.schedule.store.checkpoint_dir(trial_name(job.trial))),
+            "first": job.first,
             # One text, because Ray copies each value of a configuration twice, and there may be 13,000 numbers.
             "kept": " ".join(map(str, self.schedule.with_checkpoints())),
             "whole_gpu": job.whole_gpu,

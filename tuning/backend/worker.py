@@ -35,7 +35,8 @@ def run_trial(
     workers as errors. No setting of the trial causes an error that this function raises (tuning.backend.tuner).
 
     Args:
-        job: `number`, `config` (TrialConfig as a dict) and `checkpoint_dir`, as the searcher returned it.
+        job: `number`, `config` (TrialConfig as a dict), `checkpoint_dir` and `first` (the first epoch that the journal
+            lacks), as the searcher returned it.
         corpus: The data in Ray's object store; the arrays are read-only and shared by all workers of the node.
         resources: Threads and device.
         saved: Called after each epoch when its checkpoint is written; its result is reported with the epoch.
@@ -60,6 +61,7 @@ def run_trial(
             checkpoint_dir=Path(job["checkpoint_dir"]),
             threads=resources.cpus_per_trial,
             device=device,
+            reported=job["first"] - 1,
         )
     except Exception as error:  # a bad setting must not end the study
         if is_cuda_failure(error):  # so would each later trial of this process

@@ -13,7 +13,7 @@ from tuning.confirm.execution import execute
 from tuning.confirm.runs import Candidate, ConfirmRun, candidates, plan_runs
 from tuning.confirm.summary import Summary, summarize
 from tuning.console import ASSESSING, say_if_slow
-from tuning.journal.records import Spec, TrialRecord, read_study, study_attributes
+from tuning.journal.records import TrialRecord, read_study, study_attributes
 from tuning.journal.writer import open_study
 from tuning.resources.machine import Machine
 from tuning.retrain.environment_diff import environment_changes, environment_now, environment_of, require_same_data
@@ -44,7 +44,7 @@ def confirm_study(options: ConfirmOptions) -> Summary | None:
     """
     plan, attributes = _plan(options)
     if plan.left:
-        executed = _execute_missing(options, attributes["spec"])
+        executed = _execute_missing(options, plan, attributes)
         if executed is None:
             return None
         plan, attributes = executed, study_attributes(options.folder)
@@ -89,14 +89,19 @@ def estimate_cost(
     return f"{plan}\n(each run trains {epochs}, as in the study, and uses the best one by validation)"
 
 
-def _execute_missing(options: ConfirmOptions, spec: Spec) -> _Plan | None:
-    """Plan again under the study's lock and execute the remaining runs; return the plan, or None if interrupted."""
+def _execute_missing(options: ConfirmOptions, plan: _Plan, attributes: Mapping[str, Any]) -> _Plan | None:
+    """Execute the remaining runs under the study's lock; return the plan, or None if interrupted.
+
+    If the study has changed since the plan was made, it is made again.
+    """
+    spec = attributes["spec"]
     machine = Machine.here(gpus=spec["device"] != "cpu")
     notice = "stopping: epochs in progress are discarded, completed epochs are kept"
     interrupt = InterruptHandler(notice=notice, kept="no finished run is lost")
     background = BackgroundRay(machine, interrupt.on_ray_lost)
     with interrupt.installed(), open_study(options.folder, spec) as journal, background:
-        plan, _ = _plan(options)  # another process may just have trained a trial, or ended a run
+        if read_study(options.folder) != (attributes, plan.records):
+            plan, _ = _plan(options)  # another process has just trained a trial, or ended a run
         left = plan.left
         if not left:
             return plan

@@ -25,7 +25,7 @@ from core.data.splits import normalize_text
 from core.data.tokenizer import tokenize, tokenizer_name
 from core.data.vocabulary import Vocabulary
 from core.errors import ConfigError, DataError
-from core.inference.predictor import Predictor, load_model
+from core.inference.predictor import MAX_TOKENS, Predictor, load_model
 from core.inference.saved_model import check_model_folder
 from core.io import cache
 from core.io.text import listed, quoted
@@ -143,11 +143,11 @@ def _student(
             f"MODEL and STUDY must have the same tokenizer: {model} has {teacher.tokenizer}, the study has "
             f"{tokenizer}; choose another model or study"
         )
-    tokens = _tokenized(texts, tokenizer)
     taught, val = np.flatnonzero(corpus.split != TEST), corpus.indices(VAL)
     soft = np.zeros((len(texts), len(corpus.classes)))
     print(f"labelling {len(taught):,} sentences with the teacher ...", flush=True)
-    soft[taught] = teacher_probabilities(teacher, [tokens[place] for place in taught], spec["threads"])
+    tokens = _tokenized([texts[place] for place in taught], tokenizer)
+    soft[taught] = teacher_probabilities(teacher, tokens, spec["threads"])
     trained, known = "", teacher.metrics
     if "verified_val_accuracy" in known:
         trained = ", which was trained on train and val"
@@ -180,7 +180,8 @@ def _read_unlabelled(
     for batch in sentence_batches(
         options.unlabelled, options.text_column, options.encoding, cache_dir, print, "--unlabelled"
     ):
-        teacher.encode(batch.texts, batch.location)  # refuses a sentence that is too long, by its line
+        if max(map(len, batch.texts)) > MAX_TOKENS // 3:  # lower case and NFC make at most three characters of one
+            teacher.encode(batch.texts, batch.location)  # refuses a sentence that is too long, by its line
         found += batch.texts
     if not found:
         raise DataError(f"--unlabelled {options.unlabelled}: no sentence; write at least one, or leave out the option")

@@ -95,18 +95,15 @@ class ForecastReport:
     outputs: "ValidationOutputs"
     shared_bytes: int
     """Memory of the corpus, which all workers share, and of the process that fits the plain baseline."""
-    vectors_bytes: int = 0
-    """Size of a trial's vectors of words that train does not have: of each fold, with validation in folds."""
 
     @property
     def worker_bytes(self) -> int:
         """Memory of a worker with the heaviest configuration.
 
         The steps of a probe store neither the best weights nor, for a GPU, the copy for the disk. Both are at most the
-        size of a checkpoint. Averaged weights also have the word vectors that a checkpoint lacks. Nor do the steps
-        evaluate the validation sentences.
+        size of a checkpoint. Nor do the steps evaluate the validation sentences.
         """
-        stored = self.checkpoint_bytes + self.vectors_bytes + self.outputs.evaluation_bytes
+        stored = self.checkpoint_bytes + self.outputs.evaluation_bytes
         return self.probe.peak_bytes + stored + RAY_IN_A_WORKER_BYTES
 
     @property
@@ -319,7 +316,6 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
         memory_bytes=machine.memory_bytes,
         checkpoint_bytes=weights + outputs.checkpoint_bytes(plan.epochs),
         outputs=outputs,
-        vectors_bytes=4 * models * (len(corpus.words) - corpus.trained_words) * corpus.embedding_dim,
         shared_bytes=corpus.n_bytes + max_fit_bytes(train_tokens, outputs.sentences, len(corpus.classes)),
     )
 

@@ -129,8 +129,8 @@ def _probe_process(
 ) -> tuple[list[float], float, int]:
     """Return seconds per epoch of each configuration, seconds of this process's start, and its peak memory.
 
-    The `configs` share PROBE_SECONDS from `began`; the `heavy` ones then train one step with the longest sentences, or
-    one step of each fold.
+    The `configs` share PROBE_SECONDS from `began`; the `heavy` ones then train one step with the longest sentences and
+    compute the weights to evaluate, in each fold.
     """
     from core.nn.runtime import deterministic_kernels, torch_threads, training_memory
 

@@ -74,15 +74,19 @@ DAMAGE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, R
 """What reading a damaged record raises; RecursionError: a line of many brackets."""
 
 
-def journal_damage(what: str, reason: Exception | str) -> CorruptionError:
+NEW_STUDY = "or start a new study with another --name"
+CUT = f"remove this line and all later ones and run the study's command again, {NEW_STUDY}"
+"""What to do about a damaged line: a journal without its last lines is one as after a kill."""
+
+
+def journal_damage(what: str, reason: Exception | str, advice: str = NEW_STUDY) -> CorruptionError:
     """Return the error for a damaged part of the journal.
 
     Args:
         what: The part that is damaged.
         reason: Why it cannot be used.
+        advice: What to do without a copy.
     """
     if isinstance(reason, Exception):
         reason = error_summary(reason) if isinstance(reason, ValueError) else "it is no record of a study"
-    return CorruptionError(
-        f"{what} is damaged ({reason}); restore a copy of the journal, or start a new study with another --name"
-    )
+    return CorruptionError(f"{what} is damaged ({reason}); restore a copy of the journal, {advice}")

@@ -22,7 +22,7 @@ from core.io.atomic import read_regular
 from core.io.text import quoted
 from tuning.journal.file import parse_lines
 from tuning.journal.folder import STUDY_FORMAT
-from tuning.journal.predictions import DAMAGE, copied_from, journal_damage
+from tuning.journal.predictions import CUT, DAMAGE, copied_from, journal_damage
 
 N_EPOCHS = "n_epochs"
 """User attribute of a closed trial: the number of its epochs that count, if it has more. Later epochs were trained when
@@ -279,7 +279,7 @@ def read_journal(
             if trials or record["op_code"] == Operation.SET_STUDY_USER_ATTR:
                 _apply(record, study, found)
         except DAMAGE as error:
-            raise journal_damage(f"line {at} of {path}", error) from error
+            raise journal_damage(f"line {at} of {path}", error, CUT) from error
     return study, found
 
 
@@ -300,7 +300,7 @@ def _records(path: Path, part: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
             try:
                 yield at, json.loads(lines[at - 1])
             except (ValueError, RecursionError) as error:
-                raise journal_damage(f"line {at} of {path}", error) from error
+                raise journal_damage(f"line {at} of {path}", error, CUT) from error
 
 
 def _apply(record: dict[str, Any], study: dict[str, Any], trials: list[FrozenTrial]) -> None:

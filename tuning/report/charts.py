@@ -23,6 +23,8 @@ INK, MUTED, RULE, CARD = "#1c1f24", "#59606b", "#e2e4e8", "#ffffff"
 GREEN, BLUE, BROWN, BAND = "#0a7a48", "#3b74b9", "#9a6a1f", "#9db7d8"
 WIDEST_LABELS = 30
 """Number of characters that fit below a slice, which the page makes 240 pixels wide."""
+WIDEST_WORKER = 24
+"""Maximum number of characters of a worker's name in the timeline."""
 SHADES = ("#103d74", "#2b5c9a", "#3f70ad", "#7ba0cd", "#9db7d8", "#bccbe0", "#d5dce6")
 """Colours of ranks, from the best to the last seventh."""
 KINDS = {
@@ -155,10 +157,13 @@ def timeline(data: ChartData) -> alt.Chart:
     bars = _trials(data).transform_flatten(["segments"], as_=["segment"])
     bars = bars.transform_calculate(worker="datum.segment[0]", start="datum.segment[1]", end="datum.segment[2]")
     bars = bars.transform_calculate(height=f"{heights}[datum.kind]").mark_bar()
+    # Workers of one host differ at the end of their names.
+    label = f"length(datum.label) > {WIDEST_WORKER} ? '...' + slice(datum.label, {3 - WIDEST_WORKER}) : datum.label"
+    axis = alt.Axis(labelExpr=label, labelLimit=0)
     bars = bars.encode(
         x=alt.X("start:T", title="time", axis=alt.Axis(format=CLOCK)),
         x2=alt.X2("end:T"),
-        y=alt.Y("worker:N", title=None, sort=alt.EncodingSortField("start", "min")),
+        y=alt.Y("worker:N", title=None, sort=alt.EncodingSortField("start", "min"), axis=axis),
         size=alt.Size("height:Q", scale=None, legend=None),
         color=_color(data),
         stroke=OUTLINE,
@@ -212,9 +217,11 @@ def setting_slice(data: ChartData, dimension: Dimension) -> alt.Chart:
         # The number of the trial spreads the marks over the column of a value.
         chart = chart.transform_calculate(spread="(datum.trial * 0.618034) % 1").encode(xOffset=alt.XOffset("spread:Q"))
         choices = [plain(choice) for choice in searched.choices]
-        # Every second label is a line lower if the longest ones may not fit next to each other.
+        # Every second label is a line lower if the longest ones may not fit next to each other. Of many, some have none.
         last, wide = len(choices) - 1, len(choices) * max(len(str(choice)) for choice in choices) > WIDEST_LABELS
-        label = f"round(datum.index * {last}) % 2 ? ['', datum.label] : datum.label" if wide else "datum.label"
+        step = -(-sum(len(str(choice)) for choice in choices) // (2 * WIDEST_LABELS))
+        at = f"round(datum.index * {last}) / {step}"
+        label = f"{at} % 1 ? '' : {at} % 2 ? ['', datum.label] : datum.label" if wide else "datum.label"
         axis = alt.Axis(labelAngle=0, labelExpr=label)
         x = alt.X(f"{dimension.field}:N", title=name, scale=alt.Scale(domain=choices), axis=axis)
     else:

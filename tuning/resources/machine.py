@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from core.config import MAX_THREADS
 from core.errors import ConfigError, check_rules, in_range
 from core.io.memory import available_memory, control_groups
-from core.io.text import error_summary
 from tuning.resources.gpu import MIN_SHARE, Gpu, allocator_fraction, count_visible
 
 MAX_WORKERS = 10_000
@@ -34,7 +33,8 @@ class Machine:
             gpus: Whether trials use GPUs; otherwise there are none.
 
         Raises:
-            ConfigError: CUDA_VISIBLE_DEVICES names a GPU twice or one that torch does not find, or mixes kinds.
+            ConfigError: CUDA_VISIBLE_DEVICES names a GPU twice or one that torch does not find, or mixes kinds; or
+                torch counts GPUs that CUDA does not show.
         """
         found = local_gpus(os.environ) if gpus else ()
         return cls(cpus=available_cpus(), gpus=len(found), gpu_list=found, memory_bytes=available_memory())
@@ -131,17 +131,9 @@ def local_gpus(environment: Mapping[str, str]) -> tuple[Gpu, ...]:
         return ()
     import torch
 
-    try:
-        # Before it, device_count also counts GPUs that CUDA cannot use.
-        torch.cuda.init()  # type: ignore[no-untyped-call]
-        seen = torch.cuda.device_count()
-    except (RuntimeError, AssertionError):  # no GPU, a driver that is too old, or a torch without CUDA
-        seen = 0
-    except torch.cuda.DeferredCudaCallError as error:  # in MIG mode, of a torch that asks NVML for the number
-        raise ConfigError(
-            f"torch cannot use the GPUs ({error_summary(error, 100)}); name the GPUs or MIG instances in "
-            "CUDA_VISIBLE_DEVICES"
-        ) from error
+    from core.nn.runtime import count_gpus
+
+    seen = count_gpus()
     count = count_visible(seen, visible)
     known = [torch.cuda.get_device_properties(min(at, seen - 1)) for at in range(count)]
     return tuple(Gpu(name=each.name, bytes=each.total_memory) for each in known)

@@ -94,9 +94,10 @@ def training_steps(
     dropout = Dropout(seeded_generator(config.seed, "dropout", 1, device))
     for places in itertools.cycle(batches):
         float(learner.step(source.batch(sentences[places]), config.learning_rate, dropout))  # waits for a GPU
-        if most_memory:
-            learner.evaluation_weights()
+        # An evaluation needs the weights of all folds together.
+        weights = learner.evaluation_weights() if most_memory else None
         yield int(lengths[sentences[places]].sum())
+        del weights
 
 
 def run_processes(calls: Sequence[Callable[[], T]]) -> list[T]:

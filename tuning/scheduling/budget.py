@@ -107,9 +107,9 @@ class BudgetCheck:
         self.budget = budget
         self.early_end: EarlyEnd | None = None
         self._n_read = 0
-        self._best, self._best_trial = FAILED, -1
-        self._seen: set[int] = set()  # trials with a result
-        self._since = 0  # number of trials whose first result is later than the best one
+        # Trial -> its score, and the number of trials with a result when it reached this score; 0 if it failed.
+        self._scores: dict[int, tuple[float, int]] = {}
+        self._best_trial, self._best, self._reached = -1, FAILED, 0  # the best trial and its entry
 
     def update(self, log: Sequence[VisibleResult], n_trials: int) -> EarlyEnd | None:
         """Read the new results of the log; return the end of the study if they cause it, else None.
@@ -127,13 +127,17 @@ class BudgetCheck:
 
     def _read(self, result: VisibleResult) -> str | None:
         target, patience = self.budget.target, self.budget.patience_trials
-        self._since += result.trial not in self._seen
-        self._seen.add(result.trial)
-        if result.score > self._best:
-            self._best, self._best_trial, self._since = result.score, result.trial, 0
-        if target is not None and result.score >= METRICS[self.budget.metric].oriented(target):
-            return f"target {target:g} reached by trial {result.trial}"
-        if patience is not None and self._since >= patience:
+        trial, score = result.trial, result.score
+        if score != self._scores.setdefault(trial, (FAILED, 0))[0]:
+            self._scores[trial] = score, 0 if score == FAILED else len(self._scores)
+        if score > self._best:
+            self._best_trial, self._best, self._reached = trial, score, len(self._scores)
+        elif score == FAILED and trial == self._best_trial:  # it has no value in the table either
+            ranked = max(self._scores.items(), key=lambda each: (each[1][0], -each[1][1]))
+            self._best_trial, (self._best, self._reached) = ranked
+        if target is not None and score >= METRICS[self.budget.metric].oriented(target):
+            return f"target {target:g} reached by trial {trial}"
+        if patience is not None and len(self._scores) - self._reached >= patience:
             since = "the start" if self._best == FAILED else f"trial {self._best_trial}"
             return f"{patience} new trial{'s' * (patience != 1)} without a better one since {since}"
         return None

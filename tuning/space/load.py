@@ -122,5 +122,5 @@ def read_text(path: str, what: str, names: str) -> str:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(
-            f"cannot read the {what} {quoted(path, 80)}: {reason}; pass {names}, or a YAML file"
+            f"cannot read the {what} {quoted(path, None)}: {reason}; pass {names}, or a YAML file"
         ) from error

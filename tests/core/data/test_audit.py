@@ -328,3 +328,8 @@ def test_long_texts_that_are_one_token_are_counted() -> None:
 def test_three_of_many_contradictions_are_shown() -> None:
     found = audited([(f"film {i}", label, TRAIN) for i in range(5) for label in ("neg", "pos")])["conflicts"]
     assert (found["texts"], found["sentences"], len(found["examples"])) == (5, 10, 3)
+
+
+def test_of_many_labels_of_one_text_the_first_are_named() -> None:
+    rows = [("thank you", f"l{number}", TRAIN) for number in range(5)] + [("other", "l0", VAL)]
+    assert "            l0, l1, l2 and 2 more: thank you\n" in render_audit(audited(rows))

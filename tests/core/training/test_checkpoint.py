@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
-from core.errors import ConfigError, CorruptionError, UserError
+from core.errors import CorruptionError, UserError
 from core.io.checked_folder import STALE_SECONDS
 from core.training.checkpoint import Checkpoint, load, load_latest, save
 
@@ -113,7 +113,7 @@ def test_another_trainings_checkpoint_is_refused_with_the_difference(
     tmp_path: Path, training: dict[str, Any], message: str
 ) -> None:
     save(tmp_path, checkpoint(1))
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(UserError, match=message):
         load_latest(tmp_path, training)
 
 
@@ -199,5 +199,5 @@ def test_what_a_dead_process_left_half_written_goes_away(tmp_path: Path) -> None
 def test_a_setting_that_is_newer_than_the_checkpoint_has_its_default(tmp_path: Path) -> None:
     save(tmp_path, checkpoint(1))
     assert_equal(load_latest(tmp_path, {**TRAINING, "weight_dropout": 0.0}), 1)
-    with pytest.raises(ConfigError, match=r"\(weight_dropout 0\.0, now 0\.5\)"):
+    with pytest.raises(UserError, match=r"\(weight_dropout 0\.0, now 0\.5\)"):
         load_latest(tmp_path, {**TRAINING, "weight_dropout": 0.5})

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from core.config import OPTIMIZERS
-from core.errors import ConfigError, StopTraining
+from core.errors import StopTraining, UserError
 from core.training.loop import train
 from core.training.result import EpochResult, best_epoch
 from tests.support.corpora import tiny_corpus
@@ -119,14 +119,24 @@ def test_a_checkpoint_holds_the_best_weights_only_where_they_are_older(changes: 
 
 def test_another_trainings_checkpoint_is_refused(tmp_path: Path) -> None:
     train(small(epochs=1), tiny_corpus(), checkpoint_dir=tmp_path)
-    with pytest.raises(ConfigError, match=r"belongs to another training \(hidden_dim 5, now 6\); choose another"):
+    with pytest.raises(UserError, match=r"belongs to another training \(hidden_dim 5, now 6\); choose another"):
         train(small(epochs=1, hidden_dim=6), tiny_corpus(), checkpoint_dir=tmp_path)
     other = dataclasses.replace(tiny_corpus(), fingerprint="1" * 64)
-    with pytest.raises(ConfigError, match=r"\(corpus 0{64}, now 1{64}\)"):
+    with pytest.raises(UserError, match=r"\(corpus 0{64}, now 1{64}\)"):
         train(small(epochs=1), other, checkpoint_dir=tmp_path)
     wider = dataclasses.replace(tiny_corpus(pretrained=False), fingerprint=tiny_corpus().fingerprint, embedding_dim=77)
-    with pytest.raises(ConfigError, match=r"\(embedding_dim \d+, now 77\)"):
+    with pytest.raises(UserError, match=r"\(embedding_dim \d+, now 77\)"):
         train(small(epochs=1), wider, checkpoint_dir=tmp_path)
+
+
+def test_epochs_whose_reports_are_kept_are_not_reported_again(tmp_path: Path) -> None:
+    config, corpus = small(epochs=4), tiny_corpus()
+    with pytest.raises(Died):
+        train(config, corpus, report=dying_after(3), checkpoint_dir=tmp_path)
+    seen: list[int] = []
+    resumed = train(config, corpus, report=lambda e: seen.append(e.epoch), checkpoint_dir=tmp_path, reported=2)
+    assert seen == [3, 4]
+    assert_bit_identical(resumed, train(config, corpus))
 
 
 def test_a_resume_elsewhere_is_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,3 +93,14 @@ def test_names_of_classes_cannot_steer_the_terminal(tmp_path: Path) -> None:
     assert r"\x1b[31mred" in text
     assert "bbbbbbbbbbbbbbbbb..." in text
     assert "b" * 21 not in text
+
+
+def test_the_tables_of_classes_fit_a_terminal_of_80_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for count in (2, 12):
+        classes = [f"long name {number:>2}" for number in range(count)]
+        kept = attributes(validation={"labels": pack_labels(LABELS), "classes": classes})
+        write_study(tmp_path / f"of-{count}", [trial(0, WRONG)], kept)
+        lines = trial_text(tmp_path / f"of-{count}", 0, "table").splitlines()
+        assert max(map(len, lines[lines.index("") :])) <= 80
+    assert any(line.split() == ["label", "\\", "predicted", *map(str, range(1, 13))] for line in lines)

@@ -40,6 +40,7 @@ def test_the_trials_that_keep_their_checkpoints_are_one_value(tmp_path: Path) ->
         searcher = searcher_of(journal, plan(parallelism=3), StopSignal())
         jobs = [searcher.suggest(f"ray{number}") for number in range(3)]
     assert [job["kept"] for job in jobs if isinstance(job, dict)] == ["0", "0 1", "0 1 2"]
+    assert [job["first"] for job in jobs if isinstance(job, dict)] == [1, 1, 1]
 
 
 def test_the_journal_has_the_environment_of_the_worker(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ class Node:
             "config": CONFIG,
             "checkpoint_dir": str(self.folder / "own"),
             "kept": f"1 {number}",
+            "first": 1,
         }
         try:
             keeping.run_trial(job, tiny_corpus(), TrialResources())

@@ -11,6 +11,7 @@ import torch
 
 from core.config import TrialConfig
 from core.errors import ConfigError, TrainingError, UserError
+from core.training.checkpoint import Checkpoint, load_latest, save
 from tests.support.corpora import tiny_corpus
 from tuning.backend import worker
 from tuning.backend.worker import failure_result
@@ -94,7 +95,7 @@ def run(monkeypatch: pytest.MonkeyPatch, folder: Path, error: Exception) -> list
     monkeypatch.setattr(worker, "tune", SimpleNamespace(report=seen.append))
     monkeypatch.setattr(worker, "train", fail)
     monkeypatch.setattr(os, "_exit", leave)
-    job = {"number": 0, "config": TrialConfig().to_dict(), "checkpoint_dir": str(folder)}
+    job = {"number": 0, "config": TrialConfig().to_dict(), "checkpoint_dir": str(folder), "first": 1}
     try:
         worker.run_trial(job, tiny_corpus(), TrialResources())
     except SystemExit:
@@ -133,7 +134,12 @@ def test_a_device_that_cannot_be_used_is_no_result_of_the_trial(
 def test_a_trial_trains_with_the_threads_of_its_resources(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     reports: list[dict[str, Any]] = []
     monkeypatch.setattr(worker, "tune", SimpleNamespace(report=reports.append))
-    job = {"number": 0, "config": TrialConfig(hidden_dim=4, epochs=1).to_dict(), "checkpoint_dir": str(tmp_path)}
+    job = {
+        "number": 0,
+        "config": TrialConfig(hidden_dim=4, epochs=1).to_dict(),
+        "checkpoint_dir": str(tmp_path),
+        "first": 1,
+    }
     worker.run_trial(job, tiny_corpus(), TrialResources(cpus_per_trial=2))
     assert reports[-1]["result"]["environment"]["threads"] == 2
 
@@ -152,7 +158,7 @@ def test_a_trial_trains_on_the_gpu_of_its_worker_and_a_failure_names_its_share(
     monkeypatch.setattr(worker, "select_device", {0.5: ("cuda:1", GPU)}.__getitem__)
     monkeypatch.setattr(worker, "tune", SimpleNamespace(report=reports.append))
     monkeypatch.setattr(worker, "train", train)
-    job = {"number": 0, "config": TrialConfig().to_dict(), "checkpoint_dir": str(tmp_path)}
+    job = {"number": 0, "config": TrialConfig().to_dict(), "checkpoint_dir": str(tmp_path), "first": 1}
     worker.run_trial(job, tiny_corpus(), TrialResources(gpus_per_trial=0.5))
     assert devices == ["cuda:1"]
     assert reports == [{"result": failure_result(error, 0.5, GPU)}]
@@ -170,3 +176,11 @@ def test_a_worker_reads_the_variable_that_ray_sets(
     monkeypatch.setattr("ray.get_gpu_ids", lambda: [1])
     monkeypatch.setattr(worker, "claim_gpu", lambda share, assigned, visible, cuda: (visible, GPU))
     assert worker.select_device(0.5) == ("1", GPU)
+
+
+def test_a_checkpoint_of_another_training_ends_the_search_and_not_the_trial(tmp_path: Path) -> None:
+    """As after the study's journal was replaced by an older copy: a failed trial is never tried again."""
+    save(tmp_path, Checkpoint(epoch=1, fingerprint={"seed": 1}, state={}, tensors={"a": torch.zeros(1)}))
+    with pytest.raises(UserError, match="remove the checkpoint and run") as found:
+        load_latest(tmp_path, {"seed": 2})
+    assert failure_result(found.value).keys() == {"user_error"}

@@ -24,6 +24,7 @@ from tests.support.journals import SPEC as JOURNAL_SPEC
 from tests.support.journals import two_trials
 from tests.support.local_backend import NoRay
 from tests.support.trial_records import record
+from tuning.analysis.assessment import assess
 from tuning.backend.interrupt import InterruptHandler
 from tuning.backend.worker import failure_result
 from tuning.confirm.command import confirm_study, estimate_cost
@@ -414,3 +415,21 @@ def test_a_run_books_the_cores_and_the_gpu_of_a_trial(tmp_path: Path) -> None:
     with open_study(tmp_path, JOURNAL_SPEC) as journal:
         execute([], lambda run: tiny_corpus(), journal, on_gpu, Ray().session, 1, print, InterruptHandler(say=print))
     assert [(each["num_cpus"], each.get("num_gpus")) for each in booked] == [(2, 1.0), (1, None)]
+
+
+def test_a_study_that_has_not_changed_is_assessed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With many trials, that takes seconds."""
+    write_study(tmp_path, [trial(0, range(80)), trial(1, range(40))], attributes(spec=FULL_SPEC, inputs={}))
+    calls: list[int] = []
+
+    def counted(*given: Any, **options: Any) -> Any:
+        calls.append(1)
+        return assess(*given, **options)
+
+    def execute(left: Sequence[ConfirmRun], corpus_of: object, journal: StudyJournal, *_: object) -> None:
+        for run in left:
+            record_result(journal, run, {"error": "TrainingError: NaN"})
+
+    monkeypatch.setattr("tuning.confirm.command.assess", counted)
+    assert confirm(monkeypatch, tmp_path, 1, open_study, execute) is not None
+    assert calls == [1]

@@ -18,6 +18,7 @@ import torch
 from core.config import TrialConfig
 from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.data.load import load_corpus
+from core.data.tokenizer import tokenize
 from core.errors import ConfigError, DataError, UserError
 from core.inference.predictor import load_model
 from core.nn.runtime import TRAINING_KERNELS
@@ -440,3 +441,21 @@ def test_a_newer_setting_does_not_hide_the_record_of_the_first_run() -> None:
     found = [SimpleNamespace(config=SimpleNamespace(to_dict=partial(dict, each))) for each in (newer, older)]
     one, two = (_record_key(context, {}) for context in found)  # type: ignore[arg-type]
     assert one == two
+
+
+def test_an_unlabelled_sentence_is_split_into_words_once(study: Path, made: Path, tmp_path: Path) -> None:
+    (tmp_path / "more.txt").write_text("a great page")
+    split: list[str] = []
+
+    def counted(text: str, tokenizer: str) -> list[str]:
+        split.append(text)
+        return tokenize(text, tokenizer)
+
+    with (
+        patch("tuning.distill.command.tokenize", counted),
+        patch("core.inference.predictor.tokenize", counted),
+        patch("tuning.distill.command.train_seed", side_effect=InterruptedError),
+        pytest.raises(InterruptedError),
+    ):
+        distil(study, made, unlabelled=str(tmp_path / "more.txt"))
+    assert split.count("a great page") == 1

@@ -232,10 +232,6 @@ def test_shares_are_said_in_words() -> None:
     assert [share_text(1, 0.0), share_text(2, 0.25)] == ["1 core", "2 cores and 0.25 of a GPU"]
 
 
-def test_a_worker_needs_memory_for_the_vectors_of_words_that_train_lacks() -> None:
-    assert outlook(vectors_bytes=500_000_000).worker_bytes == outlook().worker_bytes + 500_000_000
-
-
 @pytest.mark.parametrize(
     ("changes", "how", "models"),
     [

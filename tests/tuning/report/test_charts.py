@@ -513,3 +513,21 @@ def test_a_large_size_in_parallel_coordinates_is_no_power_of_ten(tmp_path: Path)
     drawn = svg(charts.parallel(chart_data_of(tmp_path / "s")))
     assert all(f">{size}<" in drawn for size in (512, 1024, 2048))
     assert "e+" not in "".join(re.findall(">([^<>]+)</text>", drawn))
+
+
+@pytest.mark.slow
+def test_workers_of_a_long_host_name_have_different_labels(data: ChartData) -> None:
+    host = "raycluster-kuberay-worker-small-group-abcde"
+    rows = [data.rows[0] | {"segments": [[f"{host}/{pid}", 1000, 2000] for pid in (101, 102)]}]
+    drawn = svg(charts.timeline(replace(data, rows=rows, text=json.dumps(rows))))
+    assert set(re.findall(r">(\.\.\.[^<]*)</text>", drawn)) == {f"...{host[-17:]}/{pid}" for pid in (101, 102)}
+
+
+@pytest.mark.slow
+def test_of_many_choices_some_have_a_label(tmp_path: Path) -> None:
+    (tmp_path / "space.yaml").write_text(f"settings: {{hidden_dim: {list(range(8, 808, 8))}}}")
+    record_study(tmp_path / "s", trials=8, space=str(tmp_path / "space.yaml"))
+    data = chart_data_of(tmp_path / "s")
+    drawn = svg(charts.setting_slice(data, data.study.space.dimensions[0]))
+    shown = {int(text) for text in re.findall(r">(\d+)<", drawn)}
+    assert shown & {*range(8, 808, 8)} == {*range(8, 808, 40)}

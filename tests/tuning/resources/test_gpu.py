@@ -224,16 +224,20 @@ def test_the_learners_of_all_folds_are_in_memory_together(monkeypatch: pytest.Mo
     assert (max(counts), learners) == (3, [0])
 
 
-def test_the_probe_computes_averaged_weights_as_an_evaluation_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    usual, computed = Learner.evaluation_weights, list[int]()
+def test_the_averaged_weights_of_all_folds_are_in_memory_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the evaluation of a trial in folds."""
+    usual, tables, sizes = Learner.evaluation_weights, weakref.WeakSet[Any](), list[int]()
 
     def counted(learner: Learner) -> dict[str, Any]:
-        computed.append(1)
-        return usual(learner)
+        weights = usual(learner)
+        tables.add(weights["embedding.weight"])
+        sizes.append(len(tables))
+        return weights
 
     monkeypatch.setattr(Learner, "evaluation_weights", counted)
-    measure_gpu([TrialConfig(hidden_dim=4, ema_decay=0.9)], tiny_corpus(), "cpu", FakeCuda())
-    assert len(computed) == STEPS
+    measure_gpu([TrialConfig(hidden_dim=4, ema_decay=0.9)], in_folds(tiny_corpus(), 3), "cpu", FakeCuda())
+    assert max(sizes) in (3, 4)  # the fourth replaces the first
+    assert len(sizes) == 3 * STEPS
 
 
 def test_settings_that_no_gpu_holds_count_as_all_of_it() -> None:

@@ -107,3 +107,15 @@ def test_the_target_of_a_loss_is_reached_from_above() -> None:
     assert check(Budget(target=0.5, metric="log_loss"), log) == EarlyEnd(
         reason="target 0.5 reached by trial 2", n_trials=20
     )
+
+
+def test_patience_counts_from_no_trial_that_failed_later() -> None:
+    """Such a trial has no value in the table either: the best of the others counts."""
+    failed = [VisibleResult(0, 1, 0.5), VisibleResult(1, 1, 0.9), VisibleResult(1, 2, FAILED)]
+    rising = [VisibleResult(trial, 1, 0.4 + trial / 10) for trial in (2, 3, 4)]
+    assert check(Budget(patience_trials=3), [*failed, *rising]) is None
+    ending = check(Budget(patience_trials=2), [*failed, VisibleResult(2, 1, 0.4)], 5)
+    assert ending == EarlyEnd(reason="2 new trials without a better one since trial 0", n_trials=5)
+    only = [VisibleResult(0, 1, 0.9), VisibleResult(0, 2, FAILED), VisibleResult(1, 1, FAILED)]
+    ending = check(Budget(patience_trials=2), only, 2)
+    assert ending == EarlyEnd(reason="2 new trials without a better one since the start", n_trials=2)

@@ -1,5 +1,6 @@
 "use strict";
 const BATCH = 12, SHOWN = 1000; // sentences in a request, of 960 kB at most, and in the table
+const NAMED = 20; // classes above the form
 const form = document.querySelector("form"), said = document.querySelector("#said");
 const button = form.querySelector("button"), box = document.querySelector("#text");
 const answer = document.querySelector("#answer"), labels = document.querySelector("#labels");
@@ -105,5 +106,6 @@ chooser.addEventListener("change", async ({ target }) => {
 });
 fetch("health").then((reply) => reply.json()).then(({ model, classes, min_probability: minimum }) => {
   const threshold = minimum === null ? "" : `. There is no answer below probability ${minimum}`;
-  show("#model", `Model ${model}, classes: ${classes.join(", ")}${threshold}`);
+  const more = classes.length > NAMED ? ` and ${classes.length - NAMED} more` : "";
+  show("#model", `Model ${model}, classes: ${classes.slice(0, NAMED).join(", ")}${more}${threshold}`);
 });
