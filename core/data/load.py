@@ -139,8 +139,8 @@ def _check_width(vectors: str, width: int | None, embedding_dim: int | None) -> 
     """Check that vectors have the width of `--embedding-dim`, unless one of the two is None."""
     if None not in (width, embedding_dim) and width != embedding_dim:
         raise ConfigError(
-            f"--embedding-dim must be {width}, the width of vectors {quoted(vectors, 80)}, got {embedding_dim}; leave "
-            "it out, or choose vectors none or other vectors"
+            f"--embedding-dim must be {width}, the width of vectors {quoted(vectors, None)}, got {embedding_dim}; "
+            "leave it out, or choose vectors none or other vectors"
         )
 
 

@@ -90,7 +90,7 @@ def resolve_vectors(
     hint = f"; {TO_TEXT}" if vectors.lower().endswith(".bin") else ""
     raise ConfigError(
         f"vectors must be {', '.join(VECTOR_NAMES)} or a file ending in {', '.join(ENDINGS)}, "
-        f"got {quoted(vectors, 80)}{hint}"
+        f"got {quoted(vectors, None)}{hint}"
     )
 
 

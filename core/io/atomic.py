@@ -72,8 +72,8 @@ def check_parent(path: Path) -> None:
         try:
             parent.stat()
         except FileNotFoundError:
-            shown = quoted(str(path), 80)
-            raise UserError(f"{shown} is in no folder that exists: create {quoted(str(parent), None)} first") from None
+            missing = f"{quoted(str(path), None)} is in no folder that exists: create {quoted(str(parent), None)} first"
+            raise UserError(missing) from None
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.old.", dir=parent):
             pass
 

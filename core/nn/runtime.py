@@ -230,10 +230,12 @@ def check_device(device: str) -> None:
     """Check that this machine has a device.
 
     Raises:
-        ConfigError: It does not, or it is neither the CPU nor a CUDA device.
+        ConfigError: It does not, it is neither the CPU nor a CUDA device, or torch counts GPUs that CUDA does not show.
     """
     if is_gpu(device):
         count = count_gpus()
+        if not count and torch.cuda.device_count():  # CUDA did not start: its error names the cause
+            torch.cuda.init()  # type: ignore[no-untyped-call]
         rule = f"cpu, or one of this machine's CUDA devices ({count})"
         check_rules({"device": (device, rule, (torch.device(device).index or 0) < count)})
 

@@ -104,7 +104,7 @@ def _check_same(theirs: Mapping[str, Any], ours: Mapping[str, Any], folder: Path
     if different:
         raise UserError(  # for a ConfigError, a search would end the trial as failed
             f"the checkpoint in {folder} belongs to another training ({'; '.join(different)}); "
-            "choose another folder, or remove the checkpoint and run the same command again"
+            "remove this folder and run the same command again, or choose another one"
         )
 
 

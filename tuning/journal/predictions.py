@@ -75,7 +75,10 @@ DAMAGE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, R
 
 
 NEW_STUDY = "or start a new study with another --name"
-CUT = f"remove this line and all later ones and run the study's command again, {NEW_STUDY}"
+CUT = (
+    "remove this line and all later ones (later runs of confirm and uses of the test split are then forgotten) and run "
+    f"the study's command again, {NEW_STUDY}"
+)
 """What to do about a damaged line: a journal without its last lines is one as after a kill."""
 
 

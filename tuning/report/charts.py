@@ -217,7 +217,7 @@ def setting_slice(data: ChartData, dimension: Dimension) -> alt.Chart:
         # The number of the trial spreads the marks over the column of a value.
         chart = chart.transform_calculate(spread="(datum.trial * 0.618034) % 1").encode(xOffset=alt.XOffset("spread:Q"))
         choices = [plain(choice) for choice in searched.choices]
-        # Every second label is a line lower if the longest ones may not fit next to each other. Of many, some have none.
+        # If the longest labels may not fit next to each other, every second one is a line lower. Of many, some show.
         last, wide = len(choices) - 1, len(choices) * max(len(str(choice)) for choice in choices) > WIDEST_LABELS
         step = -(-sum(len(str(choice)) for choice in choices) // (2 * WIDEST_LABELS))
         at = f"round(datum.index * {last}) / {step}"

@@ -104,7 +104,7 @@ def test_one_that_cannot_be_read_now_is_not_skipped(
 @pytest.mark.parametrize(
     ("training", "message"),
     [
-        ({**TRAINING, "hidden_dim": 5}, r"belongs to another training \(hidden_dim 4, now 5\); choose another folder"),
+        ({**TRAINING, "hidden_dim": 5}, r"belongs to another training \(hidden_dim 4, now 5\); remove this folder"),
         ({"corpus": "abc"}, r"\(hidden_dim 4, now 128\)"),
         ({**TRAINING, "seed": 1}, r"\(seed 42, now 1\)"),
     ],

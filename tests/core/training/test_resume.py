@@ -119,7 +119,7 @@ def test_a_checkpoint_holds_the_best_weights_only_where_they_are_older(changes: 
 
 def test_another_trainings_checkpoint_is_refused(tmp_path: Path) -> None:
     train(small(epochs=1), tiny_corpus(), checkpoint_dir=tmp_path)
-    with pytest.raises(UserError, match=r"belongs to another training \(hidden_dim 5, now 6\); choose another"):
+    with pytest.raises(UserError, match=r"belongs to another training \(hidden_dim 5, now 6\); remove this folder"):
         train(small(epochs=1, hidden_dim=6), tiny_corpus(), checkpoint_dir=tmp_path)
     other = dataclasses.replace(tiny_corpus(), fingerprint="1" * 64)
     with pytest.raises(UserError, match=r"\(corpus 0{64}, now 1{64}\)"):

@@ -95,7 +95,9 @@ def test_names_of_classes_cannot_steer_the_terminal(tmp_path: Path) -> None:
     assert "b" * 21 not in text
 
 
-def test_the_tables_of_classes_fit_a_terminal_of_80_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_a_narrow_terminal_numbers_replace_the_names_above_the_matrix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     for count in (2, 12):
         classes = [f"long name {number:>2}" for number in range(count)]

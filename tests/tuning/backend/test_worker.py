@@ -181,6 +181,6 @@ def test_a_worker_reads_the_variable_that_ray_sets(
 def test_a_checkpoint_of_another_training_ends_the_search_and_not_the_trial(tmp_path: Path) -> None:
     """As after the study's journal was replaced by an older copy: a failed trial is never tried again."""
     save(tmp_path, Checkpoint(epoch=1, fingerprint={"seed": 1}, state={}, tensors={"a": torch.zeros(1)}))
-    with pytest.raises(UserError, match="remove the checkpoint and run") as found:
+    with pytest.raises(UserError, match="remove this folder and run") as found:
         load_latest(tmp_path, {"seed": 2})
     assert failure_result(found.value).keys() == {"user_error"}

@@ -208,7 +208,7 @@ def test_damage_is_named_with_its_line(journal: Path, tmp_path: Path, damage: by
     lines = journal.read_bytes().splitlines(keepends=True)
     part = tmp_path / "study.journal"
     part.write_bytes(b"".join([*lines, damage]))
-    advice = "restore a copy of the journal, remove this line and all later ones and run"
+    advice = "restore a copy of the journal, remove this line and all later ones "
     with pytest.raises(CorruptionError, match=rf"line {len(lines) + 1} of .*study.journal is damaged .*{advice}"):
         read_journal(part)
 
