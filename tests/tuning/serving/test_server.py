@@ -229,37 +229,30 @@ def test_the_work_of_a_client_that_goes_is_dropped() -> None:
             each.close()
 
 
-def test_a_full_queue_refuses_and_says_when_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request_queue, "MAX_REQUESTS", 2)
+@pytest.mark.parametrize(
+    ("limit", "most", "text", "reason"),
+    [
+        ("MAX_REQUESTS", 2, "three", "too many requests wait"),
+        # A request is large by its words, or by its bytes before it is parsed; the small ones are accepted.
+        ("MAX_LARGE_WORDS", 1, "!" * 1001, "too many requests wait"),
+        ("MAX_LARGE_WORDS", 1, "x" * 5000, "too many words wait"),
+    ],
+)
+def test_a_full_queue_refuses_and_says_when_to_come_again(
+    limit: str, most: int, text: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request_queue, limit, most)
     model = BlockedModel()
     with running(make_app(model, "x", rate=10**9)) as port:  # type: ignore[arg-type]
         waiting = [post(port, "one"), post(port, "two")]
         until(port, "sentune_queue_requests", 2)
-        refused = post(port, "three")
+        refused = post(port, text)
         reply = refused.getresponse()
         assert (reply.status, reply.getheader("retry-after")) == (503, "1")
-        assert json.loads(reply.read()) == {"detail": "too many requests wait, try again later"}
+        assert json.loads(reply.read()) == {"detail": f"{reason}, try again later"}
         model.may_end.set()
         assert [each.getresponse().status for each in waiting] == [200, 200]
         for each in (refused, *waiting):
-            each.close()
-
-
-def test_a_large_request_is_refused_while_many_words_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is large by its words, or by its bytes before it is parsed; a small one is accepted."""
-    monkeypatch.setattr(request_queue, "MAX_LARGE_WORDS", 1)
-    model = BlockedModel()
-    with running(make_app(model, "x", rate=10**9)) as port:  # type: ignore[arg-type]
-        waiting = [post(port, "one"), post(port, "two")]
-        until(port, "sentune_queue_requests", 2)
-        for text, reason in (("!" * 1001, "too many requests wait"), ("x" * 5000, "too many words wait")):
-            with contextlib.closing(post(port, text)) as refused:
-                reply = refused.getresponse()
-                assert (reply.status, reply.getheader("retry-after")) == (503, "1")
-                assert json.loads(reply.read()) == {"detail": f"{reason}, try again later"}
-        model.may_end.set()
-        assert [each.getresponse().status for each in waiting] == [200, 200]
-        for each in waiting:
             each.close()
 
 
