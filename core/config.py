@@ -215,7 +215,9 @@ COST_ORDER: dict[str, tuple[bool | str, ...]] = {
 """Choices of a setting by falling cost in time and memory."""
 
 
+_DEFAULTS = TrialConfig().to_dict()
+
+
 def changed_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that do not have their default, so that a digest of them stays with a newer setting."""
-    usual = TrialConfig().to_dict()
-    return {name: value for name, value in settings.items() if value != usual[name]}
+    return {name: value for name, value in settings.items() if name not in _DEFAULTS or value != _DEFAULTS[name]}

@@ -121,8 +121,8 @@ def _named(rows: Iterator[tuple[int, list[str]]], name: str, *, tabs_only: bool)
             )
         if len(cells) != len(header):
             is_cut = tabs_only and any('"' in (cell[:1], cell[-1:]) and cell.count('"') % 2 for cell in cells)
-            advice = "fix the line" if len(header) > 1 else "put tabs into the header, or remove a title above it"
-            advice = _ONE_LINE if is_cut else advice
+            usual = "fix the line" if len(header) > 1 else "put tabs into the header, or remove a title above it"
+            advice = _ONE_LINE if is_cut else usual
             raise DataError(f"{name}, line {line}: has {len(cells)} cells, the header has {len(header)}; {advice}")
         row: dict[str, str | None] = dict(zip(header, cells, strict=True))
         if several:

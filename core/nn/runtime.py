@@ -215,7 +215,8 @@ def count_gpus() -> int:
         ConfigError: torch counts GPUs that CUDA does not show.
     """
     try:
-        torch.cuda.init()  # type: ignore[no-untyped-call]  # before it, device_count also counts GPUs that CUDA cannot use
+        # Before it, device_count also counts GPUs that CUDA cannot use.
+        torch.cuda.init()  # type: ignore[no-untyped-call]
         return torch.cuda.device_count()
     except (RuntimeError, AssertionError):
         return 0

@@ -62,8 +62,8 @@ def table_of(
     notes += hints
     if step and step.remark:
         notes.append(step.remark)
-    if command:
-        notes.append(f"next: {command}")
+    if command:  # once: the ensemble's gain also names its command
+        notes = [*(note for note in notes if note.strip() != command), f"next: {command}"]
     known = assessment if rows and not filtered else None
     return render_table(shown, form, notes=notes, assessment=known, searched=settings)
 

@@ -149,5 +149,6 @@ def _arrivals() -> Iterator[Callable[[], bool]]:
         yield arrived
     finally:
         signal.set_wakeup_fd(before)
-        os.close(reading)
-        os.close(writing)
+        ends, reading = (reading, writing), -1  # another file may get the number
+        for end in ends:
+            os.close(end)

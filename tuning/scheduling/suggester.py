@@ -7,7 +7,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from core.config import TrialConfig
+from core.config import TrialConfig, changed_settings
 from core.io.checked_folder import canonical_json
 from tuning.journal.predictions import copied_from
 from tuning.scheduling.samplers import (
@@ -34,8 +34,6 @@ when few settings are left."""
 MAX_SHOWN = 100
 """Maximum number of the study's trials that the sampler sees, so that the time of a suggestion does not grow. Of the
 trials of `--warm-start`, it sees as many besides; cmaes uses all of these, once."""
-_USUAL = TrialConfig().to_dict()
-"""A journal lacks the settings that are newer than its trials."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -212,5 +210,5 @@ def _sample(ranked: Sequence[int], running: Sequence[int] = ()) -> list[int]:
 
 def _key(settings: Mapping[str, Any]) -> bytes:
     """Return what equal settings share: 0 and 0.0 are equal, and differ in JSON. An absent one has its default."""
-    every = {**_USUAL, **settings}
-    return canonical_json({name: float(value) if type(value) is int else value for name, value in every.items()})
+    changed = changed_settings(settings).items()
+    return canonical_json({name: float(value) if type(value) is int else value for name, value in changed})

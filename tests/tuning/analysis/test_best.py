@@ -128,9 +128,11 @@ def test_the_plain_baseline_and_the_majority_class_have_rows_below_the_trials(tm
 
 def test_the_table_says_what_an_ensemble_would_gain_and_how_to_make_it(tmp_path: Path) -> None:
     write_study_with_ensemble(tmp_path / "s", (range(40), range(60, 110), range(120, 180)), range(100, 150))
-    lines = table_of(tmp_path / "s", RowFilter(), "table").splitlines()
-    at = lines.index(f"  {study_command('ensemble', tmp_path / 's', '')}")
-    assert "/s --cache-dir /c\n" in table_of(tmp_path / "s", RowFilter(), "table", ending=" --cache-dir /c")
+    command = study_command("ensemble", tmp_path / "s", "--cache-dir /c")
+    text = table_of(tmp_path / "s", RowFilter(), "table", ending=" --cache-dir /c")
+    assert (text.count(command), text.endswith(f"next: {command}")) == (1, True)
+    lines = table_of(tmp_path / "s", RowFilter(), "table", ending=" --cache-dir /c", finished=False).splitlines()
+    at = lines.index(f"  {command}")
     figures = r"corrected 0\.\d{4} \(95% interval 0\.\d{4} to [01]\.\d{4}\), 0\.\d{4} better than the best"
     text = " ".join(lines[:at])
     assert re.search(rf" Ensemble of trials 0 \(\d+%\), 1 \(\d+%\).*, plain \(\d+%\): {figures} trial \(.*\)\.$", text)
