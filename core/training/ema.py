@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from core.training.optim import set_rows
+from core.training.optim import Optimizer, set_rows
 
 
 class ExponentialMovingAverage:
@@ -16,67 +16,53 @@ class ExponentialMovingAverage:
     S becomes W + d^k (S - W). This update can therefore be postponed until the row changes again.
     """
 
-    def __init__(self, decay: float, flat: Tensor, table: Tensor | None, *, by_row: bool) -> None:
+    def __init__(self, decay: float, optimizer: Optimizer) -> None:
         """Start with sums of zero.
 
         Args:
             decay: The factor d, above 0 and below 1.
-            flat: float (P,) the weights, which `Optimizer` updates in place.
-            table: float (V, E) the word vectors, updated likewise; None when they are frozen.
-            by_row: Whether a step moves only the table's rows that are passed to `catch_up` and `update`.
+            optimizer: Updates the weights in place. If it does so by row, a row's sum holds up to its `last_step`.
         """
         self.decay = decay
-        self.flat = flat
-        self.table = table
-        self.by_row = by_row
-        self.step_count = 0
-        self.flat_sum = torch.zeros_like(flat)
-        self.table_sum = torch.zeros(0) if table is None else torch.zeros_like(table)
-        self.last_step = torch.zeros(0 if table is None else len(table), dtype=torch.int64, device=flat.device)
-        """int64 (V,) the step up to which a row's sum holds."""
+        self.optimizer = optimizer
+        self.flat_sum = torch.zeros_like(optimizer.flat)
+        self.table_sum = torch.zeros(0) if optimizer.table is None else torch.zeros_like(optimizer.table)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return by name, not copied, what the average depends on besides the weights and `step_count`."""
-        named = {"flat.sum": self.flat_sum}
-        if self.table is not None:
-            named |= {"table.sum": self.table_sum, "table.last_step": self.last_step}
-        return named
+        """Return by name, not copied, what the average depends on besides the optimizer."""
+        return {"flat.sum": self.flat_sum} | ({} if self.optimizer.table is None else {"table.sum": self.table_sum})
 
     @torch.no_grad()
     def catch_up(self, rows: Tensor) -> None:
         """Apply the steps in which these rows (int64, (U,)) did not change; call it before they change."""
-        if self.table is not None and self.by_row:
-            idle = self.table.index_select(0, rows)
-            sums = self._decayed(idle, self.table_sum.index_select(0, rows), self.last_step.index_select(0, rows))
-            set_rows(self.table_sum, rows, sums)
+        table, last_step = self.optimizer.table, self.optimizer.last_step
+        if table is not None and self.optimizer.by_row:
+            idle, sums = table.index_select(0, rows), self.table_sum.index_select(0, rows)
+            set_rows(self.table_sum, rows, self._decayed(idle, sums, last_step.index_select(0, rows)))
 
     @torch.no_grad()
     def update(self, rows: Tensor) -> None:
-        """Add the weights after a step whose batch had the words `rows` (int64, (U,))."""
-        self.step_count += 1
-        self.flat_sum.lerp_(self.flat, 1 - self.decay)
-        if self.table is None:
-            return
-        if self.by_row:
-            moved = self.table_sum.index_select(0, rows).lerp_(self.table.index_select(0, rows), 1 - self.decay)
+        """Add the weights after the optimizer's step on a batch with the words `rows` (int64, (U,))."""
+        table = self.optimizer.table
+        self.flat_sum.lerp_(self.optimizer.flat, 1 - self.decay)
+        if table is not None and self.optimizer.by_row:
+            moved = self.table_sum.index_select(0, rows).lerp_(table.index_select(0, rows), 1 - self.decay)
             set_rows(self.table_sum, rows, moved)
-            self.last_step.index_fill_(0, rows, self.step_count)
-        else:
-            self.table_sum.lerp_(self.table, 1 - self.decay)
-            self.last_step.fill_(self.step_count)
+        elif table is not None:
+            self.table_sum.lerp_(table, 1 - self.decay)
 
     @torch.no_grad()
     def averaged(self) -> tuple[Tensor, Tensor | None]:
         """Return the averaged flat weights (P,) and table (V, E) as new tensors, after at least one step."""
-        correction = 1 - self.decay**self.step_count
-        flat = self.flat_sum / correction
-        if self.table is None:
-            return flat, None
-        return flat, self._decayed(self.table, self.table_sum, self.last_step).div_(correction)
+        table, sums = self.optimizer.table, self.table_sum
+        correction = 1 - self.decay**self.optimizer.step_count
+        if table is not None and self.optimizer.by_row:
+            sums = self._decayed(table, sums, self.optimizer.last_step)
+        return self.flat_sum / correction, None if table is None else sums / correction
 
     def _decayed(self, weights: Tensor, sums: Tensor, last_step: Tensor) -> Tensor:
         """Return the sums (U, E) after the steps since `last_step` (U,), in which the weights (U, E) did not change."""
-        idle_steps = (self.step_count - last_step).double()
+        idle_steps = (self.optimizer.step_count - last_step).double()
         remaining = idle_steps * math.log(self.decay)  # logarithm of d^k
         kept, added = torch.exp(remaining), -torch.expm1(remaining)  # weights + d^k (sums - weights) would cancel
         return kept.to(sums.dtype)[:, None] * sums + added.to(sums.dtype)[:, None] * weights

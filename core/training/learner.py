@@ -79,11 +79,8 @@ class Learner:
         self.trained = self.words[: len(self.words) - frozen_words] if self.trains_words else None
         """float (T, E) the part of `words` that `step` updates; None if they are all frozen."""
         self.optimizer = Optimizer(self.config, self.flat, self.trained)
-        self.average = (
-            None
-            if self.config.ema_decay is None
-            else ExponentialMovingAverage(self.config.ema_decay, self.flat, self.trained, by_row=self.optimizer.by_row)
-        )
+        decay = self.config.ema_decay
+        self.average = None if decay is None else ExponentialMovingAverage(decay, self.optimizer)
 
     def step(self, batch: Batch, lr: float, dropout: Dropout | None) -> Tensor:
         """Take one training step.
@@ -178,8 +175,6 @@ class Learner:
         for name, tensor in self.state_tensors().items():
             tensor.copy_(tensors[name])
         self.optimizer.step_count = step_count
-        if self.average:
-            self.average.step_count = step_count
 
 
 def make_learner(config: TrialConfig, corpus: Corpus, device: str) -> Learner:

@@ -3,11 +3,10 @@
 import contextlib
 import socket
 from collections.abc import Iterator
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn
 from unittest.mock import patch
 
 from core.errors import UserError
-from tuning.scheduling.schedule import Callback
 
 MAX_TRAININGS = 2
 """Real trainings of a case: each takes a tenth of a second."""
@@ -24,33 +23,6 @@ class ReachedWorkError(UserError):
 def reach_work(*_: object, **__: object) -> NoReturn:
     """Take the place of the work."""
     raise ReachedWorkError
-
-
-class NoRay:
-    """In place of BackgroundRay: starts nothing."""
-
-    def __init__(self, machine: object, *_: object) -> None:
-        self.machine = machine
-
-    def start(self) -> None: ...
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-    @contextlib.contextmanager
-    def session(self, *_: object) -> Iterator[Any]:
-        reach_work()
-        yield
-
-
-class NoPlainFit(NoRay, Callback):
-    """In place of PlainFit: starts no process."""
-
-    def close(self) -> None: ...
-
-    def finish(self) -> None: ...
 
 
 def _connect(self: socket.socket, address: Any) -> None:
@@ -78,10 +50,9 @@ def stubbed() -> Iterator[None]:
 
     with contextlib.ExitStack() as stack:
         for name, stub in {
-            "tuning.run.BackgroundRay": NoRay,
-            "tuning.confirm.command.BackgroundRay": NoRay,
-            "tuning.ensemble.command.BackgroundRay": NoRay,
-            "tuning.run.PlainFit": NoPlainFit,
+            "tuning.backend.background_ray.BackgroundRay.start": lambda _: None,
+            "tuning.backend.background_ray.BackgroundRay.session": reach_work,
+            "tuning.plain_fit.PlainFit.__enter__": lambda fit: fit,  # starts no process
             "tuning.forecast.command.probe": reach_work,
             "tuning.backend.tuner.run_schedule": reach_work,
             "tuning.retrain.training.train": _FewTrainings(training.train),

@@ -3,11 +3,11 @@
 import dataclasses
 import random
 from collections import Counter
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from unittest.mock import patch
 
 from tests.simulator.world import DigestSampler, Truth, World
+from tests.support.golden_files import first_unlike
 from tuning.scheduling.asha import Asha
 from tuning.scheduling.budget import Budget
 from tuning.scheduling.samplers import SAMPLERS, SamplerInfo
@@ -27,18 +27,6 @@ def space(choices: int) -> Space:
     """Return a space with few choices, so that duplicates occur."""
     fixed = ["lstm_dropout=0", "fc_dropout=0.5", "learning_rate=0.5", "freeze_embedding=false"]
     return load_space("notebook", [f"n_layers=int(1,{choices})", f"hidden_dim=int(16,{16 + 3 * choices})", *fixed])
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The first difference between a disturbed study and the undisturbed one."""
-
-    seed: int
-    expected: Any
-    found: Any
-
-    def __str__(self) -> str:
-        return f"seed {self.seed}: expected {self.expected}\n  found {self.found}"
 
 
 def draw_study(rng: random.Random) -> tuple[StudyConfig, Truth, bool]:
@@ -76,24 +64,17 @@ def run_seeds(seeds: range) -> tuple[list[str], Counter[str]]:
     found = []
     for seed in seeds:
         try:
-            difference: object = run_seed(seed, counts)
+            difference = run_seed(seed, counts)
         except Exception as error:
             difference = f"seed {seed}: {type(error).__name__}: {error}"
         if difference is not None:
-            found.append(str(difference))
+            found.append(difference)
     return found, counts
 
 
-def run_seed(seed: int, counts: Counter[str]) -> Difference | None:
+@patch.dict(SAMPLERS, {"digest": DIGEST})
+def run_seed(seed: int, counts: Counter[str]) -> str | None:
     """Run the study of a seed with its faults; return the first difference from the undisturbed one."""
-    SAMPLERS["digest"] = DIGEST
-    try:
-        return _run_seed(seed, counts)
-    finally:
-        del SAMPLERS["digest"]
-
-
-def _run_seed(seed: int, counts: Counter[str]) -> Difference | None:
     rng = random.Random(seed)
     config, truth, retry_oom = draw_study(rng)
     counts["study"] += 1
@@ -107,9 +88,8 @@ def _run_seed(seed: int, counts: Counter[str]) -> Difference | None:
     counts.update({f"{state} trial": n for state, n in Counter(row[3] for row in end_state[0]).items()})
     for wanted, got in zip(end_state, world.end_state(), strict=True):
         if wanted != got:
-            pairs = enumerate(zip(wanted, got, strict=False))
-            first = next((i for i, pair in pairs if pair[0] != pair[1]), min(len(wanted), len(got)))
-            return Difference(seed, wanted[first : first + 1], got[first : first + 1])
+            first = first_unlike(wanted, got)
+            return f"seed {seed}: expected {wanted[first : first + 1]}\n  found {got[first : first + 1]}"
     return None
 
 

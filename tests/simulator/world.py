@@ -275,7 +275,7 @@ class World:
     def end_state(self) -> list[Any]:
         """Return what must not depend on faults: trials, results, states, and the decisions of the clock."""
         journal = SimulatedJournal(self)
-        self.new_schedule_to_end(journal)
+        self.new_schedule(journal, StopSignal()).next_job()  # `decisions` then holds all of its clock's
         rows = [
             (r.number, r.params, r.origin, r.state, r.error, [(e.epoch, e.val_accuracy) for e in r.epochs])
             for r in journal.records()[: (journal.attributes.get("early_end") or {"n_trials": None})["n_trials"]]
@@ -283,10 +283,6 @@ class World:
         if common_failure(journal.trials()):  # it ends the study at once, whatever runs
             return [rows[:SAME_FAILURES], []]
         return [rows, self.decisions]
-
-    def new_schedule_to_end(self, journal: StudyJournal) -> None:
-        """Replay the study, so that `decisions` holds all of its clock's."""
-        self.new_schedule(journal, StopSignal()).next_job()
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from functools import cache
 
 from benchmarks.simulation.curves import Curve, Table
-from core.training.result import EpochResult
+from tests.support.epochs import epoch
 from tuning.scheduling.samplers import random_params
 from tuning.space.load import load_space
 
@@ -23,15 +23,7 @@ def table(count: int = 60) -> Table:
     for number, params in enumerate(random_params(SPACE, 0, count)):
         config = SPACE.to_config(params, epochs=EPOCHS)
         epochs = tuple(
-            EpochResult(
-                epoch=epoch,
-                train_loss=0.0,
-                val_loss=0.0,
-                val_accuracy=accuracy(config.fc_dropout, epoch),
-                score=accuracy(config.fc_dropout, epoch),
-                seconds=1.0 + number % 3,
-            )
-            for epoch in range(1, EPOCHS + 1)
+            epoch(at, accuracy(config.fc_dropout, at), seconds=1.0 + number % 3) for at in range(1, EPOCHS + 1)
         )
         curves.append(Curve(config=config.to_dict(), params=params, epochs=epochs))
     return Table(space=SPACE, epochs=EPOCHS, curves=tuple(curves))

@@ -40,9 +40,9 @@ from core.data.load import load_corpus
 from core.io.cache import cache_key, get_or_build
 from core.nn.classifier import SentenceClassifier
 from core.training.checkpoint import Checkpoint, load_latest, save
-from core.training.result import EpochResult
 from tests.support.cli import exit_code
 from tests.support.corpora import tiny_corpus
+from tests.support.epochs import epoch
 from tests.support.fake_ray import FakeRay
 from tests.support.golden_files import GOLDEN, Files, files_in, json_of, uncompressed
 from tests.support.golden_training import training
@@ -167,16 +167,10 @@ def add(journal: StudyJournal, params: dict[str, Any] | None, origin: str, *wron
     else:
         config = PLAN.space.to_config(params, **PLAN.shared_settings)
     number = journal.add_trial(params, PLAN.space.distributions(params), config.to_dict(), origin)
-    for epoch, count in enumerate(wrong, 1):
+    for at, count in enumerate(wrong, 1):
         predictions = np.where(np.arange(len(LABELS)) < count, 1 - LABELS, LABELS)
-        result = EpochResult(
-            epoch=epoch,
-            train_loss=0.1 + 0.2 / epoch,
-            val_loss=1 / 3 + count / 64,
-            val_accuracy=1 - count / len(LABELS),
-            score=1 - count / len(LABELS),
-            seconds=0.5 + number,
-        )
+        losses = {"train_loss": 0.1 + 0.2 / at, "val_loss": 1 / 3 + count / 64}
+        result = epoch(at, 1 - count / len(LABELS), **losses, seconds=0.5 + number)
         journal.record_epoch(number, result, pack_labels(predictions))
     return number
 
@@ -234,24 +228,21 @@ def ramp(*shape: int) -> torch.Tensor:
 def checkpoint(folder: Path) -> Files:
     """A training's checkpoints after three epochs: of them the last two."""
     config = TrialConfig(hidden_dim=4, epochs=3)
-    for epoch in (1, 2, 3):
-        known = [
-            EpochResult(epoch=e, train_loss=0.1 + 0.2, val_loss=1 / e, val_accuracy=e / 4, score=e / 4, seconds=0.5)
-            for e in range(1, epoch + 1)
-        ]
+    for last in (1, 2, 3):
+        known = [epoch(each, each / 4, val_loss=1 / each) for each in range(1, last + 1)]
         state = {
             "environment": ENVIRONMENT,
-            "step_count": 5 * epoch,
+            "step_count": 5 * last,
             "epochs": [dataclasses.asdict(each) for each in known],
         }
         tensors = {
-            "learner.weights.fc.weight": ramp(2, 8) * epoch,
+            "learner.weights.fc.weight": ramp(2, 8) * last,
             "learner.weights.fc.bias": torch.empty(0, 3),
-            "predictions": torch.arange(6).to(torch.uint8).repeat(epoch, 1) % 2,
+            "predictions": torch.arange(6).to(torch.uint8).repeat(last, 1) % 2,
             "best_log_odds": torch.arange(6, dtype=torch.int16)[:, None],
         }
         training = {**config.to_dict(), "corpus": "0" * 64, "embedding_dim": 8}
-        save(folder / "trial", Checkpoint(epoch=epoch, fingerprint=training, state=state, tensors=tensors))
+        save(folder / "trial", Checkpoint(epoch=last, fingerprint=training, state=state, tensors=tensors))
     assert load_latest(folder / "trial", training) is not None
     return files_in(folder / "trial")
 

@@ -14,7 +14,6 @@ import tuning.backend.tuner
 import tuning.confirm.command
 import tuning.ensemble.command
 import tuning.forecast.probe
-import tuning.resources.profiling
 import tuning.run
 from core.config import TrialConfig
 from core.data.corpus import Corpus, DatasetSource, ReadOptions
@@ -139,28 +138,13 @@ def _fit_now(self: PlainFit) -> PlainFit:
 @contextmanager
 def without_ray() -> Iterator[None]:
     """Train, fit and probe in this process."""
-
-    class Pool:
-        """Takes the place of ProcessPoolExecutor."""
-
-        def __init__(self, *_: object, **__: object) -> None: ...
-
-        def __enter__(self) -> "Pool":
-            return self
-
-        def __exit__(self, *_: object) -> None: ...
-
-        def submit(self, work: Callable[..., Any], **values: Any) -> Any:
-            value = work(**values)
-            return SimpleNamespace(result=lambda: value)
-
     with (
         patch.object(tuning.run, "BackgroundRay", NoRay),
         patch.object(tuning.ensemble.command, "BackgroundRay", NoRay),
         patch.object(tuning.confirm.command, "BackgroundRay", NoRay),
         patch.object(tuning.backend.tuner, "_run_trials", run_trials),
         patch.object(PlainFit, "__enter__", _fit_now),
-        patch.object(tuning.resources.profiling, "ProcessPoolExecutor", Pool),
+        patch.object(tuning.forecast.probe, "run_processes", lambda calls: [call() for call in calls]),
         patch.object(tuning.forecast.probe, "PROBE_SECONDS", 0.3),
     ):
         yield

@@ -11,9 +11,11 @@ import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import psutil
+
 from tests.support.patience import PATIENCE_SECONDS, wait_until
 from tests.support.ports import held_port
-from tests.support.processes import family, marked
+from tests.support.processes import marked
 from tuning.backend.local_ray import environment
 from tuning.backend.ray_private import reload_authentication
 
@@ -101,7 +103,8 @@ class Nodes:
     def lose(self, name: str) -> None:
         """Kill all processes of a node at once, as when its machine is gone."""
         process = self.started.pop(name)
-        for victim in family(process.pid) | set(self.processes(name)):
+        family = [process.pid, *(each.pid for each in psutil.Process(process.pid).children(recursive=True))]
+        for victim in {*family, *self.processes(name)}:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(victim, signal.SIGKILL)
         process.wait(PATIENCE_SECONDS)

@@ -21,18 +21,6 @@ def marked(variable: str) -> Iterator[tuple[int, str]]:
                 yield int(process.name), (process / "cmdline").read_bytes().decode(errors="replace")
 
 
-def family(pid: int) -> set[int]:
-    """A process and all that descend from it."""
-    parents = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it ended meanwhile
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-    found = {pid}
-    while more := {child for child, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found
-
-
 @contextlib.contextmanager
 def forked(work: Callable[[], object]) -> Iterator[BaseProcess]:
     """Call `work` in a fork of this process, which has imported all that a new one would import in seconds.

@@ -84,7 +84,7 @@ def test_a_process_that_is_killed_costs_one_line(
     assert said == ["no plain baseline: its process ended with code -9; run the same command again to retry"]
 
 
-def test_after_a_time_budget_the_wait_is_limited(
+def test_after_a_time_budget_the_wait_is_limited_and_leaving_kills_the_process(
     corpus: Corpus, data: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plain_fit, "PROGRAM", "import time; time.sleep(60)")
@@ -95,16 +95,6 @@ def test_after_a_time_budget_the_wait_is_limited(
     assert process is not None
     assert process.returncode == -signal.SIGKILL
     assert said == ["no plain baseline: its fit has not ended; run the same command again to retry"]
-
-
-def test_leaving_early_kills_the_process(
-    corpus: Corpus, data: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(plain_fit, "PROGRAM", "import time; time.sleep(60)")
-    with open_study(tmp_path / "s", SPEC) as journal, fit(journal, corpus, data, [], tmp_path) as running:
-        process = running._process
-    assert process is not None
-    assert process.returncode == -signal.SIGKILL
 
 
 def test_the_process_ends_after_its_parent(corpus: Corpus, data: dict[str, Any], tmp_path: Path) -> None:

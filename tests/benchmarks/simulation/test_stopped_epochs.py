@@ -1,7 +1,5 @@
 """The number of epochs that a search trains under ASHA and under the median pruner."""
 
-import dataclasses
-
 import pytest
 
 from benchmarks.simulation.curves import Curve
@@ -12,22 +10,15 @@ from benchmarks.simulation.stopped_epochs import (
     median_epochs,
     under_median_pruner,
 )
-from core.training.result import EpochResult
 from tests.support.curves import EPOCHS, table
+from tests.support.epochs import epoch
 from tuning.scheduling.asha import Asha
 
 
 def flat(*accuracies: float) -> list[Curve]:
     """A curve of four epochs for each accuracy, which it always has."""
-    epoch = EpochResult(epoch=1, train_loss=0.0, val_loss=0.0, val_accuracy=0.0, score=0.0, seconds=1.0)
-    return [
-        Curve(
-            config={},
-            params={},
-            epochs=tuple(dataclasses.replace(epoch, epoch=i, val_accuracy=accuracy) for i in range(1, 5)),
-        )
-        for accuracy in accuracies
-    ]
+    epochs = [tuple(epoch(number, accuracy) for number in range(1, 5)) for accuracy in accuracies]
+    return [Curve(config={}, params={}, epochs=each) for each in epochs]
 
 
 def test_trials_below_the_median_are_pruned_once_five_were_whole() -> None:

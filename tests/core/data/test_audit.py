@@ -70,10 +70,6 @@ def test_the_baseline_answers_trains_most_frequent_class() -> None:
     assert found == {"class": "pos", "val": 0.5, "test": 0.5}
 
 
-def test_leaks_are_counted_over_all_pairs_of_splits() -> None:
-    assert count_leaks(audited()) == 3
-
-
 def test_blank_texts_are_no_copies_of_one_another() -> None:
     found = audited([("", "a", TRAIN), (" ", "b", VAL), ("x", "a", TRAIN), ("y", "b", TRAIN)])
     assert count_leaks(found) == 0
@@ -91,11 +87,6 @@ def test_nothing_but_blank_texts_is_audited_too() -> None:
     found = audited([("", "a", TRAIN), (" ", "b", VAL)])
     assert found["tokens"]["max"] == 1
     assert count_leaks(found) == 0
-
-
-def test_tokens_that_the_vocabulary_lacks() -> None:
-    found = audited([("a b", "x", TRAIN), ("a c", "y", VAL), ("c d b c", "x", TEST)])
-    assert found["unknown_tokens"] == {"val": 0.5, "test": 0.75}
 
 
 @pytest.mark.parametrize("block", [3, 1 << 20])
@@ -286,14 +277,6 @@ def test_the_warning_about_unequal_classes_does_not_name_what_the_study_has(metr
     assert advice in render_audit(
         audited([("a b", "x", TRAIN)] * 300 + [("c", "y", TRAIN)] * 20 + [("c", "y", VAL)]), metric
     )
-
-
-def test_leaks_come_first() -> None:
-    across = {pair: {"exact": 1, "near": 2} for pair in CLEAN["duplicates_across"]}
-    found = CLEAN | {"duplicates_across": across, "conflicts": {"texts": 1}, "coverage": {"by_token": 0.0}}
-    lines = audit_warnings(found)
-    assert lines[0].startswith("sentences in two splits: train/val 2, train/test 2, val/test 2; ")
-    assert len(lines) == 3
 
 
 def test_a_column_with_an_empty_name_is_shown() -> None:

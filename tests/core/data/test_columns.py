@@ -159,12 +159,6 @@ def test_one_column_cannot_be_both() -> None:
         choose_columns(table(a=["x"], b=["y"]), "a", "a")
 
 
-def test_a_column_of_vectors_is_no_text() -> None:
-    wrong = Table(name="x.parquet", columns={"a": ["1"]}, lines=[1], unsupported_columns={"v": "list<int64>"})
-    with pytest.raises(DataError, match="column 'v' contains list<int64>; choose a column of text or numbers"):
-        require_column(wrong, "v", "--text-column")
-
-
 def test_no_other_column_takes_the_place_of_one_with_a_usual_name_that_is_not_read() -> None:
     lists = {"label": "list<int64>"}
     wrong = Table(name="x.parquet", columns={"text": ["a"], "region": ["1"]}, lines=[1], unsupported_columns=lists)

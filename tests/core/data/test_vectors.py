@@ -64,10 +64,6 @@ def test_drawn_numbers_are_uniform() -> None:
     assert np.histogram(numbers, 10, (-0.25, 0.25))[0].min() > 8_500
 
 
-def test_none_is_no_vectors(tmp_path: Path) -> None:
-    assert resolve_vectors("none", tmp_path, 300) is None
-
-
 def test_glove_50d_comes_from_its_package(tmp_path: Path) -> None:
     located = resolve_vectors("glove-50d", tmp_path, 300)
     assert located is not None

@@ -60,12 +60,6 @@ def test_progress_is_reported_when_it_takes_long(monkeypatch: pytest.MonkeyPatch
     assert reported == [f"tokenising: {row} of 2,001 sentences" for row in ("0", "1,000", "2,000")]
 
 
-def test_unknown_words_and_empty_sentences_are_unknown_tokens() -> None:
-    vocabulary = Vocabulary((PAD, UNK, "good"))
-    assert vocabulary.encode(["good", "bad"]) == [2, 1]
-    assert vocabulary.encode([]) == [1]
-
-
 def test_a_sentence_with_the_padding_word_is_not_padding() -> None:
     vocabulary = vocabulary_of([["<pad>", "good"]])
     assert vocabulary.words == (PAD, UNK, "good")

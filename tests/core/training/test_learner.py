@@ -18,7 +18,7 @@ from core.nn.seeding import Dropout, seeded_generator
 from core.training.batching import Batch, CpuBatchSource, shuffled_batches
 from core.training.ema import ExponentialMovingAverage
 from core.training.learner import Learner, balanced_weights, clip_row_norms, make_learner
-from core.training.optim import lr_multiplier
+from core.training.optim import Optimizer, lr_multiplier
 from tests.support.corpora import tiny_corpus
 from tests.support.torch_reference import Plain, plain_optimizer, plain_step
 
@@ -253,10 +253,9 @@ def test_the_average_is_the_average_of_the_weights_after_each_step() -> None:
 
 def test_the_average_of_a_table_that_rests_stays_exact_with_a_decay_near_one() -> None:
     table = torch.linspace(0.5, 2, 6).view(3, 2)
-    average = ExponentialMovingAverage(1 - 1e-8, torch.ones(1), table, by_row=True)
-    nothing = torch.empty(0, dtype=torch.int64)
-    for _ in range(5):
-        average.update(nothing)
+    optimizer = Optimizer(TrialConfig(optimizer="rmsprop"), torch.ones(1), table)
+    average = ExponentialMovingAverage(1 - 1e-8, optimizer)
+    optimizer.step_count = 5
     torch.testing.assert_close(average.averaged()[1], table, rtol=1e-5, atol=0)
 
 

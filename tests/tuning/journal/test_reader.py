@@ -16,9 +16,9 @@ from optuna.trial import TrialState
 
 from core.config import TrialConfig
 from core.errors import ConfigError, CorruptionError
-from core.training.result import EpochResult
 from tests.support.assessed_studies import FULL_SPEC, attributes, trial, write_study
 from tests.support.corpora import tiny_corpus
+from tests.support.epochs import epoch
 from tests.support.study_configs import configured, options, plan
 from tuning.analysis.best import curve_of
 from tuning.analysis.trial_detail import trial_text
@@ -124,12 +124,7 @@ def journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 params, {name: DISTRIBUTIONS[name] for name in params}, TrialConfig().to_dict(), "sampler"
             )
             for number in (1, 2):
-                study_journal.record_epoch(
-                    at,
-                    EpochResult(
-                        epoch=number, train_loss=1, val_loss=1 / 3, val_accuracy=at / 12, score=at / 12, seconds=1
-                    ),
-                )
+                study_journal.record_epoch(at, epoch(number, at / 12, train_loss=1, val_loss=1 / 3, seconds=1))
             if (state := ENDS[at % 4]) is not None:
                 study_journal.finish_trial(at, state, {"n_parameters": at}, 1 + at % 2)
     return folder / JOURNAL

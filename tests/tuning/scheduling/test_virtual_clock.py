@@ -118,7 +118,7 @@ def test_without_a_rule_each_trial_is_one_job_on_the_virtual_worker_that_is_free
 
 def random_study(rng: random.Random) -> Study:
     """Return a study with ties, failures and duplicates."""
-    epochs, n = rng.choice((1, 2, 4, 5, 9)), rng.randint(1, 14)
+    epochs, n = rng.choice((1, 2, 4, 5, 9)), rng.randint(1, 40)
     rule = Asha(grace=rng.randint(1, 2), reduction=rng.randint(2, 4)) if rng.random() < 0.9 else None
     n_stops = len(rule.rungs(epochs) if rule else ()) + 1
     scores: list[list[float]] = []
