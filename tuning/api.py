@@ -16,7 +16,7 @@ from core.io.system_errors import system_errors_as_user_errors
 from core.io.text import one_line
 from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter, filter_rows, parse_where
-from tuning.analysis.ranking import COLUMNS, TrialRow, read_assessed
+from tuning.analysis.ranking import MAIN, TrialRow, read_assessed
 from tuning.arguments import as_type, checked_arguments
 from tuning.console import RENAMED, called_from_python, with_keywords
 from tuning.frames import store_frame
@@ -118,9 +118,9 @@ class Study:
             conditions = tuple(map(parse_where, [where] if isinstance(where, str) else where))
             found = read_assessed(self.folder)
             rows = filter_rows(found.rows, RowFilter(state=state, where=conditions, sort=sort, top=top))
-        first, others = ([each.field for each in COLUMNS if each.main == main] for main in (True, False))
+        others = [name for name in TrialRow.__slots__ if name not in (*MAIN, "params")]
         records = [row.to_dict() | dict(row.params) for row in rows]
-        table = pd.DataFrame(records, columns=[*first, *found.space.searched_fields, *others])
+        table = pd.DataFrame(records, columns=[*MAIN, *found.space.searched_fields, *others])
         numbers = [name for name, kind in get_type_hints(TrialRow).items() if {int, float} & {*get_args(kind)}]
         # A column of None alone would hold objects.
         return table.astype({name: float for name in numbers if table[name].dtype == object})

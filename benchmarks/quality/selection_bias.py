@@ -179,7 +179,6 @@ def record(
         origin="random" if number else "baseline",
         epochs=tuple(epochs),
         error=None,
-        n_parameters=None,
         predictions=tuple(pack_labels(each) for each in predictions),
     )
 

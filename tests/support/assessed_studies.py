@@ -76,7 +76,6 @@ def trial(number: int, wrong: Sequence[int] | range, **changes: Any) -> TrialRec
         "origin": "baseline" if number == 0 else "sampler",
         "epochs": (epoch(1, accuracy - 0.1), epoch(2, accuracy)),
         "error": None,
-        "n_parameters": None,
     }
     settings |= changes
     best = best_epoch(settings["epochs"]) if settings["epochs"] else None
@@ -105,8 +104,6 @@ def write_study(folder: Path, trials: Sequence[TrialRecord], kept: Mapping[str, 
                 journal.record_epoch(number, each, packed)
             if record.state in STATES:
                 outcome = {"error": record.error} if record.error else {}
-                if record.n_parameters is not None:
-                    outcome |= {"n_parameters": record.n_parameters}
                 result = None if record.state == "PRUNED" else outcome
                 journal.finish_trial(number, STATES[record.state], result, len(record.epochs))
             elif record.state == "PAUSED":

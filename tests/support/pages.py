@@ -11,9 +11,9 @@ from tuning.report.chart_data import ChartData, chart_data
 from tuning.report.command import page
 
 
-def chart_data_of(folder: Path, *, running: bool = False) -> ChartData:
+def chart_data_of(folder: Path) -> ChartData:
     """Of a study."""
-    return chart_data(read_assessed(folder), running=running)
+    return chart_data(read_assessed(folder))
 
 
 @dataclass

@@ -22,7 +22,6 @@ def record(number: int, *accuracies: float, loss: float = 0.5, **changes: Any) -
         "origin": "baseline" if number == 0 else "sampler",
         "epochs": tuple(epoch(i, a, val_loss=loss, seconds=1.5) for i, a in enumerate(accuracies, 1)),
         "error": None,
-        "n_parameters": 10,
     }
     settings |= changes
     return TrialRecord(**{"copy_of": copied_from(settings["origin"])} | settings)

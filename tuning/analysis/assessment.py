@@ -239,7 +239,8 @@ def assess(
     labels = unpack_validation_labels(attributes)
     metric, n_classes = METRICS[attributes["spec"]["metric"]], len(attributes["validation"]["classes"])
     majority = float(metric.oriented(majority_baseline(attributes, labels)[1]))
-    width = attributes["spec"]["embedding_dim"]
+    width, configs = attributes["spec"]["embedding_dim"], {record.number: record.trial_config for record in records}
+    shape = attributes["vocabulary"], width, n_classes
     evaluations = evaluations_on_test(attributes)
     own = _resampled_trials(records, metric, metric.work(len(labels), n_classes))
     outputs = {r.number: found for r in own if len(found := _outputs(r, metric, labels, n_classes, folder))}
@@ -254,8 +255,8 @@ def assess(
         sentences=len(labels),
         n_candidates=sum(map(is_candidate, records)),
         useless=_with_copies(records, useless_trials(own, majority, shown)),
-        n_parameters=_sizes(records, attributes),
-        multiplications={r.number: multiplications_per_word(r.trial_config, width) for r in records},
+        n_parameters={number: count_trainable_parameters(each, *shape) for number, each in configs.items()},
+        multiplications={number: multiplications_per_word(each, width) for number, each in configs.items()},
         held_out=held_out_results(evaluations, split, records),
         held_out_ensemble=_mean_result([last]) if last and last["trial"] is None else None,
         test_evaluations=evaluations,
@@ -389,11 +390,3 @@ def _with_copies(records: Sequence[TrialRecord], found: Mapping[int, Any]) -> di
     """Return what was found of trials by number, with the same for the trials that repeat them."""
     originals = {r.number: r.number if r.copy_of is None else r.copy_of for r in rank_trials(records)}
     return {number: found[source] for number, source in originals.items() if source in found}
-
-
-def _sizes(records: Sequence[TrialRecord], attributes: Mapping[str, Any]) -> dict[int, int]:
-    """Return the number of trained parameters: recorded for a complete trial, else computed from its settings."""
-    sizes = {record.number: record.n_parameters for record in records if record.n_parameters is not None}
-    shape = attributes["vocabulary"], attributes["spec"]["embedding_dim"], len(attributes["validation"]["classes"])
-    unknown = (record for record in records if record.number not in sizes)
-    return sizes | {record.number: count_trainable_parameters(record.trial_config, *shape) for record in unknown}

@@ -114,21 +114,16 @@ class TrialRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialColumn:
-    """Display of one field of TrialRow. JSON and CSV have every field, unformatted."""
+    """Column of the text and Markdown tables. JSON and CSV have every field of TrialRow, unformatted."""
 
     field: str
+    title: str
     format: Callable[[Any], str] = format_value
-    """Format of a value that is not None in the text and Markdown tables."""
-    title: str = ""
-    """Heading in the text and Markdown tables; empty if the field is not shown there."""
-    place: int = 0
-    """Position in these tables, from 1."""
+    """Format of a value that is not None."""
     cell: Callable[[TrialRow], str] | None = None
-    """Function that returns the content in these tables, if it is not the formatted field."""
+    """Function that returns the content, if it is not the formatted field."""
     dispensable: int = 0
     """Order in which a text table that is too wide drops columns, from 1; 0 is never."""
-    main: bool = False
-    """Whether it precedes the settings on the report page; the other fields follow them."""
 
     def text(self, row: TrialRow) -> str:
         """Return the cell of a text or Markdown table."""
@@ -140,61 +135,44 @@ class TrialColumn:
 
 _FOUR = "{:.4f}".format
 COLUMNS = (
-    TrialColumn(field="rank", title="rank", place=1, main=True),
+    TrialColumn(field="rank", title="rank"),
     TrialColumn(
         field="trial",
         title="trial",
-        place=2,
         cell=lambda row: f"{row.trial}{'*' * row.baseline}{'+' * row.recommended}{'-' * (row.useless is not None)}",
-        main=True,
     ),
-    TrialColumn(field="metric"),
-    TrialColumn(field="val_metric", format=_FOUR, title="metric", place=3, main=True),
-    TrialColumn(field="val_accuracy", format=_FOUR, title="val acc", place=4, main=True),
-    TrialColumn(field="best_epoch", title="best", place=8, main=True),
-    TrialColumn(field="epochs", title="epochs", place=9, main=True),
-    TrialColumn(field="seconds", format="{:.1f}".format, title="sec", place=10, main=True),
-    TrialColumn(field="state", format=STATES.__getitem__, title="state", place=11, main=True),
-    TrialColumn(field="tied", title="tied", place=7, main=True),
-    *(TrialColumn(field=name, main=True) for name in ("recommended", "baseline")),
-    *(TrialColumn(field=name) for name in ("origin", "copy_of", "error")),
+    TrialColumn(field="val_metric", title="metric", format=_FOUR),
+    TrialColumn(field="val_accuracy", title="val acc", format=_FOUR),
     TrialColumn(
         field="interval_low",
         title="interval",
-        place=5,
         cell=lambda row: f"{row.interval_low:.3f}-{row.interval_high:.3f}",
         dispensable=2,
     ),
-    TrialColumn(field="interval_high"),
-    TrialColumn(
-        field="gain_over_baseline",
-        title="gain",
-        place=6,
-        cell=lambda row: f"{row.gain_over_baseline:+.3f}",
-        dispensable=1,
-    ),
-    *(
-        TrialColumn(field=name)
-        for name in (
-            *("useless", "weight", "difference", "difference_low", "difference_high", "multiplications"),
-            *("n_parameters", "corrected_gain", "corrected_gain_low", "corrected_gain_high"),
-            *("corrected", "corrected_low", "corrected_high"),
-            *("test_metric", "test_accuracy", "test_low", "test_high", "test_evaluations"),
-        )
-    ),
+    TrialColumn(field="gain_over_baseline", title="gain", format="{:+.3f}".format, dispensable=1),
+    TrialColumn(field="tied", title="tied"),
+    TrialColumn(field="best_epoch", title="best"),
+    TrialColumn(field="epochs", title="epochs"),
+    TrialColumn(field="seconds", title="sec", format="{:.1f}".format),
+    TrialColumn(field="state", title="state", format=STATES.__getitem__),
 )
-"""One entry for each field but `params`, in the order of the report page."""
+"""Columns of the text and Markdown tables in their order."""
+MAIN = (
+    *("rank", "trial", "val_metric", "val_accuracy", "best_epoch", "epochs", "seconds", "state", "tied"),
+    *("recommended", "baseline"),
+)
+"""Fields that precede the settings on the report page and in a data frame; the other ones follow them."""
 
 
-def columns_of(rows: Sequence[TrialRow], name: str = "accuracy") -> list[TrialColumn]:
+def columns_of(rows: Sequence[TrialRow], name: str) -> list[TrialColumn]:
     """Return the columns of a table of these rows: accuracy, and the metric if it is another one.
 
     Without a baseline there is no gain. Without rows, the metric has this name.
     """
     metric = METRICS[rows[0].metric if rows else name]
-    hidden = ["metric", "val_metric", "test_metric"] if metric.name == "accuracy" else ["metric"]
+    hidden = ["val_metric"] if metric.name == "accuracy" else []
     if all(row.gain_over_baseline is None for row in rows):
-        hidden += ["gain_over_baseline", "corrected_gain", "corrected_gain_low", "corrected_gain_high"]
+        hidden.append("gain_over_baseline")
     shown = [column for column in COLUMNS if column.field not in hidden]
     return [replace(each, title=metric.title) if each.field == "val_metric" else each for each in shown]
 

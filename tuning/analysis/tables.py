@@ -62,7 +62,7 @@ def render_table(
         values = ([*(row[name] for name in names), *(row["params"].get(name) for name in settings)] for row in fields)
         return csv_table([*names, *settings], values)
     metric = references[0].metric if references else "accuracy"
-    shown = sorted((column for column in columns_of(rows, metric) if column.title), key=lambda column: column.place)
+    shown = columns_of(rows, metric)
     settings, constants = split_settings([row.params for row in rows])
     titles = [*(column.title for column in shown), *(SHORT_NAMES.get(name, name) for name in settings)]
     cells = [

@@ -96,8 +96,6 @@ class TrialRecord:
     epochs: tuple[EpochResult, ...]
     error: str | None
     """Reason of a failure."""
-    n_parameters: int | None
-    """Number of trained parameters, without frozen word vectors; None until the trial is complete."""
     copy_of: int | None = None
     """Number of the trial whose result is copied; None if the trial is trained."""
     predictions: tuple[Packed | None, ...] = ()
@@ -280,7 +278,6 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
         copy_of=copied_from(attrs["origin"]),
         epochs=tuple(to_epoch(each) for each in written),
         error=result.get("error"),
-        n_parameters=result.get("n_parameters"),
         weights_sha256=result.get("weights_sha256"),
         environment=result.get("environment"),
         predictions=tuple(each.get("val_predictions") for each in written),

@@ -5,7 +5,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -16,8 +15,7 @@ from optuna.trial import create_trial
 from core.errors import is_number
 from core.io.text import printable
 from core.metrics import METRICS, Metric
-from tuning.analysis.ensemble import SIZE
-from tuning.analysis.ranking import STATES, AssessedStudy, TrialRow, read_assessed
+from tuning.analysis.ranking import STATES, AssessedStudy, TrialRow
 from tuning.analysis.trial_detail import ClassResults, class_results
 from tuning.formatting import format_value
 from tuning.journal.file import is_searched
@@ -55,24 +53,10 @@ class ChartData:
         return METRICS[self.study.rows[0].metric if self.study.rows else "accuracy"]
 
 
-def study_chart_data(folder: Path, *, ensemble: bool = True) -> ChartData:
-    """Read a study for its charts, which need no ensemble, and for the page, which does.
-
-    Raises:
-        UserError: There is no such study.
-    """
-    return chart_data(read_assessed(folder, ensemble_size=SIZE if ensemble else 0), running=is_searched(folder))
-
-
-def chart_data(study: AssessedStudy, *, running: bool) -> ChartData:
-    """Read the trials of a study for its charts.
-
-    Args:
-        study: The study.
-        running: Whether the study runs, so that its unfinished trials are being trained.
-    """
+def chart_data(study: AssessedStudy) -> ChartData:
+    """Return the trials of a study for its charts. While the study runs, its unfinished trials are being trained."""
     last = max((each for record in study.records for each in (record.started, record.ended) if each), default=None)
-    until = datetime.now() if running or last is None else last
+    until = datetime.now() if last is None or is_searched(study.folder) else last
     rows = []
     for row in sample_trials(study):
         record = study.records[row.trial]

@@ -9,10 +9,11 @@ from pathlib import Path
 from core.errors import UserError, check_rules
 from core.io.atomic import atomic_write, check_parent, file_mode, folder_rule
 from core.io.checked_folder import CHECKSUMS
+from tuning.analysis.ranking import read_assessed
 from tuning.console import say_if_slow
 from tuning.journal.file import is_searched, remote_driver
 from tuning.journal.folder import is_in_study
-from tuning.report.chart_data import study_chart_data
+from tuning.report.chart_data import chart_data
 from tuning.report.compose import render_page, vega_bundle
 from tuning.report.figures import Figure, figures, write_images
 from tuning.report.mistakes import mistakes_section
@@ -96,6 +97,6 @@ def page(
     folder: Path, *, cache_dir: Path | None, command: str, every_seconds: int | None = None
 ) -> tuple[bytes, dict[str, Figure]]:
     """Return the page of the present state of a study, and its figures; arguments as in `write_report`."""
-    data = study_chart_data(folder)
+    data = chart_data(read_assessed(folder))
     drawn, wrong = figures(data), mistakes_section(data.study, cache_dir)
     return render_page(data, drawn, wrong, command=command, every_seconds=every_seconds), drawn

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from core.config import SHORT_NAMES
 from core.data.audit import audit_sections
 from core.io.text import last_part, printable, without_folders
-from tuning.analysis.ranking import STATES, AssessedStudy, columns_of
+from tuning.analysis.ranking import MAIN, STATES, AssessedStudy, TrialRow
 from tuning.formatting import content_policy, format_value
 from tuning.journal.predictions import journal_damage
 from tuning.report.chart_data import ChartData
@@ -56,7 +56,9 @@ def render_page(
     words = STATES | {"RUNNING": "not ended"}  # a killed search has such trials, too
     counts = [f"{states[state]} {word}" for state, word in words.items() if states[state]]
     charts, datasets = specifications({key: each.chart for key, each in drawn.items() if each.chart})
-    main, more = ([each.field for each in columns_of(study.rows) if each.main == part] for part in (True, False))
+    hidden = ["metric", "params", *(["val_metric", "test_metric"] if data.metric.name == "accuracy" else [])]
+    main = [name for name in MAIN if name not in hidden]
+    more = [name for name in TrialRow.__slots__ if name not in (*hidden, *MAIN)]
     # The page hides what follows the settings on paper, and columns that are empty.
     table = {"columns": [*main, *data.settings, *more], "more": more, "rows": _columns(json.loads(data.text))}
     table["short"] = {SHORT_NAMES[name]: name for name in data.settings if name in SHORT_NAMES}

@@ -14,16 +14,16 @@ from core.calibration import MIN_MISTAKES, MIN_SENTENCES, describe_errors
 from core.errors import UserError
 from core.io.atomic import atomic_write
 from tuning.analysis.random_search_curve import random_search_curve
-from tuning.analysis.ranking import AssessedStudy
+from tuning.analysis.ranking import AssessedStudy, read_assessed
 from tuning.console import in_callers_terms
 from tuning.journal.records import TestEvaluation, evaluations_on_test
 from tuning.report import charts
 from tuning.report.chart_data import (
     ChartData,
     calibrated_evaluation,
+    chart_data,
     default_results,
     searched_trials,
-    study_chart_data,
 )
 
 MIN_TRIALS = 8
@@ -165,7 +165,7 @@ class StudyCharts:
     def _draw(self, name: str) -> charts.AnyChart:
         """Return a chart; raise UserError with the reason if there is nothing to draw yet."""
         with self._call(f"charts.{name}"):
-            data = study_chart_data(self._folder, ensemble=False)
+            data = chart_data(read_assessed(self._folder, ensemble_size=0))
             if why := reasons(data, "study.retrain()").get(name):
                 raise UserError(f"there is no chart {name} of study {self._folder.name!r}: {why}")
             return CHARTS[name](data)

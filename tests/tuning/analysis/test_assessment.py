@@ -210,9 +210,8 @@ def test_a_copy_of_a_study_adds_only_its_own_uses_of_the_test_split(tmp_path: Pa
     assert third == {"copy": 2}  # and none by the other one again
 
 
-def test_the_size_of_a_stopped_trial_is_worked_out_and_that_of_a_complete_one_taken() -> None:
-    found = judge([trial(0, range(5), n_parameters=77), trial(1, range(5), state="PRUNED")])
-    assert found.n_parameters == {0: 77, 1: CONFIG_SIZE}
+def test_the_size_of_a_trial_follows_from_its_settings() -> None:
+    assert judge([trial(0, range(5))]).n_parameters == {0: CONFIG_SIZE}
 
 
 def test_a_trial_that_repeats_another_shares_its_fate_and_adds_no_choice() -> None:

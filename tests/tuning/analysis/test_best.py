@@ -38,8 +38,8 @@ from tuning.report.headline import cards, remarks
 def trials() -> list[Any]:
     small = CONFIG.replace(hidden_dim=2).to_dict()
     return [
-        trial(0, range(30, 110), n_parameters=626),
-        trial(1, range(40), n_parameters=626, origin="random"),
+        trial(0, range(30, 110)),
+        trial(1, range(40), origin="random"),
         trial(2, range(1, 42), state="PRUNED", config=small, origin="random"),
         trial(3, range(5), state="FAIL", error="TrainingError: the loss is nan", epochs=()),
         trial(4, range(5), state="RUNNING", epochs=(epoch(1, 0.9),)),
@@ -90,7 +90,7 @@ def test_the_number_of_tied_trials_is_that_of_the_study_if_the_table_shows_fewer
 
 
 def test_an_interval_that_contains_the_majority_class_is_named_in_table_and_report(tmp_path: Path) -> None:
-    write_study(tmp_path / "s", [trial(0, range(56, 144), n_parameters=626)], attributes())
+    write_study(tmp_path / "s", [trial(0, range(56, 144))], attributes())
     sentence = "The 95% interval of the best trial contains 0.5000, the accuracy of the majority class."
     assert sentence in " ".join(table_of(tmp_path / "s", RowFilter(), "table").split())
     assert sentence in remarks(read_assessed(tmp_path / "s"))

@@ -45,6 +45,25 @@ def command(folder: Path, verb: str, options: str) -> str:
     return f"next: {study_command(verb, folder, options)}"
 
 
+def study_of(**changes: Any) -> Any:
+    """A study of which trial 1 is the best and 2 is recommended; changes of its assessment."""
+    settings = {
+        "nothing_learned": False,
+        "sentences": 200,
+        "references": [SimpleNamespace(name=PLAIN, metric="accuracy", accuracy=0.78)],
+        "recommended_corrected": None,
+        "gain_over_plain": None,
+        "ensemble": None,
+    }
+    return SimpleNamespace(
+        default_trial=SimpleNamespace(trial=2, metric="accuracy", val_metric=0.4),
+        winner=SimpleNamespace(trial=1),
+        assessment=SimpleNamespace(**(settings | changes)),
+        spec={"metric": "accuracy"},
+        attributes={},
+    )
+
+
 @pytest.mark.parametrize(
     ("wrong", "remark", "retrains"),
     [
@@ -90,19 +109,11 @@ def test_the_test_results_are_those_of_the_best_trial_and_of_the_one_to_use(tmp_
 
 @pytest.mark.parametrize(("corrected", "named"), [(0.77, 1), (0.79, 2)])
 def test_the_best_trial_is_named_if_only_it_beats_the_plain_baseline(corrected: float, named: int) -> None:
-    plain = SimpleNamespace(name=PLAIN, metric="accuracy", accuracy=0.78)
     interval = Interval(low=0.7, high=0.9)
-    assessment = SimpleNamespace(
-        nothing_learned=False,
-        references=[plain],
+    study = study_of(
         gain_over_plain=SimpleNamespace(interval=SimpleNamespace(low=0.01)),
         recommended_corrected=SimpleNamespace(value=corrected, interval=interval),
         corrected=SimpleNamespace(value=0.82, interval=interval),
-        ensemble=None,
-    )
-    recommended = SimpleNamespace(trial=2, metric="accuracy")
-    study: Any = SimpleNamespace(
-        default_trial=recommended, winner=SimpleNamespace(trial=1), assessment=assessment, attributes={}
     )
     assert next_step(study) == NextStep(verb="retrain", trial=named, remark=None)
     value = 0.82 if named == 1 else corrected
@@ -115,22 +126,14 @@ def test_the_best_trial_is_named_if_only_it_beats_the_plain_baseline(corrected: 
 
 @pytest.mark.parametrize("gains", [None, False, True])
 def test_the_best_trial_is_named_if_it_alone_is_better_unless_the_ensemble_is_better_still(gains: bool | None) -> None:
-    plain = SimpleNamespace(name=PLAIN, metric="accuracy", accuracy=0.78)
     open_question = Interval(low=-0.01, high=0.04)
     ensemble = SimpleNamespace(
         gains=gains, counts={FIXED: 2, 1: 3}, gain_over_plain=SimpleNamespace(value=0.01, interval=open_question)
     )
-    assessment = SimpleNamespace(
-        nothing_learned=False,
-        sentences=200,
-        references=[plain],
+    study = study_of(
         gain_over_plain=SimpleNamespace(value=0.02, interval=open_question),
         recommended_corrected=SimpleNamespace(value=0.77),
         ensemble=None if gains is None else ensemble,
-    )
-    recommended = SimpleNamespace(trial=2, metric="accuracy")
-    study: Any = SimpleNamespace(
-        default_trial=recommended, winner=SimpleNamespace(trial=1), assessment=assessment, attributes={}
     )
     best = NextStep(verb="retrain", trial=1, remark=f"{NOT_SHOWN}; {LONGER}")
     with_plain = f"{NOT_SHOWN}; an ensemble with it is expected to be better"
@@ -148,16 +151,7 @@ def test_a_plain_baseline_that_is_better_is_named_although_nothing_was_learned(
 ) -> None:
     accuracy = plain if metric == "accuracy" else 0.5
     reference = SimpleNamespace(name=PLAIN, metric=metric, accuracy=accuracy, value=plain)
-    assessment = SimpleNamespace(
-        nothing_learned=True,
-        sentences=200,
-        references=[reference],
-        recommended_corrected=None,
-        gain_over_plain=None,
-        ensemble=None,
-    )
-    row, spec = SimpleNamespace(trial=2, val_metric=0.4), {"metric": "accuracy"}
-    study: Any = SimpleNamespace(default_trial=row, assessment=assessment, spec=spec, attributes={})
+    study = study_of(nothing_learned=True, references=[reference])
     step = NextStep(verb=None, trial=2, remark=f"{NOT_SHOWN}; {LONGER}")
     assert next_step(study) == (step if better else None)
     assert (page_verdict(study)[-1] == f"T{NOT_SHOWN[1:]}; {LONGER}.") is better
@@ -215,13 +209,8 @@ def test_a_study_that_has_not_ended_has_no_next_step(tmp_path: Path) -> None:
 
 def test_with_few_sentences_more_trials_are_no_advice() -> None:
     """No gain is shown with fewer than 30."""
-    reference = SimpleNamespace(name=PLAIN, metric="accuracy", accuracy=0.78)
-    assessment = SimpleNamespace(nothing_learned=True, references=[reference], recommended_corrected=None, sentences=24)
-    study: Any = SimpleNamespace(
-        default_trial=SimpleNamespace(trial=2, val_metric=0.4), assessment=assessment, attributes={}
-    )
     with called_from_python("search(...)"):
-        step = next_step(study)
+        step = next_step(study_of(nothing_learned=True, sentences=24))
     assert step is not None
     assert step.remark is not None
     assert step.remark.endswith('search with validation="folds:5" and another name')

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from core.config import TrialConfig
 from tests.support.trial_records import NOT_ASSESSED, record
-from tuning.analysis.ranking import BASELINE_NOTE, COLUMNS, TrialRow, trial_rows
+from tuning.analysis.ranking import BASELINE_NOTE, TrialRow, trial_rows
 from tuning.analysis.tables import render_table, split_settings
 from tuning.journal.records import TrialRecord
 
@@ -98,10 +98,3 @@ def test_columns_give_way_before_a_table_gets_wider_than_it_may_be() -> None:
         (False, False, True),
     ]
     assert max(map(len, render_table(rows, "table", width=60).splitlines()[:6])) <= 60
-
-
-def test_each_field_of_a_row_has_one_column() -> None:
-    """So that no field is missing on the page, and the columns of the text table have one order."""
-    assert sorted(column.field for column in COLUMNS) == sorted(set(TrialRow.__slots__) - {"params"})
-    places = sorted(column.place for column in COLUMNS if column.title)
-    assert places == list(range(1, len(places) + 1))

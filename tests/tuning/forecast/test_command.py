@@ -72,12 +72,6 @@ def outlook(seconds: float | None = None, worker_bytes: int = 700_000_000, **cha
     return ForecastReport(**(settings | changes))
 
 
-@cache
-def one_rung() -> Forecast:
-    """Return the forecast of a study with one rung."""
-    return forecast(plan(), EpochCosts(own=(1.0,) * 12, others=(), start=4.0), 2)
-
-
 def test_the_text_says_trials_rungs_epochs_time_memory_and_disk() -> None:
     lines = str(outlook()).splitlines()
     assert (
@@ -99,8 +93,9 @@ def test_epochs_that_are_no_whole_pass_are_named() -> None:
 
 def test_the_disk_has_room_for_the_checkpoints_of_running_trials_and_of_the_best_paused_ones() -> None:
     """Two workers, and 4 paused trials per virtual worker at the one rung, but not more than all 16 trials."""
+    one_rung = forecast(plan(), EpochCosts(own=(1.0,) * 12, others=(), start=4.0), 2)
     for parallelism, trials in ((1, 2 + 4), (3, 2 + 12), (8, 16)):
-        report = outlook(plan=plan(n_trials=16, parallelism=parallelism), forecast=one_rung())
+        report = outlook(plan=plan(n_trials=16, parallelism=parallelism), forecast=one_rung)
         assert report.disk_bytes - report.study_bytes == trials * 3 * 10_000_000
 
 
@@ -165,12 +160,7 @@ def test_trials_that_are_done_are_not_counted_as_what_the_budget_must_hold() -> 
     assert "pass --trials 13, or" in warning
     (hopeless,) = outlook(seconds=5.0, done=10, forecast=rest).warnings()
     assert "not even one more trial fits --time-budget 5s; pass --time-budget " in hopeless
-
-
-@pytest.mark.slow
-def test_what_an_existing_study_cannot_follow_is_not_advised() -> None:
-    """It has 14 trials, all of which the search completes."""
-    rest = forecast(plan(n_trials=16, epochs=8, parallelism=8), COSTS, 2, dict.fromkeys(range(10), [0.5] * 8))
+    # A study that has 14 trials completes all of them: 13 are no advice.
     (warning,) = outlook(seconds=0.51 * rest.seconds.high, done=10, started=14, forecast=rest).warnings()
     assert re.fullmatch(r"the search may not fit --time-budget \S+; pass --time-budget \S+", warning)
 

@@ -71,7 +71,6 @@ def test_all_trials_can_be_opened_again_with_their_epochs_and_results(tmp_path: 
         assert [record.state for record in opened] == ["COMPLETE", "FAIL", "RUNNING"]
         assert not any(trial.state.is_finished() for trial in study_journal.trials())
         assert [len(record.epochs) for record in opened] == [2, 2, 2]
-        assert opened[0].n_parameters == 10
         assert N_EPOCHS not in study_journal.trials()[third].user_attrs
         assert read_study(tmp_path / "s")[1] == opened
         results = [trial.user_attrs.get("result") for trial in study_journal.trials()]
@@ -104,7 +103,7 @@ def test_a_full_disk_when_the_trials_are_opened_again_leaves_the_journal_as_it_w
 
 @pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL])
 def test_a_copy_has_the_epochs_that_count_the_state_and_the_result(tmp_path: Path, state: TrialState) -> None:
-    result = {TrialState.COMPLETE: {"n_parameters": 3}, TrialState.FAIL: {"error": "NaN"}}.get(state)
+    result = {TrialState.COMPLETE: {"weights_sha256": "w"}, TrialState.FAIL: {"error": "NaN"}}.get(state)
     with open_study(tmp_path / "s", SPEC) as study_journal:
         source, copy = add(study_journal), add(study_journal)
         for at in (1, 2):
@@ -112,7 +111,7 @@ def test_a_copy_has_the_epochs_that_count_the_state_and_the_result(tmp_path: Pat
         first = study_journal.finish_trial(source, state, result, 1)
         second = study_journal.copy_result(source, copy)
         assert (second.state, second.epochs, second.error) == (first.state, first.epochs, first.error)
-        assert second.n_parameters == first.n_parameters
+        assert second.weights_sha256 == first.weights_sha256
         assert second.predictions == first.predictions == (pack_labels(np.array([0, 1])),)
 
 

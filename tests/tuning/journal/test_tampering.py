@@ -25,7 +25,7 @@ BIN = {"low": 0.6, "high": 0.7, "sentences": 200, "confidence": 0.65, "accuracy"
 DIAGRAM = {"error": 0.1, "log_loss": 0.5, "bins": [BIN]}
 READING = reading(0, 0.75, members={"0": 0.4, "plain": 0.6}, calibration={"before": DIAGRAM, "after": DIAGRAM})
 TRIALS = [
-    trial(0, range(40), n_parameters=500),
+    trial(0, range(40)),
     trial(1, range(90), state="PRUNED"),
     trial(2, (), state="FAIL", epochs=(), error="TrainingError: the loss is nan"),
     trial(3, range(40), origin="copy of 0"),

@@ -50,7 +50,7 @@ def test_the_recommended_trial_is_shown_whatever_its_rank(study: AssessedStudy) 
 def test_a_study_that_is_small_enough_is_shown_whole(folder: Path) -> None:
     study = read_assessed(folder)
     assert sample_trials(study) is study.rows
-    assert len(chart_data(study, running=False).rows) == 120
+    assert len(chart_data(study).rows) == 120
 
 
 def test_the_line_of_the_best_so_far_rises_where_it_did(study: AssessedStudy) -> None:
@@ -63,7 +63,7 @@ def test_the_line_of_the_best_so_far_rises_where_it_did(study: AssessedStudy) ->
 
 
 def test_ranks_are_among_all_trials(study: AssessedStudy) -> None:
-    ranks = [row["rank"] for row in chart_data(study, running=False).rows if row["rank"]]
+    ranks = [row["rank"] for row in chart_data(study).rows if row["rank"]]
     assert ranks[0] == 1
     assert max(ranks) > 40
 

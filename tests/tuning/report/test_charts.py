@@ -26,7 +26,6 @@ from tuning.report.chart_data import (
     plain,
     searched_trials,
     setting_importances,
-    study_chart_data,
 )
 from tuning.report.figures import WIDEST_CHART, Figure, figures, reasons
 from tuning.scheduling.asha import Asha
@@ -307,22 +306,12 @@ def test_a_trial_that_paused_has_several_bars(tmp_path: Path) -> None:
     assert bars == [("node/7", 100000, 107000), ("node/8", 108000, 109000), ("node/7", 110000, 111000)]
 
 
-@pytest.mark.parametrize("running", [False, True])
-def test_a_running_trial_lasts_until_now_or_until_the_last_event(tmp_path: Path, running: bool) -> None:
+def test_a_running_trial_lasts_until_now_or_without_the_lock_of_a_search_until_the_last_event(tmp_path: Path) -> None:
     record_study(tmp_path / "s", trials=6, running=2)
-    data = chart_data_of(tmp_path / "s", running=running)
-    [(_, start, end)] = segments(data, 5)
-    assert start == 20
-    assert end > start if running else end == start
-
-
-def test_whether_a_study_runs_is_read_from_its_lock(tmp_path: Path) -> None:
-    record_study(tmp_path / "s", trials=6, running=2)
-    [(_, start, end)] = segments(study_chart_data(tmp_path / "s", ensemble=False), 5)
-    assert end == start
+    assert segments(chart_data_of(tmp_path / "s"), 5) == [("trial 5", 20, 20)]
     with study_lock(tmp_path / "s", searches=True):
-        [(_, start, end)] = segments(study_chart_data(tmp_path / "s", ensemble=False), 5)
-    assert end > start
+        [(_, start, end)] = segments(chart_data_of(tmp_path / "s"), 5)
+    assert end > start == 20
 
 
 @pytest.mark.slow
@@ -484,7 +473,7 @@ def test_no_command_is_named_that_would_give_no_calibrated_model(
 def test_a_loss_is_drawn_in_its_own_direction(data: ChartData) -> None:
     """The study with another metric: its scores, which are negated losses then, stay."""
     rows = [replace(row, metric="log_loss") for row in data.study.rows]
-    loss = chart_data(replace(data.study, rows=rows), running=False)
+    loss = chart_data(replace(data.study, rows=rows))
     assert loss.rows[0]["curve"] == [-value for value in data.rows[0]["curve"]]
     for each, best in ((data, "max"), (loss, "min")):
         steps = charts.history(each).to_dict()["layer"][0]["transform"]

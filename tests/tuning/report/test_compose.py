@@ -16,11 +16,11 @@ from benchmarks.inputs.recorded_study import record_study, some_audit
 from core.errors import CorruptionError
 from core.io.text import printable
 from tests.support.assessed_studies import write_study_with_ensemble
-from tests.support.pages import Page, made
+from tests.support.pages import Page, chart_data_of, made
 from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter
 from tuning.analysis.ranking import read_assessed
-from tuning.report.chart_data import default_results, study_chart_data
+from tuning.report.chart_data import default_results
 from tuning.report.charts import CONFIG, KINDS, SHADES, history
 from tuning.report.compose import page_data, specifications
 
@@ -130,7 +130,7 @@ def test_nothing_in_a_study_becomes_markup(tmp_path: Path) -> None:
 def test_a_theme_and_a_transformer_of_the_callers_altair_change_no_chart(tmp_path: Path) -> None:
     """As in a notebook whose author has enabled them for other charts, which keep them."""
     record_study(tmp_path / "s")
-    chart = {"history": history(study_chart_data(tmp_path / "s", ensemble=False))}
+    chart = {"history": history(chart_data_of(tmp_path / "s"))}
     expected = specifications(chart)
     with altair.theme.enable("opaque"), altair.data_transformers.enable("vegafusion", consolidate_datasets=False):
         assert specifications(chart) == expected

@@ -54,7 +54,7 @@ def test_epochs_beyond_those_of_the_longer_study_do_not_count() -> None:
     ]
     assert store.trials()[1].user_attrs[N_EPOCHS] == 1
     assert len(recorded_epochs(store.trials()[1])) == 4  # nothing is lost
-    assert store.records()[1].n_parameters is None
+    assert store.records()[1].weights_sha256 is None
 
 
 def test_the_same_command_opens_no_trial_again() -> None:
