@@ -15,18 +15,15 @@ import tuning.confirm.command
 import tuning.ensemble.command
 import tuning.forecast.probe
 import tuning.run
-from core.config import TrialConfig
 from core.data.corpus import Corpus, DatasetSource, ReadOptions
 from core.data.datasets import resolve_dataset
 from core.errors import StopTraining
-from core.training.loop import train
 from core.training.result import EpochResult
-from tuning.backend.worker import failure_result
-from tuning.journal.predictions import pack_labels
-from tuning.journal.probabilities import pack_log_odds, trial_name
+from tuning.backend import worker
+from tuning.journal.probabilities import trial_name
 from tuning.journal.records import PLAIN_BASELINE
 from tuning.plain_fit import PlainFit, fit_and_predict
-from tuning.resources.machine import Machine
+from tuning.resources.machine import Machine, TrialResources
 from tuning.scheduling.schedule import Job, Schedule
 from tuning.scheduling.virtual_clock import NoJob
 
@@ -97,32 +94,23 @@ def run_trials(schedule: Schedule, corpus: Corpus, *_: object) -> None:
 
 def _train(schedule: Schedule, job: Job, corpus: Corpus) -> dict[str, Any]:
     """Train a trial to the end of its job; return its result, which is empty if the trial is not over."""
-    packed: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     continues = True
 
-    def on_validation(epoch: int, predictions: Any, log_odds: Any) -> None:
-        packed["predictions"] = pack_labels(predictions)
-        packed["log_odds"] = None if log_odds is None else pack_log_odds(log_odds)
-
-    def report(epoch: EpochResult) -> None:
+    def report(said: dict[str, Any]) -> None:
         nonlocal continues
-        continues = schedule.report(job.trial, epoch, packed["predictions"], packed["log_odds"])
-        if not continues:
-            raise StopTraining
+        result.update(said.get("result", {}))
+        if "epoch_result" in said:
+            epoch = EpochResult(**said["epoch_result"])
+            continues = schedule.report(job.trial, epoch, said["val_predictions"], said["log_odds"])
+            if not continues:
+                raise StopTraining
 
-    try:
-        result = train(
-            TrialConfig.from_dict(job.config),
-            corpus,
-            report=report,
-            on_validation=on_validation,
-            checkpoint_dir=schedule.store.checkpoint_dir(trial_name(job.trial)),
-        )
-    except Exception as error:  # as in tuning.backend.worker
-        return failure_result(error)
-    if not continues:
-        return {}
-    return {name: getattr(result, name) for name in ("n_parameters", "weights_sha256", "environment")}
+    place = schedule.store.checkpoint_dir(trial_name(job.trial))
+    given = {"config": job.config, "checkpoint_dir": str(place), "first": job.first}
+    with patch.object(worker, "tune", SimpleNamespace(report=report)):
+        worker.run_trial(given, corpus, TrialResources())
+    return result if continues else {}
 
 
 def _fit_now(self: PlainFit) -> PlainFit:

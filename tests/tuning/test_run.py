@@ -205,7 +205,7 @@ def test_plan_says_that_a_study_of_failures_has_stopped(tmp_path: Path) -> None:
     run = on_reviews(tmp_path, trials=9)
     with (
         trained_here(Path(run.dataset)),
-        patch("tests.support.local_backend.train", side_effect=TrainingError("no luck")),
+        patch("tuning.backend.worker.train", side_effect=TrainingError("no luck")),
         pytest.raises(UserError, match="the first 3 trials all failed with one cause"),
     ):
         search_study(run)

@@ -119,15 +119,11 @@ class CheckpointStore:
         `job` also contains `kept`: the numbers of the trials whose checkpoints were kept when this job started, in one
         text with spaces.
         """
-        from tuning.backend.worker import report_failure, run_trial  # torch, which the driver does not load
+        from tuning.backend.worker import run_trial  # torch, which the driver does not load
 
         digest = hashlib.sha256(canonical_json([job["config"], corpus.fingerprint])).hexdigest()
         key = f"{trial_name(job['number'])}-{digest[:12]}"
-        try:
-            folder = node_root() / self.study / key if self.on_node else Path(job["checkpoint_dir"])
-        except UserError as error:  # of a node that has joined the cluster during the search
-            report_failure(error)
-            return
+        folder = node_root() / self.study / key if self.on_node else Path(job["checkpoint_dir"])
         mirror = RemoteCheckpoints(self.storage, f"{self.study}/{key}", folder) if self.storage else None
         download = mirror.download_latest if mirror else None
         problems = [_problem(lambda: self._prune(job)), _problem(download) and _problem(download)]  # a second attempt

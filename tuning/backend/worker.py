@@ -67,15 +67,10 @@ def run_trial(
         if is_cuda_failure(error):  # so would each later trial of this process
             tune.report({"gpu_failure": error_summary(error)})
             os._exit(1)
-        report_failure(error, share, gpu)
+        tune.report({"result": failure_result(error, share, gpu)})
         return
     names = ("n_parameters", "weights_sha256", "environment")
     tune.report({"result": {name: getattr(result, name) for name in names}})
-
-
-def report_failure(error: Exception, share: float = 0, gpu: Gpu | None = None) -> None:
-    """Report `failure_result` as the result of the trial."""
-    tune.report({"result": failure_result(error, share, gpu)})
 
 
 def select_device(share: float) -> tuple[str, Gpu | None]:

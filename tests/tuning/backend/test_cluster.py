@@ -153,24 +153,14 @@ def test_a_gpu_is_of_no_use_with_a_torch_for_cpus() -> None:
     assert reported(for_cpu, gpus=[1]) == []
 
 
-def test_processors_that_differ_are_reported_since_results_may_differ_too() -> None:
-    (said,) = reported(node_info(None, None), node_info(None, None) | {"cpu": "ANCIENT"})
-    assert "the nodes' processors differ (" in said
-    assert "ANCIENT" in said
-
-
-def test_two_models_with_the_same_instructions_differ_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processors_that_differ_are_reported_since_results_may_differ_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In their model, or in the instructions that they use."""
     ours = node_info(None, None)
     monkeypatch.setattr(joined, "cpu_model", lambda: "Another")
-    (said,) = reported(ours, node_info(None, None))
-    assert "Another with " in said
-
-
-def test_nodes_that_use_other_instructions_differ_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    ours = node_info(None, None)
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
     (said,) = reported(ours, node_info(None, None))
-    assert "ONEDNN_MAX_CPU_ISA=SSE41" in said
+    for part in ("the nodes' processors differ (", "Another with ", "ONEDNN_MAX_CPU_ISA=SSE41"):
+        assert part in said
 
 
 def test_the_processor_of_a_machine_that_gets_no_trials_does_not_matter() -> None:

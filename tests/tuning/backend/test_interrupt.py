@@ -115,22 +115,17 @@ def test_after_the_trainings_one_signal_is_enough() -> None:
             send()
 
 
-def test_a_handler_of_a_host_in_c_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python could not restore it."""
+@pytest.mark.parametrize("kept", [None, signal.SIG_IGN], ids=["of a host in C", "ignored"])
+def test_a_handler_that_python_could_not_restore_and_an_ignored_signal_stay(
+    monkeypatch: pytest.MonkeyPatch, kept: signal.Handlers | None
+) -> None:
+    """As SIGHUP under nohup. All others are put back after the block."""
     found = signal.getsignal
-    before = found(signal.SIGINT), found(signal.SIGTERM)
-    monkeypatch.setattr(signal, "getsignal", lambda number: None if number == signal.SIGTERM else found(number))
-    with InterruptHandler(say=print).installed():
-        assert (found(signal.SIGINT) == before[0], found(signal.SIGTERM) == before[1]) == (False, True)
-
-
-def test_an_ignored_signal_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As SIGHUP under nohup."""
-    found = signal.getsignal
-    before, ignored = found(signal.SIGTERM), {signal.SIGHUP: signal.SIG_IGN}
-    monkeypatch.setattr(signal, "getsignal", lambda number: ignored.get(number) or found(number))
+    before = found(signal.SIGTERM)
+    monkeypatch.setattr(signal, "getsignal", lambda number: kept if number == signal.SIGHUP else found(number))
     with InterruptHandler(say=print).installed():
         assert (found(signal.SIGTERM) == before, found(signal.SIGHUP)) == (False, signal.SIG_DFL)
+    assert found(signal.SIGTERM) == before
 
 
 @pytest.mark.parametrize(
@@ -158,13 +153,6 @@ def test_the_reason_for_a_stop_is_said_if_ray_is_lost_afterwards(
     with pytest.raises(SystemExit):
         handler.on_ray_lost("raylet")
     assert (said[0], said[1][: len(line)], codes) == ("the cursor is back", line, [code])
-
-
-def test_the_handlers_from_before_are_put_back() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with InterruptHandler(say=print).installed():
-        assert signal.getsignal(signal.SIGTERM) != before
-    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_time_ends_a_search_once_and_is_no_interruption() -> None:

@@ -29,18 +29,7 @@ def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
     assert found is not None
     assert np.array_equal(found, to_probabilities(LOG_ODDS))
     assert [path.name for path in (tmp_path / "probabilities").iterdir()] == ["00003-5.npz"]
-
-
-def test_each_epoch_of_a_trial_has_its_own(tmp_path: Path) -> None:
-    """A study with another --trials may count fewer epochs, so that an earlier one is the best again."""
-    save_probabilities(tmp_path, epoch_name(3, 5), pack_log_odds(LOG_ODDS))
-    save_probabilities(tmp_path, epoch_name(3, 6), pack_log_odds(-LOG_ODDS))
-    for epoch, log_odds in ((5, LOG_ODDS), (6, -LOG_ODDS)):
-        found = load_probabilities(tmp_path, epoch_name(3, epoch), 1057, 2)
-        assert found is not None
-        assert np.array_equal(found, to_probabilities(log_odds))
-    assert load_probabilities(tmp_path, epoch_name(3, 4), 1057, 2) is None
-    assert load_probabilities(tmp_path, epoch_name(4, 5), 1057, 2) is None
+    assert load_probabilities(tmp_path, epoch_name(3, 6), 1057, 2) is None
 
 
 def test_the_same_log_odds_are_the_same_bytes() -> None:
