@@ -58,9 +58,7 @@ class Metric:
             probabilities: (n, C) float32 or float64; None if the metric does not need them.
             n_classes: C.
         """
-        outputs = probabilities if self.needs_probabilities else predictions
-        if outputs is None:
-            raise ValueError(f"{self.name} needs probabilities, got none")
+        outputs: Any = probabilities if self.needs_probabilities else predictions
         return float(self.compute(labels, outputs[None], np.ones((1, len(labels)), dtype=np.int64), n_classes)[0, 0])
 
     def resampled(self, labels: Labels, outputs: NDArray[Any], counts: Counts, n_classes: int) -> Values:

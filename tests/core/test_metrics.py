@@ -164,11 +164,6 @@ def test_only_the_loss_is_better_when_it_is_lower() -> None:
         assert metric.oriented(metric.oriented(0.3)) == 0.3
 
 
-def test_a_metric_of_probabilities_needs_them() -> None:
-    with pytest.raises(ValueError, match="log_loss needs probabilities, got none"):
-        METRICS["log_loss"].value(np.array([0]), np.array([0]), None, 2)
-
-
 def test_the_user_learns_what_an_absent_class_does() -> None:
     labels, classes = np.array([0, 2]), ["a", "b", "c"]
     remarks = {name: METRICS[name].remark(labels, classes) for name in METRICS if name != "roc_auc"}

@@ -56,14 +56,6 @@ def test_a_member_that_states_more_than_the_limit_is_refused_unread() -> None:
 
 
 @pytest.mark.slow
-def test_a_bomb_is_refused_at_the_limit() -> None:
-    packed = tar_gz({f"part{i}": bytes(10 << 20) for i in range(8)})
-    assert len(packed) < 1 << 20
-    with pytest.raises(DataError, match="unpacks to more than 64 MiB; if you trust it, unpack it yourself"):
-        read(packed, "none")
-
-
-@pytest.mark.slow
 def test_a_bomb_in_a_long_name_header_is_refused_at_the_limit() -> None:
     """A GNU long name states its own size, and tarfile reads it at one go."""
     info = special("long", tarfile.GNUTYPE_LONGNAME)
@@ -109,7 +101,7 @@ def test_the_limit_grows_with_the_packed_size_up_to_a_bound() -> None:
 
 def test_a_gzip_bomb_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.gz").write_bytes(gzip.compress(bytes(65 << 20), 1))
-    with pytest.raises(DataError, match=r"x\.gz: unpacks to more than 64 MiB"):
+    with pytest.raises(DataError, match=r"x\.gz: unpacks to more than 64 MiB; if you trust it, unpack it yourself"):
         content(tmp_path / "x.gz")
 
 

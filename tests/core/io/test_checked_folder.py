@@ -66,12 +66,6 @@ def test_no_folder_is_written_into_a_saved_model(tmp_path: Path) -> None:
     assert check_output_folder(new, MODEL_FILES, "saved model") == new.resolve()
 
 
-def test_what_another_process_is_writing_now_stays(tmp_path: Path) -> None:
-    fresh = folder(tmp_path / ".model.abcd_123", "config.json", age=0)
-    remove_partial_writes(tmp_path, "model", files=MODEL_FILES)
-    assert fresh.exists()
-
-
 def test_a_folder_that_does_not_exist_has_no_partial_writes(tmp_path: Path) -> None:
     remove_partial_writes(tmp_path / "new", "model", files=MODEL_FILES)
     assert not (tmp_path / "new").exists()

@@ -13,10 +13,6 @@ from core.io import memory
 from core.io.memory import available_memory, check_texts_fit
 
 
-def test_this_machine_has_some_memory() -> None:
-    assert 100e6 < available_memory() < 1e15
-
-
 @pytest.mark.parametrize(
     ("groups", "files", "limit"),
     [

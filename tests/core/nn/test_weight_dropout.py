@@ -1,4 +1,4 @@
-"""Weight dropout: one mask of each direction's hidden-to-hidden weights per batch, none in evaluation."""
+"""Weight dropout: one mask of each direction's hidden-to-hidden weights per batch."""
 
 import pytest
 import torch
@@ -17,8 +17,8 @@ HIDDEN_WEIGHTS = [f"lstm.{layer}.{direction}.weight_hh_l0" for layer in (0, 1) f
 """In the order in which their masks are drawn."""
 
 
-def new_model(probability: float = 0.4, pooling: str = "last") -> SentenceClassifier:
-    config = TrialConfig(n_layers=2, hidden_dim=5, pooling=pooling, fc_dropout=0.0, weight_dropout=probability)
+def new_model(probability: float = 0.4) -> SentenceClassifier:
+    config = TrialConfig(n_layers=2, hidden_dim=5, pooling="last", fc_dropout=0.0, weight_dropout=probability)
     model = SentenceClassifier(config, 20, 3, 2)
     model.initialize(seeded_generator(1, "weights"))
     return model
@@ -90,15 +90,6 @@ def test_the_mask_is_that_of_a_batch() -> None:
     assert torch.equal(first[0], first[1])
     assert not torch.allclose(first, second)
     assert torch.equal(first, again)
-
-
-def test_evaluation_uses_the_whole_weights() -> None:
-    model, whole = new_model(), new_model(0.0)
-    vectors = model.embedding.weight
-    expected = whole.forward_batch(vectors, TOKENS, LENGTHS)
-    assert torch.equal(model.forward_batch(vectors, TOKENS, LENGTHS), expected)
-    assert torch.equal(model(TOKENS.t(), LENGTHS), whole(TOKENS.t(), LENGTHS))
-    assert not torch.allclose(model.forward_batch(vectors, TOKENS, LENGTHS, dropout()), expected)
 
 
 def test_a_probability_of_zero_draws_nothing() -> None:

@@ -177,7 +177,8 @@ def test_the_callers_settings_stay_as_they_were() -> None:
     torch.set_num_threads(2)
     generator = torch.get_rng_state()
     inside: list[int] = []
-    train(small(epochs=1), tiny_corpus(), threads=1, report=lambda _: inside.append(torch.get_num_threads()))
+    config, corpus = small(epochs=1, pooling="attention"), tiny_corpus(pretrained=False)  # every weight is drawn
+    train(config, corpus, threads=1, report=lambda _: inside.append(torch.get_num_threads()))
     assert torch.equal(torch.get_rng_state(), generator)
     assert (inside, torch.get_num_threads()) == ([1], 2)
     with pytest.raises(Died):
