@@ -218,8 +218,19 @@ def test_the_data_of_the_study_and_of_each_fold_are_loaded_once(
     assert loaded == [None, 0, 1, 2]
 
 
-def confirm(monkeypatch: pytest.MonkeyPatch, study: Path, top: int, opened: object, execute: object) -> object:
-    """Run the command without Ray on tiny data; `opened` and `execute` replace the functions of these names."""
+def record_failures(journal: StudyJournal, runs: Sequence[ConfirmRun]) -> None:
+    for run in runs:
+        record_result(journal, run, {"error": "TrainingError: NaN"})
+
+
+def confirm(monkeypatch: pytest.MonkeyPatch, study: Path, top: int, opened: object) -> list[ConfirmRun]:
+    """Run the command without Ray on tiny data, with another `open_study`; return the runs, all of which fail."""
+    trained: list[ConfirmRun] = []
+
+    def execute(left: Sequence[ConfirmRun], corpus_of: object, journal: StudyJournal, *_: object) -> None:
+        trained.extend(left)
+        record_failures(journal, left)
+
     replaced = {
         "open_study": opened,
         "execute": execute,
@@ -229,7 +240,8 @@ def confirm(monkeypatch: pytest.MonkeyPatch, study: Path, top: int, opened: obje
     }
     for name, value in replaced.items():
         monkeypatch.setattr(f"tuning.confirm.command.{name}", value)
-    return confirm_study(ConfirmOptions(study=str(study), top=top, seeds=2))
+    assert confirm_study(ConfirmOptions(study=str(study), top=top, seeds=2)) is not None
+    return trained
 
 
 @pytest.mark.parametrize("finished", [2, 5])
@@ -241,24 +253,14 @@ def test_runs_that_another_process_has_just_finished_are_not_trained_again(
     write_study(tmp_path, trials, attributes(spec=FULL_SPEC, inputs={}))
     runs = plan_runs(FULL_SPEC, candidates(trials, 2), 2, None)
     assert len(runs) == 5
-    trained: list[ConfirmRun] = []
-
-    def train(journal: StudyJournal, runs: Sequence[ConfirmRun]) -> None:
-        for run in runs:
-            record_result(journal, run, {"error": "TrainingError: NaN"})
 
     @contextmanager
     def opened(folder: Path, spec: Mapping[str, Any]) -> Iterator[StudyJournal]:
         with open_study(folder, spec) as journal:
-            train(journal, runs[:finished])
+            record_failures(journal, runs[:finished])
             yield journal
 
-    def execute(left: Sequence[ConfirmRun], corpus_of: object, journal: StudyJournal, *_: object) -> None:
-        trained.extend(left)
-        train(journal, left)
-
-    assert confirm(monkeypatch, tmp_path, 2, opened, execute) is not None
-    assert trained == runs[finished:]
+    assert confirm(monkeypatch, tmp_path, 2, opened) == runs[finished:]
 
 
 def test_a_trial_that_another_process_has_just_trained_is_compared(
@@ -266,7 +268,6 @@ def test_a_trial_that_another_process_has_just_trained_is_compared(
 ) -> None:
     """It ends after this command has read the journal, and before this command locks the study."""
     write_study(tmp_path, [trial(0, range(80)), trial(1, range(40))], attributes(spec=FULL_SPEC, inputs={}))
-    compared: set[int | None] = set()
 
     @contextmanager
     def opened(folder: Path, spec: Mapping[str, Any]) -> Iterator[StudyJournal]:
@@ -274,13 +275,7 @@ def test_a_trial_that_another_process_has_just_trained_is_compared(
         with open_study(folder, spec) as journal:
             yield journal
 
-    def execute(left: Sequence[ConfirmRun], corpus_of: object, journal: StudyJournal, *_: object) -> None:
-        compared.update(run.trial for run in left)
-        for run in left:
-            record_result(journal, run, {"error": "TrainingError: NaN"})
-
-    assert confirm(monkeypatch, tmp_path, 1, opened, execute) is not None
-    assert compared == {None, 0, 2}
+    assert {run.trial for run in confirm(monkeypatch, tmp_path, 1, opened)} == {None, 0, 2}
     assert "changed since the search: sentune's version 0, now " in capsys.readouterr().out
 
 
@@ -305,8 +300,7 @@ def over_folds(
         left: Sequence[ConfirmRun], corpus_of: Callable[[ConfirmRun], Corpus], journal: StudyJournal, *_: object
     ) -> None:
         use(corpus_of)
-        for run in left:
-            record_result(journal, run, {"error": "TrainingError: NaN"})
+        record_failures(journal, left)
 
     monkeypatch.setattr("tuning.confirm.command.execute", execute)
     monkeypatch.setattr("tuning.confirm.command.BackgroundRay", NoRay)
@@ -426,10 +420,6 @@ def test_a_study_that_has_not_changed_is_assessed_once(tmp_path: Path, monkeypat
         calls.append(1)
         return assess(*given, **options)
 
-    def execute(left: Sequence[ConfirmRun], corpus_of: object, journal: StudyJournal, *_: object) -> None:
-        for run in left:
-            record_result(journal, run, {"error": "TrainingError: NaN"})
-
     monkeypatch.setattr("tuning.confirm.command.assess", counted)
-    assert confirm(monkeypatch, tmp_path, 1, open_study, execute) is not None
+    confirm(monkeypatch, tmp_path, 1, open_study)
     assert calls == [1]

@@ -1,5 +1,6 @@
 """tuning.confirm.summary and its table: results of fresh seeds, in figures and in words."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -54,6 +55,16 @@ def summary(scores: dict[int | None, list[float]], top: int = 4, folds: int | No
         elif at < len(scores.get(run.trial, [])):
             known[run.key] = outcome(scores[run.trial][at], parameters=1000 * (run.trial or 0) + 500)
     return summarize("mine", chosen, runs, KEPT | known | more)
+
+
+def summarized(
+    outcome_of: Callable[[int, ConfirmRun], dict[str, Any]], top: int, seeds: int, metric: str = "accuracy", **more: Any
+) -> Summary:
+    """Summarize runs with these outcomes, by place and run; a run with an empty one is missing."""
+    chosen, spec = candidates(study(), top), SPEC | {"metric": metric}
+    runs = plan_runs(spec, chosen, seeds, None)
+    known = {run.key: found for at, run in enumerate(runs) if (found := outcome_of(at, run))}
+    return summarize("mine", chosen, runs, KEPT | {"spec": spec} | known | more)
 
 
 CLOSE: dict[int | None, list[float]] = {
@@ -252,67 +263,54 @@ def test_the_majority_class_is_below_with_its_shares_of_both_splits() -> None:
     assert (row.trial, row.val_accuracy, row.test_accuracy, row.difference) == ("major", 0.55, 0.52, None)
     plain = {"confirm:plain": outcome(0.7, val_mcc=0.4, test_mcc=0.4, majority_val=0.0, majority_test=0.0)}
     exact = {"confirm:plain": outcome(0.7, majority_val=0.55001, majority_test=0.52001)}
-    chosen = candidates(study(), 1)
-    row = summarize("mine", chosen, plan_runs(SPEC, chosen, 2, None), KEPT | exact).rows[-1]
+    row = summarized(lambda *_: {}, 1, 2, **exact).rows[-1]
     assert (row.val_accuracy, row.test_accuracy) == (0.55001, 0.52001)
-    spec = SPEC | {"metric": "mcc"}
-    row = summarize("mine", chosen, plan_runs(spec, chosen, 2, None), KEPT | {"spec": spec} | plain).rows[-1]
+    row = summarized(lambda *_: {}, 1, 2, "mcc", **plain).rows[-1]
     assert (row.trial, row.val_metric, row.test_metric, row.test_accuracy) == ("major", 0.0, 0.0, 0.52)
 
 
 @pytest.mark.parametrize(("rare", "tied"), [(5, True), (6, False), (0, False)])
 def test_a_few_sentences_of_a_class_show_no_difference(rare: int, tied: bool) -> None:
     """Of a mean over two classes, five sentences decide a half: leaving out one of them changes nothing."""
-    chosen, spec = candidates(study(), 1), SPEC | {"metric": "balanced_accuracy"}
-    runs = plan_runs(spec, chosen, 3, None)
-    values = {1: (0.9, [0.9] * 10), 0: (0.45, [0.45] * 10)}
-    known = {}
-    for run in runs:
-        if run.trial in values and run.fold is None:
-            value, pseudo = values[run.trial]
-            more = {"pseudo_values": pseudo, "class_sentences": [rare, SENTENCES - rare]}
-            known[run.key] = outcome(value, test_balanced_accuracy=value, **more)
-    found = summarize("mine", chosen, runs, KEPT | {"spec": spec} | known)
+
+    def measured(_: int, run: ConfirmRun) -> dict[str, Any]:
+        if run.trial is None:
+            return {}
+        value = {1: 0.9, 0: 0.45}[run.trial]
+        more = {"pseudo_values": [value] * 10, "class_sentences": [rare, SENTENCES - rare]}
+        return outcome(value, test_balanced_accuracy=value, **more)
+
+    found = summarized(measured, 1, 3, "balanced_accuracy")
     row = next(each for each in found.rows if each.trial == 0)
     assert row.difference is not None
     assert row.difference.tied is tied
     assert row.difference.mean == pytest.approx(0.45)
     assert (row.difference.half > 0.5) is tied
     assert ("+- includes 0.500 for classes with fewer than 6 sentences" in render_summary(found, "table")) is tied
-    assert summarize("mine", chosen, runs, KEPT | {"spec": spec}).rare_part == 0.0  # no run has succeeded
+    assert summarized(lambda *_: {}, 1, 3, "balanced_accuracy").rare_part == 0.0  # no run has succeeded
 
 
 def test_a_failed_run_and_a_missing_one_are_reported_and_the_rest_counts() -> None:
-    chosen = candidates(study(), 2)
-    runs = plan_runs(SPEC, chosen, 3, None)
-    known: dict[str, Any] = {run.key: outcome(0.8) for run in runs}
-    broken, lost = runs[2], runs[4]
-    known[broken.key] = {"error": "TrainingError: NaN \x1b[31m"}
-    del known[lost.key]
-    found = summarize("mine", chosen, runs, KEPT | known)
+    others = {2: {"error": "TrainingError: NaN \x1b[31m"}, 4: {}}
+    found = summarized(lambda at, _: others.get(at, outcome(0.8)), 2, 3)
     assert [len(row.seeds) for row in found.rows[:-1]] == [2, 2, 3, 0]
     assert found.rows[1].difference is None
     assert "too few runs" not in verdict(found)[0]
     text = render_summary(found, "table")
     assert "trial 2 failed: TrainingError: NaN \\x1b[31m" in text
+    lost = plan_runs(SPEC, candidates(study(), 2), 3, None)[4]
     assert f"trial 1, seed {lost.seed} is missing, its worker died or failed; run the same command again" in text
 
 
 def test_runs_of_one_trial_with_different_numbers_of_sentences_are_refused() -> None:
-    chosen = candidates(study(), 2)
-    runs = plan_runs(SPEC, chosen, 3, None)
-    known: dict[str, Any] = {run.key: outcome(0.8) for run in runs}
-    known[runs[0].key] |= {"correct": pack_labels(np.ones(SENTENCES - 1, int))}
+    fewer = {"correct": pack_labels(np.ones(SENTENCES - 1, int))}
     with pytest.raises(CorruptionError, match=r"fresh runs of trials 1 and .*they have different numbers of sentences"):
-        summarize("mine", chosen, runs, KEPT | known)
+        summarized(lambda at, _: outcome(0.8, **({} if at else fewer)), 2, 3)
 
 
 def test_without_a_test_split_validation_is_compared_and_that_is_said() -> None:
-    chosen = candidates(study(), 2)
-    runs = plan_runs(SPEC, chosen, 2, None)
     without = {k: v for k, v in outcome(0.8).items() if not k.startswith("test_")}
-    kept = KEPT | {"audit": {"majority_baseline": {"class": "a", "val": 0.55}}}
-    found = summarize("mine", chosen, runs, kept | dict.fromkeys((run.key for run in runs), without))
+    found = summarized(lambda *_: without, 2, 2, audit={"majority_baseline": {"class": "a", "val": 0.55}})
     assert found.compared == "val"
     assert (
         "there is no test split: compared on the validation split, on which these configurations were chosen"
@@ -321,11 +319,7 @@ def test_without_a_test_split_validation_is_compared_and_that_is_said() -> None:
 
 
 def test_where_the_metric_is_undefined_on_the_test_split_validation_is_compared_and_that_is_said() -> None:
-    chosen, spec = candidates(study(), 2), SPEC | {"metric": "roc_auc"}
-    runs = plan_runs(spec, chosen, 2, None)
-    found = summarize(
-        "mine", chosen, runs, KEPT | {"spec": spec} | {run.key: outcome(0.8, val_roc_auc=0.9) for run in runs}
-    )
+    found = summarized(lambda *_: outcome(0.8, val_roc_auc=0.9), 2, 2, "roc_auc")
     assert found.compared == "val"
     text = render_summary(found, "table")
     assert "ROC AUC is undefined on the test split: compared on the validation split, on which" in text
@@ -333,10 +327,8 @@ def test_where_the_metric_is_undefined_on_the_test_split_validation_is_compared_
 
 
 def test_without_a_run_that_succeeded_no_split_is_called_compared() -> None:
-    chosen = candidates(study(), 2)
-    runs = plan_runs(SPEC, chosen, 2, None)
-    failed = {run.key: {"error": "TrainingError: NaN"} for run in runs}
-    assert "compared on" not in render_summary(summarize("mine", chosen, runs, KEPT | failed), "table")
+    found = summarized(lambda *_: {"error": "TrainingError: NaN"}, 2, 2)
+    assert "compared on" not in render_summary(found, "table")
 
 
 def test_a_run_is_known_by_trial_seed_and_fold() -> None:
@@ -350,15 +342,12 @@ def test_a_run_is_known_by_trial_seed_and_fold() -> None:
 
 def test_another_metric_is_compared_in_its_own_direction() -> None:
     """Trial 1 has the lower loss on test, so it is better by the difference."""
-    chosen = candidates(study(), 2)
-    spec = SPEC | {"metric": "log_loss"}
-    runs = plan_runs(spec, chosen, 3, None)
     losses = {1: 0.40, 2: 0.50, 0: 0.60, None: 0.30}
-    known = {
-        run.key: outcome(0.8, val_log_loss=losses[run.trial], test_log_loss=losses[run.trial] + at / 1000)
-        for at, run in enumerate(runs)
-    }
-    found = summarize("mine", chosen, runs, KEPT | {"spec": spec} | known)
+
+    def measured(at: int, run: ConfirmRun) -> dict[str, Any]:
+        return outcome(0.8, val_log_loss=losses[run.trial], test_log_loss=losses[run.trial] + at / 1000)
+
+    found = summarized(measured, 2, 3, "log_loss")
     first, second, baseline, plain, _ = found.rows
     assert (found.metric, found.compared, first.val_metric) == ("log_loss", "test", pytest.approx(0.4))
     assert second.difference is not None
@@ -375,29 +364,27 @@ def test_another_metric_is_compared_in_its_own_direction() -> None:
 
 
 def test_a_metric_without_upper_bound_is_never_in_points() -> None:
-    chosen, spec = candidates(study(), 1), SPEC | {"metric": "log_loss"}
-    runs = plan_runs(spec, chosen, 3, None)
-    known = {}
-    for run in runs:
+
+    def measured(_: int, run: ConfirmRun) -> dict[str, Any]:
         values = (0.4 if run.trial == 1 else 0.6) + np.random.default_rng(0).normal(0, 1, 500) * (run.trial == 1)
         more = {"val_log_loss": values.mean(), "test_log_loss": values.mean(), "pseudo_values": values.tolist()}
-        known[run.key] = outcome(0.8, **more)
-    lines = verdict(summarize("mine", chosen, runs, KEPT | {"spec": spec} | known))
+        return outcome(0.8, **more)
+
+    lines = verdict(summarized(measured, 1, 3, "log_loss"))
     assert lines[2].startswith("(of that, chance in the 1,000 test sentences is +- 0.08")
 
 
 def test_the_error_of_sentences_counts_for_any_metric() -> None:
     """The pseudo-values of two equal sets of runs differ by sentence, so that they are not shown to differ."""
-    chosen = candidates(study(), 2)
-    runs = plan_runs(SPEC | {"metric": "macro_f1"}, chosen, 3, None)
     noise = np.random.default_rng(0).normal(0, 1, (2, 500))
-    known = {}
-    for run in runs:
+
+    def measured(_: int, run: ConfirmRun) -> dict[str, Any]:
         value = {1: 0.80, 2: 0.79, 0: 0.5}.get(run.trial or 0, 0.5)
         values = value + (noise[run.trial - 1] if run.trial in (1, 2) else 0 * noise[0])
         more = {"val_macro_f1": value, "test_macro_f1": value, "pseudo_values": values.tolist()}
-        known[run.key] = outcome(value, **more)
-    found = summarize("mine", chosen, runs, KEPT | {"spec": SPEC | {"metric": "macro_f1"}} | known)
+        return outcome(value, **more)
+
+    found = summarized(measured, 2, 3, "macro_f1")
     difference = found.rows[1].difference
     assert difference is not None
     assert difference.sentences_half == pytest.approx(Z * (noise[0] - noise[1]).std(ddof=1) / 500**0.5)

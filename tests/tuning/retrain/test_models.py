@@ -14,7 +14,7 @@ from core.training.loop import train
 from tests.support.corpora import tiny_corpus
 from tests.support.epochs import epoch
 from tests.support.journals import SPEC
-from tuning.journal.writer import open_study
+from tuning.journal.writer import StudyJournal, open_study
 from tuning.retrain.calibrated import Outputs
 from tuning.retrain.models import (
     RetrainContext,
@@ -38,15 +38,18 @@ def model(seed: int, accuracy: float, loss: float = 0.5, **figures: Any) -> Trai
     )
 
 
+def context(journal: StudyJournal, config: TrialConfig) -> RetrainContext:
+    return RetrainContext(
+        journal=journal, trial=0, config=config, corpus=tiny_corpus(), split="80/10/10", threads=1, device="cpu"
+    )
+
+
 def test_the_figures_of_a_split_are_those_of_its_sentences(tmp_path: Path) -> None:
     corpus, config = tiny_corpus(), TrialConfig(hidden_dim=4, epochs=1, batch_size=16)
     result = train(config, corpus)
     with open_study(tmp_path, SPEC | {"precision": "fp32"}) as journal:
-        context = RetrainContext(
-            journal=journal, trial=0, config=config, corpus=corpus, split="70/20/10", threads=1, device="cpu"
-        )
-        found = evaluate_model(context, result).figures
-        both = refit_on_both(context, result, lambda *_: None).figures
+        found = evaluate_model(context(journal, config), result).figures
+        both = refit_on_both(context(journal, config), result, lambda *_: None).figures
     for name, split, figures in (("val", VAL, found), ("test", TEST, found), ("test", TEST, both)):
         labels, confusion = corpus.labels[corpus.indices(split)], np.array(figures[f"{name}_confusion"])
         assert confusion.sum(axis=1).tolist() == np.bincount(labels).tolist()
@@ -104,10 +107,7 @@ def test_an_evaluation_in_another_precision_is_no_result_of_the_trial(tmp_path: 
     with open_study(tmp_path, SPEC | {"precision": "fp32"}) as journal:
         for precision in ("fp32", "bf16"):
             config = trained.config.replace(precision=precision)
-            context = RetrainContext(
-                journal=journal, trial=0, config=config, corpus=tiny_corpus(), split="80/10/10", threads=1, device="cpu"
-            )
-            _log_test(context, dataclasses.replace(trained, config=config), "train", 2)
+            _log_test(context(journal, config), dataclasses.replace(trained, config=config), "train", 2)
         assert [reading["on"] for reading in journal.test_evaluations] == ["train", "train in bf16"]
 
 
@@ -117,16 +117,7 @@ def test_of_several_seeds_only_the_kept_model_has_a_reliability_diagram(tmp_path
     models = [model(seed, accuracy, **measured) for seed, accuracy in ((1, 0.9), (2, 0.8), (3, 0.7))]
     with open_study(tmp_path, SPEC | {"precision": "fp32"}) as journal:
         for each in (models[2], *models):  # the first is of an earlier command
-            context = RetrainContext(
-                journal=journal,
-                trial=0,
-                config=each.config,
-                corpus=tiny_corpus(),
-                split="80/10/10",
-                threads=1,
-                device="cpu",
-            )
-            _log_test(context, each, "train", 2)
+            _log_test(context(journal, each.config), each, "train", 2)
         forget_diagrams(journal, models, median_model(models))
         readings = [(reading["seed"], "calibration" in reading) for reading in journal.test_evaluations]
     assert readings == [(3, True), (1, False), (2, True), (3, False)]
