@@ -197,12 +197,12 @@ def is_terminal(stream: object) -> bool:
 
 
 def print_note(line: str) -> None:
-    """Print a line to standard error, unless the program has closed it."""
+    """Print a line to standard error; drop it if the program has closed that, or if it cannot be written."""
     if sys.stderr is None:
         return
-    line = in_callers_terms(line)
-    sys.stderr.write(f"{line}\n")  # at once: a signal between `print`'s two calls would leave the line without its end
-    sys.stderr.flush()
+    stream, line = PipeSafeStream(sys.stderr), in_callers_terms(line)
+    stream.write(f"{line}\n")  # at once: a signal between `print`'s two calls would leave the line without its end
+    stream.flush()
 
 
 def for_terminal(text: str) -> str:
@@ -338,8 +338,6 @@ def say_interrupted() -> None:
         try:
             resume = f"; run the same command again to resume: {command_line()}"
             print_note("interrupted" + (resume if RESUMED.intersection(sys.argv[1:2]) else ""))
-        except OSError:  # the terminal is gone
-            pass
         except RuntimeError:  # the signal met another print; leave_interrupted says it
             _interrupted = -math.inf
 

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -50,8 +49,6 @@ class RecordedEpochs:
 def recorded_epochs(path: Path, *, trials: int, epochs: int, seed: int) -> RecordedEpochs:
     """Return what the file holds; train the models and write it if there is none.
 
-    Until then, a folder next to it keeps each finished training.
-
     Args:
         path: Name of the file.
         trials: Number of configurations: the baseline, and random ones of the space `quick` with at most 64
@@ -65,10 +62,8 @@ def recorded_epochs(path: Path, *, trials: int, epochs: int, seed: int) -> Recor
     settings = [config.to_dict() for config in configurations(trials, epochs, seed)]
     corpus = split_corpus(seed)
     if not path.exists():
-        folder = path.with_suffix(".parts")
-        parts = [folder / f"{number}.npz" for number in range(trials)]
         with process_pool(2) as pool:
-            runs = list(pool.map(_train, settings, repeat(seed), parts))
+            runs = list(pool.map(_train, settings, repeat(seed)))
         if short := [str(number) for number, run in enumerate(runs) if len(run["predictions"]) < epochs]:
             raise SystemExit(f"the loss of configuration {', '.join(short)} is not finite; choose another seed")
         with atomic_file(path) as file:
@@ -81,7 +76,6 @@ def recorded_epochs(path: Path, *, trials: int, epochs: int, seed: int) -> Recor
                 fingerprint=corpus.fingerprint,
                 shape=json.dumps(dataclasses.asdict(CorpusShape.of(corpus))),
             )
-        shutil.rmtree(folder)
     with np.load(path) as kept:
         if (json.loads(str(kept["configs"])), str(kept.get("fingerprint"))) != (settings, corpus.fingerprint):
             raise SystemExit(f"{path} has other configurations or sentences; delete it, so that they are trained again")
@@ -118,26 +112,17 @@ def split_corpus(seed: int) -> Corpus:
     return part_of_corpus(dataclasses.replace(corpus, split=split), np.sort(order[: N_TRAIN + N_OTHERS]))
 
 
-def _train(settings: dict[str, Any], seed: int, path: Path) -> Mapping[str, NDArray[Any]]:
-    """Train one configuration unless `path` has it; return its predictions (E, n) and log-odds (E, n).
+def _train(settings: dict[str, Any], seed: int) -> Mapping[str, NDArray[Any]]:
+    """Train one configuration; return its predictions (E, n) and log-odds (E, n).
 
     They are of fewer epochs if the loss is not finite.
     """
     from benchmarks.inputs.trained_epochs import trained_epochs
 
-    corpus = split_corpus(seed)
-    about = json.dumps([settings, corpus.fingerprint])
-    if path.exists():
-        with np.load(path) as kept:
-            if str(kept.get("about")) == about:
-                return dict(kept)
     epochs = []
     with contextlib.suppress(TrainingError):
-        epochs.extend(found for _, found in trained_epochs(TrialConfig.from_dict(settings), corpus))
-    outputs = {
+        epochs.extend(found for _, found in trained_epochs(TrialConfig.from_dict(settings), split_corpus(seed)))
+    return {
         "predictions": np.array([found.predictions for found in epochs], dtype=np.uint8),
         "log_odds": np.array([found.log_odds[:, 0] for found in epochs], dtype=np.int16),
     }
-    with atomic_file(path) as file:
-        np.savez(file, about=about, **outputs)
-    return outputs

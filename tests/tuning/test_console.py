@@ -108,6 +108,25 @@ def test_a_full_disk_is_no_error() -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("full", [False, True])
+def test_a_note_that_cannot_be_written_ends_no_command(full: bool) -> None:
+    """As in `sentune predict model --file texts 2>&1 >labels | grep -q unknown`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    script = "from tuning.console import print_note; print_note('one'); print_note('two'); print('the result')"
+    with Path("/dev/full").open("w") as disk:
+        ended = subprocess.run(
+            [sys.executable, "-c", script],
+            stdout=subprocess.PIPE,
+            stderr=disk if full else writing,
+            text=True,
+            cwd=ROOT,
+            check=False,
+        )
+    os.close(writing)
+    assert (ended.returncode, ended.stdout) == (0, "the result\n")
+
+
 def test_what_the_encoding_lacks_is_escaped() -> None:
     script = "from tuning.console import prepare_streams; prepare_streams(); print('na\\u00efve \\u2713')"
     env = {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}

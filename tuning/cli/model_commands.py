@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from core.errors import ConfigError
+from core.errors import ConfigError, check_rules
 from core.io.atomic import expand_user
 from tuning.cli.options import takes_options
 from tuning.console import print_note, say_if_slow
@@ -54,6 +54,7 @@ def export(
             raise ConfigError(
                 "--out is for a model, --to for a study; pass one of them (--uri names the store of --to)"
             )
+        check_rules({"--uri": (uri, "a server or a store", uri != "")})
         from tuning.tracking.mlflow import default_uri, export_to_mlflow
 
         folder = study_folder(what, results)

@@ -134,6 +134,8 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         open_file(tmp_path / "absent")
     with pytest.raises(DataError, match="a\0b: no such file; check the path"):
         open_file(tmp_path / "a\0b")
+    with pytest.raises(DataError, match="n: no such file; check the path"):
+        open_file(tmp_path / ("n" * 300))
     with pytest.raises(DataError, match=": is a folder; pass a file"):
         open_file(tmp_path)
     with pytest.raises(DataError, match="a/b: no such file; check the path"):

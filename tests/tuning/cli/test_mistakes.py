@@ -142,6 +142,7 @@ MISTAKES = {
     "predict no-such hello --out .": "--out must be a file, . is a folder",
     "export no-such": "no saved model at no-such",
     "export no-such --uri x": "--uri is for a study and --to mlflow; leave it out",
+    "export no-such --to mlflow --uri=": "--uri must be a server or a store, got ''",
     "export no-such --to mlflow": "no study 'no-such' in ",
     "export no-such --to mlflow --out x": "--out is for a model, --to for a study; pass one of them",
     "export no-such --out onnx --format xml": "Invalid value for '--format'",

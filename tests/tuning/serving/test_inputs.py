@@ -81,16 +81,6 @@ def test_packed_lines_are_unpacked(tmp_path: Path) -> None:
     assert lines_of(tmp_path / "file.gz") == ["one", "two"]
 
 
-@pytest.mark.parametrize(
-    ("data", "reason"),
-    [(b"one\ntwo\n", "Not a gzipped file"), (gzip.compress(b"one\n", mtime=0)[:-8] + bytes(8), "CRC check failed")],
-)
-def test_a_damaged_packed_file_is_named(tmp_path: Path, data: bytes, reason: str) -> None:
-    (tmp_path / "file.gz").write_bytes(data)
-    with pytest.raises(DataError, match=rf"file\.gz: not a whole gzip file \({reason}.*\); fetch it again$"):
-        lines_of(tmp_path / "file.gz")
-
-
 def test_texts_are_named_by_their_lines(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("a\n" * 3000)
     names = [
@@ -120,20 +110,6 @@ def test_a_named_pipe_is_read(tmp_path: Path) -> None:
     thread.start()
     assert lines_of(tmp_path / "pipe") == ["one", "two"]
     thread.join()
-
-
-@pytest.mark.parametrize(
-    ("file", "message"),
-    [
-        ("/dev/zero", "/dev/zero: is a pipe, a device or a socket; pass a regular file"),
-        ("no-such", "no-such: no such file; check the path"),
-        (".", r"\.: is a folder; pass a file"),
-        ("n" * 300, "n: no such file; check the path"),
-    ],
-)
-def test_what_is_no_file_is_refused(file: str, message: str) -> None:
-    with pytest.raises(DataError, match=message):
-        lines_of(file)
 
 
 def test_an_input_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,14 +150,6 @@ def test_a_line_without_an_end_is_refused_with_its_number(before: int, monkeypat
     with pytest.raises(DataError, match=message):
         lines_of("-")
     assert Stdin.buffer.raw.blocks < 200  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl"])
-def test_a_long_line_of_a_table_is_refused_with_its_number(tmp_path: Path, name: str) -> None:
-    rows = {"a.csv": ("body,x", "good,1"), "a.tsv": ("body\tx", "good\t1"), "a.jsonl": ('{"body": "x"}',) * 2}[name]
-    (tmp_path / name).write_text(f"{rows[0]}\n{rows[1]}\n" + "x" * (2**20 + 1))
-    with pytest.raises(DataError, match=rf"{name}, line 3: has more than 1,048,576 characters"):
-        list(sentence_batches(str(tmp_path / name), "body", None, tmp_path, pytest.fail, "--unlabelled"))
 
 
 def test_a_table_is_a_regular_file(tmp_path: Path) -> None:
