@@ -11,6 +11,9 @@ from typing import NoReturn
 
 def start_program() -> NoReturn:
     """Run the command line."""
+    if os.name != "posix":
+        os.write(2, b"sentune: needs Linux or macOS; on Windows, use its Subsystem for Linux (WSL)\n")
+        os._exit(2)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
             signal.signal(number, _end)

@@ -113,6 +113,8 @@ def read_manifest(path: Path) -> CacheEntry:
     try:
         with _readable(path):
             if not path.is_dir():
+                with contextlib.suppress(NotADirectoryError):
+                    path.stat()  # raises PermissionError, which is_dir does not from Python 3.14 on
                 raise FileNotFoundError(path)
             written = read_regular(file)
         body = json.loads(written)["body"]

@@ -1,6 +1,7 @@
 """tuning.console: a closed output is ignored; messages name a call from Python."""
 
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -260,6 +261,13 @@ def test_openmp_binds_no_process_to_a_processor() -> None:
     env = os.environ | {"OMP_PROC_BIND": "spread", "OMP_PLACES": "cores"}
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=env, cwd=ROOT)
     assert said.stdout == "false\n"
+
+
+def test_windows_is_refused_in_one_line() -> None:
+    script = "import os, tuning.__main__ as program; os.name = 'nt'; program.start_program()"
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert ended.returncode == 2
+    assert re.fullmatch(r"sentune: needs Linux or macOS; .*\n", ended.stderr)
 
 
 def test_a_signal_ends_a_fork_that_has_yet_to_start_its_own_program(monkeypatch: pytest.MonkeyPatch) -> None:

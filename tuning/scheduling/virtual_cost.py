@@ -6,6 +6,7 @@ constants were fitted once to recorded seconds, by `python -m benchmarks.simulat
 the cost is from each recorded machine.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
@@ -79,7 +80,8 @@ def cost_terms(config: TrialConfig, shape: CorpusShape) -> tuple[float, ...]:
 
 def epoch_cost(config: TrialConfig, shape: CorpusShape) -> float:
     """Return the cost of an epoch: about its seconds on one core of the machines that the constants were fitted to."""
-    return sum(weight * term for weight, term in zip(WEIGHTS, cost_terms(config, shape), strict=True))
+    # The last bit of `sum` depends on the version of Python, and with it the order of trials that cost the same.
+    return math.fsum(weight * term for weight, term in zip(WEIGHTS, cost_terms(config, shape), strict=True))
 
 
 def virtual_cost(space: Space, shared: Mapping[str, Any], shape: CorpusShape) -> Callable[[TrialConfig], float]:

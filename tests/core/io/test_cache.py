@@ -328,6 +328,7 @@ from pathlib import Path
 from core.io import cache
 from core.errors import UserError
 os.umask(int(sys.argv[2], 8))
+Path.is_dir = lambda path: os.path.isdir(path)  # as from Python 3.14 on: it raises no error
 def fill(folder):
     (folder / "data").write_text("whole")
 def obtain():
