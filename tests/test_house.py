@@ -58,7 +58,7 @@ def test_the_packages_tell_type_checkers_that_they_have_type_hints() -> None:
 
 
 def test_each_folder_with_modules_is_a_package() -> None:
-    """Without an `__init__.py` a folder is a namespace, which pip would leave out of the wheel unnoticed."""
+    """Without an `__init__.py` a folder is a namespace, which has no docstring that says what it holds."""
     folders = {path.parent.relative_to(ROOT).as_posix() for path in MODULES.values()}
     assert [folder for folder in sorted(folders) if not (ROOT / folder / "__init__.py").is_file()] == []
 

@@ -45,9 +45,11 @@ class PipeSafeStream:
         try:
             yield
         except OSError:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self._stream.fileno())
-            os.close(nowhere)
+            with contextlib.suppress(AttributeError, OSError):  # a stream of the caller's own may have no descriptor
+                number = self._stream.fileno()
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, number)
+                os.close(nowhere)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -157,8 +157,13 @@ def study_config(
 def data_of_study(options: RunOptions, existing: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of load_corpus; an existing study keeps its tokenizer and vectors instead of `auto`.
 
+    It also keeps the encoding of its file, unless another one is given.
+
     The arguments are those of `plan_search`.
     """
     recorded = existing["spec"]["data"] if existing else {}
     data = options.data
-    return {**data, **{name: recorded.get(name, AUTO) for name in CHOSEN if data[name] == AUTO}}
+    kept = {name: recorded.get(name, AUTO) for name in CHOSEN if data[name] == AUTO}
+    if data["encoding"] is None and data["dataset"] == recorded.get("dataset"):
+        kept["encoding"] = recorded.get("encoding")
+    return {**data, **kept}

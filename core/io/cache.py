@@ -112,10 +112,6 @@ def read_manifest(path: Path) -> CacheEntry:
     damaged = CorruptionError(f"cache entry damaged: {file} has changed since it was written")
     try:
         with _readable(path):
-            if not path.is_dir():
-                with contextlib.suppress(NotADirectoryError):
-                    path.stat()  # raises PermissionError, which is_dir does not from Python 3.14 on
-                raise FileNotFoundError(path)
             written = read_regular(file)
         body = json.loads(written)["body"]
         if written != _manifest_bytes(body) or body["key"] != path.name:
@@ -127,9 +123,9 @@ def read_manifest(path: Path) -> CacheEntry:
             inputs=body["inputs"],
             files={name: digest for name, (_, digest) in body["files"].items()},
         )
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         if not path.is_dir():
-            raise
+            raise FileNotFoundError(path) from None
         raise CorruptionError(f"cache entry damaged: {file} is missing") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise damaged from None

@@ -103,7 +103,9 @@ class Nodes:
     def lose(self, name: str) -> None:
         """Kill all processes of a node at once, as when its machine is gone."""
         process = self.started.pop(name)
-        family = [process.pid, *(each.pid for each in psutil.Process(process.pid).children(recursive=True))]
+        family = [process.pid]
+        with contextlib.suppress(psutil.NoSuchProcess):  # its start has failed
+            family += [each.pid for each in psutil.Process(process.pid).children(recursive=True)]
         for victim in {*family, *self.processes(name)}:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(victim, signal.SIGKILL)

@@ -37,6 +37,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
+    (copy / "core_old").mkdir()  # of the user, not packed
+    (copy / "core_old" / "a.py").touch()
     # The project's own setuptools, for speed: else pip fetches one into an environment of its own.
     from_here = ["--no-build-isolation"] if has_setuptools() else []
     checked(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", *from_here, "--wheel-dir", out, copy)
@@ -86,7 +88,7 @@ def sentune(bin_folder: Path, command: Command, tmp_path_factory: pytest.TempPat
 
 
 def test_the_wheel_has_every_file_of_the_packages(wheel: Path) -> None:
-    """Each subpackage must be named in pyproject.toml, and so must each kind of file that is no module."""
+    """pyproject.toml must name each kind of file that is no module, and no folder but those of the packages."""
     expected = {
         path.relative_to(ROOT).as_posix()
         for package in PACKAGES

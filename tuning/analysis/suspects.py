@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -137,7 +138,7 @@ def _fold_files(attributes: Mapping[str, Any]) -> list[str]:
             found = runs.setdefault((run["trial"], run["seed"], run["folds"]), {})
             found[run["fold"]] = file_name(key), metric.oriented(run[name])
     whole = [found for (_, _, count), found in runs.items() if count == len(found) and {*found} == {*range(len(found))}]
-    best = max(whole, key=lambda found: sum(score for _, score in found.values()) / len(found), default={})
+    best = max(whole, key=lambda found: fmean(score for _, score in found.values()), default={})
     return [best[fold][0] for fold in range(len(best))]
 
 

@@ -5,6 +5,7 @@ import json
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING, Any
@@ -82,7 +83,12 @@ def _make_routes(
     html, page_headers = _page()
     # FastAPI's pages load scripts from other sites, and its redirects trust the header Host.
     app = FastAPI(
-        title=f"sentune: {printable(name)}", docs_url=None, redoc_url=None, redirect_slashes=False, responses=REFUSED
+        title=f"sentune: {printable(name)}",
+        version=version("sentune"),
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        responses=REFUSED,
     )
 
     @app.get("/", response_class=HTMLResponse)

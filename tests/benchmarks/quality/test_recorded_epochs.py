@@ -1,4 +1,4 @@
-"""A training whose loss is not finite is refused by its number; the outputs of the others are trained once."""
+"""A training whose loss is not finite is refused by its number, and so are outputs of another corpus."""
 
 import dataclasses
 from collections.abc import Iterator

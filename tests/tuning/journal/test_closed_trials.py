@@ -74,6 +74,7 @@ def test_all_trials_can_be_opened_again_with_their_epochs_and_results(tmp_path: 
         assert N_EPOCHS not in study_journal.trials()[third].user_attrs
         assert read_study(tmp_path / "s")[1] == opened
         results = [trial.user_attrs.get("result") for trial in study_journal.trials()]
+        assert results[0] == {"n_parameters": 10}
         lines = len((tmp_path / "s" / JOURNAL).read_bytes().splitlines())
         study_journal.finish_trial(0, TrialState.COMPLETE, results[0], 4)
         assert len((tmp_path / "s" / JOURNAL).read_bytes().splitlines()) == lines + 1  # an equal result is kept

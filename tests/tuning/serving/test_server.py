@@ -89,6 +89,14 @@ def test_predictions_are_the_models(ask: Ask, model: Predictor) -> None:
         }
 
 
+def test_the_schema_has_the_version_of_sentune(model: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FastAPI's default is 0.1.0."""
+    monkeypatch.setattr("tuning.serving.server.version", {"sentune": "7.8.9"}.__getitem__)
+    with running(make_app(model, "x", rate=10**9)) as port:
+        _, _, schema = answer_of(port, "GET", "/openapi.json")
+    assert json.loads(schema)["info"]["version"] == "7.8.9"
+
+
 def test_health_names_the_model_and_its_classes(ask: Ask) -> None:
     about = {"model": "x\\x1b", "classes": ["<b>bad</b>", "\ud800"], "min_probability": MINIMUM}
     assert ask("GET", "/health") == (200, {"status": "ok", **about})
