@@ -206,7 +206,7 @@ class Study:
 
         Raises:
             UserError: The study or an argument has a problem that the user can fix.
-            TrainingError: The loss or the metric is not a number; this is no UserError.
+            TrainingError: A trial cannot be trained again, such as for lack of memory; this is no UserError.
         """
         from tuning.ensemble.command import make_ensemble
 

@@ -32,7 +32,7 @@ LINE_LENGTH = 200
 def call_watched(start: Callable[[], object], problem: str, undo: Callable[[], object]) -> Iterator[None]:
     """Call `start` in a thread that lives until the block ends; run the block after `start` has returned.
 
-    Linux kills Ray's processes when the thread that started them ends.
+    Linux kills Ray's processes when the thread that started them ends. What `start` raises is raised.
 
     Args:
         start: Starts or joins Ray. It may hang.
@@ -40,8 +40,8 @@ def call_watched(start: Callable[[], object], problem: str, undo: Callable[[], o
         undo: Called if `start` returns after it was given up or interrupted.
 
     Raises:
-        UserError: A process of Ray has died, Ray does not answer, or `start` has raised an exception. The processes
-            that `start` has started are killed.
+        UserError: A process of Ray has died, or Ray does not answer. The processes that `start` has started are
+            killed.
     """
     started, over, given_up = Future[None](), threading.Event(), True
 

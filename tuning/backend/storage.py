@@ -1,7 +1,8 @@
 """A storage that every machine reaches: a shared folder or an object store, given by a path or a URI.
 
 The stores are pyarrow's, as in Ray. Each function raises ConfigError if the name is neither a path nor the URI of a
-store that pyarrow knows. It raises UserError if the store does not answer or denies access.
+store that pyarrow knows. It raises UserError if the store does not answer or denies access. Only `open_storage`,
+`delete` and `make_folder` pass on the store's OSError: call them within `errors_as_user_errors`.
 """
 
 import contextlib

@@ -89,7 +89,11 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConfirmRow:
-    """One configuration over its seeds. Means are None if all runs failed."""
+    """One configuration over its seeds.
+
+    Means are None if all runs failed. Those on test are None, too, if there is no test split, or if the metric is
+    undefined on it.
+    """
 
     rank: int | None = None
     trial: int | str
@@ -131,7 +135,7 @@ class Summary:
     plain_sentences: int | None = None
     """Number of training sentences of the plain baseline, if that is a part of them."""
     missing: tuple[str, ...]
-    """Runs without a result because their worker died."""
+    """Runs without a result because their worker died or failed; the same command tries them again."""
 
 
 def summarize(

@@ -60,6 +60,7 @@ def distill_model(model: Path, options: DistillOptions) -> Reproduction | None:
             written.
         ConfigError: The options conflict, or the model does not fit the study.
         DataError: The sentences cannot be read.
+        TrainingError: The loss or the metric is not a number.
     """
     target = options.model_folder
     if os.path.realpath(target) == os.path.realpath(model):

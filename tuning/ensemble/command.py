@@ -37,6 +37,7 @@ def make_ensemble(options: EnsembleOptions) -> bool:
     Raises:
         UserError: There is no such study or no member, another process runs the study, its data have changed, or the
             model cannot be written.
+        TrainingError: A trial cannot be trained again.
     """
     spec = read_study(options.folder)[0]["spec"]
     check_model_folder(options.model_folder)

@@ -51,6 +51,7 @@ def retrain_trial(options: RetrainOptions) -> Reproduction:
 
     Raises:
         UserError: There is no such study or trial, another process runs the study, or the model cannot be written.
+        TrainingError: The loss or the metric is not a number.
     """
     spec = read_study(options.folder)[0]["spec"]
     if options.seeds > 1 and is_validated_in_folds(spec):

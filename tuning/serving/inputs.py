@@ -59,6 +59,7 @@ def line_batches(file: str, encoding: str | None, notify: Notify, option: str = 
         option: Name of the option that gives the file, for messages.
 
     Raises:
+        ConfigError: Python does not know the encoding.
         DataError: The file cannot be read, or a line is longer than MAX_LINE.
     """
     name, where = normalize_encoding(encoding) if encoding else "utf-8", f"{option} {printable(file)}"
@@ -125,7 +126,8 @@ def sentence_batches(
     `cache_dir` remembers the detected encoding of a large table. The other arguments are those of `line_batches`.
 
     Raises:
-        ConfigError: A text column is given for a file that is no table, or none for a table; or it is no text.
+        ConfigError: A text column is given for a file that is no table, or none for a table; the file is no text; or
+            Python does not know the encoding.
         DataError: The file cannot be read, or the table cannot be used.
     """
     if problem := no_text_problem(file, option):

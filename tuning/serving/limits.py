@@ -110,7 +110,7 @@ class Gate:
             await self._answer(scope, receive, observed)
         except asyncio.CancelledError:  # the server stops, and the waiting time is over
             if status == GONE:
-                await refuse(send, 503, "the server stops", closes=True)
+                await refuse(send, 503, "the server stops", retry_after=1, closes=True)
         finally:
             self.metrics.record(status, time.perf_counter() - began)
 

@@ -32,9 +32,9 @@ def predict_texts(load: Callable[[], "Predictor"], notify: Notify, options: Pred
         options: Texts to label, and form of the output.
 
     Raises:
-        ConfigError: The model's text column is not in the table.
+        ConfigError: The model's text column is not in the table, or Python does not know the encoding.
         DataError: A file cannot be read or used, or a text is too long.
-        UserError: The model cannot be used, or `out` cannot be written.
+        UserError: The model cannot be used, `--at-accuracy` is not reached, or `out` cannot be written.
     """
     source: Iterator[TextBatch | Table] = _read(options, notify)
     first = list(itertools.islice(source, 1))

@@ -47,15 +47,20 @@ class Problem(BaseModel):
 
 
 REFUSED: dict[int | str, dict[str, Any]] = {
+    400: {"description": "The header Host has a name that is not allowed. This answer is plain text."},
     408: {"description": "The request was not received in time.", "model": Problem},
     413: {"description": "The request has too many bytes.", "model": Problem},
     429: {"description": "The client has sent too many words: try again after Retry-After seconds.", "model": Problem},
-    503: {"description": "Too much waits: try again after Retry-After seconds.", "model": Problem},
+    503: {
+        "description": "Too much waits, or the server stops: try again after Retry-After seconds.",
+        "model": Problem,
+    },
 }
 """Answers that each path may give."""
 UNUSABLE: dict[int | str, dict[str, Any]] = {
     400: {
-        "description": "The body is compressed, not in UTF-8, nested too deeply, or has too long a number.",
+        "description": "The body is compressed, not in UTF-8, nested too deeply, or has too long a number. Or the "
+        "header Host has a name that is not allowed; that answer is plain text.",
         "model": Problem,
     },
     422: {"description": "The body is no JSON, or its texts cannot be used.", "model": Problem},

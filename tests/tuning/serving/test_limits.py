@@ -231,3 +231,4 @@ def test_a_request_that_is_cut_off_by_the_end_of_the_server_is_answered() -> Non
 
     start, body = asyncio.run(stopped())
     assert (start["status"], json.loads(body["body"])) == (503, {"detail": "the server stops"})
+    assert (b"retry-after", b"1") in start["headers"]

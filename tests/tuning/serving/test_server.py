@@ -89,12 +89,17 @@ def test_predictions_are_the_models(ask: Ask, model: Predictor) -> None:
         }
 
 
-def test_the_schema_has_the_version_of_sentune(model: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_schema_has_the_version_of_sentune_and_the_refusal_of_a_host(
+    model: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """FastAPI's default is 0.1.0."""
     monkeypatch.setattr("tuning.serving.server.version", {"sentune": "7.8.9"}.__getitem__)
     with running(make_app(model, "x", rate=10**9)) as port:
         _, _, schema = answer_of(port, "GET", "/openapi.json")
-    assert json.loads(schema)["info"]["version"] == "7.8.9"
+    found = json.loads(schema)
+    assert found["info"]["version"] == "7.8.9"
+    for operations in found["paths"].values():
+        assert all("Host" in each["responses"]["400"]["description"] for each in operations.values())
 
 
 def test_health_names_the_model_and_its_classes(ask: Ask) -> None:
