@@ -61,8 +61,8 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; (3, 11) <= v < (3, 15) or sys.exit("sentune needs Python 3.11 to 3.14, this is %d.%d: make PYTHON=/path/to/python3.11" % v[:2])'
 	$(PYTHON) -m venv --clear $(VENV) || { rm -f $(BIN)/python; exit 1; }
 
-# pip compiles 25,000 modules on one core. Here all cores do it, without large parts that nothing imports. A failure is
-# ignored: Python 3.11 cannot compile a module of torch for 3.12, and the rest is compiled when it is imported.
+# pip compiles 25,000 modules on one core. Here all cores do it, without large parts of which almost nothing is used. A
+# failure is ignored: a package may have modules for a newer Python, and the rest is compiled when it is imported.
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --no-compile
 UNUSED = /(tests?|testing/_internal|sympy|_inductor|_dynamo|rllib|databricks)/
 COMPILE = $(BIN)/python -m compileall -q -j 0 -x '$(UNUSED)' $(VENV)/lib > /dev/null 2>&1 || true

@@ -27,7 +27,7 @@ FLOOR = 1e-12
 DIGITS = 4
 """Decimals of the thresholds in a coverage table."""
 ROWS = 40
-"""Rows of a coverage table."""
+"""Maximum number of rows of a coverage table."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,7 +125,9 @@ def describe_errors(before: float, after: float) -> str:
 
 
 def coverage_table(correct: NDArray[np.bool_], probabilities: NDArray[np.floating]) -> list[CoverageRow]:
-    """Return `coverage_at` of ROWS thresholds; each leaves out about as many sentences more as the one before.
+    """Return `coverage_at` of up to ROWS thresholds, fewer if probabilities are equal.
+
+    Without equal ones, each leaves out about as many sentences more as the one before.
 
     Args:
         correct: (n,) whether a sentence is labelled correctly.

@@ -8,7 +8,8 @@ UserError               the user can fix it: one line, exit code 2
 TrainingError           one trial cannot continue (its loss is not a number); the study continues without it
 StopTraining            raised by a `report` callable to end training cleanly; not an error
 
-Any other exception that escapes is a bug in sentune.
+SentenceEstimator also raises scikit-learn's ValueError and NotFittedError. An unknown argument is a TypeError. Any
+other exception that escapes is a bug in sentune.
 """
 
 from collections.abc import Mapping
@@ -28,7 +29,7 @@ class ConfigError(UserError):
 
 
 class DataError(UserError):
-    """A user's data cannot be used; the message names the file and the place in it."""
+    """A user's data cannot be used; the message names the file and the place in it, if there are any."""
 
 
 class CorruptionError(UserError):
@@ -36,7 +37,7 @@ class CorruptionError(UserError):
 
 
 class TrainingError(Exception):
-    """Training cannot continue; the message names the epoch, the step and the settings."""
+    """Training cannot continue; if a loss or metric is no number, the message names the epoch and the settings."""
 
 
 class StopTraining(Exception):  # noqa: N818 - a request, not an error

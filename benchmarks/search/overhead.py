@@ -194,7 +194,7 @@ def bare_ray(trials: int, folder: Path, *, reuse: bool) -> dict[str, float]:
         for _ in range(EPOCHS):
             tune.report({"score": config["fc_dropout"]})
 
-    class Ends(tune.Callback):  # type: ignore[misc]  # Ray ships no types
+    class Ends(tune.Callback):  # type: ignore[misc]  # mypy skips Ray: see pyproject.toml
         def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
             clock.end()
 

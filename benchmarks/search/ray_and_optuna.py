@@ -125,7 +125,7 @@ def with_ray(job: Job) -> list[list[float]]:
             seconds, accuracy = loop.epoch()
             tune.report({"seconds": seconds, "accuracy": accuracy})
 
-    class Notes(tune.Callback):  # type: ignore[misc]  # Ray ships no types
+    class Notes(tune.Callback):  # type: ignore[misc]  # mypy skips Ray: see pyproject.toml
         def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
             found.setdefault(trial.trial_id, []).append(result["seconds"])
 

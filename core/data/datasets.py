@@ -92,11 +92,12 @@ def encoding_of(
         path: The file.
         given: The encoding; None to detect it.
         folder: The cache folder, which keeps the detected encoding of a large file.
-        notify: Called with a note about an encoding other than UTF-8.
+        notify: Called with a note about an encoding that was guessed.
         advice: What to do if it is wrong, for this note.
 
     Raises:
         ConfigError: Python does not know the encoding, or the file is Parquet.
+        DataError: The file is absent or cannot be read, or its encoding cannot be detected.
     """
     if format_of(path) == "parquet":
         if given is not None:

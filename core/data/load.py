@@ -90,7 +90,7 @@ def load_corpus(
     Raises:
         ConfigError: An option breaks its rule or conflicts with another.
         DataError: A file cannot be used, or its split column leaks.
-        UserError: No network, a full disk, or a cache folder that cannot be written.
+        UserError: No network, a full disk, or a cache folder that cannot be read or written.
     """
     dataset, vectors = os.fspath(dataset), os.fspath(vectors)
     folder = cache.default_dir() if cache_dir is None else expand_user(os.fspath(cache_dir))

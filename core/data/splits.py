@@ -102,7 +102,8 @@ def stratified_split(
 
     The split depends neither on a random generator nor on the order of the sentences. A share is rounded to the nearest
     whole number and is at least 1. A text under two labels counts for the label of its first copy. A text with more
-    copies than a share is in train, and the shares are those of the other texts: their variety stays in train too.
+    copies than a share is in train, unless validation or test would have no text of the class. The shares are those of
+    the other texts: their variety stays in train too.
 
     Args:
         texts: (n,)

@@ -57,10 +57,11 @@ class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Train on texts X (n,) and their labels y (n,).
 
         Raises:
-            ValueError: y has another length than X, fewer than two classes, or a missing label.
+            ValueError: y has another length than X, fewer than two classes, a missing label, or values that are no
+                classes, such as 0.5; or it is no list.
             ConfigError: A setting breaks its rule.
-            DataError: X has a value that is no text, a class has fewer than two different texts, or a file of
-                vectors cannot be used.
+            DataError: X is no list of texts, a class has fewer than two different texts, or a file of vectors cannot
+                be used.
             TrainingError: The loss is not finite.
             UserError: Vectors cannot be fetched.
         """
@@ -103,12 +104,21 @@ class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return loaded
 
     def predict_proba(self, X: Sequence[str]) -> NDArray[np.float64]:  # noqa: N803
-        """Return probabilities (n, C) of texts X (n,), columns in the order of `classes_`."""
+        """Return probabilities (n, C) of texts X (n,), columns in the order of `classes_`.
+
+        Raises:
+            NotFittedError: `fit` has not been called.
+            DataError, CorruptionError: As core.inference.predictor.Predictor.predict.
+        """
         check_is_fitted(self)
         return self.model_.probabilities(X)
 
     def predict(self, X: Sequence[str]) -> NDArray[Any]:  # noqa: N803
-        """Return labels (n,) of texts X (n,)."""
+        """Return labels (n,) of texts X (n,).
+
+        Raises:
+            NotFittedError, DataError, CorruptionError: As `predict_proba`.
+        """
         check_is_fitted(self)
         best = self.model_.log_probabilities(self.model_.encode(X)).argmax(axis=1)
         return np.asarray(self.classes_[best])

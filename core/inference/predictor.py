@@ -87,6 +87,7 @@ class Predictor:
         Raises:
             ConfigError: `min_probability` is not from 0 to 1.
             DataError: A value is no text, or a text has more than MAX_TOKENS tokens; the message names it.
+            CorruptionError: The weights are too large, so that a result is no number.
         """
         check_rules({"min_probability": in_range(min_probability, 0, 1)})
         sentences = self.encode(texts, location)
@@ -109,7 +110,7 @@ class Predictor:
         """Return class probabilities: (n, C), rows in the order of `texts`, columns in that of `classes`.
 
         Raises:
-            DataError: As `predict`.
+            DataError, CorruptionError: As `predict`.
         """
         return self.calibrate(self.log_probabilities(self.encode(texts)))
 
@@ -234,7 +235,7 @@ def load_model(path: str | os.PathLike[str], *, notify: Callable[[str], None] | 
         notify: Called with one line if words may be split differently than in training; by default, it is a warning.
 
     Raises:
-        UserError: There is no model at `path`, or a newer version saved it.
+        UserError: There is no model at `path`, it cannot be read, or a newer version saved it.
         CorruptionError: A file is missing or changed; the message names it.
     """
     limit_threads_after_fork()

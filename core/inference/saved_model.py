@@ -113,7 +113,7 @@ def read_model(path: Path) -> ModelParts:
     """Verify every file of a model folder and read it; if it is replaced meanwhile, read the new one.
 
     Raises:
-        UserError: There is no model at `path`, or a newer version saved it.
+        UserError: There is no model at `path`, it cannot be read, or a newer version saved it.
         CorruptionError: A file is missing, changed, unreadable or breaks a rule; the message names it.
     """
     while True:

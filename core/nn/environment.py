@@ -76,7 +76,7 @@ def check_precision(precision: str, device: str) -> None:
     """Check that a device can train in a precision.
 
     On a GPU, torch's autocast casts the inputs of LSTMs to fp16 whatever its dtype (`_cudnn_rnn_cast_reflatten` in
-    aten/src/ATen/native/cudnn/RNN.cpp). Without loss scaling, small gradients become 0 in fp16.
+    aten/src/ATen/cudnn/AutocastRNN.cpp). Without loss scaling, small gradients become 0 in fp16.
 
     Args:
         precision: One of core.config.PRECISIONS.

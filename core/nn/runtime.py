@@ -232,6 +232,7 @@ def check_device(device: str) -> None:
 
     Raises:
         ConfigError: It does not, it is neither the CPU nor a CUDA device, or torch counts GPUs that CUDA does not show.
+        RuntimeError: CUDA does not start, for example because of an old driver; the message is torch's.
     """
     if is_gpu(device):
         count = count_gpus()

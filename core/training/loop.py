@@ -66,8 +66,9 @@ def train(
     Raises:
         DataError: The corpus has no training or no validation sentences, or the metric is undefined on their labels.
         ConfigError: The precision is bf16 on a GPU, or there is no such number of threads or device.
+        RuntimeError: CUDA does not start, for example because of an old driver; the message is torch's.
         TrainingError: The loss is not a finite number.
-        UserError: The checkpoint belongs to another training, or cannot be written.
+        UserError: The checkpoint belongs to another training, or cannot be read or written.
     """
     check_precision(config.precision, device)
     check_device(device)

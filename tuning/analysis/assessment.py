@@ -187,7 +187,7 @@ class StudyAssessment:
     recommended_corrected: Corrected | None = None
     """Value of the recommended trial; that of the best trial if it is the same."""
     corrected_gain: Corrected | None = None
-    """Gain of the best trial over the baseline; None if the baseline is the best."""
+    """Gain of the best trial over the baseline; None if the baseline is the best, or is not ranked."""
     difference: Corrected | None = None
     """Gain of the recommended trial over the best; None if it is the best."""
     recommended: int | None = None
@@ -235,6 +235,7 @@ def assess(
     Raises:
         ConfigError: Each model of the study costs more than `max_cost`.
         CorruptionError: Stored labels, predictions or probabilities are damaged.
+        UserError: A later version of sentune recorded a setting that this version lacks.
     """
     labels = unpack_validation_labels(attributes)
     metric, n_classes = METRICS[attributes["spec"]["metric"]], len(attributes["validation"]["classes"])

@@ -38,7 +38,8 @@ class NextStep:
     trial: int
     """The recommended trial, or the best one if none is recommended, or if only the best one is better than plain."""
     remark: str | None
-    """How the search compares with the plain baseline, and what follows; None if it is shown to beat it."""
+    """How the search compares with the plain baseline, and what follows. None if it is shown to beat it, or if there is
+    no plain baseline or no corrected gain."""
 
     def command(self, folder: Path, ending: str = "") -> str | None:
         """Return the command line of the verb, with options at its end, or the call of the Python API."""

@@ -37,9 +37,9 @@ class TrialRow:
     best_epoch: int | None
     """Epoch with the best value of the metric, from 1."""
     epochs: int
-    """Number of epochs trained."""
+    """Number of epochs trained; of a trial that repeats another one, those of the other."""
     seconds: float
-    """Training time in seconds."""
+    """Training time in seconds; of a trial that repeats another one, that of the other."""
     state: str
     """COMPLETE, PRUNED (stopped early), FAIL, PAUSED (at a rung, and the study has not ended) or RUNNING.
     ENSEMBLE and REFERENCE for the rows that are no trials."""
@@ -358,7 +358,8 @@ def read_assessed(folder: Path, *, ensemble_size: int = SIZE) -> AssessedStudy:
         ensemble_size: Number of selections of the ensemble; 0 for no ensemble.
 
     Raises:
-        UserError: There is no such study.
+        UserError: There is no such study, another version of sentune made it, or it cannot be read.
+        CorruptionError: Its journal or its stored probabilities are damaged.
     """
     attributes, records = read_study(folder)
     assessment = assess(records, attributes, folder, ensemble_size=ensemble_size)

@@ -35,7 +35,7 @@ class Recommendation:
     """(T,) whether a trial may be recommended; false for FIXED."""
 
     def __call__(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Return the chosen trial of each resample (R, T); the best one if none may be recommended."""
+        """Return (R,) the trial chosen by the scores (R, T) of each resample; the best if none may be recommended."""
         useful = self.useful
         if not useful.any():
             return self.resamples.first(scores)

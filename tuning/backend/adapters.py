@@ -39,7 +39,7 @@ def unflatten(result: Mapping[str, Any], name: str) -> dict[str, Any]:
     return found
 
 
-class RaySearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
+class RaySearcher(Searcher):  # type: ignore[misc]  # mypy skips Ray: see pyproject.toml
     """Hands the schedule's jobs to Ray, and the ends of Ray's trials to the schedule."""
 
     def __init__(self, schedule: Schedule) -> None:
@@ -90,7 +90,7 @@ class RaySearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         return {}
 
 
-class RayScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no types
+class RayScheduler(FIFOScheduler):  # type: ignore[misc]  # mypy skips Ray: see pyproject.toml
     """Reports each epoch to the schedule, and ends a Ray trial when its job has ended."""
 
     def __init__(self, schedule: Schedule) -> None:

@@ -38,7 +38,7 @@ class RayBackend:
     """Function that a worker calls with a job (tuning.backend.checkpoint_sync)."""
 
 
-class StorageProblems(TrialProgressCallback):  # type: ignore[misc]  # Ray ships no types
+class StorageProblems(TrialProgressCallback):  # type: ignore[misc]  # mypy skips Ray: see pyproject.toml
     """Report once that checkpoints cannot be kept in the storage; the search continues without them.
 
     It replaces Ray's own progress lines, which are not shown and keep every trial in memory.

@@ -122,8 +122,6 @@ for verb in (
     app.command(cls=GroupedCommand, epilog=examples(verb.__name__))(verb)
 INTERRUPTED = 130
 """What Typer returns after a KeyboardInterrupt."""
-# Typer keeps its parser's exceptions private; this is the base of them all.
-ParserError: type[Exception] = typer.BadParameter.__mro__[2]
 
 
 def main() -> NoReturn:
@@ -152,8 +150,8 @@ def main() -> NoReturn:
         if closed:
             leave(0)
         message = "cannot write the output: the disk is full; free some space and run the same command again"
-    except ParserError as error:
-        message = parser_message(error.format_message())  # type: ignore[attr-defined]
+    except typer.TyperException as error:  # of the parser
+        message = parser_message(error.format_message())
     with ignore_broken_output():  # standard error may be a log on the full disk
         print(f"sentune: {message}", file=sys.stderr)
     leave(2)

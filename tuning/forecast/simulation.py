@@ -24,7 +24,8 @@ SIMULATED_TRIALS = 30_000
 MAX_SIMULATED = 3_000
 """Number of trials in one simulation. A longer search is scaled: 10 simulations of 100,000 trials would take 18 s."""
 Known = Mapping[int, Sequence[float]]
-"""Best scores after each epoch that needs no training, by trial; FAILED for epochs that a trial never has."""
+"""Best scores after each epoch that needs no training, by trial; FAILED for the missing epochs of a failed trial, and
+for all of a copy."""
 FAVOURITES = 3
 """Number of configurations that a sampler prefers: half of the later trials cost as much as one of these."""
 SPEED = 0.08

@@ -27,7 +27,8 @@ def study_lock(folder: Path, searches: bool = False) -> Iterator[None]:
         searches: Whether this process trains the study's trials, as `is_searched` says.
 
     Raises:
-        UserError: Another process has the lock; the message names its number and host.
+        UserError: Another process has the lock (the message names its number and host), or the folder cannot be
+            written or has no locks.
     """
     lock = FileLock(folder / "study.lock", timeout=0, fallback_to_soft=False)  # as in core.io.cache
     holder = folder / "driver.json"
@@ -165,6 +166,7 @@ def open_journal(journal: Path) -> JournalStorage:
 
     Raises:
         CorruptionError: The journal is damaged before its last line.
+        UserError: It cannot be read.
     """
     try:
         return JournalStorage(_JournalFile(journal))

@@ -22,7 +22,7 @@ def study_folder(study: str, results: Path) -> Path:
     Its last part is the name of the study, also for `.` and `..`.
 
     Raises:
-        ConfigError: The text is empty.
+        ConfigError: The text is empty, or has the home folder of an unknown user.
     """
     if not study:
         raise ConfigError("STUDY must not be empty; pass the name or the folder of a study")
@@ -35,7 +35,7 @@ def study_folder(study: str, results: Path) -> Path:
 
 
 def is_in_study(path: Path) -> bool:
-    """Return whether a path is in the folder of a study, whose files no other output may replace.
+    """Return whether a path is directly in the folder of a study, whose files no other output may replace.
 
     Links are followed.
     """
@@ -46,6 +46,9 @@ def absolute_data_path(name: str) -> str:
     """Make the path of a dataset or of word vectors absolute; return a name unchanged.
 
     A name is never a path, even if the current folder has a file of this name; nor is an empty text.
+
+    Raises:
+        ConfigError: The path has the home folder of an unknown user.
     """
     from core.data.tokenizer import AUTO
     from core.data.vectors import VECTOR_NAMES

@@ -18,7 +18,7 @@ MAX_PACKED_BYTES = 2**28
 
 
 def pack_labels(classes: NDArray[np.integer]) -> dict[str, Any]:
-    """Return the classes as JSON; 1,000 sentences of two classes need about 200 characters.
+    """Return the classes as JSON; 1,000 sentences of two classes need up to 350 characters.
 
     Args:
         classes: (n,) indices into the corpus's `classes`, none negative.

@@ -148,7 +148,7 @@ class TrialRecord:
 
     @property
     def seconds(self) -> float:
-        """Training time of all epochs in seconds."""
+        """Training time of all epochs in seconds; of a trial that repeats another one, that of the other."""
         return sum(epoch.seconds for epoch in self.epochs)
 
 
@@ -177,7 +177,8 @@ def read_study(folder: Path) -> tuple[Mapping[str, Any], list[TrialRecord]]:
     The study may be running.
 
     Raises:
-        UserError: There is no study; the message names the other studies in the same folder.
+        UserError: There is no study (the message names the others in the same folder), it has not begun, its journal
+            cannot be read, or another version of sentune made it.
         CorruptionError: The journal is damaged before its last line.
     """
     journal = folder / JOURNAL
@@ -218,6 +219,10 @@ def study_attributes(folder: Path) -> Mapping[str, Any]:
     """Return the user attributes of the study in `folder` (`spec`, `prior_trials`, ...).
 
     Empty if there is no study, or if its creation was interrupted before the spec was written.
+
+    Raises:
+        UserError: The journal cannot be read, or another version of sentune made the study.
+        CorruptionError: The journal is damaged before its last line.
     """
     try:
         attributes = read_journal(folder / JOURNAL, trials=False)[0]

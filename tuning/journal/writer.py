@@ -51,7 +51,10 @@ DERIVED = {
 
 
 class StudyJournal:
-    """An open journal. Get one from `open_study`."""
+    """An open journal. Get one from `open_study`.
+
+    Each method that writes raises UserError if the journal cannot be written, and from then on each time.
+    """
 
     def __init__(self, folder: Path, storage: JournalStorage, study_id: int) -> None:
         self.folder = folder
@@ -240,7 +243,8 @@ def open_study(
         searches: Whether this process trains the study's trials.
 
     Raises:
-        UserError: Another process is running this study.
+        UserError: Another process is running this study, another version of sentune made it, its journal is a link, or
+            a file cannot be read or written.
         ConfigError: The study has another spec; the message names every difference.
         CorruptionError: The journal is damaged before its last line.
     """

@@ -38,7 +38,7 @@ class FirstTrials:
     settings: tuple[Mapping[str, Any], ...] = ()
     """Complete settings, as those of tuning.space.initial_trials; empty for `random`."""
     left_out: int = 0
-    """Number of entries outside the space."""
+    """Number of a file's entries outside the space; 0 for the portfolio, whose entries need not fit."""
 
     def to_dict(self) -> dict[str, Any] | None:
         """Return the part of the study's spec; None for `random`."""
@@ -114,7 +114,7 @@ def _read_file(path: str) -> list[dict[str, Value]]:
         text = text.replace("\t", " ")  # YAML refuses tabs, with which JSON may be indented
         refuse_aliases(text, place)
         content = yaml.load(text, Loader=Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         raise ConfigError(f"{place}: neither JSON nor YAML ({error_summary(error, 200)}); fix the file") from error
     entries = content.get("settings") if isinstance(content, dict) else content
     if not isinstance(entries, list) or not entries:

@@ -16,7 +16,7 @@ def refuse_aliases(text: str, place: str) -> None:
 
     Raises:
         ConfigError: It has an alias; the message names its line in `place`.
-        yaml.YAMLError: The text is not YAML.
+        yaml.YAMLError, ValueError, OverflowError: The text is not YAML.
     """
     for token in yaml.scan(text, Loader=yaml.SafeLoader) if "*" in text else ():
         if isinstance(token, yaml.AliasToken):

@@ -87,7 +87,7 @@ def export_to_mlflow(folder: Path, uri: str) -> str:
 
 
 def _check_database(uri: str) -> None:
-    """Raise UserError unless SQLite can write a database in a file: MLflow would try for ever."""
+    """Raise UserError unless SQLite can write a database in a file: MLflow would repeat the attempt for 100 s."""
     name = uri.removeprefix("sqlite:///").partition("?")[0]
     if not uri.startswith("sqlite:///") or name in ("", ":memory:"):
         return

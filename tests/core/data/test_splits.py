@@ -100,6 +100,12 @@ def test_copies_of_frequent_texts_do_not_take_the_other_texts_out_of_train(more:
     assert np.bincount(codes[-200:]).tolist() == [160, 20, 20]
 
 
+def test_a_class_of_frequent_texts_alone_has_one_in_validation_and_in_test() -> None:
+    texts = [text for text in ("one", "two", "three", "four", "five") for _ in range(100)] + list(map(str, range(500)))
+    codes = stratified_split(texts, np.repeat([0, 1], 500), ("frequent", "other"), 42)
+    assert np.bincount(codes[:500]).tolist() == [300, 100, 100]
+
+
 def test_a_class_of_skewed_copies_keeps_a_part_of_its_share() -> None:
     """Leaving out the largest texts again and again would leave validation a single sentence."""
     sizes = [30, 20, 12, 8, 5, 3, 2, 2, *[1] * 18]

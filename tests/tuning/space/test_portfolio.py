@@ -170,6 +170,7 @@ def test_the_spec_names_the_source_and_changes_with_the_settings(tmp_path: Path)
         ("- {learning_rate: 'log(0.1, 1)'}", r"entry 1: 'learning_rate': cannot read"),
         ("hidden_dim: 50", r"write a list of configurations, or a mapping with such a list under `settings`"),
         ("[]", r"write a list of configurations"),
+        ('- "\\UFFFFFFFF"', r"neither JSON nor YAML \(.*\); fix the file"),
         ("- [", r"neither JSON nor YAML \(.*\); fix the file"),
         ("- &a {hidden_dim: *a}", r":1: \*a is an alias; write its content instead"),
         ("- {pooling: max}\n- {hidden_dim: 64, hidden_dim: 100}", r", line 2: 'hidden_dim' occurs twice; remove one"),
