@@ -8,8 +8,8 @@ UserError               the user can fix it: one line, exit code 2
 TrainingError           one trial cannot continue (its loss is not a number); the study continues without it
 StopTraining            raised by a `report` callable to end training cleanly; not an error
 
-SentenceEstimator also raises scikit-learn's ValueError and NotFittedError. An unknown argument is a TypeError. Any
-other exception that escapes is a bug in sentune.
+SentenceEstimator also raises scikit-learn's ValueError and NotFittedError. An unknown argument is a TypeError. If CUDA
+does not start, torch's RuntimeError is passed on. Any other exception that escapes is a bug in sentune.
 """
 
 from collections.abc import Mapping

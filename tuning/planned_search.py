@@ -157,13 +157,14 @@ def study_config(
 def data_of_study(options: RunOptions, existing: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of load_corpus; an existing study keeps its tokenizer and vectors instead of `auto`.
 
-    It also keeps the encoding of its file, unless another one is given.
+    It also keeps the guessed encoding of its file: another version of charset-normalizer may guess another one.
 
     The arguments are those of `plan_search`.
     """
     recorded = existing["spec"]["data"] if existing else {}
     data = options.data
     kept = {name: recorded.get(name, AUTO) for name in CHOSEN if data[name] == AUTO}
-    if data["encoding"] is None and data["dataset"] == recorded.get("dataset"):
-        kept["encoding"] = recorded.get("encoding")
+    guess = existing.get("inputs", {}).get("data", {}).get("encoding") or "utf-8"  # UTF-8 and marks are no guesses
+    if data["encoding"] is None and data["dataset"] == recorded.get("dataset") and not guess.startswith("utf"):
+        kept["encoding"] = guess
     return {**data, **kept}

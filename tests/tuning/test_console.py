@@ -1,5 +1,6 @@
 """tuning.console: a closed output is ignored; messages name a call from Python."""
 
+import io
 import os
 import re
 import shlex
@@ -19,6 +20,7 @@ from tuning import console
 from tuning.console import (
     called_from_python,
     command_line,
+    ignore_broken_output,
     is_terminal,
     print_note,
     program_name,
@@ -126,6 +128,18 @@ def test_a_note_that_cannot_be_written_ends_no_command(full: bool) -> None:
         )
     os.close(writing)
     assert (ended.returncode, ended.stdout) == (0, "the result\n")
+
+
+@pytest.mark.parametrize("base", [object, io.TextIOBase])
+def test_a_broken_stream_without_a_descriptor_is_no_error(base: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One without `fileno`, and one whose `fileno` raises OSError."""
+
+    def write(self: object, text: str) -> int:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stdout", type("Tee", (base,), {"write": write, "flush": lambda self: None})())
+    with ignore_broken_output():
+        print("x")
 
 
 def test_what_the_encoding_lacks_is_escaped() -> None:

@@ -155,13 +155,15 @@ def test_the_default_lag_is_two_epochs_and_grows_with_the_square_root_of_the_par
 
 
 def test_a_study_keeps_the_encoding_that_was_guessed(tmp_path: Path) -> None:
-    """Another version of charset-normalizer may guess otherwise for the same bytes."""
+    """It is no argument: a copy of the file may be in UTF-8 or Parquet, so commands with --dataset must not use it."""
     here = options(tmp_path)
     for encoding, kept in (("koi8-r", "koi8-r"), ("utf-8", None), ("", None)):
         source = {"tokenizer": "regex-1/unicode/lower", "vectors": "none", "inputs": {"data": {"encoding": encoding}}}
         corpus = dataclasses.replace(tiny_corpus(), source=source)
-        existing = {"spec": {"data": study_spec(configured(here), corpus, here.data, TrialResources())["data"]}}
-        assert data_of_study(here, existing)["encoding"] == existing["spec"]["data"]["encoding"] == kept
+        spec = study_spec(configured(here), corpus, here.data, TrialResources())
+        assert spec["data"]["encoding"] is None
+        existing = {"spec": spec, "inputs": source["inputs"]}
+        assert data_of_study(here, existing)["encoding"] == kept
         assert data_of_study(options(tmp_path, dataset="other.csv"), existing)["encoding"] is None
         assert data_of_study(options(tmp_path, encoding="cp1251"), existing)["encoding"] == "cp1251"
 

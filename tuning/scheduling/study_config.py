@@ -111,12 +111,12 @@ def study_spec(plan: StudyConfig, corpus: Corpus, data: Mapping[str, Any], resou
     Args:
         plan: The study's configuration.
         corpus: The study's data.
-        data: Arguments of load_corpus; instead of `auto` or no encoding, the choice of load_corpus is recorded.
+        data: Arguments of load_corpus; instead of `auto`, the choice of load_corpus is recorded.
         resources: Resources of each trial.
     """
     return {
         "format": STUDY_FORMAT,
-        "data": {**data, **_choices(data, corpus)},
+        "data": {**data, **{name: _choice(name, corpus) for name in CHOSEN if data.get(name) == AUTO}},
         "fingerprint": corpus.fingerprint,
         "embedding_dim": corpus.embedding_dim,
         "space": plan.space.to_dict(),
@@ -135,15 +135,10 @@ def study_spec(plan: StudyConfig, corpus: Corpus, data: Mapping[str, Any], resou
     }
 
 
-def _choices(data: Mapping[str, Any], corpus: Corpus) -> dict[str, str]:
-    """Return the tokenizer, the vectors and the encoding that load_corpus chose: another version may choose others."""
-    chosen = {name: corpus.source[name] for name in CHOSEN if data.get(name) == AUTO}
-    if "tokenizer" in chosen:
-        chosen["tokenizer"] = tokenizer_name(chosen["tokenizer"])
-    encoding = corpus.source.get("inputs", {}).get("data", {}).get("encoding") or "utf-8"
-    if data.get("encoding") is None and not encoding.startswith("utf"):  # UTF-8 and byte order marks are no guesses
-        chosen["encoding"] = encoding
-    return chosen
+def _choice(option: str, corpus: Corpus) -> str:
+    """Return the tokenizer or the vectors that load_corpus chose."""
+    found: str = corpus.source[option]
+    return tokenizer_name(found) if option == "tokenizer" else found
 
 
 def spec_notes(spec: Mapping[str, Any]) -> list[str]:

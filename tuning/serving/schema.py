@@ -64,5 +64,6 @@ UNUSABLE: dict[int | str, dict[str, Any]] = {
         "model": Problem,
     },
     422: {"description": "The body is no JSON, or its texts cannot be used.", "model": Problem},
+    500: {"description": "The model gives no probabilities: its weights are damaged.", "model": Problem},
 }
-"""Answers to a request to label texts that has none."""
+"""Answers to a request to label texts that gets no predictions."""

@@ -98,6 +98,7 @@ def test_the_schema_has_the_version_of_sentune_and_the_refusal_of_a_host(
         _, _, schema = answer_of(port, "GET", "/openapi.json")
     found = json.loads(schema)
     assert found["info"]["version"] == "7.8.9"
+    assert {"400", "500", "503"} <= found["paths"]["/predict"]["post"]["responses"].keys()
     for operations in found["paths"].values():
         assert all("Host" in each["responses"]["400"]["description"] for each in operations.values())
 
