@@ -263,6 +263,8 @@ def end_with_parent(parent: int) -> None:
 def worker_niceness() -> int:
     """Return the niceness of Ray's workers: 15, unless Ray's own variable sets it.
 
+    0 if the variable is below 0: only root may set that, and Ray ignores it for others.
+
     Raises:
         ConfigError: The variable is no such number. Ray's import would end the process without a message.
     """
@@ -271,7 +273,7 @@ def worker_niceness() -> int:
     check_rules(
         {"RAY_worker_niceness in the environment": (text, "a whole number of at most two digits, such as 0", whole)}
     )
-    return int(text)
+    return max(0, int(text))
 
 
 @contextlib.contextmanager

@@ -255,8 +255,7 @@ def _unpacked(column: Any) -> Any:
 
 def _check_size(size: int, name: str) -> None:
     if size > MAX_ARCHIVE_BYTES:
-        limit = MAX_ARCHIVE_BYTES >> 30
-        raise DataError(f"{name}: unpacks to {size >> 30} GiB, more than {limit}; use a part of the file")
+        raise DataError(f"{name}: unpacks to more than {MAX_ARCHIVE_BYTES >> 20:,} MiB; use a part of the file")
 
 
 def _parquet_parts(path: Path) -> Iterator[Table]:

@@ -290,7 +290,7 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
     # The probe uses one GPU, with as many processes as share it.
     shared = resources.trials_per_gpu if resources.gpus_per_trial else workers
     side_by_side = min(workers, shared, MAX_PROCESSES)
-    say(f"measuring configurations for at most {PROBE_SECONDS:.0f} s, {side_by_side} in parallel ...")
+    say(f"measuring configurations for about {PROBE_SECONDS:.0f} s, {side_by_side} in parallel ...")
     found = probe(
         plan,
         heavy,

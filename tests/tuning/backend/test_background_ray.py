@@ -11,6 +11,7 @@ from core.errors import ConfigError, UserError
 from tests.support.patience import PATIENCE_SECONDS
 from tuning.backend import local_ray
 from tuning.backend.background_ray import BackgroundRay
+from tuning.console import worker_niceness
 from tuning.resources.machine import Machine
 from tuning.run_options import RunOptions
 
@@ -43,6 +44,11 @@ def played(monkeypatch: pytest.MonkeyPatch) -> Played:
     fake = Played()
     monkeypatch.setattr(local_ray, "local_ray", fake.local_ray)
     return fake
+
+
+def test_a_niceness_that_only_root_may_set_is_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_worker_niceness", "-5")
+    assert worker_niceness() == 0
 
 
 @pytest.mark.parametrize("niceness", ["", "abc", "3.5"])
