@@ -64,7 +64,10 @@ def download(remote: RemoteFile, partial_dir: Path, purpose: str, hint: str, not
             _fetch_rest(remote, part, have, notify)
         except DataError as change:  # another file, so another attempt is useless
             raise DataError(f"{purpose}: {remote.url}: {change}; {hint}") from None
-        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
+        except (
+            *(urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError),
+            ValueError,  # a proxy of the environment that is no URL
+        ) as error:
             if isinstance(error, urllib.error.HTTPError):
                 error.close()
             failures = 0 if _size(part) > have else failures + 1
@@ -132,7 +135,9 @@ def _check_answer(answer: Any, remote: RemoteFile, part: Path, have: int) -> int
 
 
 def _is_final(error: Exception) -> bool:
-    """Return whether trying again is useless: all client errors but "request timeout" and "too many requests"."""
+    """Return whether trying again is useless: no URL, and all client errors but "request timeout" and "too many"."""
+    if isinstance(error, ValueError):
+        return True
     return isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code not in (408, 429)
 
 

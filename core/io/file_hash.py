@@ -59,7 +59,7 @@ def memoize_by_stat(path: Path, cache: Path, what: str, find_out: Callable[[], s
     if seen[0] < SMALL_BYTES:
         return find_out()
     note = _note(cache, f"{what}\0{path.resolve()}")
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         content = json.loads(read_regular(note))
         if content["stamp"] == seen:
             return str(content["value"])
@@ -80,7 +80,7 @@ def memoize_by_content(content: str, cache: Path, what: str, find_out: Callable[
         find_out: Called if there is no previous result; returns a value for JSON.
     """
     note = _note(cache, f"{what}\0{content}")
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         remembered: T = json.loads(read_regular(note))["value"]
         return remembered
     value = find_out()

@@ -230,7 +230,9 @@ def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
     assert str(caught.value).endswith("; start or repair the store, or pass another --uri")
 
 
-@pytest.mark.parametrize("place", ["bogus://me:secret@host/x", "http://me:secret@127.0.0.1:9"])
+@pytest.mark.parametrize(
+    "place", ["bogus://me:secret@host/x", "http://me:secret@127.0.0.1:9", "http://me:secret@[::1:9"]
+)
 def test_a_store_that_cannot_be_used_is_one_line(
     tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -8,6 +8,7 @@ as core.log_odds defines it) with a checksum and without pickle.
 
 import base64
 import io
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -15,10 +16,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import CorruptionError
+from core.errors import CorruptionError, UserError
 from core.io.atomic import atomic_write, read_regular
 from core.io.text import error_summary
 from core.log_odds import LogOdds, check_log_odds, to_probabilities
+from tuning.journal.predictions import DAMAGE
 
 FOLDER = "probabilities"
 HEADER_BYTES = 10_000
@@ -54,22 +56,26 @@ def load_probabilities(study: Path, name: str, n_sentences: int, n_classes: int)
 
     Raises:
         CorruptionError: The file is damaged.
+        UserError: It cannot be read.
     """
     path = study / FOLDER / f"{name}.npz"
     try:
-        file = io.BytesIO(read_regular(path))
-        with zipfile.ZipFile(file) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-        if size > 2 * n_sentences * (n_classes - 1) + HEADER_BYTES:
-            raise ValueError(f"{size:,} bytes are too many for {n_sentences:,} sentences")
-        file.seek(0)
-        with np.load(file, allow_pickle=False) as content:
-            log_odds = content["log_odds"]
-        check_log_odds(log_odds, n_sentences, n_classes)
+        content = read_regular(path)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise UserError(f"cannot read {path} ({error.strerror}); make it a regular file that you may read") from error
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+            if size > 2 * n_sentences * (n_classes - 1) + HEADER_BYTES:
+                raise ValueError(f"{size:,} bytes are too many for {n_sentences:,} sentences")
+            entry = archive.read("log_odds.npy")  # all of it, so that zipfile compares its checksum first
+        log_odds = np.lib.format.read_array(io.BytesIO(entry), allow_pickle=False)
+        check_log_odds(log_odds, n_sentences, n_classes)
     except (
-        *(EOFError, KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile, zlib.error),
+        *(*DAMAGE, EOFError, zipfile.BadZipFile, zlib.error),
+        *(SyntaxError, tokenize.TokenError),  # a header of numpy that is no Python
         MemoryError,  # a header of numpy with a huge shape
         RuntimeError,  # an entry that is encrypted, or compressed by a method that zipfile lacks
     ) as error:

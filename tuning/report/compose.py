@@ -20,7 +20,7 @@ from core.data.audit import audit_sections
 from core.io.text import last_part, printable, without_folders
 from tuning.analysis.ranking import MAIN, STATES, AssessedStudy, TrialRow
 from tuning.formatting import content_policy, format_value
-from tuning.journal.predictions import journal_damage
+from tuning.journal.predictions import DAMAGE, journal_damage
 from tuning.report.chart_data import ChartData
 from tuning.report.charts import CONFIG, VEGA_LITE
 from tuning.report.figures import Figure, specification
@@ -96,7 +96,7 @@ def _audit(study: AssessedStudy) -> list[tuple[str, list[str]]]:
     """Return the lines of the data's audit by heading."""
     try:
         return audit_sections(study.attributes["audit"], study.spec["metric"])
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except DAMAGE as error:
         raise journal_damage("the audit of the study", error) from error
 
 

@@ -76,7 +76,7 @@ def export_to_mlflow(folder: Path, uri: str) -> str:
             for number, run in runs.items():
                 if number >= len(records):  # a trial after an early end does not count
                     client.delete_run(run.info.run_id)
-    except (MlflowException, SQLAlchemyError) as error:
+    except (MlflowException, SQLAlchemyError, ValueError) as error:  # ValueError: no valid host or port
         reason = redact_uris(f"cannot export to {uri}: {error_summary(error)}")
         raise UserError(f"{reason}; start or repair the store, or pass another --uri") from error
     except ImportError as error:  # the driver of a database

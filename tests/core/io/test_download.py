@@ -97,6 +97,17 @@ def test_a_wrong_range_is_refused_and_what_came_is_dropped(serve: Callable[..., 
     assert everything_in(tmp_path) == set()
 
 
+@pytest.mark.parametrize("proxy", ["http:/proxy:3128", "proxy..example:3128"])
+def test_a_proxy_that_is_no_url_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", proxy)
+    with pytest.raises(
+        UserError, match=r"^cannot get x: http://x\.invalid/f \(.*; 0 of 5 bytes are kept\); .*or pass y$"
+    ):
+        fetch(RemoteFile(url="http://x.invalid/f", size_bytes=5), tmp_path)
+
+
 @pytest.mark.parametrize("status", ["500", "503", "429"])
 def test_a_busy_server_is_asked_three_times(serve: Callable[..., Server], tmp_path: Path, status: str) -> None:
     server = serve(DATA, status, status)

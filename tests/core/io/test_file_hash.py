@@ -80,7 +80,7 @@ def test_a_small_file_is_read_each_time(tmp_path: Path) -> None:
     assert everything_in(tmp_path) == {"a"}
 
 
-@pytest.mark.parametrize("note", [b"", b"null", b"{}", b'{"stamp": 1, "value": "x"}', b"\xff"])
+@pytest.mark.parametrize("note", [b"", b"null", b"{}", b'{"stamp": 1, "value": "x"}', b"\xff", b"[" * 100_000])
 def test_a_damaged_note_is_ignored(large: Path, tmp_path: Path, note: bytes) -> None:
     memoize_by_stat(large, tmp_path / "cache", "what", lambda: "old")
     (file,) = (tmp_path / "cache" / ".known").iterdir()

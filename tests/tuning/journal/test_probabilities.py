@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from core.errors import CorruptionError
+from core.errors import CorruptionError, UserError
 from core.log_odds import round_log_odds, to_probabilities
 from tuning.journal.probabilities import epoch_name, load_probabilities, pack_log_odds, save_probabilities
 
@@ -38,6 +38,32 @@ def test_the_same_log_odds_are_the_same_bytes() -> None:
 
 def test_a_sentence_takes_two_bytes() -> None:
     assert len(base64.b64decode(pack_log_odds(LOG_ODDS))) < 2 * 1057 + 600
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"1), }", b"1(, }"),
+        (b"'<i2'", b"()   "),
+        (b"'<i2'", b"'(2,'"),
+        (b"(1057, 1)", b"(%d, 1)" % 10**23),
+        (b"\x93NUMPY", b"\x93NUMPX"),
+        (b"{'descr'", b"  a\n b\n{"),
+    ],
+)
+def test_a_header_that_numpy_cannot_parse_is_damage(tmp_path: Path, old: bytes, new: bytes) -> None:
+    path = tmp_path / "probabilities" / "00003-5.npz"
+    path.parent.mkdir()
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("log_odds.npy", in_numpy_format(LOG_ODDS[:, :1]).replace(old, new))
+    with pytest.raises(CorruptionError, match=r"00003-5\.npz is damaged \("):
+        load_probabilities(tmp_path, "00003-5", 1057, 2)
+
+
+def test_a_file_that_cannot_be_read_is_not_called_damaged(tmp_path: Path) -> None:
+    (tmp_path / "probabilities" / "00003-5.npz").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"^cannot read .*00003-5\.npz \(Is a directory\); make it a regular file"):
+        load_probabilities(tmp_path, "00003-5", 1057, 2)
 
 
 @pytest.mark.slow

@@ -104,8 +104,9 @@ def best_and_others(folder: Path) -> dict[Any, dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_a_damaged_audit_is_named(tmp_path: Path) -> None:
-    record_study(tmp_path / "s", audit=some_audit(("a", "b")) | {"sentences": "x"})
+@pytest.mark.parametrize("damage", [{"sentences": "x"}, {"sentences": 0, "single_tokens": 1}])
+def test_a_damaged_audit_is_named(tmp_path: Path, damage: dict[str, Any]) -> None:
+    record_study(tmp_path / "s", audit=some_audit(("a", "b")) | damage)
     with pytest.raises(CorruptionError, match="the audit of the study is damaged "):
         made(tmp_path / "s")
 
