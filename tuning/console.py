@@ -263,7 +263,7 @@ def end_with_parent(parent: int) -> None:
 def worker_niceness() -> int:
     """Return the niceness of Ray's workers: 15, unless Ray's own variable sets it.
 
-    0 if the variable is below 0: only root may set that, and Ray ignores it for others.
+    At least 0: only root may set less, which Ray ignores for others.
 
     Raises:
         ConfigError: The variable is no such number. Ray's import would end the process without a message.

@@ -41,6 +41,8 @@ class PlannedSearch:
     """User attribute of a new study with the trials of `--warm-start`; empty without one."""
     spec: Mapping[str, Any]
     """Spec of the study."""
+    data: Mapping[str, Any]
+    """Arguments of load_corpus for this corpus: those of the spec, and an encoding that was guessed earlier."""
 
 
 def check_search(options: RunOptions, fits: int, existing: Mapping[str, Any]) -> None:
@@ -73,8 +75,9 @@ def plan_search(
     Raises:
         UserError: The options, the data or the study have a problem that the user can fix.
     """
+    arguments = data_of_study(options, existing)
     with say_if_slow(READING_DATA, say):
-        corpus = load_corpus(**data_of_study(options, existing), cache_dir=options.cache_dir, progress=say)
+        corpus = load_corpus(**arguments, cache_dir=options.cache_dir, progress=say)
     remark = METRICS[options.metric].remark(corpus.labels[corpus.validation()], corpus.classes)
     length = training_length(*options.given_length, corpus.pass_sentences(), existing.get("spec"))
     space = options.space_for(corpus.source["vectors"])
@@ -87,6 +90,7 @@ def plan_search(
             config = study_config(options, fits, existing, length, space)
     data = corpus.fingerprint, corpus.embedding_dim
     config, prior_trials = add_warm_start(config, existing, options.warm_start_folder, *data)
+    spec = study_spec(config, corpus, options.data, resources)
     return PlannedSearch(
         config=config,
         length=length,
@@ -96,7 +100,8 @@ def plan_search(
         choice=choice,
         fits=fits,
         prior_trials=prior_trials,
-        spec=study_spec(config, corpus, options.data, resources),
+        spec=spec,
+        data={**spec["data"], "encoding": arguments["encoding"]},
     )
 
 
@@ -157,14 +162,14 @@ def study_config(
 def data_of_study(options: RunOptions, existing: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of load_corpus; an existing study keeps its tokenizer and vectors instead of `auto`.
 
-    It also keeps the guessed encoding of its file: another version of charset-normalizer may guess another one.
+    It also keeps the encoding of its file, given or guessed: another charset-normalizer may guess another one.
 
     The arguments are those of `plan_search`.
     """
     recorded = existing["spec"]["data"] if existing else {}
     data = options.data
     kept = {name: recorded.get(name, AUTO) for name in CHOSEN if data[name] == AUTO}
-    guess = existing.get("inputs", {}).get("data", {}).get("encoding") or "utf-8"  # UTF-8 and marks are no guesses
-    if data["encoding"] is None and data["dataset"] == recorded.get("dataset") and not guess.startswith("utf"):
-        kept["encoding"] = guess
+    if data["encoding"] is None and data["dataset"] == recorded.get("dataset"):
+        guess = existing.get("inputs", {}).get("data", {}).get("encoding") or "utf-8"  # UTF-8 and marks are no guesses
+        kept["encoding"] = recorded.get("encoding") or (None if guess.startswith("utf") else guess)
     return {**data, **kept}

@@ -175,7 +175,7 @@ def _run(
         if options.tensorboard:
             files = TensorBoardCallback(journal, plan.space.searched_fields, print_note)
             callbacks.append(extras.enter_context(contextlib.closing(files)))
-        plain = PlainFit(journal, search.spec["data"], corpus.fingerprint, plan.metric, options.cache_dir, print_note)
+        plain = PlainFit(journal, search.data, corpus.fingerprint, plan.metric, options.cache_dir, print_note)
         callbacks.append(extras.enter_context(plain))
         if search.choice is not None:
             journal.set_study_attr(GPU_SHARE, dataclasses.asdict(search.choice))

@@ -136,7 +136,7 @@ def _check_answer(answer: Any, remote: RemoteFile, part: Path, have: int) -> int
 
 def _is_final(error: Exception) -> bool:
     """Return whether trying again is useless: no URL, and all client errors but "request timeout" and "too many"."""
-    if isinstance(error, ValueError):
+    if isinstance(error, (ValueError, http.client.InvalidURL)):
         return True
     return isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code not in (408, 429)
 
@@ -146,6 +146,8 @@ def _reason(error: Exception) -> str:
         return f"the server answers {error.code} {printable(str(error.reason), 100)}"
     if isinstance(error, urllib.error.URLError):
         return printable(str(getattr(error.reason, "strerror", None) or error.reason), 200)
+    if isinstance(error, (ValueError, http.client.InvalidURL)):
+        return "this address, or a proxy in the environment, is no URL"  # the error may have the proxy's password
     return printable(str(error), 200) or "the connection was cut"
 
 

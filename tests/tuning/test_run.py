@@ -50,7 +50,7 @@ def planned(vectors: str = "words.vec", **changes: Any) -> PlannedSearch:
         corpus=dataclasses.replace(
             corpus, source={"audit": some_audit(corpus.classes), "inputs": {}, "vectors": vectors}
         ),
-        remark=None, resources=TrialResources(), choice=None, fits=1, prior_trials={}, spec={},
+        remark=None, resources=TrialResources(), choice=None, fits=1, prior_trials={}, spec={}, data={},
     )  # fmt: skip
 
 
@@ -264,7 +264,7 @@ def test_a_study_whose_data_have_moved_names_them_and_removes_its_checkpoints_fr
 @pytest.mark.parametrize(("share", "retried"), [(0.5, True), (1.0, False)])
 def test_a_trial_is_retried_on_a_whole_gpu_if_it_had_a_share(tmp_path: Path, share: float, retried: bool) -> None:
     resources = TrialResources(gpus_per_trial=share, retry_oom=True)
-    search = dataclasses.replace(planned(), resources=resources, spec={"data": {}}, fits=2)
+    search = dataclasses.replace(planned(), resources=resources, fits=2)
     with (
         patch("tuning.run.check_search"),
         patch("tuning.run.plan_search", return_value=search),

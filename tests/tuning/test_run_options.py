@@ -166,6 +166,8 @@ def test_a_study_keeps_the_encoding_that_was_guessed(tmp_path: Path) -> None:
         assert data_of_study(here, existing)["encoding"] == kept
         assert data_of_study(options(tmp_path, dataset="other.csv"), existing)["encoding"] is None
         assert data_of_study(options(tmp_path, encoding="cp1251"), existing)["encoding"] == "cp1251"
+        given = {**existing, "spec": {"data": {**spec["data"], "encoding": "utf-16-le"}}}
+        assert data_of_study(here, given)["encoding"] == "utf-16-le"
 
 
 def test_a_study_records_tokenizer_and_vectors_that_were_chosen_and_keeps_them(tmp_path: Path) -> None:

@@ -294,7 +294,7 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
     found = probe(
         plan,
         heavy,
-        search.spec["data"],
+        search.data,
         options.cache_dir,
         side_by_side=side_by_side,
         threads=resources.cpus_per_trial,

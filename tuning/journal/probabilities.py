@@ -68,6 +68,8 @@ def load_probabilities(study: Path, name: str, n_sentences: int, n_classes: int)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
+            if not {entry.compress_type for entry in archive.infolist()} <= {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+                raise zipfile.BadZipFile  # other methods raise errors of their own
             if size > 2 * n_sentences * (n_classes - 1) + HEADER_BYTES:
                 raise ValueError(f"{size:,} bytes are too many for {n_sentences:,} sentences")
             entry = archive.read("log_odds.npy")  # all of it, so that zipfile compares its checksum first
@@ -77,7 +79,7 @@ def load_probabilities(study: Path, name: str, n_sentences: int, n_classes: int)
         *(*DAMAGE, EOFError, zipfile.BadZipFile, zlib.error),
         *(SyntaxError, tokenize.TokenError),  # a header of numpy that is no Python
         MemoryError,  # a header of numpy with a huge shape
-        RuntimeError,  # an entry that is encrypted, or compressed by a method that zipfile lacks
+        RuntimeError,  # an entry that is encrypted
     ) as error:
         reason = error_summary(error) if isinstance(error, ValueError) else "it is no archive of probabilities"
         raise CorruptionError(

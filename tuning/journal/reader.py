@@ -121,7 +121,7 @@ AUDIT = {
 }
 STUDY_SHAPE = {
     "spec?": SPEC, "validation?": {"labels": PACKED, "classes": is_texts}, "vocabulary?": POSITIVE,
-    "inputs?": dict, "audit?": AUDIT, "command?": str,
+    "inputs?": {"data?": {"encoding?": TEXT}}, "audit?": AUDIT, "command?": str,
     "gpu_share?": {"share": is_fraction, "peak_bytes": COUNT, "smallest_bytes": COUNT},
     "goal?": {"trials?": POSITIVE}, "test_fingerprint?": str, "id?": str,
     "plain_baseline?": {"val_predictions": PACKED, "val_metric?": is_finite, "train_sentences?": POSITIVE},

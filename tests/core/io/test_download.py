@@ -97,8 +97,9 @@ def test_a_wrong_range_is_refused_and_what_came_is_dropped(serve: Callable[..., 
     assert everything_in(tmp_path) == set()
 
 
-@pytest.mark.parametrize("proxy", ["http:/proxy:3128", "proxy..example:3128"])
+@pytest.mark.parametrize("proxy", ["http:/me:secret@proxy:3128", "proxy..example:3128", "http://proxy:31x8"])
 def test_a_proxy_that_is_no_url_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setattr(urllib.request, "_opener", None)  # urlopen keeps the proxies of its first call
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("http_proxy", proxy)

@@ -98,7 +98,7 @@ def test_another_file_is_damage(tmp_path: Path, content: bytes) -> None:
         load_probabilities(tmp_path, "00003-5", 1057, 2)
 
 
-@pytest.mark.parametrize(("field", "value"), [(8, 1), (10, 99)])
+@pytest.mark.parametrize(("field", "value"), [(8, 1), (10, 12), (10, 99)])
 def test_an_entry_that_is_encrypted_or_of_another_compression_is_damage(tmp_path: Path, field: int, value: int) -> None:
     """Both are fields of an entry in the archive's directory: its flags and its method."""
     save_probabilities(tmp_path, "00003-5", pack_log_odds(LOG_ODDS))
