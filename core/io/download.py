@@ -24,6 +24,8 @@ _PAUSES = (1.0, 3.0)
 """Seconds before each further attempt; an attempt that received bytes restarts the count."""
 _TIMEOUT_SECONDS = 30.0
 _PIP_TIMEOUT_SECONDS = 600
+_NO_URL = (ValueError, http.client.InvalidURL)
+"""What urllib raises for an address, or a proxy in the environment, that is no URL."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +68,7 @@ def download(remote: RemoteFile, partial_dir: Path, purpose: str, hint: str, not
             raise DataError(f"{purpose}: {remote.url}: {change}; {hint}") from None
         except (
             *(urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError),
-            ValueError,  # a proxy of the environment that is no URL
+            *_NO_URL,
         ) as error:
             if isinstance(error, urllib.error.HTTPError):
                 error.close()
@@ -136,7 +138,7 @@ def _check_answer(answer: Any, remote: RemoteFile, part: Path, have: int) -> int
 
 def _is_final(error: Exception) -> bool:
     """Return whether trying again is useless: no URL, and all client errors but "request timeout" and "too many"."""
-    if isinstance(error, (ValueError, http.client.InvalidURL)):
+    if isinstance(error, _NO_URL):
         return True
     return isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code not in (408, 429)
 
@@ -146,7 +148,7 @@ def _reason(error: Exception) -> str:
         return f"the server answers {error.code} {printable(str(error.reason), 100)}"
     if isinstance(error, urllib.error.URLError):
         return printable(str(getattr(error.reason, "strerror", None) or error.reason), 200)
-    if isinstance(error, (ValueError, http.client.InvalidURL)):
+    if isinstance(error, _NO_URL):
         return "this address, or a proxy in the environment, is no URL"  # the error may have the proxy's password
     return printable(str(error), 200) or "the connection was cut"
 
