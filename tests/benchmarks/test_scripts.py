@@ -1,23 +1,31 @@
-"""Each benchmark begins with a short sentence; the Makefile runs benchmarks that have a short form."""
+"""`python -m benchmarks` lists the scripts with one short sentence each; the Makefile runs some with a short form."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-import benchmarks
+from benchmarks.__main__ import FOLDER, main, questions
 
-FOLDER = Path(benchmarks.__file__).parent
-SCRIPTS = {
-    ".".join(path.relative_to(FOLDER).with_suffix("").parts): text
-    for path in (*FOLDER.glob("*.py"), *FOLDER.glob("*/*.py"))
-    if '\nif __name__ == "__main__":\n' in (text := path.read_text())
-}
+QUESTIONS = questions()
 
 
-@pytest.mark.parametrize("name", sorted(SCRIPTS))
+def source(name: str) -> str:
+    """Return the source of a script."""
+    return Path(FOLDER.parent, *name.split(".")).with_suffix(".py").read_text()
+
+
+def test_the_list_has_scripts_and_no_helper_modules(capsys: pytest.CaptureFixture[str]) -> None:
+    main()
+    listed = dict(re.findall(r"^(benchmarks\.\S+)  +(\S.*)$", capsys.readouterr().out, flags=re.MULTILINE))
+    assert listed == QUESTIONS
+    assert listed["benchmarks.search.overhead"] == source("benchmarks.search.overhead").split('"""')[1].split("\n")[0]
+    assert not {"benchmarks.__main__", "benchmarks.results"} & set(listed)
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
 def test_a_script_begins_with_one_short_sentence(name: str) -> None:
-    assert re.match(r'"""[A-Z].{20,78}[.?](\n|"""\n)', SCRIPTS[name])
+    assert re.fullmatch(r"[A-Z].{20,78}[.?]", QUESTIONS[name])
 
 
 def test_make_bench_runs_scripts_that_have_a_quick_form() -> None:
@@ -25,4 +33,4 @@ def test_make_bench_runs_scripts_that_have_a_quick_form() -> None:
     names = re.findall(r"^BENCHMARKS := (.*)$", makefile, flags=re.MULTILINE)[0].split()
     assert len(names) >= 10
     for name in names:
-        assert re.search(r"parser?\(__doc__, \"", SCRIPTS[name]), name
+        assert re.search(r"parser?\(__doc__, \"", source(f"benchmarks.{name}")), name
