@@ -42,7 +42,7 @@ def chromium() -> Iterator[Chrome]:
         browser.quit()
 
 
-def set_window(browser: Chrome, *, width: int = 1400, height: int = 1000, scheme: str = "light") -> None:
+def set_window(browser: Chrome, *, width: int = 1280, height: int = 1000, scheme: str = "light") -> None:
     """Give the page this size, in pixels, and this colour scheme (light or dark)."""
     size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)

@@ -1,4 +1,4 @@
-"""Make the pictures in README.md from a real study.
+"""Make the pictures of the report and the progress display from a real study.
 
     python -m benchmarks.pictures results/snippets-quick    some 10 seconds; needs Chromium and chromedriver
 

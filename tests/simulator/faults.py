@@ -86,6 +86,7 @@ def run_seed(seed: int, counts: Counter[str]) -> str | None:
     counts.update(world.disk.found)
     end_state = expected.end_state()
     counts.update({f"{state} trial": n for state, n in Counter(row[3] for row in end_state[0]).items()})
+    counts["repeated trial"] += sum(row[2].startswith("copy of") for row in end_state[0])
     for wanted, got in zip(end_state, world.end_state(), strict=True):
         if wanted != got:
             first = first_unlike(wanted, got)

@@ -31,6 +31,7 @@ EVENTS = {
     "COMPLETE trial",
     "PRUNED trial",
     "FAIL trial",
+    "repeated trial",
 }
 
 

@@ -1,6 +1,6 @@
 """Kills with -9 at random: after any of them, the same command has the result of an undisturbed search.
 
-`make chaos` runs it; SENTUNE_KILLS is the number of kills (50). Victim and moment of a kill depend only on its number.
+`make chaos` runs it; SENTUNE_KILLS is the number of kills (36). Victim and moment of a kill depend only on its number.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 
-KILLS = int(os.environ.get("SENTUNE_KILLS", "50"))
+KILLS = int(os.environ.get("SENTUNE_KILLS", "36"))
 CONFIRM, RETRAIN = ("--top", "2", "--seeds", "2"), ("--seeds", "2")
 KILLED_AT_WRITE = """
 import os, signal, sys

@@ -100,7 +100,7 @@ def test_it_opens_from_disk_without_a_complaint_asks_for_nothing_and_draws_every
     said, asked = opened
     assert said == []
     assert {url for url in asked if not url.startswith("data:")} == {report.as_uri()}
-    check_places(page, 1400, "light")
+    check_places(page, 1280, "light")
 
 
 def test_it_does_so_in_a_narrow_dark_window(tab: Chrome, report: Path) -> None:

@@ -21,21 +21,15 @@ from core.data.movie_reviews import resolve_snippets
 from core.io.cache import default_dir
 from tests.support.command import PYTHONPATH, Command
 from tests.support.local_backend import without_ray
+from tests.support.page_blocks import blocks_of
 from tests.support.patience import PATIENCE_SECONDS
 from tests.support.searches import run
 from tuning import load_study, search
 
-SCRIPT = """\
-import pandas as pd
-from tuning import search
-
-frame = pd.read_csv("reviews.csv")
-study = search(frame, text="body", label="stars", trials=3, epochs=2, workers=1)
-print(study.table(top=3)[["trial", "val_accuracy", "state"]])
-study.charts.history().save("history.png")
-model = study.retrain()
-print(model.predict(["a gorgeous, witty, seductive movie"])[0].label)
-"""
+SCRIPT = "".join(block.text for block in blocks_of("docs/how-to/notebook.md") if "tickets-frame" in block.text)
+"""A search, and what follows, as the page prints them. tests/test_pages.py runs them without Ray."""
+WITH_ONE_WORKER = SCRIPT.replace("epochs=2)", "epochs=2, workers=1)")
+"""The same study, which takes longer and can be interrupted."""
 
 
 class Kernel:
@@ -77,13 +71,13 @@ def shown(messages: list[dict[str, Any]]) -> dict[str, str]:
 
 @pytest.fixture
 def folder(command: Command, request: pytest.FixtureRequest) -> Path:
-    """A folder with 300 real sentences in the columns of the script."""
+    """A folder with 300 real sentences in the columns of the page's script."""
     data = resolve_snippets(default_dir()).read()
     chosen = [at for code in (0, 1) for at in np.flatnonzero(data.labels == code)[:150]]
     folder = command.results / str(request.node.name)
     folder.mkdir()
-    frame = pd.DataFrame({"body": [data.texts[at] for at in chosen], "stars": [data.labels[at] + 1 for at in chosen]})
-    frame.to_csv(folder / "reviews.csv", index=False)
+    frame = pd.DataFrame({"text": [data.texts[at] for at in chosen], "queue": [data.labels[at] + 1 for at in chosen]})
+    frame.to_csv(folder / "tickets.csv", index=False)
     return folder
 
 
@@ -115,9 +109,13 @@ def check(command: Command, folder: Path, output: str) -> list[Any]:
     assert re.search(r"^REPRODUCED \d/\d epochs", output, flags=re.MULTILINE)
     assert output.splitlines()[-1] in ("1", "2")
     assert (folder / "history.png").read_bytes().startswith(b"\x89PNG")
-    (study,) = (folder / "results").glob("frame-*-quick")
-    assert (study / "model" / "card.md").is_file()
-    return command.content(str(study.relative_to(command.results)))
+    return content(command, folder)
+
+
+def content(command: Command, folder: Path) -> list[Any]:
+    """Return the content of the script's study, whose model is saved."""
+    assert (folder / "tickets-model" / "card.md").is_file()
+    return command.content(str((folder / "results" / "tickets-frame").relative_to(command.results)))
 
 
 def test_the_script_runs_in_jupyter_after_an_interrupt(
@@ -126,7 +124,7 @@ def test_the_script_runs_in_jupyter_after_an_interrupt(
     """Progress is one output that is replaced; a study and a chart display themselves."""
     found: list[dict[str, Any]] = []
     trains = False
-    for message in kernel.messages(kernel.start(SCRIPT)):
+    for message in kernel.messages(kernel.start(WITH_ONE_WORKER)):
         if not trains and "1 running" in str(message["content"]):
             trains = True
             kernel.manager.interrupt_kernel()
@@ -169,9 +167,7 @@ def test_the_script_runs_in_marimo(command: Command, folder: Path, studies: list
     page = (folder / "page.html").read_text()
     assert "the test split" in page  # the summary of the study
     assert "vega-lite" in page
-    (study,) = (folder / "results").glob("frame-*-quick")
-    assert (study / "model" / "card.md").is_file()
-    studies.append(command.content(str(study.relative_to(command.results))))
+    studies.append(content(command, folder))
     assert studies[0] == studies[-1]
 
 

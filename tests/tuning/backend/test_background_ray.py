@@ -64,6 +64,20 @@ def test_a_niceness_that_would_end_the_process_is_refused(
         RunOptions()
 
 
+def test_a_slow_start_says_so(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuning.console.SLOW_SECONDS", 0.02)
+    played.may_start.clear()
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        played.may_start.set()
+
+    with BackgroundRay(MACHINE, print).session(say):
+        pass
+    assert said == ["starting Ray ..."]
+
+
 def test_ray_starts_and_ends_in_one_other_thread(played: Played) -> None:
     """Linux kills the processes that a thread started when the thread ends."""
     with BackgroundRay(MACHINE, print) as background:

@@ -13,6 +13,7 @@ from core.errors import ConfigError, DataError, TrainingError, UserError
 from core.inference.members import LstmMember
 from core.inference.saved_model import read_model
 from core.training.result import weights_digest
+from tests.support.assessed_studies import attributes, trial
 from tests.support.contents import metrics
 from tests.support.studies import epoch_record, make_study, outcome_record, setting, tamper, write_sentences
 from tests.support.trial_records import record
@@ -66,6 +67,9 @@ def test_the_trial_is_reproduced_and_everything_is_reported(
     assert metrics(study)["test_evaluations"] == 1
     assert "not calibrated: 24 validation sentences with" in out
     assert "with predict --min-probability P, on the test split:" in out
+    assert "\nclasses of the test split, with 95% intervals:\n" in out
+    assert "label \\ predicted" in out
+    assert "### Classes of the test split" in (study / "model" / "card.md").read_text()
     assert read_model(study / "model").temperature == metrics(study)["temperature"] == 1
     assert read_model(study / "model").text_column == "text"
     assert metrics(study)["coverage"][0]["sentences"] == 24
@@ -270,6 +274,17 @@ def test_best_is_the_first_of_the_table_and_a_number_is_that_trial() -> None:
     records = [record(0, 0.7), record(1, 0.9, 0.8), record(2, 0.8)]
     assert select_trial(Path(), "best", {}, records).number == 1
     assert select_trial(Path(), "2", {}, records).number == 2
+
+
+def test_if_nothing_was_learned_that_is_said_and_the_best_trial_is_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each trial is wrong on half of the sentences or more."""
+    found = [trial(0, range(100)), trial(1, range(101))]
+    assert select_trial(tmp_path, "recommended", attributes(), found).number == 0
+    out = capsys.readouterr().out
+    assert "nothing was learned: no trial is shown to be better than always predicting the majority class\n" in out
+    assert "search with more --trials, or with another --name more --epochs" in out
 
 
 def test_a_trial_that_cannot_be_retrained_is_refused() -> None:
