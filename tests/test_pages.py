@@ -115,6 +115,11 @@ def test_the_readme_has_at_most_150_lines_and_names_every_verb() -> None:
     assert [row for row in rows if row[0] != row[1]] == []
 
 
+@pytest.mark.parametrize(("record", "most"), [("CHANGELOG.md", 30), ("results/LOG.md", 150)])
+def test_a_record_stays_short(record: str, most: int) -> None:
+    assert len((ROOT / record).read_text().splitlines()) <= most
+
+
 KINDS = {
     "sentences",
     "rank",

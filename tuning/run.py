@@ -33,7 +33,7 @@ from tuning.journal.records import counted_trials, recorded_epochs, study_attrib
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.plain_fit import PlainFit
 from tuning.planned_search import PlannedSearch, check_search, plan_search
-from tuning.resources.allocation import GPU_SHARE
+from tuning.resources.allocation import GPU_SHARE, check_heaviest
 from tuning.resources.machine import Machine
 from tuning.run_options import AUTO, RunOptions
 from tuning.scheduling.budget import EarlyEnd
@@ -162,6 +162,8 @@ def _run(
     if _has_work(options, existing):
         start_ray()
     search = plan_search(options, own_machine, fits, existing, _say)
+    if not isinstance(machine, Machine) and not options.resources.gpus_per_trial:
+        check_heaviest(search.config, search.corpus, machine.memory_bytes, "the largest node of the cluster")
     _describe(options, existing, search)
     corpus, resources = search.corpus, search.resources
     opened = open_study(folder, search.spec, _new_attributes(search), searches=True)

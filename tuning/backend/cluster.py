@@ -51,6 +51,11 @@ class Cluster:
     nodes: tuple[Node, ...]
     """Nodes that may run trials."""
 
+    @property
+    def memory_bytes(self) -> int:
+        """Memory of the largest node; 0 if unknown."""
+        return max((node.machine.memory_bytes for node in self.nodes), default=0)
+
     def max_parallel(self, resources: TrialResources) -> int:
         """Return how many trials run in parallel, each on one node.
 
@@ -156,7 +161,10 @@ def join_cluster(address: str) -> Iterator[Cluster]:
 def _nodes(listed: Sequence[Any]) -> tuple[Node, ...]:
     """Return the nodes that are alive and have CPUs."""
     alive = [node for node in listed if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
-    machines = [Machine(cpus=int(n["Resources"]["CPU"]), gpus=int(n["Resources"].get("GPU", 0))) for n in alive]
+    held = [node["Resources"] for node in alive]
+    machines = [
+        Machine(cpus=int(r["CPU"]), gpus=int(r.get("GPU", 0)), memory_bytes=int(r.get("memory", 0))) for r in held
+    ]
     return tuple(
         Node(node_id=node["NodeID"], address=node["NodeManagerAddress"], machine=machine)
         for node, machine in zip(alive, machines, strict=True)

@@ -17,6 +17,7 @@ from ray._raylet import Config
 
 from core.errors import ConfigError, UserError
 from tests.support.patience import PATIENCE_SECONDS, wait_until
+from tests.support.studies import write_sentences
 from tests.support.study_configs import options
 from tuning.backend import cluster as joined
 from tuning.backend import local_ray, ray_private
@@ -65,11 +66,13 @@ def test_a_cluster_without_a_node_for_trials_is_refused() -> None:
 
 def test_a_node_without_cpus_runs_no_trials_and_gpus_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """As this machine after `ray start --num-cpus=0`."""
-    held = {"driver": {"memory": 1e9}, "gpus": {"CPU": 8.0, "GPU": 2.0}, "plain": {"CPU": 4.0}}
+    held = {"driver": {"memory": 1e9}, "gpus": {"CPU": 8.0, "GPU": 2.0, "memory": 4e9}, "plain": {"CPU": 4.0}}
     facts = {"Alive": True, "NodeManagerAddress": "10.0.0.1"}
     monkeypatch.setattr("ray.nodes", lambda: [{"NodeID": n, "Resources": r, **facts} for n, r in held.items()])
-    found = {node.node_id: node.machine for node in cluster().with_present_nodes().nodes}
-    assert found == {"gpus": Machine(cpus=8, gpus=2), "plain": Machine(cpus=4, gpus=0)}
+    present = cluster().with_present_nodes()
+    found = {node.node_id: node.machine for node in present.nodes}
+    assert found == {"gpus": Machine(cpus=8, gpus=2, memory_bytes=4 * 10**9), "plain": Machine(cpus=4, gpus=0)}
+    assert (present.memory_bytes, cluster().memory_bytes) == (4 * 10**9, 0)
 
 
 def test_a_join_leaves_the_environment_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,6 +185,20 @@ def test_a_node_that_does_not_share_the_storage_is_refused_before_the_search(
     monkeypatch.setattr(joined, "join_cluster", lambda address: nullcontext(fake))
     with pytest.raises(UserError, match=r"^node 10\.0\.0\.1: a file of another machine is not visible in .*/own; "):
         search_study(options(tmp_path, address="head:6379", storage=str(tmp_path / "shared")))
+
+
+def test_settings_that_no_node_can_hold_are_refused_before_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(cpus=1, gpus=0, memory_bytes=2 * 10**9)
+    small = Cluster(address="", raylet="", nodes=(Node(node_id="1", address="10.0.0.1", machine=machine),))
+    monkeypatch.setattr(joined, "join_cluster", lambda address: nullcontext(small))
+    monkeypatch.setattr(joined, "check_nodes", lambda *checked, gpu: None)
+    data = {"dataset": str(write_sentences(tmp_path / "data.csv")), "vectors": "none", "cache_dir": tmp_path / "cache"}
+    huge = ("hidden_dim=int(64,8192,log)", "n_layers=8", "bidirectional=true")
+    with pytest.raises(ConfigError, match=r" GB for its weights .*, and the largest node of the cluster has 2\.0 GB; "):
+        search_study(options(tmp_path, address="head:6379", overrides=huge, **data))
+    assert not (tmp_path / "s").exists()
 
 
 @pytest.fixture
