@@ -337,12 +337,12 @@ class _Run:
                 idle.append(place)
 
     def _start(self, events: _Events, idle: list[int], job: Job) -> None:
-        """Give a job to an idle worker, which first reports the epochs of its checkpoint again."""
+        """Give a job to an idle worker, which first reports the epochs of its checkpoint that the journal lacks."""
         assert all(other.job.trial != job.trial for _, _, other in events), f"two workers train trial {job.trial}"
         whole = job.last == self.world.config.epochs  # such a trial may lack its result alone
         assert whole or job.first <= job.last, f"all epochs of {job} are in the journal"
         worker = _Worker(job, self.world.checkpoints.get(job.trial, 0))
-        for epoch in range(1, worker.epoch + 1):
+        for epoch in range(job.first, worker.epoch + 1):
             died = self._dies(job.trial, "before a repeated report")
             if died or not self._report(job, epoch):
                 self._end(job.trial, {}, worker_died=died)
