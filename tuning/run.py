@@ -130,9 +130,9 @@ def search_study(options: RunOptions) -> SearchEnd:
     interrupt.kept = "nothing is lost; if the cluster is gone, start it again"
     with join_cluster(options.address) as cluster, interrupt.installed():
         fits = cluster.max_parallel(options.resources)
-        check_nodes(cluster, options.storage, print_note, gpu=bool(options.resources.gpus_per_trial))
+        memory = check_nodes(cluster, options.storage, print_note, gpu=bool(options.resources.gpus_per_trial))
         session = partial(cluster.monitored, interrupt.on_ray_lost)
-        return _run(options, cluster, fits, began, interrupt, session)
+        return _run(options, dataclasses.replace(cluster, memory_bytes=memory), fits, began, interrupt, session)
 
 
 def _run(

@@ -26,6 +26,7 @@ from benchmarks.results import new_parser, verdict
 from core import load_corpus
 from core.config import TrialConfig
 from core.data.corpus import Corpus
+from core.nn.model_size import multiplications_per_word
 from core.training.loop import train
 from core.training.result import EpochResult
 
@@ -100,10 +101,10 @@ def alone(name: str, case: Case, dataset: str, epochs: int) -> None:
 def gflop(config: TrialConfig, corpus: Corpus) -> float:
     """Return the 10^9 operations of an epoch's matrix products; a backward pass has twice those of a forward pass."""
     _, trained, evaluated = corpus.epoch_size(None)
-    gates = 8e-9 * config.hidden_dim * config.directions  # four gates, one multiplication and one addition each
-    recurrent = gates * config.hidden_dim * (config.n_layers + config.directions * (config.n_layers - 1))
-    passes = 2 if config.freeze_embedding else 3  # frozen word vectors need no gradient
-    return recurrent * (3 * trained + evaluated) + gates * corpus.embedding_dim * (passes * trained + evaluated)
+    products = multiplications_per_word(config, corpus.embedding_dim) * (3 * trained + evaluated)
+    if config.freeze_embedding:  # the word vectors need no gradient
+        products -= 4 * config.hidden_dim * config.directions * corpus.embedding_dim * trained
+    return 2e-9 * products  # one multiplication and one addition each
 
 
 def peak_gflops(precision: str) -> float:

@@ -131,9 +131,9 @@ def read_tar(file: IO[bytes], packed_bytes: int, names: Collection[str], name: s
         with tarfile.open(fileobj=_Limited(file, limit, name), mode="r|") as archive:
             for member in archive:
                 path = PurePosixPath(member.name)
-                if path.is_absolute() or ".." in path.parts or not (member.isreg() or member.isdir()):
+                if path.is_absolute() or ".." in path.parts or member.issym() or member.islnk() or member.isdev():
                     what = f"{quoted(member.name, 80)} is a link, a device or outside the archive's folder"
-                    raise DataError(f"{name}: refused, {what}; fetch it again")
+                    raise DataError(f"{name}: refused, {what}; pack it again with regular files and relative paths")
                 if member.size > limit:  # a sparse file may state any size
                     size = f"unpacks to more than {limit >> 20} MiB"
                     raise DataError(f"{name}: refused, {quoted(member.name, 80)} {size}; fetch it again")

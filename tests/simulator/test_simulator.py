@@ -23,7 +23,7 @@ EVENTS = {
     "interruption",
     "worker death in an epoch",
     "worker death before its report",
-    "worker death before a repeated report",
+    "worker death before a late report",
     "lost checkpoint",
     "failed trial",
     "out of memory",

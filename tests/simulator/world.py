@@ -228,7 +228,8 @@ class World:
 
         Args:
             workers: number of real workers.
-            death_rate: probability that a worker dies in an epoch, before its report, or before it is reported again;
+            death_rate: probability that a worker dies in an epoch, before its report, or before the
+                report of an epoch that only its checkpoint has;
                 each trial loses at most two workers without a new epoch between them.
             lost_checkpoints: probability that the checkpoint of an epoch is lost.
             stop_at: time of an interruption.
@@ -343,7 +344,7 @@ class _Run:
         assert whole or job.first <= job.last, f"all epochs of {job} are in the journal"
         worker = _Worker(job, self.world.checkpoints.get(job.trial, 0))
         for epoch in range(job.first, worker.epoch + 1):
-            died = self._dies(job.trial, "before a repeated report")
+            died = self._dies(job.trial, "before a late report")
             if died or not self._report(job, epoch):
                 self._end(job.trial, {}, worker_died=died)
                 return

@@ -66,13 +66,11 @@ def test_a_cluster_without_a_node_for_trials_is_refused() -> None:
 
 def test_a_node_without_cpus_runs_no_trials_and_gpus_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """As this machine after `ray start --num-cpus=0`."""
-    held = {"driver": {"memory": 1e9}, "gpus": {"CPU": 8.0, "GPU": 2.0, "memory": 4e9}, "plain": {"CPU": 4.0}}
+    held = {"driver": {"memory": 1e9}, "gpus": {"CPU": 8.0, "GPU": 2.0}, "plain": {"CPU": 4.0}}
     facts = {"Alive": True, "NodeManagerAddress": "10.0.0.1"}
     monkeypatch.setattr("ray.nodes", lambda: [{"NodeID": n, "Resources": r, **facts} for n, r in held.items()])
-    present = cluster().with_present_nodes()
-    found = {node.node_id: node.machine for node in present.nodes}
-    assert found == {"gpus": Machine(cpus=8, gpus=2, memory_bytes=4 * 10**9), "plain": Machine(cpus=4, gpus=0)}
-    assert (present.memory_bytes, cluster().memory_bytes) == (4 * 10**9, 0)
+    found = {node.node_id: node.machine for node in cluster().with_present_nodes().nodes}
+    assert found == {"gpus": Machine(cpus=8, gpus=2), "plain": Machine(cpus=4, gpus=0)}
 
 
 def test_a_join_leaves_the_environment_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,6 +125,12 @@ def reported(*answers: Any, gpus: Sequence[int] = (), gpu: bool = False) -> list
 
 def test_nodes_like_this_machine_are_silent() -> None:
     assert reported(node_info(None, None), node_info(None, None)) == []
+
+
+def test_the_memory_of_the_largest_node_counts() -> None:
+    nodes = [node_info(None, None) | {"memory": memory} for memory in (2**30, 2**34, 2**32)]
+    fake: Any = SimpleNamespace(nodes=cluster((1, 0), (1, 0), (1, 0)).nodes, run_on_each_node=lambda *_, **__: nodes)
+    assert check_nodes(fake, None, print, gpu=False) == 2**34
 
 
 def test_every_node_that_is_not_fit_is_named_with_its_reason() -> None:
@@ -190,10 +194,8 @@ def test_a_node_that_does_not_share_the_storage_is_refused_before_the_search(
 def test_settings_that_no_node_can_hold_are_refused_before_the_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machine = Machine(cpus=1, gpus=0, memory_bytes=2 * 10**9)
-    small = Cluster(address="", raylet="", nodes=(Node(node_id="1", address="10.0.0.1", machine=machine),))
-    monkeypatch.setattr(joined, "join_cluster", lambda address: nullcontext(small))
-    monkeypatch.setattr(joined, "check_nodes", lambda *checked, gpu: None)
+    monkeypatch.setattr(joined, "join_cluster", lambda address: nullcontext(cluster((1, 0))))
+    monkeypatch.setattr(joined, "check_nodes", lambda *checked, gpu: 2 * 10**9)
     data = {"dataset": str(write_sentences(tmp_path / "data.csv")), "vectors": "none", "cache_dir": tmp_path / "cache"}
     huge = ("hidden_dim=int(64,8192,log)", "n_layers=8", "bidirectional=true")
     with pytest.raises(ConfigError, match=r" GB for its weights .*, and the largest node of the cluster has 2\.0 GB; "):
