@@ -11,7 +11,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -228,19 +228,20 @@ class World:
 
         Args:
             workers: number of real workers.
-            death_rate: probability that a worker dies in an epoch, before its report, or before the
-                report of an epoch that only its checkpoint has;
-                each trial loses at most two workers without a new epoch between them.
+            death_rate: probability that a worker dies in an epoch, before its report, or before the report of an epoch
+                that only its checkpoint has; each trial loses at most two workers without a new epoch between them.
             lost_checkpoints: probability that the checkpoint of an epoch is lost.
             stop_at: time of an interruption.
             noise: standard deviation of the logarithm of an epoch's time.
         """
         try:
             journal = SimulatedJournal(self)
-            journal.set_study_attr("early_end", None)
+            # As tuning.run: a smaller number of trials than the study has completes these.
+            self.config = replace(self.config, n_trials=max(self.config.n_trials, len(journal.trials())))
             reopen_trials(journal, self.config)
             run = _Run(self, journal, workers, death_rate, lost_checkpoints, stop_at, noise)
             if run.schedule.has_job():
+                journal.set_study_attr("early_end", None)
                 run.to_end()
             if common_failure(journal.trials()):
                 return True
