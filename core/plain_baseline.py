@@ -207,7 +207,7 @@ def _regress(features: "csr_matrix", labels: NDArray[np.int64]) -> tuple[Any, An
         classes, counts = np.unique(labels, return_counts=True)
         return np.zeros((len(classes), features.shape[1])), np.log(counts / len(labels))
     with threadpool_limits(1), warnings.catch_warnings():  # with several threads, results are not bit-identical
-        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", ConvergenceWarning)  # MAX_STEPS limits the time; the last step is used
         model = LogisticRegression(C=C, max_iter=MAX_STEPS).fit(features, labels)
     if len(model.classes_) > 2:
         return model.coef_, model.intercept_

@@ -36,7 +36,13 @@ def test_a_checkpoint_that_was_saved_before_is_read() -> None:
     training = json.loads((GOLDEN / "checkpoint" / "epoch-00003" / "state.json").read_text())["training"]
     found = load_latest(GOLDEN / "checkpoint", training)
     assert found is not None
-    assert (found.epoch, found.state["step_count"]) == (3, 15)
+    assert (found.epoch, found.state["step_counts"]) == (3, [15])
+
+
+def test_the_fixed_checkpoint_has_the_state_of_a_real_one() -> None:
+    real = json.loads((GOLDEN / "training" / "training.json").read_text())["runs"]["frozen"]["checkpoint_state"]
+    fixed = json.loads((GOLDEN / "checkpoint" / "epoch-00003" / "state.json").read_text())["state"]
+    assert sorted(fixed) == real
 
 
 def test_the_fresh_runs_of_the_fixed_study_have_what_a_real_one_has() -> None:

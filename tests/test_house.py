@@ -130,6 +130,7 @@ def test_an_unpickler_is_recognised(code: str, tmp_path: Path) -> None:
 
 WRITES = re.compile(
     r".*\.write_(text|bytes)|(np|numpy)\.save\w*|.*\.tofile|(.*\.)?save_file|torch\.save|json\.dump|shutil\.(copy\w*|move)"
+    r"|copy_files|.*\.open_output_stream|EventsWriter"
 )
 OPENS = re.compile(r"(.*\.)?(open|fdopen|ZipFile)")
 WRITING = re.compile(r"'[rbt]*[wax+][rwaxbt+]*'|\bO_(WRONLY|RDWR|CREAT|APPEND|TRUNC)\b")
@@ -162,9 +163,13 @@ WRITERS = {
     "core.data.movie_reviews._fetch_snippets": "fills the folder of cache.get_or_build",
     "core.data.movie_reviews.fetch": "fills the folder of cache.get_or_build",
     "core.data.vectors.fetch": "fills the folder of cache.get_or_build",
+    "tuning.backend.checkpoint_sync._download": "fills the folder of atomic_folder",
+    "tuning.backend.checkpoint_sync._upload": "copies to the storage, the checksums last; a part is ignored",
+    "tuning.backend.storage.marker_file": "writes a small file that is removed after the check",
     "tuning.journal.file.truncate_partial_line": "repairs the journal in place, before Optuna appends to it",
     "tuning.journal.probabilities.pack_log_odds": "writes into memory, and then atomically",
     "tuning.tracking.mlflow._check_database": "only checks that MLflow can write",
+    "tuning.tracking.tensorboard.__init__": "tensorboardX appends to its event file",
 }
 """Functions outside core/io that may open or write a file, with the reason."""
 
@@ -192,6 +197,8 @@ def test_files_are_written_in_core_io() -> None:
         "np.save(path, values)",
         "json.dump(value, file)",
         "shutil.copyfile(one, other)",
+        "copy_files(one, other, here, there)",
+        "system.open_output_stream(name)",
     ],
 )
 def test_a_write_is_recognised(call: str, tmp_path: Path) -> None:

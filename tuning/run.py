@@ -33,7 +33,7 @@ from tuning.journal.records import counted_trials, recorded_epochs, study_attrib
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.plain_fit import PlainFit
 from tuning.planned_search import PlannedSearch, check_search, plan_search
-from tuning.resources.allocation import GPU_SHARE
+from tuning.resources.allocation import GPU_SHARE, check_heaviest
 from tuning.resources.machine import Machine
 from tuning.run_options import AUTO, RunOptions
 from tuning.scheduling.budget import EarlyEnd
@@ -130,9 +130,9 @@ def search_study(options: RunOptions) -> SearchEnd:
     interrupt.kept = "nothing is lost; if the cluster is gone, start it again"
     with join_cluster(options.address) as cluster, interrupt.installed():
         fits = cluster.max_parallel(options.resources)
-        check_nodes(cluster, options.storage, print_note, gpu=bool(options.resources.gpus_per_trial))
+        memory = check_nodes(cluster, options.storage, print_note, gpu=bool(options.resources.gpus_per_trial))
         session = partial(cluster.monitored, interrupt.on_ray_lost)
-        return _run(options, cluster, fits, began, interrupt, session)
+        return _run(options, dataclasses.replace(cluster, memory_bytes=memory), fits, began, interrupt, session)
 
 
 def _run(
@@ -162,6 +162,8 @@ def _run(
     if _has_work(options, existing):
         start_ray()
     search = plan_search(options, own_machine, fits, existing, _say)
+    if not isinstance(machine, Machine) and not options.resources.gpus_per_trial:
+        check_heaviest(search.config, search.corpus, machine.memory_bytes, "the largest node of the cluster")
     _describe(options, existing, search)
     corpus, resources = search.corpus, search.resources
     opened = open_study(folder, search.spec, _new_attributes(search), searches=True)

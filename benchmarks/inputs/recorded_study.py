@@ -83,7 +83,7 @@ def record_study(
         "audit": some_audit(classes),
         "vocabulary": 20,
         "test_fingerprint": "t" * 16,
-        "plain_baseline": {"val_predictions": pack_labels(np.zeros_like(labels)), "sentences": 84},
+        "plain_baseline": {"val_predictions": pack_labels(np.zeros_like(labels))},
         "command": "sentune run tiny --name it",
     }
     journal = [{"op_code": 0, "study_name": folder.name, "directions": [2]}]

@@ -244,7 +244,7 @@ def sampler() -> Any:
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # Optuna's: `group` and `multivariate` are experimental
         return optuna.samplers.TPESampler(seed=1, multivariate=True, group=True, constant_liar=True, n_startup_trials=6)
 
 

@@ -10,26 +10,30 @@ Searches of all trials of a table are replayed on recorded learning curves (benc
 median of 50 searches of a policy, with the 10% and the 90% quantile:
 
 - the epochs and the simulated seconds until the best accuracy so far was within 0.3 points of the table's best;
-- the best accuracy so far after fractions of the epochs that random search without a rule needs for that.
+- the best accuracy so far after fractions of the epochs and of the seconds that random search without a rule needs.
 
 The last lines check the claims. benchmarks.simulation.order_price measures the price of order.
 """
 
 import argparse
 import dataclasses
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 from benchmarks.results import new_parser, verdict
 from benchmarks.simulation.curves import CURVES, Table, read_table
-from benchmarks.simulation.replay import CLOSE, STOPPING, UNORDERED, Policy, band, or_never, replay
+from benchmarks.simulation.replay import CLOSE, STOPPING, UNORDERED, Policy, Replayed, band, or_never, replay
 from tuning.scheduling.asha import Asha
 from tuning.scheduling.study_config import default_lag
 
 DEFAULT = "tpe, asha (the default)"
 SHARES = (1 / 8, 1 / 4, 1 / 3, 1 / 2)
-"""Fractions of the epochs that random search needs."""
+"""Fractions of the epochs and seconds that random search needs."""
+
+ONE_EPOCH = Asha(grace=1, reduction=12)
+"""One rung: trials of a table have 12 epochs, and a twelfth of the trials continues."""
 
 
 def main_ways(trials: int, workers: int) -> dict[str, Policy]:
@@ -39,6 +43,7 @@ def main_ways(trials: int, workers: int) -> dict[str, Policy]:
     return {
         "random": dataclasses.replace(asha, rule=None),
         "random, asha": asha,
+        "random, one epoch, then the best": dataclasses.replace(asha, rule=ONE_EPOCH, order=UNORDERED),
         "random, Ray's asha": dataclasses.replace(asha, order=STOPPING),
         "tpe": dataclasses.replace(tpe, rule=None),
         "tpe, Ray's asha": dataclasses.replace(tpe, order=STOPPING),
@@ -69,10 +74,13 @@ def compare(table: Table, arguments: argparse.Namespace, pool: ProcessPoolExecut
     close = table.best - CLOSE
     grid = other_ways(ways[DEFAULT], table.epochs) if arguments.grid else {}
     needed: dict[str, float] = {}
+    found: dict[str, list[Replayed]] = {}
     print(f"{'policy':36} {'epochs until close':>21} {'seconds until close':>24}   best so far after epochs")
     for name, policy in {**ways, **grid}.items():
         runs = list(pool.map(partial(replay, table, policy), range(arguments.repeats)))
         needed[name] = band([run.epochs_until(close) for run in runs])[1]
+        if name in ways:
+            found[name] = runs
         if name == "random":
             all_epochs = len(table.curves) * table.epochs
             marks = [int(share * min(needed[name], all_epochs)) for share in SHARES]
@@ -80,7 +88,20 @@ def compare(table: Table, arguments: argparse.Namespace, pool: ProcessPoolExecut
         epochs = spread([run.epochs_until(close) for run in runs], ".0f")
         seconds = spread([run.seconds_until(close) for run in runs], ".0f")
         print(f"{name:36} {epochs:>21} {seconds:>24}   {'  '.join(bests)}", flush=True)
+    by_seconds(found, close)
     return needed["random"], needed[DEFAULT]
+
+
+def by_seconds(found: Mapping[str, Sequence[Replayed]], close: float) -> None:
+    """Print the best accuracy so far after fractions of the seconds that random search needs; 0 before an epoch."""
+    needed = band([min(run.seconds_until(close), run.wall) for run in found["random"]])[1]
+    print(f"\n{'policy':36} best so far after seconds")
+    for name, runs in found.items():
+        bests = [
+            f"{mark:.0f}: {spread([[0.0, *run.best][bisect_right(run.seconds, mark)] for run in runs], '.4f')}"
+            for mark in (share * needed for share in SHARES)
+        ]
+        print(f"{name:36} {'  '.join(bests)}", flush=True)
 
 
 def spread(values: Sequence[float], form: str) -> str:

@@ -5,12 +5,14 @@
 
 The data are MR if the folder SENTUNE_DATA has its archive, otherwise the snippets. An epoch is training and validation,
 on one thread. The notebook's loop and sentune alternate epoch by epoch in two processes, so a machine whose speed
-drifts affects both. After one epoch of warm-up each, medians are compared. Case d alternates two trials in two
-processes with the notebook's loop on two threads. Use an idle machine.
+drifts affects both. After one epoch of warm-up each, medians are compared. The floor is the time of an epoch's matrix
+products at the speed of a large one. Case d alternates two trials in two processes with the notebook's loop on two
+threads. Use an idle machine.
 """
 
 import multiprocessing
 import statistics
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from multiprocessing.pool import Pool
@@ -24,6 +26,7 @@ from benchmarks.results import new_parser, verdict
 from core import load_corpus
 from core.config import TrialConfig
 from core.data.corpus import Corpus
+from core.nn.model_size import multiplications_per_word
 from core.training.loop import train
 from core.training.result import EpochResult
 
@@ -89,7 +92,30 @@ def alone(name: str, case: Case, dataset: str, epochs: int) -> None:
     print(f"({name}) {case.title}")
     ratio = f"{statistics.median(ratios):.2f}x{claim(name, ratios)}"
     print(f"    notebook {old:.2f} s, sentune {new:.2f} s an epoch: {ratio}")
-    print(f"    pairs {min(ratios):.2f} to {max(ratios):.2f}", flush=True)
+    print(f"    pairs {min(ratios):.2f} to {max(ratios):.2f}")
+    work, peak = gflop(case.config(1), corpus), peak_gflops(case.precision)
+    print(f"    {work:.0f} GFLOP an epoch, {work / new:.0f} per second; a large matrix product has {peak:.0f}")
+    print(f"    floor {work / peak:.2f} s, {work / peak / new:.0%} of an epoch", flush=True)
+
+
+def gflop(config: TrialConfig, corpus: Corpus) -> float:
+    """Return the 10^9 operations of an epoch's matrix products; a backward pass has twice those of a forward pass."""
+    _, trained, evaluated = corpus.epoch_size(None)
+    products = multiplications_per_word(config, corpus.embedding_dim) * (3 * trained + evaluated)
+    if config.freeze_embedding:  # the word vectors need no gradient
+        products -= 4 * config.hidden_dim * config.directions * corpus.embedding_dim * trained
+    return 2e-9 * products  # one multiplication and one addition each
+
+
+def peak_gflops(precision: str) -> float:
+    """Return the 10^9 operations per second of a large matrix product on one thread, the median of 30."""
+    matrix = torch.randn(1024, 1024).to(torch.bfloat16 if precision == "bf16" else torch.float32)
+    seconds = []
+    for _ in range(30):
+        start = time.perf_counter()
+        matrix @ matrix
+        seconds.append(time.perf_counter() - start)
+    return 2e-9 * 1024**3 / statistics.median(seconds)
 
 
 baselines: list[NotebookLoop] = []

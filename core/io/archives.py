@@ -122,17 +122,22 @@ def read_tar(file: IO[bytes], packed_bytes: int, names: Collection[str], name: s
         name: Name of the archive in errors.
 
     Raises:
-        DataError: There are too many bytes; the archive is damaged; or one of the files is absent or occurs twice.
+        DataError: A member is a link, a device or outside the archive's folder; there are too many bytes; the archive
+            is damaged; or one of the files is absent or occurs twice.
     """
     found: dict[str, bytes] = {}
     limit = limit_for(packed_bytes)
     try:
         with tarfile.open(fileobj=_Limited(file, limit, name), mode="r|") as archive:
             for member in archive:
+                path = PurePosixPath(member.name)
+                if path.is_absolute() or ".." in path.parts or member.issym() or member.islnk() or member.isdev():
+                    what = f"{quoted(member.name, 80)} is a link, a device or outside the archive's folder"
+                    raise DataError(f"{name}: refused, {what}; pack it again with regular files and relative paths")
                 if member.size > limit:  # a sparse file may state any size
                     size = f"unpacks to more than {limit >> 20} MiB"
                     raise DataError(f"{name}: refused, {quoted(member.name, 80)} {size}; fetch it again")
-                base = PurePosixPath(member.name).name
+                base = path.name
                 if member.isreg() and base in names:
                     if base in found:
                         raise DataError(f"{name}: contains {base} twice; pack it again with one")

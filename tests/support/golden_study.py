@@ -232,7 +232,7 @@ def checkpoint(folder: Path) -> Files:
         known = [epoch(each, each / 4, val_loss=1 / each) for each in range(1, last + 1)]
         state = {
             "environment": ENVIRONMENT,
-            "step_count": 5 * last,
+            "step_counts": [5 * last],
             "epochs": [dataclasses.asdict(each) for each in known],
         }
         tensors = {

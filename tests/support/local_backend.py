@@ -20,6 +20,7 @@ from core.data.datasets import resolve_dataset
 from core.errors import StopTraining
 from core.training.result import EpochResult
 from tuning.backend import worker
+from tuning.backend.tuner import RayBackend
 from tuning.journal.probabilities import trial_name
 from tuning.journal.records import PLAIN_BASELINE
 from tuning.plain_fit import PlainFit, fit_and_predict
@@ -86,13 +87,14 @@ class Result:
         self.value = value
 
 
-def run_trials(schedule: Schedule, corpus: Corpus, *_: object) -> None:
+def run_trials(schedule: Schedule, corpus: Corpus, backend: RayBackend, *_: object) -> None:
     """Train the jobs of a schedule one after the other."""
     while not isinstance(job := schedule.next_job(), NoJob):
-        schedule.end(job.trial, _train(schedule, job, corpus), {"since": 0.0, "until": 1.0, "worker": "host/1"})
+        result = _train(schedule, job, corpus, backend.resources)
+        schedule.end(job.trial, result, {"since": 0.0, "until": 1.0, "worker": "host/1"})
 
 
-def _train(schedule: Schedule, job: Job, corpus: Corpus) -> dict[str, Any]:
+def _train(schedule: Schedule, job: Job, corpus: Corpus, resources: TrialResources) -> dict[str, Any]:
     """Train a trial to the end of its job; return its result, which is empty if the trial is not over."""
     result: dict[str, Any] = {}
     continues = True
@@ -109,7 +111,7 @@ def _train(schedule: Schedule, job: Job, corpus: Corpus) -> dict[str, Any]:
     place = schedule.store.checkpoint_dir(trial_name(job.trial))
     given = {"config": job.config, "checkpoint_dir": str(place), "first": job.first}
     with patch.object(worker, "tune", SimpleNamespace(report=report)):
-        worker.run_trial(given, corpus, TrialResources())
+        worker.run_trial(given, corpus, resources)
     return result if continues else {}
 
 

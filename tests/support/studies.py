@@ -125,7 +125,6 @@ def _trained(config: TrialConfig, corpus: Corpus) -> tuple[list[tuple[EpochResul
     return epochs, {
         "n_parameters": result.n_parameters,
         "weights_sha256": result.weights_sha256,
-        "stopped": result.stopped,
         "environment": dict(result.environment),
     }
 

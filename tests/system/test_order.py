@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 import pytest
 
+from benchmarks.inputs.corpora import part_of_snippets
 from tests.support.command import Command
 from tests.support.patience import PATIENCE_SECONDS
 from tests.support.searches import run
@@ -66,3 +67,22 @@ def test_killed_out_of_time_without_workers_and_stopped_with_ctrl_c_a_study_is_c
         assert not epochs or max(path.name for path in kept) >= f"epoch-{len(epochs):05d}"
     assert "ended early" not in command.train_here(*words, "--time-budget", "5h")
     assert command.content("killed") == command.content(whole)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(900)
+def test_workers_and_kills_change_nothing_of_a_study_of_2000_snippets(command: Command, tmp_path: Path) -> None:
+    """16 trials of 4 epochs, with 1 and 2 workers, and killed three times."""
+    part_of_snippets(tmp_path / "part.csv", 2000)
+    words = ("run", str(tmp_path / "part.csv"), "--trials", "16", "--epochs", "4", "--parallelism", "4")
+    for workers in ("1", "2"):
+        command.succeed(*words, "--name", f"workers-{workers}", "--workers", workers)
+    for records in (40, 70, 100):
+        with command.start(*words, "--name", "killed") as driver:
+            command.wait_for_journal("killed", records)
+            driver.kill()
+            driver.communicate()
+    assert "continuing study killed" in command.succeed(*words, "--name", "killed")
+    whole, *others = (command.content(name) for name in ("workers-1", "workers-2", "killed"))
+    assert len(whole) == 16
+    assert all(other == whole for other in others)

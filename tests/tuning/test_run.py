@@ -200,6 +200,15 @@ def test_fewer_trials_than_the_study_has_complete_these(tmp_path: Path, capsys: 
 
 
 @pytest.mark.slow
+def test_trials_train_with_the_threads_of_the_command(tmp_path: Path) -> None:
+    run = on_reviews(tmp_path, trials=1, overrides=["hidden_dim=4", "n_layers=1"], cpus_per_trial=2)
+    with patch("tuning.resources.machine.available_cpus", lambda: 2), trained_here(Path(run.dataset)):
+        assert search_study(run).finished
+    attributes, (record,) = read_study(run.folder)
+    assert attributes["spec"]["threads"] == record.environment["threads"] == 2
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_default_cache")
 def test_plan_says_that_a_study_of_failures_has_stopped(tmp_path: Path) -> None:
     run = on_reviews(tmp_path, trials=9)

@@ -15,6 +15,7 @@ from typing import Any
 import core
 import tuning
 from core.errors import ConfigError, UserError
+from core.io.memory import available_memory
 from core.nn.environment import cpu_capability, cpu_model
 from tuning.backend.connect import check_head, is_listening, local_raylet, resolve_address
 from tuning.backend.local_ray import RAY_ENV, environment, ray_session, root_cause
@@ -50,6 +51,9 @@ class Cluster:
     """Socket of this machine's node, which all communication uses."""
     nodes: tuple[Node, ...]
     """Nodes that may run trials."""
+
+    memory_bytes: int = 0
+    """Memory of the largest node, from `check_nodes`; 0 if unknown."""
 
     def max_parallel(self, resources: TrialResources) -> int:
         """Return how many trials run in parallel, each on one node.
@@ -179,8 +183,10 @@ def _result(call: Any) -> Any:
         return error
 
 
-def check_nodes(cluster: Cluster, storage: str | None, say: Callable[[str], None], *, gpu: bool) -> None:
+def check_nodes(cluster: Cluster, storage: str | None, say: Callable[[str], None], *, gpu: bool) -> int:
     """Check that every node has this machine's torch, for its GPUs with CUDA, and reaches the storage.
+
+    Return the memory in bytes of the largest node.
 
     Args:
         cluster: The joined cluster.
@@ -209,10 +215,11 @@ def check_nodes(cluster: Cluster, storage: str | None, say: Callable[[str], None
     kinds = sorted({theirs["cpu"] for theirs in found})
     if len(kinds) > 1:
         say(f"the nodes' processors differ ({', '.join(kinds)}): results may not be bit-identical across nodes")
+    return max(theirs["memory"] for theirs in found)
 
 
-def node_info(storage: str | None, mark: str | None) -> dict[str, str]:
-    """Return facts about a node: version of torch and its CUDA, processor, and why it can keep no checkpoints.
+def node_info(storage: str | None, mark: str | None) -> dict[str, Any]:
+    """Return facts about a node: version of torch and its CUDA, processor, memory, and why it keeps no checkpoints.
 
     Args:
         storage: A path or URI (tuning.backend.storage); None for none.
@@ -234,5 +241,6 @@ def node_info(storage: str | None, mark: str | None) -> dict[str, str]:
         "torch": version,
         "cuda": torch.version.cuda or "",
         "cpu": f"{cpu_model()} with {cpu_capability()}",
+        "memory": available_memory(),
         "problem": problem,
     }

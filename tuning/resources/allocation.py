@@ -92,6 +92,17 @@ def check_memory(configs: list[TrialConfig], shape: tuple[int, int, int], limit_
         )
 
 
+def check_heaviest(plan: StudyConfig, corpus: Corpus, limit_bytes: int, where: str) -> list[TrialConfig]:
+    """Return the heaviest configurations of a study, which fit; the last two arguments are those of `check_memory`.
+
+    Raises:
+        ConfigError: One does not fit.
+    """
+    heavy = heaviest_configs(plan.space, plan.baseline, **plan.shared_settings)
+    check_memory(heavy, (corpus.trained_words, corpus.embedding_dim, len(corpus.classes)), limit_bytes, where)
+    return heavy
+
+
 def resolve_resources(
     resources: TrialResources,
     plan: StudyConfig,
@@ -113,10 +124,9 @@ def resolve_resources(
     Raises:
         ConfigError: The heaviest configurations need more memory.
     """
-    heavy = heaviest_configs(plan.space, plan.baseline, **plan.shared_settings)
     gpus = [gpu.bytes for gpu in machine.gpu_list] if resources.gpus_per_trial else []
     limit, where = (max(gpus), "the largest GPU") if gpus else (machine.memory_bytes, "this machine")
-    check_memory(heavy, (corpus.trained_words, corpus.embedding_dim, len(corpus.classes)), limit, where)
+    heavy = check_heaviest(plan, corpus, limit, where)
     if not resources.auto:
         return resources, None
     known = kept.get(GPU_SHARE)

@@ -38,7 +38,7 @@ AtAccuracy = Annotated[
 Threads = Annotated[
     int,
     ResourcesOption(
-        help="Number of CPU threads. More threads help large models on an idle machine, and slow down small ones.",
+        help="Number of CPU threads.",
         min=1,
         max=MAX_THREADS,
     ),

@@ -42,9 +42,15 @@ def test_wanted_files_are_found_in_any_folder() -> None:
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])
-def test_links_and_devices_are_not_read(kind: bytes) -> None:
-    with pytest.raises(DataError, match="does not contain wanted"):
-        read(tar_gz([special("wanted", kind, "/etc/passwd")]), "wanted")
+def test_links_and_devices_are_refused(kind: bytes) -> None:
+    with pytest.raises(DataError, match=r"x\.tar\.gz: refused, 'other' is a link, a device or outside "):
+        read(tar_gz([special("other", kind, "/etc/passwd"), ("wanted", b"good")]), "wanted")
+
+
+@pytest.mark.parametrize("name", ["../a", "x/../../a", "/a"])
+def test_a_member_outside_the_archive_is_refused_even_if_it_is_not_wanted(name: str) -> None:
+    with pytest.raises(DataError, match=rf"refused, '{name}' is a link, a device or outside the archive's folder; "):
+        read(tar_gz({name: b"evil", "wanted": b"good"}), "wanted")
 
 
 def test_a_member_that_states_more_than_the_limit_is_refused_unread() -> None:

@@ -72,12 +72,12 @@ RATES = {"adadelta": 0.5, "adam": 1e-2, "adamw": 1e-2, "rmsprop": 1e-2}
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize(
     ("bidirectional", "frozen", "steps"),
-    [(False, True, 20), (True, False, 20), (False, False, 10), (True, True, 10)],
+    [(False, True, 50), (True, False, 50), (False, False, 10), (True, True, 10)],
 )
 def test_steps_of_each_optimizer_agree_with_plain_torch(
     optimizer: str, bidirectional: bool, frozen: bool, steps: int
 ) -> None:
-    """Twenty steps of each optimizer, kind of LSTM and kind of word vectors, ten of the combinations that are left."""
+    """Fifty steps of each optimizer, kind of LSTM and kind of word vectors, ten of the combinations that are left."""
     config = TrialConfig(
         optimizer=optimizer,
         bidirectional=bidirectional,

@@ -1,5 +1,6 @@
 """Row-lazy optimizers against their dense forms."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from core.config import TrialConfig
 from core.nn.model_size import OPTIMIZER_STATE_TENSORS
 from core.nn.runtime import subnormals_as_zero
-from core.training.optim import RULES, Optimizer
+from core.training.optim import RHO, RULES, Optimizer
 
 TOUCHES = [[0, 3], [1, 3], [3], [0, 2], [3], [3], [1, 4], [0, 1, 2, 3, 4]]
 """Which rows have a gradient at each step; row 5 never has."""
@@ -47,6 +48,20 @@ def test_waiting_for_a_row_gives_what_a_step_at_a_time_gives(name: str) -> None:
         dense[rows] = gradient
         rule.update(table, dense, *averages, step, 0.25, 0.0)
     assert torch.allclose(lazily(name, torch.float64), table, rtol=0, atol=1e-12)
+
+
+TORCHS: dict[str, Any] = {"adadelta": partial(torch.optim.Adadelta, rho=RHO), "rmsprop": torch.optim.RMSprop}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TORCHS)
+def test_waiting_for_a_row_gives_what_torchs_optimizer_gives(name: str) -> None:
+    table = torch.nn.Parameter(start(torch.float64))
+    optimizer = TORCHS[name]([table], lr=0.25)
+    for rows, gradient in zip(TOUCHES, gradients(torch.float64), strict=True):
+        table.grad = torch.zeros_like(table).index_copy_(0, torch.tensor(rows), gradient)
+        optimizer.step()
+    assert torch.allclose(lazily(name, torch.float64), table.detach(), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["adadelta", "rmsprop"])

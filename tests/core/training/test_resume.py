@@ -97,8 +97,8 @@ def test_a_resumed_training_does_not_keep_its_checkpoint_open(tmp_path: Path) ->
     def report(_: EpochResult) -> None:
         kept.append(str(tmp_path) in Path("/proc/self/maps").read_text())
 
-    train(small(), tiny_corpus(), report=report, checkpoint_dir=tmp_path)
-    assert kept == [False] * small().epochs
+    train(small(), tiny_corpus(), report=report, checkpoint_dir=tmp_path, reported=2)
+    assert kept == [False] * (small().epochs - 2)  # it resumes from the checkpoint that the interrupt left
 
 
 @pytest.mark.slow

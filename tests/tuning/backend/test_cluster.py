@@ -17,6 +17,7 @@ from ray._raylet import Config
 
 from core.errors import ConfigError, UserError
 from tests.support.patience import PATIENCE_SECONDS, wait_until
+from tests.support.studies import write_sentences
 from tests.support.study_configs import options
 from tuning.backend import cluster as joined
 from tuning.backend import local_ray, ray_private
@@ -126,6 +127,12 @@ def test_nodes_like_this_machine_are_silent() -> None:
     assert reported(node_info(None, None), node_info(None, None)) == []
 
 
+def test_the_memory_of_the_largest_node_counts() -> None:
+    nodes = [node_info(None, None) | {"memory": memory} for memory in (2**30, 2**34, 2**32)]
+    fake: Any = SimpleNamespace(nodes=cluster((1, 0), (1, 0), (1, 0)).nodes, run_on_each_node=lambda *_, **__: nodes)
+    assert check_nodes(fake, None, print, gpu=False) == 2**34
+
+
 def test_every_node_that_is_not_fit_is_named_with_its_reason() -> None:
     wrapped = RuntimeError("pages of Ray")
     wrapped.cause = ModuleNotFoundError("No module named 'torch'")  # type: ignore[attr-defined]
@@ -182,6 +189,18 @@ def test_a_node_that_does_not_share_the_storage_is_refused_before_the_search(
     monkeypatch.setattr(joined, "join_cluster", lambda address: nullcontext(fake))
     with pytest.raises(UserError, match=r"^node 10\.0\.0\.1: a file of another machine is not visible in .*/own; "):
         search_study(options(tmp_path, address="head:6379", storage=str(tmp_path / "shared")))
+
+
+def test_settings_that_no_node_can_hold_are_refused_before_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joined, "join_cluster", lambda address: nullcontext(cluster((1, 0))))
+    monkeypatch.setattr(joined, "check_nodes", lambda *checked, gpu: 2 * 10**9)
+    data = {"dataset": str(write_sentences(tmp_path / "data.csv")), "vectors": "none", "cache_dir": tmp_path / "cache"}
+    huge = ("hidden_dim=int(64,8192,log)", "n_layers=8", "bidirectional=true")
+    with pytest.raises(ConfigError, match=r" GB for its weights .*, and the largest node of the cluster has 2\.0 GB; "):
+        search_study(options(tmp_path, address="head:6379", overrides=huge, **data))
+    assert not (tmp_path / "s").exists()
 
 
 @pytest.fixture

@@ -186,6 +186,7 @@ def test_ray_starts_its_unused_processes_again_after_the_block() -> None:
         (utils, "get_entrypoint_name"),
         (Node, "get_logs_dir_path"),
         (services, "canonicalize_bootstrap_address"),
+        (services, "get_node"),
         (ray_constants, "RAY_ENABLE_UV_RUN_RUNTIME_ENV"),
         (ray_constants, "ENABLE_RAY_CLUSTER"),
         (authentication_token_setup, "ensure_token_if_auth_enabled"),

@@ -109,6 +109,7 @@ MISTAKES = {
     "plan --show-space --format json": "--show-space prints text, got --format json; leave it out",
     "plan --trials 0 --show-space --grace 0": "grace must be from 1 to 99,999, got 0",
     "best no-such": "no study 'no-such' in ",
+    "best /usr": "/usr holds no study, pass the name or the folder of one",
     "best no-such --state bad": ": 'bad' is not one of 'done', 'stopped', 'failed', 'paused', 'running', 'all'",
     "best no-such --top 0": "--top must be from 1 to 1,000,000, got 0",
     "best": "Missing argument 'STUDY'",

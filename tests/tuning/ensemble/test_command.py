@@ -9,7 +9,7 @@ import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -403,3 +403,25 @@ def test_a_plain_baseline_with_other_probabilities_than_in_the_search_differs(st
     corpus = load_corpus(**data_of(made / "tickets.csv"), cache_dir=made / "cache")
     found = members.fit_plain_member(study, corpus, "accuracy", 1.0, both=False)
     assert found.verdict == "DIFFERS from its validation probabilities"
+
+
+@pytest.mark.slow
+def test_the_plain_baseline_is_fitted_after_ray_has_ended(
+    study: Path, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While another thread imports Ray, threadpoolctl and that import can wait for each other for ever."""
+    ended: list[str] = []
+
+    class Session(NoRay):
+        @contextmanager
+        def _session(self, say: Callable[[str], None] = print) -> Iterator[NoRay]:
+            yield self
+            ended.append("Ray")
+
+    def fit(*_: object, **__: object) -> None:
+        assert ended == ["Ray"]
+        raise InterruptedError
+
+    monkeypatch.setattr("tuning.ensemble.command.fit_plain_member", fit)
+    with patch("tuning.ensemble.command.BackgroundRay", Session), pytest.raises(InterruptedError):
+        ensemble(study, made)
