@@ -215,7 +215,7 @@ def check_nodes(cluster: Cluster, storage: str | None, say: Callable[[str], None
     kinds = sorted({theirs["cpu"] for theirs in found})
     if len(kinds) > 1:
         say(f"the nodes' processors differ ({', '.join(kinds)}): results may not be bit-identical across nodes")
-    return max(theirs["memory"] for theirs in found)
+    return max(int(theirs["memory"]) for theirs in found)
 
 
 def node_info(storage: str | None, mark: str | None) -> dict[str, Any]:
