@@ -87,7 +87,7 @@ def export_onnx(model: Predictor, source: Path, out: Path, notify: Callable[[str
         raise UserError(f"--format onnx needs the package {error.name}; run pip install onnx onnxruntime") from error
     graph: bytes = build_graph(model.members, len(model.classes), model.temperature).SerializeToString()
     if any(isinstance(member, LstmMember) and member.config.precision != "fp32" for member in model.members):
-        notify("predict computes in bf16 (8 significant bits), the export in fp32: their probabilities may differ")
+        notify("predict computes in bf16 (a precision of 8 bits), the export in fp32: their probabilities may differ")
     difference = largest_difference(model, graph)
     if not difference <= TOLERANCE:
         raise UserError(

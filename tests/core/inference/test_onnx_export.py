@@ -178,7 +178,7 @@ def test_a_bf16_model_says_that_the_export_is_fp32(tmp_path: Path) -> None:
     _, (note,) = exported(
         tmp_path, members=[lstm("trial-1", 0.5, TrialConfig(hidden_dim=4, precision="bf16")), plain(0.5)]
     )
-    assert "predict computes in bf16 (8 significant bits), the export in fp32" in note
+    assert "predict computes in bf16 (a precision of 8 bits), the export in fp32" in note
 
 
 def test_an_export_replaces_an_export_and_nothing_else(tmp_path: Path) -> None:
