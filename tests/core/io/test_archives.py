@@ -47,6 +47,11 @@ def test_links_and_devices_are_refused(kind: bytes) -> None:
         read(tar_gz([special("other", kind, "/etc/passwd"), ("wanted", b"good")]), "wanted")
 
 
+def test_a_member_of_another_kind_is_skipped() -> None:
+    """GNU tar writes the label of a volume as such a member."""
+    assert read(tar_gz([special("label", b"V"), ("wanted", b"good")]), "wanted") == {"wanted": b"good"}
+
+
 @pytest.mark.parametrize("name", ["../a", "x/../../a", "/a"])
 def test_a_member_outside_the_archive_is_refused_even_if_it_is_not_wanted(name: str) -> None:
     with pytest.raises(DataError, match=rf"refused, '{name}' is a link, a device or outside the archive's folder; "):
