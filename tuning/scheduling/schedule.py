@@ -379,11 +379,12 @@ class Schedule:
 
 
 def reopen_trials(store: "StudyJournal", config: StudyConfig) -> None:
-    """Open all trials again if the latest command had another number of trials, target or patience.
+    """Reopen all trials and remove an early end if the last command had another number of trials, target or patience.
 
     That command may have closed trials that continue now. Raise UserError if the store cannot be written.
     """
     if store.attributes.get(GOAL) != config.goal:
+        store.set_study_attr("early_end", None)
         if any(trial.state.is_finished() for trial in store.trials()):
             store.reopen()
         store.set_study_attr(GOAL, config.goal)

@@ -57,6 +57,17 @@ def test_epochs_beyond_those_of_the_longer_study_do_not_count() -> None:
     assert store.records()[1].weights_sha256 is None
 
 
+def test_an_early_end_is_removed_by_another_goal() -> None:
+    """Otherwise it would count if the next command ends at once, because the first trials failed with one cause."""
+    store, ended = MemoryStore(), {"reason": "target 0.6 reached by trial 0", "n_trials": 1}
+    run(store, plan())
+    store.set_study_attr("early_end", ended)
+    reopen_trials(store, plan())
+    assert store.attributes["early_end"] == ended
+    reopen_trials(store, plan(n_trials=1))
+    assert store.attributes["early_end"] is None
+
+
 def test_the_same_command_opens_no_trial_again() -> None:
     store = MemoryStore()
     run(store, plan(n_trials=4))
