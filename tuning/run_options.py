@@ -243,8 +243,8 @@ class RunOptions:
     embedding_dim: Annotated[
         int | None,
         DataOption(
-            help="Number of dimensions of the random word vectors of --vectors none. Default: 300, or 100 with "
-            "--tokenizer characters."
+            help="Number of dimensions of the random word vectors of --vectors none; of several files in a .zip, the "
+            "one with this number is read. Default: 300, or 100 with --tokenizer characters."
         ),
         DATA,
     ] = None
