@@ -131,5 +131,7 @@ def _train(
     for number, record in chosen.items():
         now = with_version(trained[number]["result"].environment)  # of the worker: it may have another GPU
         changes = changes_since(journal.attributes, records, record, corpus, now)
-        found[number] = verify_member(journal.folder, record, trained[number], estimate.weights[number], changes)
+        found[number] = verify_member(
+            journal.folder, record, trained[number], corpus, estimate.weights[number], changes
+        )
     return [found[number] for number in estimate.counts]

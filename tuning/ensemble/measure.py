@@ -1,13 +1,13 @@
 """The figures of an ensemble and of each of its members, on validation and test."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from core.data.corpus import TEST, Corpus
+from core.data.corpus import Corpus
 from core.inference.members import LstmMember
 from core.metrics import METRICS
 from core.training.evaluate import evaluate_logits
@@ -40,14 +40,13 @@ def measure(journal: StudyJournal, members: Sequence[TrainedMember], corpus: Cor
     val_name = "val" if on == "train" and corpus.folds is None else "verified_val"
     rows = []
     for each in members:
-        figures = _figures(metric, val_name, _outputs(corpus, each.val, each.test))
+        figures = _figures(metric, val_name, _splits(each.val, each.test))
         if len(members) > 1:
             _log(journal, corpus, figures, on, each)
         rows.append({"name": each.member.name, "weight": each.member.weight, "verdict": each.verdict, **figures})
         print(f"{each.member.name}: {each.verdict}; {_summary(figures, metric)}")
     tests = [each.test for each in members if each.test is not None]
-    val = np.average([each.val for each in members], axis=0, weights=weights)
-    outputs = _outputs(corpus, val, np.average(tests, axis=0, weights=weights) if tests else None)
+    outputs = _splits(_mean([each.val for each in members], weights), _mean(tests, weights) if tests else None)
     figures = _figures(metric, val_name, outputs) | calibration_figures(outputs["val"], outputs.get("test"))
     figures |= metric_interval(METRICS[metric], outputs.get("test"), len(corpus.classes))
     for split, found in outputs.items():
@@ -63,20 +62,32 @@ def measure(journal: StudyJournal, members: Sequence[TrainedMember], corpus: Cor
     return {**figures, "members": rows, "environment": environment, "weights_sha256": digests}
 
 
-def _outputs(corpus: Corpus, val: NDArray[np.floating], test: NDArray[np.floating] | None) -> dict[str, Outputs]:
-    parts = {"val": (corpus.validation(), val)} | ({} if test is None else {"test": (corpus.indices(TEST), test)})
-    return {
-        split: Outputs(corpus.labels[sentences], probabilities.argmax(axis=1), probabilities)
-        for split, (sentences, probabilities) in parts.items()
-    }
+def _mean(outputs: Sequence[Outputs], weights: Sequence[float]) -> Outputs:
+    """Return the outputs of the ensemble; those of a single member as they are."""
+    if len(outputs) == 1:
+        return outputs[0]
+    probabilities = np.average([each.probabilities for each in outputs], axis=0, weights=weights)
+    return Outputs(outputs[0].labels, probabilities.argmax(axis=1), probabilities)
+
+
+def _splits(val: Outputs, test: Outputs | None) -> dict[str, Outputs]:
+    return {"val": val} if test is None else {"val": val, "test": test}
 
 
 def _figures(metric: str, val_name: str, outputs: Mapping[str, Outputs]) -> dict[str, Any]:
-    """Return metric, accuracy, loss and number of sentences of each split."""
+    """Return metric, accuracy, loss and number of sentences of each split.
+
+    Metric and accuracy are those of the predicted classes, as in the search. Only the loss is of rounded probabilities.
+    """
     found: dict[str, Any] = {}
     for split, each in outputs.items():
         logs = torch.from_numpy(np.log(each.probabilities.astype(np.float64)))  # none is 0, see core.log_odds.FLOOR
-        evaluation = evaluate_logits(logs, each.labels, METRICS[metric])
+        value = METRICS[metric].value(*each, each.probabilities.shape[1])
+        evaluation = dataclasses.replace(
+            evaluate_logits(logs, each.labels, METRICS[metric]),
+            accuracy=int(each.correct.sum()) / len(each.labels),
+            score=METRICS[metric].oriented(value),
+        )
         found |= held_out_metrics(metric, evaluation, val_name if split == "val" else split)
     return found
 

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from core.data.corpus import TEST, TRAIN, VAL, Corpus
 from core.errors import CorruptionError, TrainingError, UserError
 from core.inference.members import LstmMember, Member, PlainMember
-from core.log_odds import to_probabilities
 from core.metrics import METRICS
 from core.plain_baseline import evaluate_plain, fit_plain_baseline, validate_plain
 from tuning.backend.interrupt import InterruptHandler
@@ -20,7 +18,9 @@ from tuning.backend.tasks import run_tasks
 from tuning.journal.probabilities import epoch_name, load_probabilities
 from tuning.journal.records import PLAIN_BASELINE, TrialRecord
 from tuning.resources.machine import TrialResources
+from tuning.retrain.calibrated import Outputs
 from tuning.retrain.environment_diff import EnvironmentChange
+from tuning.retrain.models import test_outputs, val_outputs
 from tuning.retrain.reproduction import reproduction_of
 from tuning.retrain.training import train_in_worker
 from tuning.scheduling.schedule import MAX_RESTARTS
@@ -35,10 +35,10 @@ class TrainedMember:
     """Trial of the member; None for the plain baseline."""
     verdict: str
     """Result of the comparison with the record of the search."""
-    val: NDArray[np.float32]
-    """(n, C) probabilities for the validation sentences, from a training without these sentences."""
-    test: NDArray[np.float32] | None
-    """(m, C) probabilities of the member for the test sentences; None without a test split."""
+    val: Outputs
+    """Outputs for the validation sentences, of a training without these sentences."""
+    test: Outputs | None
+    """Outputs of the member for the test sentences; None without a test split."""
     trained_epochs: int | None = None
     """Number of epochs of that training; None for the plain baseline."""
     about: Mapping[str, Any]
@@ -88,6 +88,7 @@ def verify_member(
     folder: Path,
     record: TrialRecord,
     trained: Mapping[str, Any],
+    corpus: Corpus,
     weight: float,
     changes: Sequence[EnvironmentChange],
 ) -> TrainedMember:
@@ -98,11 +99,11 @@ def verify_member(
     """
     result = trained["result"]
     verdict = reproduction_of(record, result, changes)
-    val = to_probabilities(result.val_log_odds)
+    val = val_outputs(corpus, result.val_predictions, result.val_log_odds)
     if verdict.difference is None:
         name = epoch_name(record.number, result.best_epoch)
-        stored = load_probabilities(folder, name, *val.shape)
-        if stored is None or not np.array_equal(stored, val):
+        stored = load_probabilities(folder, name, *val.probabilities.shape)
+        if stored is None or not np.array_equal(stored, val.probabilities):
             needed = METRICS[result.config.metric].needs_probabilities
             advice = "restore a copy" if needed else "restore a copy, or remove the file to leave out this trial"
             raise CorruptionError(
@@ -116,7 +117,7 @@ def verify_member(
         trial=record.number,
         verdict=str(verdict),
         val=val,
-        test=None if trained["test"] is None else to_probabilities(trained["test"].log_odds),
+        test=test_outputs(corpus, trained["test"]),
         trained_epochs=len(result.epochs),
         about=about,
     )
@@ -138,12 +139,17 @@ def fit_plain_member(folder: Path, corpus: Corpus, metric: str, weight: float, *
         val = validate_plain(corpus, METRICS[metric])
     else:
         val = evaluate_plain(baseline, corpus, VAL, METRICS[metric])
-    test = None
-    if len(corpus.indices(TEST)):
-        test = to_probabilities(evaluate_plain(baseline, corpus, TEST, METRICS[metric]).log_odds)
-    probabilities = to_probabilities(val.log_odds)
-    stored = load_probabilities(folder, PLAIN_BASELINE, *probabilities.shape)
-    equal = stored is not None and np.array_equal(stored, probabilities)
+    test = evaluate_plain(baseline, corpus, TEST, METRICS[metric]) if len(corpus.indices(TEST)) else None
+    outputs = val_outputs(corpus, val.predictions, val.log_odds)
+    stored = load_probabilities(folder, PLAIN_BASELINE, *outputs.probabilities.shape)
+    equal = stored is not None and np.array_equal(stored, outputs.probabilities)
     verdict = "REPRODUCED its validation probabilities" if equal else "DIFFERS from its validation probabilities"
     member = PlainMember(weight=weight, baseline=baseline)
-    return TrainedMember(member=member, trial=None, verdict=verdict, val=probabilities, test=test, about={})
+    return TrainedMember(
+        member=member,
+        trial=None,
+        verdict=verdict,
+        val=outputs,
+        test=test_outputs(corpus, test),
+        about={},
+    )

@@ -46,6 +46,7 @@ from tuning.ensemble.command import make_ensemble
 from tuning.ensemble.measure import measure
 from tuning.journal.records import Spec, TrialRecord, evaluations_on_test, read_study, study_attributes
 from tuning.journal.writer import StudyJournal, open_study
+from tuning.retrain.calibrated import Outputs
 from tuning.study_options import EnsembleOptions
 
 pytestmark = pytest.mark.usefixtures("no_default_cache")
@@ -142,8 +143,9 @@ def test_the_figures_are_of_the_weighted_mean() -> None:
     corpus = tiny_corpus()
 
     def outputs(split: int, right: float) -> Any:
-        is_label = np.eye(2, dtype=bool)[corpus.labels[corpus.split == split]]
-        return np.where(is_label, right, 1 - right).astype(np.float32)
+        labels = corpus.labels[corpus.split == split]
+        probabilities = np.where(np.eye(2, dtype=bool)[labels], right, 1 - right).astype(np.float32)
+        return Outputs(labels, probabilities.argmax(axis=1), probabilities)
 
     trained: list[Any] = [
         members.TrainedMember(
@@ -158,6 +160,27 @@ def test_the_figures_are_of_the_weighted_mean() -> None:
     assert (found["val_accuracy"], found["test_accuracy"]) == (1, 1)
     sizes = found["coverage"][0]["sentences"], found["abstention"]["sentences"]
     assert sizes == (len(corpus.indices(VAL)), len(corpus.indices(TEST)))
+
+
+def test_the_figures_of_a_member_are_those_of_its_own_predictions() -> None:
+    """Rounding has made its classes equally probable: `retrain` and `best` would show other figures."""
+    corpus = tiny_corpus()
+
+    def outputs(split: int) -> Outputs:
+        labels = corpus.labels[corpus.split == split]
+        return Outputs(labels, labels, np.full((len(labels), 2), 0.5, dtype=np.float32))
+
+    member = members.TrainedMember(
+        member=SimpleNamespace(name="trial-0", weight=0.5),  # type: ignore[arg-type]
+        trial=0, verdict="", about={}, val=outputs(VAL), test=outputs(TEST),
+    )  # fmt: skip
+    spec = {"metric": "macro_f1", "data": {"split": "80/10/10"}, "fingerprint": corpus.fingerprint}
+    journal: Any = SimpleNamespace(attributes={"spec": spec}, log_test_evaluation=lambda *_, **__: None)
+    names = [f"{split}_{what}" for split in ("val", "test") for what in ("macro_f1", "accuracy")]
+    for row in measure(journal, [member, member], corpus, "train")["members"]:
+        assert [row[name] for name in names] == [1] * 4
+    alone = measure(journal, [member], corpus, "train")
+    assert [alone[name] for name in names] == [1] * 4
 
 
 @pytest.mark.slow
