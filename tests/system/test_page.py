@@ -248,6 +248,9 @@ def test_a_filter_may_have_blanks_short_names_and_columns_that_are_not_shown(pag
     assert count("metric==accuracy") == f"{everything} of {everything} trials"
     assert count("copy_of=none") == f"{everything} of {everything} trials"
     assert count("copy_of!=none") == f"0 of {everything} trials"
+    for as_json, shown in (("bidirectional=true", "bidirectional=yes"), ("state!=FAIL", "state!=failed")):
+        assert count(as_json) == count(shown)
+        assert cells(page, "trial")
     assert count("n_layers=1 foo>2") == "no column foo"
     assert cells(page, "trial") == []
 

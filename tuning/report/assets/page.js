@@ -50,8 +50,13 @@ headings.forEach((heading, at) => heading.firstChild.addEventListener("click", (
 
 // Filtering: every word must match, and every condition must hold. Blanks around an operator do not count.
 const names = new Set([...columns, ...rows[0]]);
+const cells = new Map(Object.entries({ // words of JSON, which `best --where` accepts -> words of the cells
+  true: "yes", false: "no",
+  COMPLETE: "done", PRUNED: "stopped", FAIL: "failed", PAUSED: "paused", RUNNING: "running",
+}));
 function condition(word) {
-  const [, said, operator, text] = /^([\w.]+)([!<>=]=|[=<>])(.*)$/.exec(word) ?? [];
+  const [, said, operator, written] = /^([\w.]+)([!<>=]=|[=<>])(.*)$/.exec(word) ?? [];
+  const text = cells.get(written) ?? written;
   if (!operator) return ({ row }) => row.textContent.toLowerCase().includes(word.toLowerCase());
   const name = names.has(said) ? said : short[said];
   const wanted = text === "" ? NaN : Number(text);
