@@ -225,6 +225,8 @@ def clear(cache: Path, notify: Notify | None = None) -> int:
 
 def _owned_paths(cache: Path) -> list[Path]:
     """Return entries and the hidden folders that builders fill, but no other files next to them."""
+    for folder in (cache, *(cache / kind for kind in FORMATS)):
+        atomic.check_readable(folder)
     paths = (path for kind in FORMATS for path in sorted((cache / kind).glob("*")))
     return [path for path in paths if re.match(r"[0-9a-f]{64}$|\.[0-9a-f]{64}\.", path.name) and path.is_dir()]
 

@@ -103,8 +103,8 @@ def check_output_folder(path: Path, files: Sequence[str], kind: str) -> Path:
         `path` without symbolic links, so that a link to a folder remains a link.
 
     Raises:
-        UserError: `path` is a file, a folder with other contents, a mount point, in a folder of such a kind, or in no
-            folder that can be written.
+        UserError: `path` is a file, a folder with other contents, a mount point, the working folder, in a folder of
+            such a kind, or in no folder that can be written.
     """
     word = kind.split()[-1]
     with os_errors_as_user_errors(path):
@@ -123,6 +123,9 @@ def check_output_folder(path: Path, files: Sequence[str], kind: str) -> Path:
             return target
         if not target.is_dir():
             raise UserError(f"{path} is a file; choose another folder for the {word}")
+        if target.samefile("."):  # the command and its shell would be in a folder that is gone
+            advice = f"choose a folder in it, such as {path / word}"
+            raise UserError(f"{path} is the working folder, which cannot be replaced as a whole; {advice}")
         found = {each.name for each in target.iterdir()} - {_FINDER}
     foreign = _foreign(found, files)
     if foreign or (found and CHECKSUMS not in found):

@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from core.errors import UserError, check_rules
-from core.io.atomic import file_mode, folder_rule
+from core.io.atomic import check_readable, file_mode, folder_rule
 from core.io.text import printable
 from tuning.analysis.ranking import read_assessed
 from tuning.formatting import brief_text, left_align, text_table
@@ -48,9 +48,10 @@ def list_text(results: Path, form: str) -> str:
     """Return the studies in the folder `results` by name, as `table` or `json`.
 
     Raises:
-        ConfigError: `results` is no folder.
+        UserError: `results` is no folder, or may not be read.
     """
     check_rules({"--results": folder_rule(results)})
+    check_readable(results)
     found = [summarize_study(journal.parent) for journal in sorted(results.glob(f"*/{JOURNAL}"))]
     if form == "json":
         return json.dumps([dataclasses.asdict(each) for each in found], indent=2)

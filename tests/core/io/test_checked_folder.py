@@ -156,6 +156,19 @@ def test_a_folder_with_a_file_that_still_grows_stays(tmp_path: Path) -> None:
     assert busy.exists()
 
 
+@pytest.mark.parametrize("files", [(), ("config.json", CHECKSUMS)])
+def test_the_working_folder_is_refused_before_the_work(
+    files: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process would be in a folder that is gone: the model was saved, and loading it by its path failed."""
+    here = folder(tmp_path / "here", *files)
+    monkeypatch.chdir(here)
+    for path in (Path(), here):
+        message = r"is the working folder, which cannot be replaced as a whole; choose a folder in it, such as .*model$"
+        with pytest.raises(UserError, match=message):
+            check_output_folder(path, MODEL_FILES, "saved model")
+
+
 def test_the_name_of_a_folder_is_no_pattern(tmp_path: Path) -> None:
     other = folder(tmp_path / ".v1x0.abcd_123", "a")
     for name in ("v1.0", "model [old"):

@@ -1,11 +1,13 @@
 """tuning.analysis.listing: one line per study, also for one that runs or cannot be read."""
 
+import errno
 import json
 from pathlib import Path
 
 import pytest
 
 from benchmarks.inputs.recorded_study import record_study
+from core.errors import UserError
 from tests.support.assessed_studies import write_study_with_ensemble
 from tuning.analysis.listing import list_text
 from tuning.analysis.ranking import read_assessed
@@ -67,6 +69,15 @@ def test_a_damaged_study_does_not_hide_the_others(results: Path) -> None:
     journal = results / "complete" / JOURNAL
     journal.write_bytes(journal.read_bytes().replace(b'"dataset"', b'"other"'))
     assert "('dataset' is missing)" in list_text(results, "table")
+
+
+def test_a_folder_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("os.scandir", refuse)  # root may read all
+    with pytest.raises(UserError, match=rf"^cannot read {tmp_path} \(Permission denied\); ask its owner for access$"):
+        list_text(tmp_path, "table")
 
 
 def test_a_folder_without_studies_says_what_to_do(tmp_path: Path) -> None:
