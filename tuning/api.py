@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from core.data.corpus import ReadOptions
 from core.errors import ConfigError, UserError, short_repr
-from core.io.atomic import expand_user
 from core.io.system_errors import system_errors_as_user_errors
 from core.io.text import one_line
 from tuning.analysis.best import table_of
 from tuning.analysis.filters import RowFilter, filter_rows, parse_where
 from tuning.analysis.ranking import MAIN, TrialRow, read_assessed
-from tuning.arguments import as_type, checked_arguments
+from tuning.arguments import as_type, checked_arguments, path_option
 from tuning.console import RENAMED, called_from_python, with_keywords
 from tuning.frames import store_frame
 from tuning.journal.folder import study_folder
@@ -85,7 +84,7 @@ def load_study(
     Raises:
         UserError: There is no such study; the message names the existing ones.
     """
-    folder = study_folder(os.fspath(study), _path(results) if results else _default_results())
+    folder = study_folder(os.fspath(study), _default_results() if results is None else _path(results))
     with _python_call("search(data, ...)"):
         read_study(folder)
     return Study(folder, cache_dir)
@@ -346,7 +345,7 @@ def _default_results() -> Path:
 
 
 def _path(path: AnyPath) -> Path:
-    return expand_user(os.fspath(path))
+    return path_option(os.fspath(path))
 
 
 def _shown(value: Any) -> str:

@@ -128,6 +128,9 @@ def _pair(data: tuple[Any, ...]) -> Any:
     import narwhals
     import pyarrow
 
+    if any(isinstance(each, Mapping) or hasattr(each, "columns") for each in data):  # iterating gives names of columns
+        kinds = " and ".join(type(each).__name__ for each in data)
+        raise DataError(f"(texts, labels) must be lists or columns, got {kinds}; pass columns such as frame['text']")
     if any(isinstance(each, set | frozenset) for each in data):
         raise DataError("(texts, labels) must have an order, got a set; pass two lists")
     try:

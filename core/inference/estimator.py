@@ -69,10 +69,14 @@ class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         _require_labels(y)
         labels = column_or_1d(y, warn=True)
         check_consistent_length(texts, labels)
-        check_classification_targets(labels)
-        classes, places = np.unique(labels, return_inverse=True)
+        try:
+            check_classification_targets(labels)
+            classes, places = np.unique(labels, return_inverse=True)
+        except TypeError as error:  # such as numbers among texts, which have no order
+            raise ValueError(f"y must hold labels of one type, texts or numbers: {error}") from error
         if len(classes) < 2:
-            raise ValueError(f"y must hold at least two classes, got one class: {classes.tolist()}")
+            found = f"one class: {classes.tolist()}" if len(classes) else "no labels"
+            raise ValueError(f"y must hold at least two classes, got {found}")
         self._check_settings()
         config = self.config or TrialConfig()
         corpus = self._corpus(texts, places.astype(np.int64), tuple(map(str, classes)), config.seed)
@@ -124,12 +128,14 @@ class SentenceEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.asarray(self.classes_[best])
 
     def _check_settings(self) -> None:
+        folder = self.cache_dir
         check_rules(
             {
                 "config": (self.config, "a TrialConfig or None", isinstance(self.config, TrialConfig | None)),
                 "vectors": (self.vectors, "a text or a path", isinstance(self.vectors, str | os.PathLike)),
                 "tokenizer": tokenizer_rule(self.tokenizer),
                 "embedding_dim": whole(self.embedding_dim, 1, MAX_EMBEDDING_DIM),
+                "cache_dir": (folder, "a text, a path or None", isinstance(folder, str | os.PathLike | None)),
                 "threads": whole(self.threads, 1, MAX_THREADS),
             }
         )

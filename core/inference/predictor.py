@@ -212,10 +212,11 @@ def as_texts(values: Any, location: Callable[[int], str] = "text {}".format) -> 
         location: As in `Predictor.predict`.
 
     Raises:
-        DataError: `values` is one text or a data frame, or has a value that is no text; the message names its place.
+        DataError: `values` is one text, a data frame or a set, or a value is no text; the message names its place.
     """
-    # A data frame and a dictionary would give the names of their columns.
-    if isinstance(values, str | Mapping) or hasattr(values, "columns") or not isinstance(values, Iterable):
+    # A data frame and a dictionary would give the names of their columns, and a set has no order.
+    refused = isinstance(values, str | Mapping | set | frozenset) or hasattr(values, "columns")
+    if refused or not isinstance(values, Iterable):
         kind = type(values).__name__
         raise DataError(f"texts must be a list, or a column of a data frame, got {kind}; pass [text] or frame['text']")
     texts = values.to_pylist() if hasattr(values, "to_pylist") else list(values)  # items of pyarrow are no str

@@ -54,6 +54,24 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return load_study("mine", results=folder.parent)
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda study: study.retrain(out=""),
+        lambda study: study.ensemble(out=""),
+        lambda study: study.report(""),
+        lambda study: study.report(images=""),
+        lambda _: load_study("mine", results=""),
+        lambda _: load_study("mine", cache_dir=""),
+    ],
+)
+def test_an_empty_path_is_refused(call: Any, study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a command line: it is from a variable without a value, and would be the working folder."""
+    monkeypatch.setenv("SENTUNE_RESULTS", str(study.folder.parent))
+    with pytest.raises(ConfigError, match=r"^a path is empty; pass a file or folder, or leave the option out$"):
+        call(study)
+
+
 def test_the_public_names_are_these() -> None:
     assert tuning.__all__ == dir(tuning) == ["Study", "load_study", "search"]
     with pytest.raises(AttributeError, match="module 'tuning' has no attribute 'serach'"):

@@ -126,6 +126,16 @@ DAMAGED = pyarrow.array([b"\xff"]).view("string")
 TWO = pd.DataFrame({"foo": ["a"], "bar": ["b"]})
 SPLITS = {"train": Dataset([1]), "test": Dataset([0])}
 REFUSED: dict[str, tuple[Any, ReadOptions, str]] = {
+    "two frames": (
+        (pd.DataFrame({"text": ["a", "b"]}), pd.DataFrame({"label": [1, 2]})),
+        ReadOptions(),
+        r"must be lists or columns, got DataFrame and DataFrame; pass columns such as frame\['text'\]$",
+    ),
+    "labels by number": (
+        (["a", "b"], {1: "x", 2: "y"}),
+        ReadOptions(),
+        "must be lists or columns, got list and dict; pass ",
+    ),
     "absent": (
         pd.DataFrame(DATA),
         ReadOptions(text_column="txt"),

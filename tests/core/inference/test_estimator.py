@@ -129,6 +129,9 @@ def test_labels_of_a_loaded_model_do_not_depend_on_the_temperature(tmp_path: Pat
     [
         (TEXTS, LABELS[:-1], "inconsistent numbers of samples"),
         (TEXTS, ["a"] * 60, r"y must hold at least two classes, got one class: \['a'\]"),
+        ([], [], "^y must hold at least two classes, got no labels$"),
+        (TEXTS, np.array(["a", 1] * 30, dtype=object), "^y must hold labels of one type, texts or numbers: '<' not"),
+        (TEXTS, [b"a", b"b"] * 30, "^y must hold labels of one type, texts or numbers: Support for labels .+ bytes"),
         (TEXTS, np.linspace(0, 1, 60), "Unknown label type"),
         (TEXTS, [*LABELS[:-1], None], "^y has no label at place 59; add it, or leave out this text$"),
         (TEXTS, [float("nan"), *LABELS[1:]], "^y has no label at place 0; "),
@@ -191,6 +194,7 @@ def test_values_that_are_no_texts_are_named(fitted: SentenceEstimator, texts: An
     [
         ({"config": {"hidden_dim": 64}}, r"config must be a TrialConfig or None, got {'hidden_dim': 64}"),
         ({"vectors": None}, "vectors must be a text or a path, got None"),
+        ({"cache_dir": 3}, "cache_dir must be a text, a path or None, got 3"),
         ({"threads": 0}, "threads must be a whole number from 1 to 1024, got 0"),
         (
             {"threads": "2", "embedding_dim": 0, "tokenizer": "x"},

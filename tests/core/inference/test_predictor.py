@@ -88,7 +88,9 @@ def test_no_texts_give_no_predictions() -> None:
 
 
 @pytest.mark.parametrize(
-    "values", ["good", pd.DataFrame({"good": ["bad"]}), {"good": ["bad"]}, None], ids=["text", "frame", "dict", "none"]
+    "values",
+    ["good", pd.DataFrame({"good": ["bad"]}), {"good": ["bad"]}, {"good", "bad"}, None],
+    ids=["text", "frame", "dict", "set", "none"],
 )
 def test_what_is_no_list_of_texts_is_refused(values: Any) -> None:
     """The elements of a text are letters, and those of a frame are the names of its columns."""
