@@ -65,17 +65,22 @@ def reader_has_left() -> bool:
 def prepare_streams() -> None:
     """Open closed standard streams on the null device, and write characters that an encoding lacks as escapes.
 
-    Without the null device, the next files would get the numbers of the closed streams, and their output.
+    Without the null device, the next files would get the numbers of the closed streams, and their output. With
+    PYTHONUNBUFFERED, Python drops what one write to the system leaves out, so these streams get a buffer.
     """
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             stream = Path(os.devnull).open("r" if name == "stdin" else "w")  # noqa: SIM115  # for good
             os.set_inheritable(stream.fileno(), True)
             setattr(sys, name, stream)
-    for output in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
+        output = getattr(sys, name)
         if isinstance(output, io.TextIOWrapper):
             with contextlib.suppress(OSError):  # it has no descriptor
                 os.set_blocking(output.fileno(), True)  # another program at this terminal may have changed it
+            if isinstance(output.buffer, io.RawIOBase) and output is getattr(sys, f"__{name}__"):
+                output = io.TextIOWrapper(io.BufferedWriter(output.buffer), output.encoding, line_buffering=True)
+                setattr(sys, name, output)
             output.reconfigure(errors="backslashreplace")
 
 
@@ -179,7 +184,12 @@ def cache_option(cache_dir: Path | None) -> str:
 def study_argument(folder: Path) -> str:
     """Return the argument STUDY of a command: the study's name, or its folder if that is elsewhere."""
     usual = folder.parent == Path(os.environ.get("SENTUNE_RESULTS") or "results")
-    return shlex.quote(folder.name if usual else str(folder))
+    return path_argument(Path(folder.name) if usual and not folder.name.startswith("-") else folder)
+
+
+def path_argument(path: Path) -> str:
+    """Return a path as an argument of a command. With `./`, one that begins with a dash is no option."""
+    return shlex.quote(f"./{path}" if str(path).startswith("-") else str(path))
 
 
 def command_line() -> str:

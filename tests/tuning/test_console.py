@@ -239,6 +239,8 @@ def test_a_study_has_its_name_only_in_the_results_folder_of_the_next_command(mon
     monkeypatch.setenv("SENTUNE_RESULTS", "other")
     assert study_command("best", Path("other/mine"), "--all").endswith(" best mine --all")
     assert study_command("best", Path("results/mine"), "--all").endswith(" best results/mine --all")
+    assert study_command("best", Path("other/-x"), "").endswith(" best other/-x")
+    assert study_command("best", Path("-x/mine"), "").endswith(" best ./-x/mine")
 
 
 def test_a_slow_step_says_what_it_does_and_a_fast_one_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

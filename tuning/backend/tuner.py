@@ -1,6 +1,7 @@
 """run_schedule: train the trials of a study with Ray Tune, as a Schedule decides."""
 
 import dataclasses
+import errno
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -10,6 +11,7 @@ from typing import Any
 from ray.tune.progress_reporter import TrialProgressCallback
 
 from core.data.corpus import Corpus
+from core.errors import UserError
 from core.io.system_errors import machine_problem
 from tuning.backend.adapters import RayScheduler, RaySearcher
 from tuning.backend.interrupt import InterruptHandler
@@ -22,6 +24,11 @@ from tuning.backend.ray_private import (
 from tuning.resources.machine import TrialResources
 from tuning.scheduling.budget import EarlyEnd
 from tuning.scheduling.schedule import MAX_RESTARTS, Schedule
+
+NO_SPACE = (
+    "Ray cannot write its temporary files (the disk is full); free some space, or set RAY_TMPDIR to a folder on "
+    "another disk, and run the same command again"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,8 +143,10 @@ def _run_trials(schedule: Schedule, corpus_ref: Any, backend: RayBackend, interr
             without_signal_handlers(),
         ):
             tuner.fit()
-    except Exception:
+    except Exception as error:
         if not interrupt.reason:  # a full disk makes Ray fail as well
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # Ray's errors name no file
+                raise UserError(NO_SPACE) from error
             raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 
 from core.errors import ConfigError, TrainingError, UserError
+from core.io.atomic import PATH_REASONS
 from core.io.system_errors import system_errors_as_user_errors
 from core.io.text import one_line
 from tuning.cli import data_commands, model_commands, study_commands
@@ -145,11 +146,11 @@ def main() -> NoReturn:
         if not isinstance(cause, OSError) or cause.filename is not None:
             raise
         closed = cause.errno == errno.EPIPE and reader_has_left()
-        if not closed and cause.errno != errno.ENOSPC:
+        if not closed and cause.errno not in (errno.EDQUOT, errno.EFBIG, errno.ENOSPC):
             raise cause from None
         if closed:
             leave(0)
-        message = "cannot write the output: the disk is full; free some space and run the same command again"
+        message = f"cannot write the output: {PATH_REASONS[cause.errno or 0]}"
     except typer.TyperException as error:  # of the parser
         message = parser_message(error.format_message())
     with ignore_broken_output():  # standard error may be a log on the full disk

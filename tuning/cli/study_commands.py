@@ -1,6 +1,5 @@
 """The commands that read a study or train from it: best, list, report, confirm, retrain, ensemble, distill."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,6 +13,7 @@ from tuning.console import (
     command_line,
     for_terminal,
     ignore_broken_output,
+    path_argument,
     program_name,
     say_if_slow,
 )
@@ -175,4 +175,4 @@ def distill(
 
 def _print_next(model: Path) -> None:
     """Print how to use a model folder."""
-    print(f"next: {program_name()} predict {shlex.quote(str(model))} 'your sentence'")
+    print(f"next: {program_name()} predict {path_argument(model)} 'your sentence'")

@@ -1,5 +1,6 @@
 """tuning.backend.tuner: the end of a search; and a study whose clock was set back between two commands."""
 
+import errno
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -88,21 +89,27 @@ def test_a_target_has_ended_the_study_once_the_trials_before_it_have_ended(
     assert run_schedule(schedule, tiny_corpus(), backend, interrupt) == ending
 
 
-@pytest.mark.parametrize("reason", [None, UserError("the disk is full")])
+@pytest.mark.parametrize(
+    ("reason", "raised", "expected"),
+    [
+        (None, RuntimeError("a bug of Ray"), RuntimeError("^a bug of Ray$")),
+        (UserError("the disk is full"), RuntimeError("a bug of Ray"), UserError("^the disk is full$")),
+        (None, OSError(errno.ENOSPC, "No space left"), UserError("^Ray cannot write its temp.* set RAY_TMPDIR to")),
+    ],
+)
 def test_an_error_of_ray_is_raised_unless_it_follows_from_another_reason(
-    reason: UserError | None, monkeypatch: pytest.MonkeyPatch
+    reason: UserError | None, raised: Exception, expected: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interrupt = InterruptHandler(say=print)
 
     def fit() -> None:
         if reason:
             interrupt.abort(reason)
-        raise RuntimeError("a bug of Ray")
+        raise raised
 
     monkeypatch.setattr("ray.tune.RunConfig", lambda **_: None)
     monkeypatch.setattr("ray.tune.Tuner", lambda *_, **__: SimpleNamespace(fit=fit))
     backend = RayBackend(session=NoRay().session, resources=TrialResources(), workers=2, train=lambda *_: None)
     schedule = Schedule(MemoryStore(), plan(), cost, [], interrupt)
-    error = UserError if reason else RuntimeError
-    with pytest.raises(error, match="^the disk is full$" if reason else "^a bug of Ray$"):
+    with pytest.raises(type(expected), match=str(expected)):
         run_schedule(schedule, tiny_corpus(), backend, interrupt)

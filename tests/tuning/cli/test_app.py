@@ -22,6 +22,9 @@ from tests.support.studies import write_sentences
 from tuning.arguments import path_option
 from tuning.cli.app import main
 
+SHORT = 1024
+"""Bytes; the table of the search space has more."""
+
 Capture = pytest.CaptureFixture[str]
 
 
@@ -208,6 +211,26 @@ def test_a_full_disk_under_the_output_is_one_line() -> None:
         2,
         "sentune: cannot write the output: the disk is full; free some space and run the same command again\n",
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_of_which_only_a_part_is_written_is_one_line(unbuffered: str, tmp_path: Path) -> None:
+    """Without a buffer, Python drops what one write leaves out."""
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({SHORT}, {SHORT}))"
+    script = f"{limit}\nimport sys; sys.argv[1:] = ['plan', '--show-space']\nfrom tuning.cli.app import main\nmain()"
+    with (tmp_path / "part").open("w") as part:
+        ended = subprocess.run(
+            [sys.executable, "-c", script],
+            stdout=part,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered, "PYTHONDONTWRITEBYTECODE": "1"},
+        )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("sentune: cannot write the output: the file is larger than the file system or ")
+    assert ended.stderr.count("\n") == 1
+    assert (tmp_path / "part").stat().st_size == SHORT
 
 
 @pytest.mark.slow
