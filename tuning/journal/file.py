@@ -134,6 +134,7 @@ class _JournalFile(JournalFileBackend):
         super().__init__(str(path), JournalFileOpenLock(str(path)))  # Optuna's usual lock needs symbolic links
         self._path = path
         self._n_read, self._offset = 0, 0  # number of lines read, and offset of the next one in bytes
+        self._head = b""  # the first line, which has a random number of the process that created the study
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append records as Optuna's method does, but raise OSError also if its lock cannot be removed."""
@@ -148,10 +149,13 @@ class _JournalFile(JournalFileBackend):
             self._n_read, self._offset = 0, 0
         try:
             with self._path.open("rb") as file:
-                if file.seek(0, os.SEEK_END) < self._offset:  # its lock went with its folder
+                head = file.readline()
+                other = self._head not in (b"", head)
+                if other or file.seek(0, os.SEEK_END) < self._offset:  # its lock went with its folder
                     raise UserError(f"{self._path} was replaced while the study ran; run the same command again")
                 file.seek(self._offset)
                 lines = file.read().split(b"\n")[:-1]
+                self._head = head if lines else self._head
         except OSError as error:
             reason = f"cannot read {self._path} ({error.strerror})"
             raise UserError(f"{reason}; fix this and run the same command again") from error

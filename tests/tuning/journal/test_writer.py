@@ -262,6 +262,20 @@ def test_a_study_that_is_removed_while_it_runs_is_one_line_and_is_not_made_again
     assert not (tmp_path / "s").exists()
 
 
+@pytest.mark.parametrize("created", ["a", "abc"])
+def test_a_study_that_is_replaced_by_a_longer_one_writes_nothing_into_it(tmp_path: Path, created: str) -> None:
+    """Whether or not a line of the new journal begins where the old one ended."""
+    with open_study(tmp_path / "s", SPEC, {"command": "a"}) as old:
+        number = add(old)
+        shutil.rmtree(tmp_path / "s")
+        with open_study(tmp_path / "s", SPEC, {"command": created}) as new:
+            new.record_epoch(add(new), epoch(1, 0.5))
+            written = (tmp_path / "s" / JOURNAL).read_bytes()
+            with pytest.raises(UserError, match=r"study\.journal was replaced while the study ran"):
+                old.record_epoch(number, epoch(2, 0.5))
+            assert (tmp_path / "s" / JOURNAL).read_bytes() == written
+
+
 def test_a_study_that_is_replaced_while_it_runs_writes_nothing_into_the_new_one(tmp_path: Path) -> None:
     """Its lock was removed with its folder."""
     with open_study(tmp_path / "s", SPEC) as study_journal:
