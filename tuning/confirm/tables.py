@@ -79,7 +79,8 @@ def _over(summary: Summary, name: str, row: ConfirmRow | None) -> list[str]:
     else:
         what = f"{name} is better than the search's best by {_gap(metric, -difference.mean, difference.half)}"
     has_few = difference.pairs == 2 and max(len(each.seeds) + len(each.errors) for each in summary.rows) == 2
-    few = in_callers_terms(", which are few; pass --seeds 5 to add more") if difference.tied and has_few else ""
+    helps = difference.tied and has_few and summary.rare_part < 1  # at 1, every difference may be chance
+    few = in_callers_terms(", which are few; pass --seeds 5 to add more") if helps else ""
     if difference.sentences_half is None:
         return [f"{what}, over {difference.pairs} seeds{few}"]
     split = {"test": "test", "val": "validation"}[summary.compared]

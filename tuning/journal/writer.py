@@ -299,7 +299,8 @@ def _advice(differences: Sequence[str]) -> str:
         advice.append("pass the same options and files as before")
     elif data:
         moved = any(line.startswith("data.dataset ") for line in data)
-        advice.append("pass the same data" + ("" if moved else ", with the same versions of sentune, NLTK and regex"))
+        same = "and word vectors, with the same versions of sentune, NLTK and regex"
+        advice.append("pass the same data" if moved else f"pass the same data {same}")
     return " and ".join(advice)
 
 

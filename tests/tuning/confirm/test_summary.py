@@ -155,6 +155,13 @@ def test_a_tie_by_holms_correction_alone_is_explained() -> None:
     assert said.endswith(" the baseline: 22.0 +- 13.0 points (p 0.057 after Holm's correction), over 3 seeds")
 
 
+def test_more_seeds_are_not_advised_if_all_classes_are_rare() -> None:
+    """Chance in the sentences may then be the whole metric, over any number of seeds."""
+    found = summary({1: [0.80, 0.81], 2: [0.8, 0.8], 3: [0.8, 0.8], 4: [0.7, 0.7], 0: [0.73, 0.68]})
+    assert verdict(found)[1].endswith("; pass --seeds 5 to add more")
+    assert verdict(replace(found, rare_part=1.0))[1].endswith(" points, over 2 seeds")
+
+
 def test_two_seeds_that_show_nothing_are_called_few() -> None:
     """Ten points apart, and a 95% interval of two pairs is still wider."""
     lines = verdict(summary({1: [0.80, 0.81], 2: [0.8, 0.8], 3: [0.8, 0.8], 4: [0.7, 0.7], 0: [0.73, 0.68]}))

@@ -274,3 +274,22 @@ def test_open_trials_are_not_done_and_another_search_takes_nothing_from_the_stud
         report = make_forecast(dataclasses.replace(here, parallelism=None, seed=seed), lambda line: None)
         assert isinstance(report, ForecastReport)
         assert (report.done, report.started, report.plan.parallelism) == expected
+
+
+def test_epochs_behind_a_target_that_is_left_out_need_no_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`run` counts them again. With the same target, they do not count."""
+    known: list[Any] = []
+    monkeypatch.setattr(Machine, "here", lambda **_: Machine(cpus=8, gpus=0))
+    monkeypatch.setattr("tuning.forecast.command.probe", lambda *_, **__: SimpleNamespace(costs=None))
+    monkeypatch.setattr("tuning.forecast.command.forecast", lambda *given: known.append(given[3]))
+    data = {"dataset": str(write_sentences(tmp_path / "t.csv")), "vectors": "none", "embedding_dim": 8}
+    here = options(tmp_path, trials=5, target=0.6, cache_dir=tmp_path / "cache", **data)
+    search = plan_search(here, Machine(cpus=8, gpus=0), 8, {}, lambda line: None)
+    with open_study(here.folder, search.spec) as journal:
+        journal.set_study_attr(GOAL, search.config.goal)
+        journal.finish_trial(add(journal, 0.5, 0.6, 0.7), TrialState.PRUNED, None, 1)
+    for target in (0.6, None):
+        make_forecast(dataclasses.replace(here, target=target), lambda line: None)
+    assert known == [{0: [0.5]}, {0: [0.5, 0.6, 0.7]}]

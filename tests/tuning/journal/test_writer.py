@@ -156,7 +156,10 @@ def test_a_difference_that_follows_from_another_one_is_not_named() -> None:
             {"versions": {"torch": "3"}, "seed": 43},
             "; install the same versions and pass the same options and files as before",
         ),
-        ({"fingerprint": "e" * 64}, "; pass the same data, with the same versions of sentune, NLTK and regex"),
+        (
+            {"fingerprint": "e" * 64},
+            "; pass the same data and word vectors, with the same versions of sentune, NLTK and regex",
+        ),
         ({"fingerprint": "e" * 64, "data": {"dataset": "other"}}, "; pass the same data"),
         (
             {"fingerprint": "e" * 64, "data": {"dataset": "tiny", "split": "70/20/10"}},
