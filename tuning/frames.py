@@ -128,11 +128,10 @@ def _pair(data: tuple[Any, ...]) -> Any:
     import narwhals
     import pyarrow
 
-    if any(isinstance(each, Mapping) or hasattr(each, "columns") for each in data):  # iterating gives names of columns
+    # A data frame and a dictionary would give the names of their columns, and a set has no order.
+    if any(isinstance(each, Mapping | set | frozenset) or hasattr(each, "columns") for each in data):
         kinds = " and ".join(type(each).__name__ for each in data)
         raise DataError(f"(texts, labels) must be lists or columns, got {kinds}; pass columns such as frame['text']")
-    if any(isinstance(each, set | frozenset) for each in data):
-        raise DataError("(texts, labels) must have an order, got a set; pass two lists")
     try:
         texts, labels = (list(each) for each in data)
     except (TypeError, ValueError):

@@ -91,7 +91,9 @@ def render_model_card(
     figures = (
         (_words(name), _shown(last_part(value)), _spread(name, value, metrics), _meaning(name))
         for name, value in metrics.items()
-        if name not in _METRICS_ELSEWHERE and not name.endswith(("_standard_error", "_interval"))
+        if name not in _METRICS_ELSEWHERE
+        and not name.endswith(("_standard_error", "_interval"))
+        and f"{name.removesuffix('loss')}log_loss" not in metrics  # the same figure
     )
     line = printable(without_folders(command))
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", line)), default=0))  # longer than any in the command
@@ -235,8 +237,8 @@ def _abstention(found: Mapping[str, Any] | None) -> list[str]:
 
 def _spread(name: str, value: Any, metrics: Mapping[str, Any]) -> str:
     """Return the 95% interval of a figure; empty if it has none."""
-    split, _, what = name.rpartition("_")
-    total, error = metrics.get(f"{split}_sentences"), metrics.get(f"{name}_standard_error")
+    split, _, what = name.replace("_log_loss", "_loss").rpartition("_")
+    total, error = metrics.get(f"{split}_sentences"), metrics.get(f"{split}_{what}_standard_error")
     if between := metrics.get(f"{name}_interval"):
         low, high, total = between["low"], between["high"], metrics.get(f"{name.split('_')[0]}_sentences")
     elif what == "accuracy" and isinstance(total, int) and total > 0:

@@ -236,20 +236,6 @@ def file_mode(path: Path) -> int:
         return 0
 
 
-def check_readable(folder: Path) -> None:
-    """Check that a folder may be read, if there is one: `Path.glob` finds nothing in another.
-
-    Raises:
-        UserError: It may not.
-    """
-    try:
-        os.scandir(folder).close()
-    except PermissionError as error:
-        raise UserError(f"cannot read {folder} ({error.strerror}); ask its owner for access") from error
-    except OSError:
-        return  # the caller finds nothing
-
-
 def folder_rule(path: Path) -> tuple[object, str, bool]:
     """Return the rule for `check_rules` that a path is that of a folder, or of nothing yet."""
     mode = file_mode(path)

@@ -68,7 +68,7 @@ def verify_entry(path: Path) -> CacheEntry:
         UserError: This user may not read it.
     """
     entry = read_manifest(path)
-    with _readable(path):
+    with _readable(path.parents[1]):
         try:
             verify_files(path, entry.files)
         except CorruptionError as error:
@@ -86,13 +86,13 @@ def removals_as_user_errors() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def _readable(cache: Path) -> Iterator[None]:
     try:
         yield
     except PermissionError as error:
         raise UserError(
             f"cannot read {error.filename} (permission denied); choose another --cache-dir, or let its owner run "
-            f"chmod -R a+rX {shlex.quote(str(path.parents[1]))}"
+            f"chmod -R a+rX {shlex.quote(str(cache))}"
         ) from error
     except OSError as error:
         if error.errno not in _NO_FILE:
@@ -111,7 +111,7 @@ def read_manifest(path: Path) -> CacheEntry:
     file = path / MANIFEST
     damaged = CorruptionError(f"cache entry damaged: {file} has changed since it was written")
     try:
-        with _readable(path):
+        with _readable(path.parents[1]):
             written = read_regular(file)
         body = json.loads(written)["body"]
         if written != _manifest_bytes(body) or body["key"] != path.name:
@@ -225,9 +225,11 @@ def clear(cache: Path, notify: Notify | None = None) -> int:
 
 def _owned_paths(cache: Path) -> list[Path]:
     """Return entries and the hidden folders that builders fill, but no other files next to them."""
-    for folder in (cache, *(cache / kind for kind in FORMATS)):
-        atomic.check_readable(folder)
-    paths = (path for kind in FORMATS for path in sorted((cache / kind).glob("*")))
+    paths: list[Path] = []
+    with _readable(cache):
+        for kind in FORMATS:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                paths += sorted((cache / kind).iterdir())
     return [path for path in paths if re.match(r"[0-9a-f]{64}$|\.[0-9a-f]{64}\.", path.name) and path.is_dir()]
 
 

@@ -204,7 +204,7 @@ REFUSED: dict[str, tuple[Any, ReadOptions, str]] = {
     "lengths": ((["a", "b"], [1]), ReadOptions(), "must have equal lengths, got 2 texts and 1 labels"),
     "three": ((["a"], [1], [2]), ReadOptions(), "two sequences .texts, labels., got a tuple of 3"),
     "one text": (("a", [1]), ReadOptions(), "got one text in place of a sequence"),
-    "set": (({"a", "b"}, [1, 2]), ReadOptions(), "must have an order, got a set; pass two lists"),
+    "set": (({"a", "b"}, [1, 2]), ReadOptions(), "must be lists or columns, got set and list; pass "),
     "labels": ((["a", "b"], [1, "x"]), ReadOptions(), "labels of one type"),
     "one-hot": ((["a", "b"], np.eye(2)), ReadOptions(), "one type: can only convert an array of size 1"),
     "large labels": ((["a", "b"], [1, 10**30]), ReadOptions(), "labels of one type"),

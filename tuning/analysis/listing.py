@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from core.errors import UserError, check_rules
-from core.io.atomic import check_readable, file_mode, folder_rule
+from core.io.atomic import file_mode, folder_rule
 from core.io.text import printable
 from tuning.analysis.ranking import read_assessed
 from tuning.formatting import brief_text, left_align, text_table
@@ -51,8 +51,13 @@ def list_text(results: Path, form: str) -> str:
         UserError: `results` is no folder, or may not be read.
     """
     check_rules({"--results": folder_rule(results)})
-    check_readable(results)
-    found = [summarize_study(journal.parent) for journal in sorted(results.glob(f"*/{JOURNAL}"))]
+    try:
+        folders = sorted(results.iterdir())
+    except FileNotFoundError:
+        folders = []
+    except PermissionError as error:
+        raise UserError(f"cannot read {results} ({error.strerror}); ask its owner for access") from error
+    found = [summarize_study(folder) for folder in folders if file_mode(folder / JOURNAL)]
     if form == "json":
         return json.dumps([dataclasses.asdict(each) for each in found], indent=2)
     if not found:

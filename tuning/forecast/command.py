@@ -3,13 +3,10 @@
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
 from typing import Any
-
-from optuna.trial import FrozenTrial, TrialState
 
 from core.data.corpus import TRAIN
 from core.errors import ConfigError
@@ -19,8 +16,8 @@ from tuning.forecast.probe import MAX_PROCESSES, PROBE_SECONDS, Probe, probe
 from tuning.forecast.simulation import Forecast, Range, forecast
 from tuning.formatting import enumerated, format_duration, format_gigabytes, format_megabytes
 from tuning.journal.folder import JOURNAL
-from tuning.journal.reader import N_EPOCHS, read_journal
-from tuning.journal.records import TrialRecord, counted_trials, study_attributes, to_record
+from tuning.journal.reader import read_journal
+from tuning.journal.records import TrialRecord, counted_trials, reopened, study_attributes, to_record
 from tuning.journal.writer import spec_differences
 from tuning.planned_search import check_search, plan_search
 from tuning.resources.allocation import heaviest_configs
@@ -280,7 +277,7 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
     records = [to_record(trial) for trial in trials]
     done = sum(record.ended is not None for record in records)
     plan = dataclasses.replace(search.config, n_trials=max(search.config.n_trials, len(trials)))
-    kept = records if existing.get(GOAL) == plan.goal else [to_record(_reopened(trial)) for trial in trials]
+    kept = records if existing.get(GOAL) == plan.goal else [to_record(reopened(trial)) for trial in trials]
     cause = common_failure(trials)
     stopped = f"has stopped: the first {SAME_FAILURES} trials all failed with one cause ({cause}); fix the cause"
     ending = f"{stopped}, and choose another --name" if cause else None
@@ -323,14 +320,6 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
         outputs=outputs,
         shared_bytes=corpus.n_bytes + max_fit_bytes(train_tokens, outputs.sentences, len(corpus.classes)),
     )
-
-
-def _reopened(trial: FrozenTrial) -> FrozenTrial:
-    """Return a trial as `StudyJournal.reopen` leaves it: open, with all epochs that were trained."""
-    opened = copy(trial)
-    opened.state = TrialState.RUNNING
-    opened.user_attrs = {name: value for name, value in trial.user_attrs.items() if name != N_EPOCHS}
-    return opened
 
 
 def trained_scores(records: Sequence[TrialRecord], epochs: int) -> dict[int, list[float]]:

@@ -2,6 +2,7 @@
 
 import stat
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -300,6 +301,14 @@ def _state(trial: FrozenTrial, n_epochs: int) -> str:
     if result is not None:
         return "FAIL" if "error" in result else "COMPLETE"
     return "PAUSED" if segments and segments[-1].get("paused") == n_epochs else "RUNNING"
+
+
+def reopened(trial: FrozenTrial) -> FrozenTrial:
+    """Return a trial as StudyJournal.reopen leaves it: open, with all epochs that were trained."""
+    opened = copy(trial)
+    opened.state = TrialState.RUNNING
+    opened.user_attrs = {name: value for name, value in trial.user_attrs.items() if name != N_EPOCHS}
+    return opened
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -62,6 +62,7 @@ def render_page(
     # The page hides what follows the settings on paper, and columns that are empty.
     table = {"columns": [*main, *data.settings, *more], "more": more, "rows": _columns(json.loads(data.text))}
     table["short"] = {SHORT_NAMES[name]: name for name in data.settings if name in SHORT_NAMES}
+    table["words"] = {"true": "yes", "false": "no", **STATES}  # of JSON, which a filter may have, as in the cells
     context = {
         "study": study,
         "name": shlex.quote(study.name),

@@ -23,7 +23,6 @@ from core.io.atomic import is_folder
 from core.log_odds import LogOdds, to_probabilities
 from core.metrics import METRICS, Metric
 from core.plain_baseline import PlainResult
-from core.stats import Interval, Z
 from core.training.evaluate import Evaluation, evaluate
 from core.training.refit import refit
 from core.training.result import EpochResult, TrainResult
@@ -175,18 +174,13 @@ def class_figures(name: str, outputs: Outputs | None, classes: Sequence[str]) ->
 def metric_interval(metric: Metric, test: Outputs | None, n_classes: int) -> dict[str, Any]:
     """Return `test_METRIC_interval` with `low` and `high`, from resamples of the test sentences.
 
-    That of log_loss is from its standard error, as that of `test_loss`. Nothing if there is none: without a test split,
-    for an undefined metric, and for accuracy, whose interval follows from the number of sentences.
+    Nothing if there is none: without a test split, for an undefined metric, and for accuracy, whose interval follows
+    from the number of sentences.
     """
     if test is None or metric.name == "accuracy" or len(test.labels) < 2:
         return {}
     if math.isnan(metric.value(test.labels, test.predictions, test.probabilities, n_classes)):
         return {}
-    if metric.name == "log_loss":
-        losses = -np.log(test.probabilities[np.arange(len(test.labels)), test.labels].astype(np.float64))
-        half = Z * float(losses.std()) / len(losses) ** 0.5
-        interval = Interval(low=max(0.0, float(losses.mean()) - half), high=float(losses.mean()) + half)
-        return {"test_log_loss_interval": dataclasses.asdict(interval)}
     outputs = test.probabilities if metric.needs_probabilities else test.predictions
     repeats = n_repeats(len(test.labels), INTERVAL_REPEATS)
     resamples = Resamples(

@@ -42,7 +42,7 @@ METRICS = {
 }
 
 
-OTHERS = ("loss", *(name for name in METRIC_NAMES if name != "accuracy"))
+OTHERS = ("loss", *(name for name in METRIC_NAMES if name not in ("accuracy", "log_loss")))
 
 
 def card(**changes: Any) -> str:
@@ -141,6 +141,19 @@ def test_a_confusion_matrix_of_many_classes_is_in_the_metrics_alone() -> None:
         assert ("Sentences by label (row)" in text) == has_matrix
     assert "| class 15 | 1.0000 (" in text
     assert "16 classes are too many for a confusion matrix here; it is `test_confusion` in `metrics.json`." in text
+
+
+def test_the_log_loss_is_one_row_with_one_interval() -> None:
+    test = {"test_log_loss": 0.2, "test_loss": 0.2, "test_loss_standard_error": 0.1, "test_sentences": 60}
+    text = card(
+        metrics={"val_log_loss": 0.5, "val_loss": 0.5, "val_loss_standard_error": 0.01, "val_sentences": 50}
+        | test
+        | {"test_log_loss_interval": {"low": 0.1, "high": 0.3}}
+    )
+    assert "| val log loss | 0.5 | 0.4804 to 0.5196, on 50 sentences | mean negative" in text
+    assert "| test log loss | 0.2 | 0.1000 to 0.3000, on 60 sentences | mean negative" in text
+    assert "| val loss |" not in text
+    assert "| test loss |" not in text
 
 
 def test_a_loss_with_a_standard_error_has_its_interval() -> None:

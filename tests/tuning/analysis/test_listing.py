@@ -75,7 +75,7 @@ def test_a_folder_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: p
     def refuse(_: Path) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr("os.scandir", refuse)  # root may read all
+    monkeypatch.setattr(Path, "iterdir", refuse)  # root may read all
     with pytest.raises(UserError, match=rf"^cannot read {tmp_path} \(Permission denied\); ask its owner for access$"):
         list_text(tmp_path, "table")
 

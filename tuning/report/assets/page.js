@@ -1,6 +1,6 @@
 "use strict";
 // Builds the table, sorts and filters it, draws the charts, and shows the selected trial in the table and every chart.
-const [{ charts, config }, { datasets, columns, rows, more, short }] = JSON.parse(document.getElementById("json").textContent);
+const [{ charts, config }, { datasets, columns, rows, more, short, words }] = JSON.parse(document.getElementById("json").textContent);
 const [body, filter, tip] = [document.querySelector("#trials tbody"), ...["filter", "tip"].map((id) => document.getElementById(id))];
 const toObjects = ([names, ...lines]) => lines.map((line) => Object.fromEntries(line.map((value, at) => [names[at], value])));
 
@@ -50,13 +50,9 @@ headings.forEach((heading, at) => heading.firstChild.addEventListener("click", (
 
 // Filtering: every word must match, and every condition must hold. Blanks around an operator do not count.
 const names = new Set([...columns, ...rows[0]]);
-const cells = new Map(Object.entries({ // words of JSON, which `best --where` accepts -> words of the cells
-  true: "yes", false: "no",
-  COMPLETE: "done", PRUNED: "stopped", FAIL: "failed", PAUSED: "paused", RUNNING: "running",
-}));
 function condition(word) {
   const [, said, operator, written] = /^([\w.]+)([!<>=]=|[=<>])(.*)$/.exec(word) ?? [];
-  const text = cells.get(written) ?? written;
+  const text = Object.hasOwn(words, written) ? words[written] : written;
   if (!operator) return ({ row }) => row.textContent.toLowerCase().includes(word.toLowerCase());
   const name = names.has(said) ? said : short[said];
   const wanted = text === "" ? NaN : Number(text);
