@@ -123,6 +123,11 @@ class Metric:
             DataError: The metric is undefined on these labels.
         """
         absent = [repr(name[:40]) for k, name in enumerate(classes) if not (labels == k).any()]
+        if self.name == "mcc" and len(absent) == len(classes) - 1:
+            raise DataError(
+                "all validation sentences have one label, so mcc is 0 for every trial; choose another --metric, or "
+                "another split"
+            )
         if not absent or self.absent_class == "":
             return None
         who = f"no validation sentence has the label {' or '.join(absent[:3])}{' or others' * (len(absent) > 3)}"

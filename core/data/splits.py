@@ -334,9 +334,11 @@ class SplitRule:
             raise ConfigError(
                 f"fold must be a whole number from 0 to {count - 1} with split {split}, got {short_repr(fold)}"
             )
-        if (split == "column") != (column is not None and count is None):
+        if split == "column" and column is None:
+            raise ConfigError("split column needs the name of a column; pass --split-column, or another split")
+        if split != "column" and column is not None and count is None:
             raise ConfigError(
-                f"split column and --split-column must be used together, got split {split!r} and column {column!r}"
+                f"--split-column {column} and split {split} exclude each other; leave out --split or --split-column"
             )
         if not is_whole(seed, 0, 2**32 - 1):
             raise ConfigError(f"seed must be a whole number from 0 to 2**32 - 1, got {short_repr(seed)}")

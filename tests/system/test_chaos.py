@@ -194,6 +194,7 @@ SEARCHES = {
     "worker": in_a_search("worker", 0),
     "raylet": in_a_search("raylet", 2, 0),  # 0 where its last trial ended before it was missed
     "gcs_server": in_a_search("gcs_server", 2, 0),
+    "agent": in_a_search("ray::DashboardAgent", 2, 0, 1),  # 1 where Ray ends the driver first
     "checkpoint": at_a_checkpoint,
     "cache": in_the_cache,
     "start": while_ray_starts,

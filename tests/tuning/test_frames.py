@@ -76,6 +76,15 @@ def test_two_sequences_are_the_columns_text_and_label(tmp_path: Path) -> None:
     assert stored((pd.Series(TEXTS), tuple(STARS)), tmp_path, ReadOptions()) == first
 
 
+@pytest.mark.parametrize("column", [np.array, pd.Series, polars.Series], ids=["numpy", "pandas", "polars"])
+def test_a_float32_of_a_sequence_is_the_label_that_it_is_in_a_frame(column: Callable[..., Any], tmp_path: Path) -> None:
+    """In Python, the same number is 4.099999904632568."""
+    labels = np.array([4.1, 2.5], dtype=np.float32)
+    of_frame = stored(pd.DataFrame({"text": ["a", "b"], "label": labels}), tmp_path, ReadOptions())
+    assert of_frame.splitlines()[0] == '{"text": "a", "label": "4.1"}'
+    assert stored((["a", "b"], column(labels)), tmp_path, ReadOptions()) == of_frame
+
+
 def test_a_frame_gives_the_sentences_labels_and_split_of_its_csv_file(tmp_path: Path) -> None:
     frame = pd.DataFrame(
         {"body": [f"text number {at} of them" for at in range(60)], "kind": ["ab"[at % 2] for at in range(60)]}

@@ -8,7 +8,7 @@ import secrets
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from typing import Any
 from core.errors import UserError
 from core.io.text import error_summary
 from tuning.backend.ray_private import (
-    kill_processes,
     node_is_looked_for_often,
     on_loopback,
     own_import_path,
@@ -155,7 +154,7 @@ def local_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
     Args:
         machine: CPUs and GPUs that Ray may use.
         lost: Called from another thread with the name of one of Ray's processes that has ended (killed, or out of
-            memory). It must end the process; otherwise Ray does so shortly afterwards and prints pages of output.
+            memory). It must end this process; otherwise Ray does so shortly afterwards and prints pages of output.
 
     Raises:
         UserError: Ray does not start.
@@ -173,20 +172,27 @@ def local_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
         with without_unused_processes(), node_is_looked_for_often(), on_loopback():
             ray = stack.enter_context(ray_session(problem, _own_settings, _temp_dir=folder, **own))
         over = threading.Lock()
-        node = running_node()
-        processes = ray_processes(node)
-        # Processes that Ray's processes have started survive them by minutes.
-        orphans: list[psutil.Process] = []
-        for process in processes.values():
-            with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended, which _watch reports
-                orphans += psutil.Process(process.pid).children()
+        processes = list(ray_processes(running_node()).items())
+        for _, process in tuple(processes):
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended, which `watch` reports
+                # The raylet's agents survive it by minutes. It ends itself as soon as one of them has ended.
+                processes += [(child.name(), child) for child in psutil.Process(process.pid).children()]
 
-        def end(name: str) -> None:
-            shutil.rmtree(Path(folder).parent, ignore_errors=True)  # `lost` ends this process at once
+        def watch(name: str, process: Any) -> None:
+            process.wait()
+            if not over.acquire(blocking=False):  # the shutdown or another watcher has it
+                return
+            for _, other in processes:  # at once: if the raylet ends itself, Ray ends this process without a message
+                with contextlib.suppress(Exception):  # it may be gone
+                    other.kill()
+            with contextlib.suppress(OSError):  # by another process: it takes 50 ms, and Ray may end this one earlier
+                silent = (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0)
+                os.posix_spawnp("rm", ["rm", "-rf", str(Path(folder).parent)], os.environ, file_actions=[silent])
             lost(name)
 
-        for name, process in processes.items():
-            threading.Thread(target=_watch, args=(name, process, node, over, orphans, end), daemon=True).start()
+        for name, process in processes:
+            if name.endswith(("raylet", "gcs_server", "Agent")):
+                threading.Thread(target=watch, args=(name, process), daemon=True).start()
         stack.callback(over.acquire, blocking=False)
         yield ray
 
@@ -243,16 +249,3 @@ def _set_variables(variables: Mapping[str, str | None]) -> None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
-
-
-def _watch(
-    name: str, process: Any, node: Any, over: threading.Lock, orphans: Sequence[Any], lost: Callable[[str], None]
-) -> None:
-    """Call `lost` when the process ends, unless the shutdown or another watcher holds `over`."""
-    process.wait()
-    if over.acquire(blocking=False):
-        kill_processes(node)
-        for orphan in orphans:  # without a raylet, nothing else ends them
-            with contextlib.suppress(Exception):  # it may be gone
-                orphan.kill()
-        lost(name)

@@ -107,7 +107,7 @@ def select_trial(
         return ended[0]
     numbers = {str(record.number): record for record in records}
     if choice not in numbers:
-        raise UserError(f"--trial must be recommended, best or a number from 0 to {len(records) - 1}, got {choice!r}")
+        raise ConfigError(f"--trial must be recommended, best or a number from 0 to {len(records) - 1}, got {choice!r}")
     record = numbers[choice]
     if record not in ended:
         why = f"failed ({record.error})" if record.state == "FAIL" else "has not ended"

@@ -113,10 +113,11 @@ def test_an_impossible_seed_is_refused(load: Load, seed: Any) -> None:
         load(seed=seed)
 
 
-@pytest.mark.parametrize("options", [{"split": "column"}, {"split": "notebook", "split_column": "label"}])
-def test_split_column_and_its_rule_go_together(load: Load, options: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="split column and --split-column must be used together"):
-        load(**options)
+def test_split_column_and_its_rule_go_together(load: Load) -> None:
+    with pytest.raises(ConfigError, match="split column needs the name of a column; pass --split-column, or another"):
+        load(split="column")
+    with pytest.raises(ConfigError, match="--split-column label and split notebook exclude each other; leave out"):
+        load(split="notebook", split_column="label")
 
 
 def test_the_width_selects_one_of_several_files_of_a_zip(load: Load, tmp_path: Path) -> None:

@@ -1,14 +1,17 @@
-"""tuning.backend.background_ray: start and end of Ray, with a stand-in for Ray."""
+"""tuning.backend.background_ray and local_ray: start and end of Ray, with a stand-in for Ray."""
 
 import contextlib
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from core.errors import ConfigError, UserError
-from tests.support.patience import PATIENCE_SECONDS
+from tests.support.patience import PATIENCE_SECONDS, wait_until
 from tuning.backend import local_ray
 from tuning.backend.background_ray import BackgroundRay
 from tuning.console import worker_niceness
@@ -135,3 +138,31 @@ def test_a_search_that_is_refused_leaves_the_callers_ray_alone(monkeypatch: pyte
     monkeypatch.setattr(local_ray, "reload_authentication", pytest.fail)
     with pytest.raises(UserError, match="Ray already runs in this"), local_ray.local_ray(MACHINE, print):
         pytest.fail("Ray has started")
+
+
+@pytest.mark.parametrize("killed", ["raylet", "AnAgent"])
+def test_the_end_of_the_raylet_or_of_its_agent_ends_both_and_is_reported_once(
+    killed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A raylet whose agent has ended would end itself, and Ray then ends the whole process without a message."""
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "ray"))
+    monkeypatch.setattr(local_ray, "ray_session", lambda *_, **__: contextlib.nullcontext())
+    monkeypatch.setattr(psutil.Process, "name", lambda self: "AnAgent")
+    lost = list[str]()
+    with subprocess.Popen(["sh", "-c", "sleep 600 & wait; read line"], stdin=subprocess.PIPE) as raylet:
+        monkeypatch.setattr(local_ray, "ray_processes", lambda node: {"raylet": raylet})
+        of_raylet = psutil.Process(raylet.pid)
+        wait_until(of_raylet.children, "the agent has not started")
+        (agent,) = of_raylet.children()
+        with local_ray.local_ray(MACHINE, lost.append):
+            (of_raylet if killed == "raylet" else agent).kill()
+            wait_until(lambda: lost and has_ended(agent), "one of them still runs")
+            wait_until(lambda: not any((tmp_path / "ray").iterdir()), "the folder of Ray is still there")
+    assert lost == [killed]
+
+
+def has_ended(process: psutil.Process) -> bool:
+    try:
+        return str(process.status()) == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True

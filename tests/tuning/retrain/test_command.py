@@ -289,7 +289,7 @@ def test_if_nothing_was_learned_that_is_said_and_the_best_trial_is_trained(
 
 def test_a_trial_that_cannot_be_retrained_is_refused() -> None:
     failed = record(1, state="FAIL", error="TrainingError: NaN")
-    with pytest.raises(UserError, match="--trial must be recommended, best or a number from 0 to 1, got '7'"):
+    with pytest.raises(ConfigError, match="--trial must be recommended, best or a number from 0 to 1, got '7'"):
         select_trial(Path(), "7", {}, [record(0, 0.7), failed])
     with pytest.raises(UserError, match=r"trial 1 failed \(TrainingError: NaN\); choose another --trial"):
         select_trial(Path(), "1", {}, [record(0, 0.7), failed])
