@@ -185,9 +185,12 @@ def local_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
             for _, other in processes:  # at once: if the raylet ends itself, Ray ends this process without a message
                 with contextlib.suppress(Exception):  # it may be gone
                     other.kill()
-            with contextlib.suppress(OSError):  # by another process: it takes 50 ms, and Ray may end this one earlier
-                silent = (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0)
-                os.posix_spawnp("rm", ["rm", "-rf", str(Path(folder).parent)], os.environ, file_actions=[silent])
+            # By another process: it takes 50 ms, and Ray may end this one earlier. Twice: a worker that begins a trial
+            # outlives the raylet for a moment, and makes the folder of this trial again.
+            remove = ["sh", "-c", 'rm -rf "$0"; sleep 3; exec rm -rf "$0"', str(Path(folder).parent)]
+            silent = [(os.POSIX_SPAWN_OPEN, output, os.devnull, os.O_WRONLY, 0) for output in (1, 2)]
+            with contextlib.suppress(OSError):
+                os.posix_spawnp("sh", remove, os.environ, file_actions=silent)
             lost(name)
 
         for name, process in processes:

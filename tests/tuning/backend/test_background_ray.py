@@ -155,9 +155,12 @@ def test_the_end_of_the_raylet_or_of_its_agent_ends_both_and_is_reported_once(
         wait_until(of_raylet.children, "the agent has not started")
         (agent,) = of_raylet.children()
         with local_ray.local_ray(MACHINE, lost.append):
+            (folder,) = (tmp_path / "ray").iterdir()
             (of_raylet if killed == "raylet" else agent).kill()
             wait_until(lambda: lost and has_ended(agent), "one of them still runs")
-            wait_until(lambda: not any((tmp_path / "ray").iterdir()), "the folder of Ray is still there")
+            wait_until(lambda: not folder.exists(), "the folder of Ray is still there")
+            folder.mkdir()  # as a worker does that begins a trial
+            wait_until(lambda: not folder.exists(), "the folder of Ray is there again")
     assert lost == [killed]
 
 
