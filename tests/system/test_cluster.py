@@ -113,7 +113,7 @@ def lose_one(nodes: Nodes, study: str, driver: subprocess.Popen[str]) -> None:
         os.kill(driver.pid, signal.SIGSTOP)
         there = {name: {path.name for path in nodes.checkpoints(name, study)} for name in nodes.others()}
         seen.update(*there.values())
-        for worker in nodes.processes(nodes.head, "ImplicitFunc"):
+        for worker in nodes.processes(nodes.head, "ImplicitFunc.train"):  # for one that starts, Ray 2.56 waits
             with contextlib.suppress(ProcessLookupError):
                 os.kill(worker, signal.SIGCONT if seen else signal.SIGSTOP)
         found = [name for name, kept in there.items() if kept & wanted and nodes.processes(name, "ImplicitFunc")]
