@@ -144,7 +144,7 @@ def _pair(data: tuple[Any, ...]) -> Any:
     try:
         plain = {"text": texts, "label": [each.item() if hasattr(each, "item") else each for each in labels]}
         arrays = {name: pyarrow.array(cells, from_pandas=True) for name, cells in plain.items()}  # NaN is no value
-        if narrow := re.search(r"float(16|32)$", str(getattr(data[1], "dtype", "")).lower()):
+        if narrow := re.search(r"\bfloat(16|32)$", str(getattr(data[1], "dtype", "")).lower()):
             arrays["label"] = arrays["label"].cast(narrow[0])  # a float32 of 4.1 is 4.1, as in a data frame
         return narwhals.from_native(pyarrow.table(arrays), eager_only=True)
     except (pyarrow.ArrowException, TypeError, ValueError, OverflowError, RuntimeError) as error:  # the last is torch's

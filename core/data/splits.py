@@ -338,7 +338,8 @@ class SplitRule:
             raise ConfigError("split column needs the name of a column; pass --split-column, or another split")
         if split != "column" and column is not None and count is None:
             raise ConfigError(
-                f"--split-column {column} and split {split} exclude each other; leave out --split or --split-column"
+                f"--split-column {short_repr(column)} and split {split!r} exclude each other; leave out --split or "
+                "--split-column"
             )
         if not is_whole(seed, 0, 2**32 - 1):
             raise ConfigError(f"seed must be a whole number from 0 to 2**32 - 1, got {short_repr(seed)}")

@@ -192,7 +192,7 @@ def test_a_study_records_tokenizer_and_vectors_that_were_chosen_and_keeps_them(t
 def test_a_split_column_besides_another_split_is_refused() -> None:
     assert RunOptions(split_column="part").data["split"] == "column"
     given = RunOptions(dataset="a.csv", split="70/15/15", split_column="part").data
-    with pytest.raises(ConfigError, match="--split-column part and split 70/15/15 exclude each other; leave out"):
+    with pytest.raises(ConfigError, match="--split-column 'part' and split '70/15/15' exclude each other; leave out"):
         load_corpus(**given)
 
 

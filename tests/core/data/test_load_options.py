@@ -116,7 +116,7 @@ def test_an_impossible_seed_is_refused(load: Load, seed: Any) -> None:
 def test_split_column_and_its_rule_go_together(load: Load) -> None:
     with pytest.raises(ConfigError, match="split column needs the name of a column; pass --split-column, or another"):
         load(split="column")
-    with pytest.raises(ConfigError, match="--split-column label and split notebook exclude each other; leave out"):
+    with pytest.raises(ConfigError, match="--split-column 'label' and split 'notebook' exclude each other; leave out"):
         load(split="notebook", split_column="label")
 
 
