@@ -382,4 +382,11 @@ def leave(code: int) -> NoReturn:
         with contextlib.suppress(OSError):
             sys.stderr.flush()
         os._exit(code)
+    ignore_signals()
     sys.exit(code)
+
+
+def ignore_signals() -> None:
+    """Ignore the signals of ENDING: during Python's exit, one would be a traceback, or change the exit code."""
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)

@@ -18,6 +18,7 @@ def exit_code(*words: str, program: str = "sentune") -> int:
     with (
         patch.object(sys, "argv", [program, *words]),
         patch.object(app, "app", COMMAND),
+        patch.object(console, "ignore_signals"),  # those of the tests stay
         patch.object(console, "SLOW_SECONDS", 600),  # on a busy machine each step is slow
         pytest.raises(SystemExit) as ended,
     ):

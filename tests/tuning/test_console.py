@@ -286,6 +286,16 @@ def test_windows_is_refused_in_one_line() -> None:
     assert re.fullmatch(r"sentune: needs Linux or macOS; .*\n", ended.stderr)
 
 
+def test_a_signal_while_python_exits_changes_neither_the_output_nor_the_exit_code() -> None:
+    """It would be a traceback of an atexit function."""
+    script = (
+        "import atexit, os, signal; from tuning.console import handle_signals, leave; handle_signals(); "
+        "atexit.register(os.kill, os.getpid(), signal.SIGINT); leave(0)"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 def test_a_signal_ends_a_fork_that_has_yet_to_start_its_own_program(monkeypatch: pytest.MonkeyPatch) -> None:
     """The handler would print a second line, and Python a traceback."""
     sent: list[tuple[int, int]] = []

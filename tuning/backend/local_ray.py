@@ -106,6 +106,10 @@ def ray_session(
 def _only_session(ray: Any, problem: str, options: Mapping[str, Any]) -> Iterator[Any]:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal has every error
 
+    def shut_down() -> None:
+        with sigterm_handler_kept():
+            ray.shutdown()
+
     def start() -> None:
         try:
             with sigterm_handler_kept(), without_uv_environment(), without_fault_handler(), without_command_line():
@@ -117,18 +121,18 @@ def _only_session(ray: Any, problem: str, options: Mapping[str, Any]) -> Iterato
                     **options,
                 )
         except Exception as error:
-            ray.shutdown()
+            shut_down()
             if "AF_UNIX path length" in str(error):
                 why = "the path of Ray's temporary folder is too long; set RAY_TMPDIR to a short one, such as /tmp"
                 raise UserError(why) from error
             raise UserError(problem.format(root_cause(error))) from error
 
-    with call_watched(start, problem, ray.shutdown):
+    with call_watched(start, problem, shut_down):
         silence_error_thread()
         try:
             yield ray
         finally:
-            ray.shutdown()
+            shut_down()
 
 
 def root_cause(error: Exception) -> str:

@@ -249,7 +249,9 @@ def node_is_looked_for_often() -> AbstractContextManager[None]:
 
 @contextlib.contextmanager
 def sigterm_handler_kept() -> Iterator[None]:
-    """Restore the handler of SIGTERM that Ray's start replaces: Ray's prints a stack trace first.
+    """Restore the handler of SIGTERM that Ray replaces.
+
+    Its start sets one that prints a stack trace, and its shutdown the default, which ends the process without a line.
 
     Works on the handler of C below Python's, because Python sets handlers in the main thread only.
     """

@@ -80,7 +80,7 @@ def _make(options: EnsembleOptions, journal: StudyJournal, spec: Spec) -> bool:
         corpus = study_corpus(spec, options.places, options.cache_dir, print)
         require_same_data(spec, journal.attributes["inputs"], corpus)
         members = _train(options, journal, records, chosen, corpus, estimate, background, interrupt)
-        if members is None:
+        if members is None or interrupt.again:  # a library may discard the KeyboardInterrupt
             return False
         metrics = measure(journal, members, corpus, options.on if corpus.folds is None else "train")
         metrics |= {

@@ -1,6 +1,8 @@
 """tuning.backend.background_ray and local_ray: start and end of Ray, with a stand-in for Ray."""
 
 import contextlib
+import ctypes
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -14,7 +16,7 @@ from core.errors import ConfigError, UserError
 from tests.support.patience import PATIENCE_SECONDS, wait_until
 from tuning.backend import local_ray
 from tuning.backend.background_ray import BackgroundRay
-from tuning.console import worker_niceness
+from tuning.console import signals_handled_by, worker_niceness
 from tuning.resources.machine import Machine
 from tuning.run_options import RunOptions
 
@@ -138,6 +140,20 @@ def test_a_search_that_is_refused_leaves_the_callers_ray_alone(monkeypatch: pyte
     monkeypatch.setattr(local_ray, "reload_authentication", pytest.fail)
     with pytest.raises(UserError, match="Ray already runs in this"), local_ray.local_ray(MACHINE, print):
         pytest.fail("Ray has started")
+
+
+def test_the_end_of_ray_keeps_the_handler_of_sigterm(monkeypatch: pytest.MonkeyPatch) -> None:
+    python = ctypes.PyDLL(None)
+    python.PyOS_getsig.restype = python.PyOS_setsig.restype = ctypes.c_void_p
+    python.PyOS_setsig.argtypes = [ctypes.c_int, ctypes.c_void_p]
+    monkeypatch.setattr("ray.init", lambda **_: None)
+    monkeypatch.setattr("ray.shutdown", lambda: python.PyOS_setsig(signal.SIGTERM, None))
+    monkeypatch.setattr(local_ray, "silence_error_thread", lambda: None)
+    with signals_handled_by(lambda number, frame: None):
+        before = python.PyOS_getsig(signal.SIGTERM)
+        with local_ray.ray_session("{}"):
+            pass
+        assert python.PyOS_getsig(signal.SIGTERM) == before is not None
 
 
 @pytest.mark.parametrize("killed", ["raylet", "AnAgent"])

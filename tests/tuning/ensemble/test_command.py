@@ -9,7 +9,7 @@ import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -41,7 +41,7 @@ from tests.support.studies import (
 )
 from tuning.analysis.assessment import held_out_results
 from tuning.analysis.best import members_text
-from tuning.ensemble import members
+from tuning.ensemble import command, members
 from tuning.ensemble.command import make_ensemble
 from tuning.ensemble.measure import measure
 from tuning.journal.records import Spec, TrialRecord, evaluations_on_test, read_study, study_attributes
@@ -252,6 +252,20 @@ def test_trials_that_another_process_has_just_changed_are_selected(
     with pytest.raises(InterruptedError):
         ensemble(study, made)
     assert [records[0].epochs[2].score for records in read] == [2.0]
+
+
+@pytest.mark.slow
+def test_an_interrupt_that_a_library_discards_leaves_no_model(study: Path, made: Path) -> None:
+    usual = command.verify_member
+
+    def interrupted(*arguments: Any) -> Any:
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        return usual(*arguments)
+
+    with patch.object(command, "verify_member", interrupted):
+        assert not ensemble(study, made, workers=1)
+    assert not (study / "ensemble").exists()
 
 
 @pytest.mark.slow
