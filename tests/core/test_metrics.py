@@ -179,11 +179,14 @@ def test_the_user_learns_what_an_absent_class_does() -> None:
 def test_roc_auc_is_refused_where_a_class_is_absent() -> None:
     with pytest.raises(DataError, match="label 'b', so roc_auc is undefined; choose another --metric, or another"):
         METRICS["roc_auc"].remark(np.array([0, 2]), ["a", "b", "c"])
-    with pytest.raises(DataError, match="all validation sentences have one label, so mcc is 0 for every trial; choose"):
-        METRICS["mcc"].remark(np.array([2, 2]), ["a", "b", "c"])
     many = [f"class {k}" for k in range(6)]
     with pytest.raises(DataError, match="'class 1' or 'class 2' or 'class 3' or others, so"):
         METRICS["roc_auc"].remark(np.array([0]), many)
+
+
+def test_mcc_is_refused_where_all_labels_are_equal() -> None:
+    with pytest.raises(DataError, match="all validation sentences have one label, so mcc is 0 for every trial; choose"):
+        METRICS["mcc"].remark(np.array([2, 2]), ["a", "b", "c"])
 
 
 def test_pseudo_values_of_accuracy_are_the_correct_sentences() -> None:
