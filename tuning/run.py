@@ -29,7 +29,7 @@ from tuning.console import ASSESSING, cache_option, command_line, in_callers_ter
 from tuning.journal.folder import JOURNAL, missing_files
 from tuning.journal.predictions import copied_from, pack_labels
 from tuning.journal.reader import read_journal
-from tuning.journal.records import counted_trials, recorded_epochs, study_attributes
+from tuning.journal.records import ENDED, counted_trials, recorded_epochs, study_attributes, to_record
 from tuning.journal.writer import StudyJournal, open_study
 from tuning.plain_fit import PlainFit
 from tuning.planned_search import PlannedSearch, check_search, plan_search
@@ -271,7 +271,7 @@ def _has_work(options: RunOptions, existing: Mapping[str, Any]) -> bool:
 
 
 def _n_ended(trials: "Iterable[FrozenTrial]") -> int:
-    return sum(trial.state.is_finished() for trial in trials)
+    return sum(to_record(trial).state in ENDED for trial in trials)
 
 
 def _resume_hints(ending: EarlyEnd, journal: StudyJournal) -> list[str]:

@@ -185,11 +185,13 @@ def test_fewer_trials_than_the_study_has_complete_these(tmp_path: Path, capsys: 
         assert search_study(run).finished
         with open_study(run.folder, study_attributes(run.folder)["spec"]) as journal:
             journal.reopen()
+        assert not _has_work(run, study_attributes(run.folder))  # all have their result
         lines = (run.folder / JOURNAL).read_text().splitlines(keepends=True)
         (run.folder / JOURNAL).write_text("".join(line for line in lines if json.loads(line).get("trial_id") != 2))
         capsys.readouterr()
         assert _has_work(fewer, study_attributes(run.folder))
-        assert make_forecast(fewer, print).plan.n_trials == 3
+        forecast = make_forecast(fewer, print)
+        assert (forecast.plan.n_trials, forecast.done) == (3, 2)
         assert search_study(fewer).finished
     out = capsys.readouterr().out
     assert "continuing study s: 2 of 3 trials have ended\n" in out

@@ -14,6 +14,7 @@ from tuning.analysis.ranking import read_assessed
 from tuning.formatting import brief_text, left_align, text_table
 from tuning.journal.file import is_searched, remote_driver
 from tuning.journal.folder import JOURNAL
+from tuning.journal.records import ENDED
 
 TITLES = ("study", "data", "trials", "state", "metric", "best", "corrected")
 MAX_TEXT = 40
@@ -77,7 +78,7 @@ def summarize_study(folder: Path) -> StudySummary:
     try:
         study = read_assessed(folder, ensemble_size=0)
         best = study.winner
-        ended = sum(row.state in ("COMPLETE", "PRUNED", "FAIL") for row in study.rows)
+        ended = sum(row.state in ENDED for row in study.rows)
         goal = study.attributes.get("goal", {}).get("trials")
         return StudySummary(
             study=folder.name,

@@ -17,7 +17,7 @@ from tuning.forecast.simulation import Forecast, Range, forecast
 from tuning.formatting import enumerated, format_duration, format_gigabytes, format_megabytes
 from tuning.journal.folder import JOURNAL
 from tuning.journal.reader import read_journal
-from tuning.journal.records import TrialRecord, counted_trials, reopened, study_attributes, to_record
+from tuning.journal.records import ENDED, TrialRecord, counted_trials, reopened, study_attributes, to_record
 from tuning.journal.writer import spec_differences
 from tuning.planned_search import check_search, plan_search
 from tuning.resources.allocation import heaviest_configs
@@ -275,7 +275,7 @@ def make_forecast(options: RunOptions, say: Callable[[str], None]) -> ForecastRe
         search = plan_search(options, machine, fits, existing, say)
     trials = read_journal(options.folder / JOURNAL)[1] if existing else []
     records = [to_record(trial) for trial in trials]
-    done = sum(record.ended is not None for record in records)
+    done = sum(record.state in ENDED for record in records)
     plan = dataclasses.replace(search.config, n_trials=max(search.config.n_trials, len(trials)))
     kept = records if existing.get(GOAL) == plan.goal else [to_record(reopened(trial)) for trial in trials]
     cause = common_failure(trials)

@@ -155,6 +155,8 @@ class TrialRecord:
 
 RANKED = ("COMPLETE", "PRUNED", "PAUSED")
 """States of the trials that are ranked."""
+ENDED = ("COMPLETE", "PRUNED", "FAIL")
+"""States of the trials that have ended, with those that were opened again and have their result."""
 NO_VALUE = (
     "has ended with a value; run the study first, or if its trials failed, fix the cause and choose another --name"
 )

@@ -155,5 +155,5 @@ def _leaves(value: Any, path: str = "") -> dict[str, Any]:
 
 
 def _short(value: Any) -> str:
-    text = "none" if value is None else str(value)
+    text = "none" if value in (None, "") else str(value)  # Parquet has the encoding ""
     return f"{text[:12]}..." if len(text) == 64 else text  # a digest

@@ -1,14 +1,13 @@
 """Progress of a search and its remaining time, as numbers; progress_text.py shows them."""
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 from typing import Any
 
 from core.config import TrialConfig
 from core.training.result import EpochResult, best_epoch, epoch_order
-from tuning.journal.records import TrialRecord
+from tuning.journal.records import ENDED, TrialRecord
 from tuning.tracking.remaining_time import RemainingTime
 
 
@@ -34,8 +33,8 @@ class SearchProgress:
     """Time budget of this start in seconds; None for no limit."""
     searched: Sequence[str]
     """TrialConfig fields to show of a trial's settings."""
-    ended: Counter[str] = field(default_factory=Counter)
-    """Number of ended trials by state."""
+    ended: dict[int, str] = field(default_factory=dict)
+    """State of each trial that has ended; one that was opened again ends twice, perhaps with another state."""
     trained: dict[int, list[EpochResult]] = field(default_factory=dict)
     """Epochs of each trial that has started."""
     running: dict[int, Mapping[str, Any]] = field(default_factory=dict)
@@ -53,7 +52,7 @@ class SearchProgress:
         for record in records:
             if record.copy_of is None:
                 self.remaining.add(record.number, record.trial_config)
-            if record.ended is not None:
+            if record.state in ENDED:
                 self.end(record)
                 continue
             self._read(record)
@@ -87,7 +86,7 @@ class SearchProgress:
         """Record that a trial has ended."""
         self.running.pop(record.number, None)
         self.paused.discard(record.number)
-        self.ended[record.state] += 1
+        self.ended[record.number] = record.state
         self._read(record)
 
     def _read(self, record: TrialRecord) -> None:

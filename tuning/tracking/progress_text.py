@@ -2,6 +2,7 @@
 
 import textwrap
 import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -65,7 +66,7 @@ def format_brief(settings: Mapping[str, Any], width: int) -> str:
 
 def status_line(progress: SearchProgress) -> str:
     """Return `7/16 trials: 2 done, 0 stopped, 0 failed, 2 running, 3 paused`; the first number has started."""
-    ended, n_trials = progress.ended, progress.remaining.config.n_trials
+    ended, n_trials = Counter(progress.ended.values()), progress.remaining.config.n_trials
     return (
         f"{len(progress.trained)}/{n_trials} trials: {ended['COMPLETE']} done, {ended['PRUNED']} stopped, "
         f"{ended['FAIL']} failed, {len(progress.running)} running, {len(progress.paused)} paused"

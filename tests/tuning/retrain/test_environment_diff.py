@@ -95,6 +95,9 @@ def test_the_part_of_the_data_that_changed_is_named() -> None:
     ]
     vectors = dataclasses.replace(corpus, source={"inputs": {**was, "vectors": {"sha256": "c" * 64}}})
     assert "word vectors sha256 none, now cccccccccccc..." in map(str, data_changes(SPEC, was, vectors))
+    parquet = dataclasses.replace(corpus, source={"inputs": {**was, "data": {"sha256": "a" * 64, "encoding": ""}}})
+    text = {**was, "data": {"sha256": "a" * 64, "encoding": "utf-8"}}
+    assert list(map(str, data_changes(SPEC, text, parquet))) == ["data encoding utf-8, now none"]
     same = dataclasses.replace(corpus, source={"inputs": was})
     (change,) = map(str, data_changes(SPEC, was, same))
     assert change.startswith("data fingerprint by another version of sentune ")

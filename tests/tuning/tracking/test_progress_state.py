@@ -45,6 +45,14 @@ def test_nothing_is_known_before_the_first_epoch() -> None:
     assert (fresh.best, fresh.seconds_left(), fresh.epochs_a_second()) == (None, None, 0.0)
 
 
+def test_a_trial_that_was_opened_again_with_its_result_has_ended_once() -> None:
+    """The search closes it later, perhaps as stopped."""
+    now = progress(record(0, 0.5, 0.6, state="COMPLETE", ended=None), ended(1, state="FAIL"))
+    assert status_line(now) == "2/6 trials: 1 done, 0 stopped, 1 failed, 0 running, 0 paused"
+    now.end(ended(0, 0.5, state="PRUNED"))
+    assert status_line(now) == "2/6 trials: 0 done, 1 stopped, 1 failed, 0 running, 0 paused"
+
+
 def test_epochs_of_ended_paused_and_running_trials_are_not_left() -> None:
     """Trial 0 has ended, trial 1 is paused, trial 2 runs; 1.5 s an epoch."""
     later = progress(ended(0, 0.5, 0.6, 0.7, 0.8), record(1, 0.5, 0.6, state="PAUSED", ended=None), workers=1)
@@ -66,7 +74,7 @@ def test_a_trial_that_patience_has_ended_or_that_failed_has_nothing_left(state: 
 
 def test_a_trial_that_repeats_another_one_is_counted_and_has_no_epochs() -> None:
     copied = progress(ended(0, 0.5, 0.6, 0.7, 0.8), ended(1, 0.5, 0.6, 0.7, 0.8, origin="copy of 0"), workers=1)
-    assert (copied.ended.total(), list(copied.remaining.costs)) == (2, [0])
+    assert (len(copied.ended), list(copied.remaining.costs)) == (2, [0])
     assert copied.seconds_left() == pytest.approx(2 * (4 * 1.5 + JOB_SECONDS))
 
 
