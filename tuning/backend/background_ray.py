@@ -23,7 +23,7 @@ class BackgroundRay:
         """Start nothing yet; the arguments are those of `local_ray`."""
         self.machine, self._lost = machine, lost
         self._ready = Future[Any]()
-        self._over = threading.Event()
+        self._over, self._ended = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._hold, name="ray", daemon=True)
 
     def start(self) -> None:
@@ -59,7 +59,8 @@ class BackgroundRay:
         """Shut Ray down; an interruption of this wait does not stop the shutdown."""
         self._over.set()
         if self._thread.ident is not None:
-            self._thread.join(END_SECONDS)
+            # Not Thread.join: if it was interrupted once, Python before 3.13 takes the thread for ended.
+            self._ended.wait(END_SECONDS)
 
     def _hold(self) -> None:
         """Start Ray, and shut it down when `__exit__` is called."""
@@ -75,3 +76,5 @@ class BackgroundRay:
             if self._ready.done():
                 raise
             self._ready.set_exception(error)
+        finally:
+            self._ended.set()

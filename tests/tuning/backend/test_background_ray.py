@@ -2,11 +2,14 @@
 
 import contextlib
 import ctypes
+import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import psutil
@@ -132,6 +135,29 @@ def test_an_interrupt_while_ray_starts_leaves_none_behind(played: Played, monkey
         with background.session():
             pass
     assert [event for event, _ in played.events] == ["started", "ended"]
+
+
+def test_an_interrupt_while_ray_ends_does_not_skip_the_next_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an interrupted Thread.join, Python before 3.13 takes a thread that runs for one that has ended."""
+    interrupted, ended = threading.Event(), threading.Event()
+
+    @contextlib.contextmanager
+    def ends_slowly(machine: Machine, lost: Callable[[str], None]) -> Iterator[None]:
+        yield
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()  # when the main thread waits
+        assert interrupted.wait(PATIENCE_SECONDS)
+        time.sleep(0.1)
+        ended.set()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        interrupted.set()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(local_ray, "local_ray", ends_slowly)
+    background = BackgroundRay(MACHINE, print)
+    with signals_handled_by(interrupt), pytest.raises(KeyboardInterrupt), background, background.session():
+        pass
+    assert ended.is_set()
 
 
 def test_a_search_that_is_refused_leaves_the_callers_ray_alone(monkeypatch: pytest.MonkeyPatch) -> None:
