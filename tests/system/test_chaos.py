@@ -150,7 +150,8 @@ def in_the_cache(command: Command, study: str, sentences: Path, draw: random.Ran
 
 def while_ray_starts(command: Command, study: str, sentences: Path, draw: random.Random, folder: Path) -> None:
     """Kill the driver or a part of Ray within a second after this part, or for the driver any, has appeared."""
-    name, codes = draw.choice((("driver", (-signal.SIGKILL,)), ("raylet", (2, 0)), ("gcs_server", (2, 0))))
+    # 1 where Ray itself ends the driver, which just connects to the raylet.
+    name, codes = draw.choice((("driver", (-signal.SIGKILL,)), ("raylet", (2, 0, 1)), ("gcs_server", (2, 0))))
     seen = draw.choice(("gcs_server", "raylet")) if name == "driver" else name
     with command.start(*notebook_run(sentences, study)) as driver:
         until = time.monotonic() + 120

@@ -151,6 +151,21 @@ def _own_settings() -> Iterator[None]:
         reload_authentication()  # with the variables as they were
 
 
+_REMOVE = """
+rm -rf "$0"
+for process in /proc/[0-9]*
+do grep -qsF "$0/" $process/cmdline && kill -9 ${process#/proc/}
+done
+sleep 3
+exec rm -rf "$0"
+"""
+"""Shell script that removes a folder of Ray after a loss.
+
+Workers may outlive the raylet, and make the folder again. One that still starts, which takes seconds, is killed: its
+command line names files of the folder. One that begins a trial ends in a moment, before the second removal.
+"""
+
+
 @contextlib.contextmanager
 def local_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
     """Start Ray on this machine, and shut it down after the block.
@@ -189,9 +204,8 @@ def local_ray(machine: Machine, lost: Callable[[str], None]) -> Iterator[Any]:
             for _, other in processes:  # at once: if the raylet ends itself, Ray ends this process without a message
                 with contextlib.suppress(Exception):  # it may be gone
                     other.kill()
-            # By another process: it takes 50 ms, and Ray may end this one earlier. Twice: a worker that begins a trial
-            # outlives the raylet for a moment, and makes the folder of this trial again.
-            remove = ["sh", "-c", 'rm -rf "$0"; sleep 3; exec rm -rf "$0"', str(Path(folder).parent)]
+            # By another process: it takes 50 ms, and Ray may end this one earlier.
+            remove = ["sh", "-c", _REMOVE, str(Path(folder).parent)]
             silent = [(os.POSIX_SPAWN_OPEN, output, os.devnull, os.O_WRONLY, 0) for output in (1, 2)]
             with contextlib.suppress(OSError):
                 os.posix_spawnp("sh", remove, os.environ, file_actions=silent)

@@ -5,6 +5,7 @@ import ctypes
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -196,13 +197,16 @@ def test_the_end_of_the_raylet_or_of_its_agent_ends_both_and_is_reported_once(
         of_raylet = psutil.Process(raylet.pid)
         wait_until(of_raylet.children, "the agent has not started")
         (agent,) = of_raylet.children()
-        with local_ray.local_ray(MACHINE, lost.append):
+        with local_ray.local_ray(MACHINE, lost.append), contextlib.ExitStack() as stack:
             (folder,) = (tmp_path / "ray").iterdir()
+            starts = [sys.executable, "-c", "import time; time.sleep(60)", f"{folder}/sockets"]  # as a worker does
+            worker = stack.enter_context(subprocess.Popen(starts))
             (of_raylet if killed == "raylet" else agent).kill()
             wait_until(lambda: lost and has_ended(agent), "one of them still runs")
             wait_until(lambda: not folder.exists(), "the folder of Ray is still there")
             folder.mkdir()  # as a worker does that begins a trial
             wait_until(lambda: not folder.exists(), "the folder of Ray is there again")
+            assert worker.wait(PATIENCE_SECONDS) == -signal.SIGKILL
     assert lost == [killed]
 
 
